@@ -1,0 +1,33 @@
+/*
+ * fw/image.h: the bytes of a kernel or initrd, in a file or in memory, and the checked way from there into guest RAM.
+ * A file is read, never mapped: what shrinks under us is an error, not a SIGBUS.
+ */
+#pragma once
+
+#include "mem/mem.h"
+
+struct image {
+    const u8 *mem; /* borrowed; NULL: it is in a file */
+    int fd;        /* owned by whoever opened it */
+    u64 base;      /* where byte 0 lies in the file */
+    u64 size;
+};
+
+/* Opens a regular file; *ret.fd is the caller's.  The message says what is wrong, not the name. */
+int image_open(const char *path, struct image *ret, struct err *e);
+
+/* Copies [at, at + len); -ENOEXEC when the image ends before, and `e` says that `what` is truncated. */
+int image_read(const struct image *im, u64 at, void *buf, u64 len, const char *what, struct err *e);
+
+/* A part of an image, and where it goes. */
+struct image_part {
+    u64 at, filesz;   /* in the image */
+    u64 gpa, memsz;   /* in the guest; memsz ≥ filesz, the rest is zeroes */
+    const char *what; /* for messages */
+};
+
+/*
+ * Puts a part into guest RAM.  The zeroes are not written when `ram_is_zero`: they would only touch pages.
+ * -ENOMEM: not RAM there; -EBADMSG: below LAYOUT_HIGH_LOAD, where the boot data lives.
+ */
+int image_load(const struct image *im, const struct image_part *p, struct mem *m, bool ram_is_zero, struct err *e);

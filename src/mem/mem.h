@@ -1,0 +1,72 @@
+/*
+ * mem/mem.h: guest RAM, and the one checked door to it.
+ * RAM is one memfd (or hugetlb memfd), mapped once: what is below MEM_LOW_END at its own guest-physical address (GPA), the
+ * rest from 4 GiB on.  Devices reach RAM only by the functions here: each checks the whole range, and each write is seen by
+ * the dirty log.  Thread-safe after mem_new; what several threads write to one place is the guest's race, as on hardware.
+ */
+#pragma once
+
+#include "base/base.h"
+
+enum {
+    MEM_PAGE = 4096,
+    MEM_REGIONS_MAX = 16,
+};
+#define MEM_LOW_END 0xc0000000ull  /* the 32-bit hole for PCI, ECAM and interrupt controllers begins here */
+#define MEM_HIGH_START 0x100000000ull
+#define MEM_SIZE_MIN (1 * MiB)
+#define MEM_SIZE_MAX (4 * TiB)
+
+enum mem_backing { MEM_SHARED, MEM_HUGETLB };
+
+struct mem_cfg {
+    u64 size;              /* bytes of RAM, a multiple of MEM_PAGE; MEM_SIZE_MIN..MEM_SIZE_MAX */
+    enum mem_backing from; /* MEM_HUGETLB: 2 MiB pages reserved by the host, size a multiple of 2 MiB */
+    bool prealloc;         /* touch all of it now */
+};
+
+struct mem_region {
+    u64 gpa, size;
+    u8 *host;      /* where our process sees it */
+    u64 fd_offset; /* where it lies in the memfd */
+};
+
+struct mem;
+
+/* Owned in *ret.  -EINVAL: a size that cannot be; -ENOMEM: the host refuses. */
+int mem_new(const struct mem_cfg *cfg, struct mem **ret, struct err *e);
+void mem_free(struct mem *m);
+AUTO_DEFINE(mem, struct mem *, mem_free)
+
+u64 mem_size(const struct mem *m);
+int mem_fd(const struct mem *m); /* stays ours */
+/* The RAM regions, ascending by GPA; *ret_n of them. */
+const struct mem_region *mem_regions(const struct mem *m, unsigned *ret_n);
+/* First GPA above all RAM and above the 32-bit hole. */
+u64 mem_end(const struct mem *m);
+
+/* Host address of [gpa, gpa + len), or NULL when it is not all inside one region.  For reading. */
+const void *mem_at(const struct mem *m, u64 gpa, u64 len);
+/* As mem_at, for writing: marks the pages dirty now, and mem_dirty must be called again after a write that is done later. */
+void *mem_at_rw(struct mem *m, u64 gpa, u64 len);
+
+/* Copies.  0, or -EFAULT and nothing copied when the range is not RAM. */
+int mem_read(const struct mem *m, u64 gpa, void *buf, u64 len);
+int mem_write(struct mem *m, u64 gpa, const void *buf, u64 len);
+
+/* Atomic, aligned accesses to what guest and device share (ring indices).  `at` comes from mem_at. */
+#define mem_load_acquire16(at) ((u16)__atomic_load_n((const u16 *)(at), __ATOMIC_ACQUIRE))
+#define mem_store_release16(at, v) __atomic_store_n((u16 *)(at), (u16)(v), __ATOMIC_RELEASE)
+
+/* Tells the host that the guest does not need what whole pages are inside; they read as zeroes next.  -EFAULT: not RAM. */
+int mem_discard(struct mem *m, u64 gpa, u64 len);
+
+/*
+ * Dirty log.  start: from now on writes through this door are noted (the engine notes its own).  take: ORs what was noted into
+ * `bitmap` (one bit a page, in order of the memfd: mem_pages bits) and clears it.
+ */
+u64 mem_pages(const struct mem *m);
+void mem_dirty_start(struct mem *m);
+void mem_dirty_stop(struct mem *m);
+void mem_dirty(struct mem *m, u64 gpa, u64 len);
+void mem_dirty_take(struct mem *m, u64 *bitmap);
