@@ -25,7 +25,7 @@ lint: lint-fast ## layers, tidy, format, spelling, then clang-tidy on changed fi
 	@tools/build.sh dev
 	@ALL="$(ALL)" tools/lint.sh tidy
 lint-fast:      ## what needs no build
-	@tools/lint.sh layers house format spelling
+	@tools/lint.sh layers house map format spelling
 fmt:            ## format the sources
 	@tools/lint.sh fmt
 gdb: all        ## debug socle-vm: A="arguments"

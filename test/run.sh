@@ -4,7 +4,7 @@
 # printed is shown.  It may have SECONDS of time: `# time limit: SECONDS` in its first lines, 120 without.  It finds the
 # programs in $SOCLE_BUILD/src/cmd and has an empty folder of its own in $TMPDIR.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 export SOCLE_BUILD=${SOCLE_BUILD:-$PWD/build/dev}
 
 passed=0 failed=0 skipped=0

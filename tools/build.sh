@@ -11,12 +11,12 @@ dir=build/$tree
 
 case $tree in
 dev) cc=gcc opts=() ;;
-asan) cc=gcc opts=(-Db_sanitize=address,undefined -Db_lundef=false) ;;
+asan) cc=gcc opts=("-Db_sanitize=address,undefined" -Db_lundef=false) ;;
 tsan) cc=gcc opts=(-Db_sanitize=thread -Db_lundef=false) ;;
 rel) cc=gcc opts=(--buildtype=release) ;;
 cov) cc=gcc opts=(-Db_coverage=true --buildtype=debug) ;;
 clang) cc=clang opts=() ;;
-fuzz) cc=clang opts=(-Dfuzzers=libfuzzer -Db_sanitize=address,undefined -Db_lundef=false) ;;
+fuzz) cc=clang opts=(-Dfuzzers=libfuzzer "-Db_sanitize=address,undefined" -Db_lundef=false) ;;
 *)
     echo "tools/build.sh: no tree '$tree'; there are dev asan tsan rel fuzz cov clang" >&2
     exit 2

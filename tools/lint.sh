@@ -1,12 +1,12 @@
 #!/bin/bash
-# tools/lint.sh: the parts of `make lint`: tools/lint.sh layers|house|format|spelling|tidy|fmt …
+# tools/lint.sh: the parts of `make lint`: tools/lint.sh layers|house|map|format|spelling|tidy|fmt …
 # `house` is tools/tidy.py; `tidy` is clang-tidy on the files that changed since HEAD, or on all with ALL=1.
 set -u -o pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 failed=0
 
-listed() { git ls-files -co --exclude-standard -- "$@" | sort -u | while read -r f; do [ -f "$f" ] && echo "$f"; done; }
-sources() { listed 'src/*.c' 'src/*.h' 'test/*.c' 'test/*.h' 'bench/*.c'; }
+listed() { python3 -c "import sys; sys.path.insert(0, 'tools'); import source; print(*source.files('.'), sep='\n')" | grep -E "$1"; }
+sources() { listed '^(src|test|bench)/.*\.[ch]$'; }
 
 changed() {
     if [ -n "${ALL:-}" ] || ! git rev-parse -q --verify HEAD >/dev/null; then
@@ -31,8 +31,9 @@ run() {
     case $1 in
     layers) tools/layers.py ;;
     house) tools/tidy.py ;;
+    map) tools/map.py --check ;;
     format) sources | xargs -r clang-format-14 --dry-run -Werror ;;
-    spelling) listed '*.c' '*.h' '*.md' '*.py' '*.sh' '*.txt' 'Makefile' | grep -v '^fuzz/' | xargs -r codespell ;;
+    spelling) listed '\.(c|h|md|py|sh|txt)$|^Makefile$' | grep -v '^fuzz/' | xargs -r codespell ;;
     tidy) run_tidy ;;
     fmt) sources | xargs -r clang-format-14 -i ;;
     *)

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""tools/map.py: writes doc/map.md, one line for each source file, out of layers.txt and the files' first comments."""
+"""tools/map.py: writes doc/map.md, one line for each source file, out of layers.txt and the files' first comments.
+
+With --check it writes nothing and fails when the file is not what it would write.
+"""
 
 import os
 import re
@@ -36,13 +39,20 @@ def render(root):
     return "\n".join(out)
 
 
-def main():
+def main(args):
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    os.makedirs(os.path.join(root, "doc"), exist_ok=True)
-    with open(os.path.join(root, "doc/map.md"), "w", encoding="utf-8") as f:
+    path = os.path.join(root, "doc/map.md")
+    if args == ["--check"]:
+        have = source.read(root, path) if os.path.exists(path) else ""
+        if have != render(root):
+            print("doc/map.md is not up to date: run `make map`")
+            return 1
+        return 0
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as f:
         f.write(render(root))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

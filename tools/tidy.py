@@ -43,7 +43,8 @@ BANNED = {
 BANNED_CALL = re.compile(r"(?<![\w.>])(" + "|".join(BANNED) + r")\s*\(")
 UNFINISHED = re.compile(r"\b(" + "|".join(("FIX" + "ME", "TO" + "DO", "X" * 3, "HA" + "CK")) + r")\b")
 MACHINE_PATH = re.compile(r"(?<![\w.$})/-])/(?:work|home/\w+|Users/\w+|root/\w*)(?:/|\b)")
-CONTROL = re.compile(r"^\s*(?:if|for|while|switch|do|else)\b")
+# Words by which the comment of a device's member says that the guest cannot see it, or that it follows from what is saved.
+KEPT_OUT = r"\b(config|cfg|fixed|set once|host|counter|rebuilt|derived|statistics)"
 TEXT = re.compile(r"(?:\.(?:c|h|S|s|asm|def|py|sh|md|txt|build|yaml|yml|json|options|service)|^Makefile|/Makefile|\.ci/run|/pre-commit)$")
 
 
@@ -201,13 +202,35 @@ def rule_unsaved_state(f):
         line = source.line_of(f.code, m.start(1))
         if not f.allows(line, "unsaved state"):
             yield line, f"unsaved state: struct {m.group(1)} is written by hand; make it with a list and STATE_STRUCT"
-    if not f.path.startswith("src/dev/"):
-        return
+    if f.path.startswith("src/dev/"):
+        yield from unsaved_variables(f)
+        yield from unsaved_members(f)
+
+
+def unsaved_variables(f):
     variable = re.compile(r"^static (?!const\b|inline\b|_Noreturn\b|_Thread_local\b)[\w ]+[ *]+(?:const )?(\w+)(?:\[[^\]]*\])*\s*(?:;|=[^=])")
     for n, line in enumerate(f.code_lines, 1):
         m = variable.match(line)
-        if m and "*const " not in line and " const " not in line and not f.allows(n, "unsaved state"):
+        if m and " const " not in line.replace("*const ", " const ") and not f.allows(n, "unsaved state"):
             yield n, f"unsaved state: variable {m.group(1)} outlives the machine and is in no state list"
+
+
+def unsaved_members(f):
+    """A number beside the state list in a device's own struct: its comment must say why a guest does not see it change."""
+    member = re.compile(r"^    (?:u8|u16|u32|u64|s8|s16|s32|s64|bool|int|unsigned) ([^;(]+);")
+    for m in re.finditer(r"^struct (\w+) \{$", f.code, re.MULTILINE):
+        first = source.line_of(f.code, m.start())
+        last = next((n for n in range(first, len(f.lines)) if f.code_lines[n].startswith("}")), first)
+        if not any(re.match(r"    struct (?:device|vdev|pci_fn) \w+;", x) for x in f.code_lines[first:last]):
+            continue
+        about = ""  # the comment that stands before a group of members
+        for n in range(first + 1, last + 1):
+            line, hit = f.lines[n - 1], member.match(f.code_lines[n - 1])
+            if not line.strip() or line.strip().startswith("/*"):
+                about = line
+            if hit and not re.search(KEPT_OUT, about + line, re.IGNORECASE) and not f.allows(n, "unsaved state"):
+                yield n, (f"unsaved state: {hit.group(1)} of struct {m.group(1)} is in no state list; move it there, or say "
+                          "in its comment what it is (config, fixed, host, counter) or from what it is rebuilt")
 
 
 RULES = [rule_whitespace, rule_header, rule_banned, rule_comments, rule_machine_path, rule_format_off, rule_markdown,
@@ -300,17 +323,34 @@ def tree_fuzz(root, tree):
 
 
 def tree_state(root, tree):
-    """A state list that makes a struct but no table would never be saved."""
-    tables = set()
-    for f in tree.values():
-        tables.update(re.findall(r"\bSTATE_TABLE\w*\(\s*(\w+)", f.code))
-    for f in tree.values():
-        if not f.path.startswith("src/") or f.path.startswith("src/state/") or f.is_test:
-            continue
+    """Every state list has a table that somebody saves, and every register lies in one."""
+    lists, tables, used = {}, set(), set()
+    ours = [f for f in tree.values() if f.is_c and f.path.startswith("src/") and not f.path.startswith("src/state/") and not f.is_test]
+    for f in ours:
+        tables.update(re.findall(r"^STATE_TABLE\w*\(\s*(\w+)", f.code, re.MULTILINE))
+        used.update(re.findall(r"\bF\(S, SUB, (\w+)", f.code))
+        used.update(re.findall(r"\bSTATE_PART\([^()]*, (\w+)\)", f.code))
+        used.update(re.findall(r"\b(\w+)_def\b", f.code))
         for m in re.finditer(r"^STATE_STRUCT\w*\(\s*(\w+)", f.code, re.MULTILINE):
-            if m.group(1) not in tables:
-                yield (f.path, source.line_of(f.code, m.start()),
-                       f"unsaved state: STATE_STRUCT({m.group(1)}) has no STATE_TABLE({m.group(1)})")
+            lists[m.group(1)] = (f.path, source.line_of(f.code, m.start()))
+    for name, (path, line) in lists.items():
+        if name not in tables:
+            yield path, line, f"unsaved state: STATE_STRUCT({name}) has no STATE_TABLE({name})"
+        elif name not in used:
+            yield path, line, f"unsaved state: no STATE_PART, no SUB row and no {name}_def saves struct {name}"
+    for f in ours:
+        yield from register_home(f, lists, ours)
+
+
+def register_home(f, lists, ours):
+    """REG(offset, type, member, …): the guest reads and writes the member, so it must lie in a state list."""
+    for m in re.finditer(r"^\s*REG\([^,]+,\s*(\w+),\s*([\w.]+)", f.code, re.MULTILINE):
+        head = m.group(2).split(".")[0]
+        body = next((b for g in ours for b in re.findall(rf"^struct {m.group(1)} \{{\n(.*?)^\}}", g.code, re.MULTILINE | re.DOTALL)), "")
+        kind = re.search(rf"\bstruct (\w+) {head};", body)
+        if m.group(1) not in lists and (not kind or kind.group(1) not in lists):
+            line = source.line_of(f.code, m.start(1))
+            yield f.path, line, f"unsaved state: register {m.group(2)} of struct {m.group(1)} lies outside of its state list"
 
 
 TREE_RULES = [tree_ratchet, tree_dead, tree_fuzz, tree_state]

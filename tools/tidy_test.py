@@ -143,8 +143,21 @@ class TidyTest(unittest.TestCase):
         self.has(self.c("static int armed;\n"), "unsaved state: variable armed")
         self.has(self.c("static struct wdt *all[3] = {};\n"), "unsaved state: variable all")
         self.clean(self.c("STATE_STRUCT(wdt_state, WDT);\nSTATE_TABLE(wdt_state, WDT);\nstruct wdt_state;\n"
-                          "static const int limit = 3;\nstatic int f(void);\n"))
+                          "static const int limit = 3;\nstatic int f(void);\nint n = STATE_PART(wdt, s, wdt_state);\n"))
         self.clean(self.c("/* tidy: allow unsaved state: of the host's clock, not the guest's */\nstatic int skew;\n"))
+
+    def test_state_that_nobody_saves(self):
+        self.has(self.c("STATE_STRUCT(wdt_state, WDT);\nSTATE_TABLE(wdt_state, WDT);\n"), "saves struct wdt_state")
+
+    def test_unsaved_member_of_a_device(self):
+        device = "STATE_STRUCT(wdt_state, WDT);\nSTATE_TABLE(wdt_state, WDT);\nstruct wdt {\n    struct device dev;\n" \
+                 "    struct wdt_state state;\n%s};\nint n = STATE_PART(wdt, state, wdt_state) + REG(0x4, wdt, %s, .rw = 1);\n"
+        self.clean(self.c(device.replace(" + REG", "\n    REG") % ("    int fd; /* of the host */\n", "state.ctrl")))
+        group = "    /* Set once, by wdt_start. */\n    u8 slot;\n    u8 line;\n"
+        self.clean(self.c(device.replace(" + REG", "\n    REG") % (group, "state.ctrl")))
+        self.has(self.c(device % (group + "\n    u8 late;\n", "state.ctrl")), "unsaved state: late")
+        self.has(self.c(device % ("    u32 armed;\n", "state.ctrl")), "src/dev/a.c:9: unsaved state: armed of struct wdt")
+        self.has(self.c(device.replace(" + REG", "\n    REG") % ("", "ctrl")), "unsaved state: register ctrl of struct wdt")
 
     def test_this_tree_has_nothing_odd_in_the_banned_list(self):
         self.assertEqual([n for n in tidy.BANNED if not n.isidentifier()], [])

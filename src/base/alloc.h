@@ -8,7 +8,7 @@
 #include "base/base.h"
 
 /* Zeroed memory for one, or `n`, of `type`; never NULL. */
-#define xnew(type) ((type *)alloc_x(1, sizeof(type)))
+#define xnew(type)      ((type *)alloc_x(1, sizeof(type)))
 #define xnew_n(type, n) ((type *)alloc_x((n), sizeof(type)))
 
 /* Zeroed memory for `n` of `type`; NULL when there is none, when n is 0, or when the bytes exceed `limit`. */
@@ -26,24 +26,24 @@ void *xdup_mem(const void *p, size_t len);
  * Ownership leaves such a variable by TAKE (pointers) or TAKE_FD only.
  */
 #define AUTO(kind) __attribute__((cleanup(auto_##kind)))
-#define TAKE(p)                          \
-    ({                                   \
-        __typeof__(p) take_p_ = (p);     \
-        (p) = NULL;                      \
-        take_p_;                         \
+#define TAKE(p)                      \
+    ({                               \
+        __typeof__(p) take_p_ = (p); \
+        (p) = NULL;                  \
+        take_p_;                     \
     })
-#define TAKE_FD(fd)            \
-    ({                         \
-        int take_fd_ = (fd);   \
-        (fd) = -1;             \
-        take_fd_;              \
+#define TAKE_FD(fd)          \
+    ({                       \
+        int take_fd_ = (fd); \
+        (fd) = -1;           \
+        take_fd_;            \
     })
 
 /* Makes AUTO(kind) free a `type` by `release`, which accepts NULL. */
-#define AUTO_DEFINE(kind, type, release)        \
-    static inline void auto_##kind(type *p)     \
-    {                                           \
-        release(*p);                            \
+#define AUTO_DEFINE(kind, type, release)    \
+    static inline void auto_##kind(type *p) \
+    {                                       \
+        release(*p);                        \
     }
 
 /* AUTO(free) char *p = ...; */

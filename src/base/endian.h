@@ -8,18 +8,18 @@
 
 #include <endian.h>
 
-#define ENDIAN_TYPE(name, type, from, to)       \
-    struct name {                               \
-        type raw;                               \
-    } __attribute__((packed));                  \
-    typedef struct name name;                   \
-    static inline type name##_get(name v)       \
-    {                                           \
-        return (type)from(v.raw);               \
-    }                                           \
-    static inline name name##_of(type v)        \
-    {                                           \
-        return (name){ (type)to(v) };           \
+#define ENDIAN_TYPE(name, type, from, to) \
+    struct name {                         \
+        type raw;                         \
+    } __attribute__((packed));            \
+    typedef struct name name;             \
+    static inline type name##_get(name v) \
+    {                                     \
+        return (type)from(v.raw);         \
+    }                                     \
+    static inline name name##_of(type v)  \
+    {                                     \
+        return (name){ (type)to(v) };     \
     }
 
 ENDIAN_TYPE(le16, u16, le16toh, htole16)

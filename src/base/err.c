@@ -6,7 +6,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static void set_text(struct err *e, int code, const char *suffix, const char *fmt, va_list ap)
+__attribute__((format(printf, 4, 0))) static void
+set_text(struct err *e, int code, const char *suffix, const char *fmt, va_list ap)
 {
     int n = vsnprintf(e->text, sizeof(e->text), fmt, ap);
 

@@ -88,7 +88,8 @@ void fd_event_signal(int fd)
     u64 one = 1;
     ssize_t n = write(fd, &one, sizeof(one));
 
-    must(n == sizeof(one) || errno == EAGAIN); /* EAGAIN: the counter is full, so the reader is woken anyway */
+    must(n == sizeof(one) ||
+         errno == EAGAIN); /* EAGAIN: the counter is full, so the reader is woken anyway */
 }
 
 u64 fd_event_take(int fd)

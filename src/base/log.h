@@ -15,15 +15,15 @@ void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(
 bool log_is_on(enum log_level level);
 
 #define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
-#define log_warn(...) log_line(LOG_LEVEL_WARN, __VA_ARGS__)
-#define log_info(...) log_line(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_warn(...)  log_line(LOG_LEVEL_WARN, __VA_ARGS__)
+#define log_info(...)  log_line(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...) log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
 /* At most one line a second from this place. */
-#define log_warn_limited(...)                              \
-    do {                                                   \
-        static atomic_ullong log_next_;                    \
-        if (log_may(&log_next_))                           \
-            log_line(LOG_LEVEL_WARN, __VA_ARGS__);         \
+#define log_warn_limited(...)                      \
+    do {                                           \
+        static atomic_ullong log_next_;            \
+        if (log_may(&log_next_))                   \
+            log_line(LOG_LEVEL_WARN, __VA_ARGS__); \
     } while (0)
 bool log_may(atomic_ullong *next_ns);

@@ -165,10 +165,12 @@ static void on_poll(uv_poll_t *p, int status, int events)
 {
     struct loop_fd *f = p->data;
 
-    f->on_ready(f, status < 0 ? UV_READABLE | UV_WRITABLE : events); /* the read or write then tells the error */
+    f->on_ready(f, status < 0 ? UV_READABLE | UV_WRITABLE
+                              : events); /* the read or write then tells the error */
 }
 
-int loop_fd_open(struct loop *l, struct loop_fd *f, int fd, int events, void (*on_ready)(struct loop_fd *, int), void *arg)
+int loop_fd_open(struct loop *l, struct loop_fd *f, int fd, int events,
+                 void (*on_ready)(struct loop_fd *, int), void *arg)
 {
     uv_poll_t *poll = xnew(uv_poll_t);
     int r = uv_poll_init(&l->uv, poll, fd);

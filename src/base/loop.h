@@ -11,17 +11,18 @@
 
 struct loop {
     uv_loop_t uv;
-    pthread_t handle;              /* of the thread that loop_start made; valid while `started` */
+    pthread_t handle; /* of the thread that loop_start made; valid while `started` */
     bool started;
-    pthread_t runner;              /* who is in loop_run; guarded by `lock`, valid while not `closed` */
+    pthread_t runner; /* who is in loop_run; guarded by `lock`, valid while not `closed` */
     uv_async_t wake;
-    pthread_mutex_t lock;          /* guards `calls`, `stop`, `runner` */
-    pthread_cond_t done;           /* a call was finished */
-    struct loop_call *calls;       /* newest first */
+    pthread_mutex_t lock;    /* guards `calls`, `stop`, `runner` */
+    pthread_cond_t done;     /* a call was finished */
+    struct loop_call *calls; /* newest first */
     bool stop;
-    atomic_bool closed;            /* the thread ended or never ran: calls run on the caller's thread */
-    const char *name;              /* of the thread; borrowed */
-    void (*on_start)(void *arg);   /* first thing on the new thread (a jail's last step); may be NULL */
+    atomic_bool closed; /* the thread ended or never ran: calls run on the caller's thread */
+    const char *name;   /* of the thread; borrowed */
+    /* First thing on the new thread (a jail's last step); may be NULL. */
+    void (*on_start)(void *arg);
     void *on_start_arg;
 };
 
@@ -48,7 +49,8 @@ struct loop_fd {
     void *arg;
 };
 /* On the loop's thread.  `fd` stays the caller's.  0 or a negative errno. */
-int loop_fd_open(struct loop *l, struct loop_fd *f, int fd, int events, void (*on_ready)(struct loop_fd *, int), void *arg);
+int loop_fd_open(struct loop *l, struct loop_fd *f, int fd, int events,
+                 void (*on_ready)(struct loop_fd *, int), void *arg);
 /* Changes what is watched; 0 pauses. */
 void loop_fd_events(struct loop_fd *f, int events);
 /* On the loop's thread; `f` may be reused when this returns, and its fd closed.  Harmless when not open. */

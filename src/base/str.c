@@ -80,16 +80,16 @@ int str_u64(const char *s, u64 *ret)
 
 int str_size(const char *s, u64 *ret)
 {
-    static const char units[] = "KMGT";
+    static const char units[] = "KkMmGgTt";
     const char *end, *unit;
     u64 v, scale = 1;
     int r = parse_u64(s, &end, &v);
 
     if (r < 0)
         return r;
-    unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
+    unit = *end ? strchr(units, *end) : NULL;
     if (unit) {
-        scale = 1ull << (10 * (unit - units + 1));
+        scale = 1ull << (10 * ((unit - units) / 2 + 1));
         end++;
         end += strcmp(end, "iB") == 0 ? 2 : 0;
         end += strcmp(end, "B") == 0 ? 1 : 0;

@@ -84,7 +84,8 @@ static void ring_dump(FILE *to, const struct ring *r)
         fprintf(to, "trace %llu.%06llu %s ", row->at_ns / NSEC_PER_SEC,
                 row->at_ns % NSEC_PER_SEC / NSEC_PER_USEC, row->point->name);
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral" /* the rows' formats are checked by trace_test.c */
+#pragma GCC diagnostic ignored \
+    "-Wformat-nonliteral" /* the rows' formats are checked by trace_test.c */
         fprintf(to, row->point->fmt, row->arg[0], row->arg[1], row->arg[2], row->arg[3]);
 #pragma GCC diagnostic pop
         fputc('\n', to);

@@ -20,8 +20,8 @@ struct trace_point {
     struct trace_point *next; /* in the list of all; set once, by trace_register */
 };
 
-/* Puts `n` points on the list that trace_enable and trace_list walk. */
-void trace_register(struct trace_point *points, size_t n);
+/* Puts `n` points from `first` on to the list that trace_enable and trace_list walk. */
+void trace_register(struct trace_point *first, size_t n);
 /* Turns the points whose name matches the shell `pattern` on or off; how many there were. */
 int trace_enable(const char *pattern, bool on);
 /* Calls fn for each registered point. */

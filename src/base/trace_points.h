@@ -18,16 +18,16 @@
 #define TRACE_PARAMS_2 u64 a, u64 b
 #define TRACE_PARAMS_3 u64 a, u64 b, u64 c
 #define TRACE_PARAMS_4 u64 a, u64 b, u64 c, u64 d
-#define TRACE_ARGS_0 0, 0, 0, 0
-#define TRACE_ARGS_1 a, 0, 0, 0
-#define TRACE_ARGS_2 a, b, 0, 0
-#define TRACE_ARGS_3 a, b, c, 0
-#define TRACE_ARGS_4 a, b, c, d
-#define TRACE(name, fmt, nargs)                                                            \
-    [[maybe_unused]] static inline void trace_##name(TRACE_PARAMS_##nargs)                 \
-    {                                                                                      \
+#define TRACE_ARGS_0   0, 0, 0, 0
+#define TRACE_ARGS_1   a, 0, 0, 0
+#define TRACE_ARGS_2   a, b, 0, 0
+#define TRACE_ARGS_3   a, b, c, 0
+#define TRACE_ARGS_4   a, b, c, d
+#define TRACE(name, fmt, nargs)                                                           \
+    [[maybe_unused]] static inline void trace_##name(TRACE_PARAMS_##nargs)                \
+    {                                                                                     \
         if (unlikely(atomic_load_explicit(&trace_point_##name.on, memory_order_relaxed))) \
-            trace_record(&trace_point_##name, TRACE_ARGS_##nargs);                         \
+            trace_record(&trace_point_##name, TRACE_ARGS_##nargs);                        \
     }
 #include TRACE_DEF
 #undef TRACE

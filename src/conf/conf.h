@@ -14,9 +14,15 @@
 
 #include <jansson.h>
 
+enum {
+    CONF_FIELDS_MAX = 64,     /* rows of one table */
+    CONF_DEPTH_MAX = 16,      /* nesting of JSON text */
+    CONF_STR_MAX = 64 * 1024, /* bytes of one string, and of the command line's form */
+};
+
 enum field_kind {
-    FIELD_KIND_INT =
-        1, /* u8, u16, u32 or u64, by .size; JSON integer or "0x10" / "1G" text where .bytes */
+    /* u8, u16, u32 or u64, by .size; a JSON integer, or "0x10" text for u64, or "1G" text where .bytes */
+    FIELD_KIND_INT = 1,
     FIELD_KIND_BOOL, /* bool; on the command line "name", "name=on|off|true|false|yes|no" */
     FIELD_KIND_STR,  /* char *, owned by the struct, NULL when absent */
     FIELD_KIND_ENUM, /* int: place in .words */
@@ -89,3 +95,7 @@ void *conf_list_add(const struct field *f, void *obj);
 json_t *conf_print(const struct field *fields, const void *obj);
 /* Help lines: "  name=VALUE   doc (default …, allowed …)". */
 void conf_help(const struct field *fields, const char *indent, struct strbuf *out);
+/* What stands for the value in usage texts: "FILE", "N", "a|b|c". */
+void conf_help_value(const struct field *f, struct strbuf *out);
+/* "doc (default …, allowed …)" */
+void conf_help_doc(const struct field *f, struct strbuf *out);

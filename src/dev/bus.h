@@ -15,6 +15,7 @@ enum { BUS_RANGES_MAX = 256 };
 struct bus_ops {
     u64 (*read)(struct device *d, u64 off, u32 len);
     void (*write)(struct device *d, u64 off, u32 len, u64 val);
+    u32 overhang; /* bytes that an access may reach past the range's end: 0xcf8 is a 32-bit register, 0xcf9 another's */
 };
 
 struct bus;
@@ -28,7 +29,7 @@ int bus_add(struct bus *b, u64 base, u64 len, const struct bus_ops *ops, struct 
 /* Removes the range that `d` has at `base`; an access under way on another thread may still end after this. */
 void bus_remove(struct bus *b, u64 base, struct device *d);
 
-/* False, and all ones in *ret, when nobody answers or the access crosses a range's end. */
+/* False, and all ones (of `len` bytes) in *ret, when nobody answers or the access crosses a range's end. */
 bool bus_read(struct bus *b, u64 addr, u32 len, u64 *ret);
 bool bus_write(struct bus *b, u64 addr, u32 len, u64 val);
 

@@ -22,6 +22,7 @@
 #include <pthread.h>
 
 struct field;
+struct reg_bank;
 struct loop;
 struct mem;
 struct msi;
@@ -87,9 +88,10 @@ struct device_def {
     u32 cfg_size;
     struct state_part parts[DEVICE_PARTS_MAX]; /* unused ones zero */
     struct device_range ranges[4];
-    /* Makes it live: claims addresses, opens what the host gives.  `cfg` as parsed by `fields`.  On failure, undoes itself. */
+    const struct reg_bank *banks[4]; /* its register banks, if any, for the generic test; unused ones NULL */
+    /* Without `lock`.  Makes it live: claims addresses, opens what the host gives.  `cfg` as parsed by `fields`.  On failure, undoes itself. */
     int (*start)(struct device *d, const void *cfg, struct err *e);
-    /* The reverse.  Called once for each successful start. */
+    /* The reverse, also without `lock`.  Called once for each successful start. */
     void (*stop)(struct device *d);
     /* Power-on values of the state.  With `lock` held; reset twice is reset once. */
     void (*reset)(struct device *d);
@@ -106,6 +108,9 @@ struct device {
     struct machine *machine;
     pthread_mutex_t lock;
     bool started;
+    /* Set in start by what the device is built on (PCI): rebuilds what derives from a part just loaded, or refuses it with
+     * -EBADMSG and nothing changed.  Without `lock`.  May be NULL. */
+    int (*loaded)(struct device *d, const struct state_def *part, struct err *e);
 };
 
 /* Allocates, starts and resets a device.  Owned in *ret.  `cfg` is borrowed for the call. */
@@ -138,6 +143,9 @@ static inline void machine_event(struct machine *m, enum machine_event what, u64
 
 /* Every kind of device, in dev/all.c; ends with NULL. */
 extern const struct device_def *const all_devices[];
+
+/* Puts this folder's trace points on the list of base/trace.h; once, at start. */
+void dev_trace_register(void);
 
 /* A machine for tests and fuzzers: 64 MiB of RAM, buses, a PCI bus, its own loop; counts interrupts and events.  dev/fake.c */
 struct fake_machine {

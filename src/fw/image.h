@@ -30,4 +30,8 @@ struct image_part {
  * Puts a part into guest RAM.  The zeroes are not written when `ram_is_zero`: they would only touch pages.
  * -ENOMEM: not RAM there; -EBADMSG: below LAYOUT_HIGH_LOAD, where the boot data lives.
  */
-int image_load(const struct image *im, const struct image_part *p, struct mem *m, bool ram_is_zero, struct err *e);
+int image_load(const struct image *im, const struct image_part *p, struct mem *m, bool ram_is_zero,
+               struct err *e);
+
+/* A quick sum over bytes, going on from `sum`: finds damage, not malice. */
+u64 image_sum(u64 sum, const void *p, u64 len);

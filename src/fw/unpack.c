@@ -1,6 +1,8 @@
 /*
  * fw/unpack.c: one-shot decompression of a kernel's payload: gzip, xz, lz4 (legacy frames), zstd.
  */
+/* zlib: input is const. */
+#define ZLIB_CONST
 #include "fw/unpack.h"
 
 #include <lz4.h>
@@ -9,8 +11,10 @@
 #include <zstd.h>
 
 enum {
-    TRAILER = 4,               /* the length that kernel builds append */
-    LZ4_BLOCK = 8 << 20,       /* most that one block of a legacy frame unpacks to (LZ4 frame format, "Legacy frame") */
+    TRAILER = 4, /* the length that kernel builds append */
+    LZ4_BLOCK =
+        8
+        << 20, /* most that one block of a legacy frame unpacks to (LZ4 frame format, "Legacy frame") */
     GZIP_WINDOW = 16 + MAX_WBITS, /* zlib: gzip header and trailer wanted */
 };
 
@@ -95,13 +99,15 @@ static int unpack_lz4(const struct packed *p, struct err *e)
     size_t at = 4, done = 0;
 
     while (done < p->out_len && p->in_len - at > TRAILER) {
-        size_t len = (size_t)le_load(p->in + at, 4), room = min(p->out_len - done, (size_t)LZ4_BLOCK);
+        size_t len = (size_t)le_load(p->in + at, 4),
+               room = min(p->out_len - done, (size_t)LZ4_BLOCK);
         int n;
 
         at += 4;
         if (len == 0 || len > (size_t)LZ4_compressBound(LZ4_BLOCK) || len > p->in_len - at)
             return damaged(e, "lz4", "has a block that goes past its end");
-        n = LZ4_decompress_safe((const char *)p->in + at, (char *)p->out + done, (int)len, (int)room);
+        n = LZ4_decompress_safe((const char *)p->in + at, (char *)p->out + done, (int)len,
+                                (int)room);
         if (n <= 0)
             return damaged(e, "lz4", "does not decode");
         at += len;

@@ -5,7 +5,8 @@
 
 #include "base/base.h"
 
-#define UNPACK_MEM_MAX (256 * MiB) /* what an xz dictionary may take; xz in kernel builds uses up to 128 MiB */
+#define UNPACK_MEM_MAX \
+    (256 * MiB) /* what an xz dictionary may take; xz in kernel builds uses up to 128 MiB */
 
 /* The format that the first bytes show: "gzip", "xz", "lz4", "zstd"; NULL: none that we know. */
 const char *unpack_format(const void *in, size_t in_len);

@@ -1,13 +1,18 @@
 /*
- * jail/jail.c: the steps by which socle-vm gives up files, namespaces, user, capabilities; the table below is their order.
+ * jail/jail.c: the steps by which socle-vm gives up files, namespaces, user, capabilities; the
+ * table below is their order.
  * Called once, by the only thread there is.
- *   (1) A root process makes its namespaces with its own capabilities, then becomes somebody else; any other makes a user
- *       namespace first (user_namespaces(7)), in which it is allowed the rest.
- *   (2) What needs /proc comes before the root is emptied; what needs a capability before they are dropped; Landlock last,
- *       because it forbids mounting (landlock(7)).
- *   (3) A step that the host may forbid reports it and the next one is tried; a must-step ends the start.
+ *   (1) A root process makes its namespaces with its own capabilities, then becomes somebody else;
+ *       any other makes a user namespace first (user_namespaces(7)), in which it is allowed the
+ *       rest.
+ *   (2) What needs /proc comes before the root is emptied; what needs a capability before they are
+ *       dropped; Landlock last, because it forbids mounting (landlock(7)).
+ *   (3) A step that the host may forbid reports it and the next one is tried; a must-step ends the
+ *       start.
  */
 #include "jail/jail.h"
+
+#include "jail/jail_rows.h"
 
 #include <cap-ng.h>
 #include <fcntl.h>
@@ -152,12 +157,15 @@ static int drop_bounding(struct jail *)
     if (capng_get_caps_process() < 0)
         return -EPERM;
     if (!may(CAP_SETPCAP))
-        return JAIL_NOT_ASKED; /* it would bound what an exec may gain, which is nothing: no_new_privs */
+        return JAIL_NOT_ASKED; /* what an exec may gain is nothing already: no_new_privs */
     capng_clear(CAPNG_SELECT_BOUNDS);
     return capng_apply(CAPNG_SELECT_BOUNDS) < 0 ? -EPERM : JAIL_DONE;
 }
 
-/* libslirp looks there again and again, for the name servers.  A host without the file gives a guest without names. */
+/*
+ * libslirp looks there again and again, for the name servers.  A host without the file gives a
+ * guest without names.
+ */
 static int copy_resolv_conf(int root)
 {
     AUTO(fd) int from = open(RESOLV_CONF, O_RDONLY | O_CLOEXEC);
@@ -200,17 +208,25 @@ static int enter_new_root(const struct jail_cfg *cfg)
 
     if (root < 0)
         return root;
-    /* All of them private, or to detach ours below would detach the host's, too (mount_namespaces(7)). */
+    /*
+     * All of them private, or to detach ours below would detach the host's, too
+     * (mount_namespaces(7)).
+     */
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
         move_mount(root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0 || fchdir(root) < 0)
         return -errno;
-    /* The new root above the old one, then swapped, so that it needs no directory (pivot_root(2), "."). */
+    /*
+     * The new root above the old one, then swapped, so that it needs no directory (pivot_root(2),
+     * ".").
+     */
     if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
         return -errno;
     return mount_setattr(AT_FDCWD, "/", 0, &attr, sizeof(attr)) < 0 ? -errno : 0;
 }
 
-/* Where mounting is forbidden: a directory that is deleted already, in which nothing can be made. */
+/*
+ * Where mounting is forbidden: a directory that is deleted already, in which nothing can be made.
+ */
 static int enter_deleted_dir(void)
 {
     char path[] = "/tmp/socle-root-XXXXXX";
@@ -333,15 +349,6 @@ static const struct step {
     [JAIL_LANDLOCK]     = { "landlock",                false, landlock },
 };
 /* clang-format on */
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define JAIL_SANITIZED 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define JAIL_SANITIZED 1
-#endif
 
 #ifdef JAIL_SANITIZED
 static bool entered;

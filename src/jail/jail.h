@@ -1,8 +1,10 @@
 /*
  * jail/jail.h: what socle-vm gives up before its guest runs.
- * Order of use:  open every file  →  jail_enter on the only thread  →  start threads, each of which calls jail_seccomp with
- * its role first  →  jail_seccomp(JAIL_MAIN) on the first thread.  None of it can be undone.
- *   (1) What was opened before stays usable: memfds, /dev/kvm and what it gave, taps, disks, sockets, io_uring.
+ * Order of use:  open every file  →  jail_enter on the only thread  →  start threads, each of which
+ * calls jail_seccomp with its role first  →  jail_seccomp(JAIL_MAIN) on the first thread.  None of
+ * it can be undone.
+ *   (1) What was opened before stays usable: memfds, /dev/kvm and what it gave, taps, disks,
+ *       sockets, io_uring.
  *   (2) Nothing new can be opened by path, except /etc/resolv.conf with keep_net.
  *   (3) No step is left out silently: what the host forbids is in the report.
  */
@@ -11,14 +13,12 @@
 #include "base/base.h"
 
 struct jail_cfg {
-    u32 uid, gid;   /* whom a root process becomes; 0: 65534 */
-    bool userns_ok; /* when not root: make a user namespace, in which the others are allowed */
-    bool
-        keep_net; /* user-mode network: stay in the host's net namespace, keep a copy of /etc/resolv.conf */
-    bool strict;   /* what is not possible is an error instead of a line in the report */
-    u32 files_max; /* RLIMIT_NOFILE; 0: as it is */
-    const int *
-        keep; /* close all but 0, 1, 2 and these, in any order; NULL: close nothing (see jail_close_fds) */
+    u32 uid, gid;    /* whom a root process becomes; 0: 65534 */
+    bool userns_ok;  /* when not root: make a user namespace, in which the others are allowed */
+    bool keep_net;   /* user-mode network: the host's net namespace, a copy of /etc/resolv.conf */
+    bool strict;     /* what is not possible is an error instead of a line in the report */
+    u32 files_max;   /* RLIMIT_NOFILE; 0: as it is */
+    const int *keep; /* close all but 0, 1, 2 and these, in any order; NULL: close nothing */
     unsigned n_keep;
 };
 
@@ -49,15 +49,19 @@ struct jail_report {
 };
 
 /*
- * Gives up everything but system calls.  Only before a second thread exists.  0; or the negative errno of a step that must
- * not fail (or of any, with cfg->strict), after which the process is half in the jail and should end.
+ * Gives up everything but system calls.  Only before a second thread exists.  0; or the negative
+ * errno of a step that must not fail (or of any, with cfg->strict), after which the process is half
+ * in the jail and should end.
  */
 int jail_enter(const struct jail_cfg *cfg, struct jail_report *ret_report, struct err *e);
 
 /* Adds "done: a, b; not possible: c (why)". */
 void jail_report_text(const struct jail_report *r, struct strbuf *to);
 
-/* Closes all fds above 2 but `keep`.  At process start it drops what was inherited; then jail_enter needs no list. */
+/*
+ * Closes all fds above 2 but `keep`.  At process start it drops what was inherited; then jail_enter
+ * needs no list.
+ */
 int jail_close_fds(const int *keep, unsigned n_keep, struct err *e);
 
 /* What a thread is for, and so which rows of jail_rows.c it gets. */
@@ -69,10 +73,16 @@ enum jail_role {
     JAIL_ROLES,
 };
 
-/* The status of a process that made a call which its row list lacks; "seccomp: thread …" is on stderr. */
+/*
+ * The status of a process that made a call which its row list lacks; "seccomp: thread …" is on
+ * stderr.
+ */
 #define JAIL_EXIT_STATUS 159 /* 128 + SIGSYS, as a shell reports it */
 
-/* Limits the calling thread, and what it would start, to the rows of `role`.  0 or a negative errno. */
+/*
+ * Limits the calling thread, and what it would start, to the rows of `role`.  0 or a negative
+ * errno.
+ */
 int jail_seccomp(enum jail_role role, struct err *e);
 
 const char *jail_role_name(enum jail_role role);

@@ -1,6 +1,7 @@
 /*
- * jail/jail_gen.c: runs while Socle is built: compiles the rows of jail_rows.c to one BPF program a role, with libseccomp, and
- * writes them and the names of all system calls to stdout as C (jail_bpf.inc, for jail_seccomp.c).
+ * jail/jail_gen.c: runs while Socle is built: compiles the rows of jail_rows.c to one BPF program a
+ * role, with libseccomp, and writes them and the names of all system calls to stdout as C
+ * (jail_bpf.inc, for jail_seccomp.c).
  */
 #include "jail/jail_rows.h"
 
@@ -104,7 +105,10 @@ static int compile(enum jail_role role, struct err *e)
     return r;
 }
 
-/* One string, names by number, each with its NUL: an array of pointers would cost relocations at every start. */
+/*
+ * One string, names by number, each with its NUL: an array of pointers would cost relocations at
+ * every start.
+ */
 static void write_names(void)
 {
     printf("static const char syscall_names[] =\n");

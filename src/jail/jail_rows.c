@@ -1,9 +1,13 @@
 /*
  * jail/jail_rows.c: which system calls may a thread of socle-vm make, in which role, and why?
- * The only list: jail_gen compiles it to filters when the program is built, jail_rows_print shows it, the test walks it.
- *   (1) A call without a row ends the process (jail_seccomp.c).  Several rows of one call: any of them allows it.
- *   (2) Nothing here opens by path, makes a process or a thread, makes memory executable, or changes a credential.
- *   (3) All threads are running before the first filter is loaded, so no row is for starting one.
+ * The only list: jail_gen compiles it to filters when the program is built, jail_rows_print shows
+ * it, the test walks it.
+ *   (1) A call without a row ends the process (jail_seccomp.c).  Several rows of one call: any of
+ *       them allows it.
+ *   (2) Nothing here makes a process or a thread, makes memory executable, or changes a credential;
+ *       nothing opens by path but JAIL_IO_NET for reading, in a root that holds resolv.conf only.
+ *   (3) The first thread starts all others before it loads its own filter, and each of them loads
+ *       its filter first: so no row is for starting one.
  */
 #include "jail/jail_rows.h"
 
@@ -34,20 +38,14 @@
     {                                                                   \
 #name, __NR_##name, (roles), { JAIL_##op, (arg), (value) }, why \
     }
-/* A 64-bit comparison, although the kernel reads 32 bits: one instruction a row.  Callers pass requests as unsigned. */
+/*
+ * A 64-bit comparison, although the kernel reads 32 bits: one instruction a row.  Callers pass
+ * requests as unsigned.
+ */
 #define IOCTL(request, roles, why)                                             \
     {                                                                          \
         "ioctl " #request, __NR_ioctl, (roles), { JAIL_EQ, 1, (request) }, why \
     }
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define JAIL_SANITIZED 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define JAIL_SANITIZED 1
-#endif
 
 /* clang-format off */
 static const struct jail_row rows[] = {
@@ -236,7 +234,7 @@ static const struct jail_row rows[] = {
     SYS(newfstatat,                  ALL,   "sanitizer: looks for a symbolizer"),
     SYS(mprotect,                    ALL,   "sanitizer: shadow memory"),
     SYS(sched_getaffinity,           ALL,   "sanitizer: how many CPUs"),
-    SYS(getrusage,                   ALL,   "sanitizer: memory limits"),
+    SYS(getrusage,                   I | N, "sanitizer: memory limits"),
     SYS(prctl,                       ALL,   "sanitizer: thread name and dumpable in its report"),
     SYS(getrlimit,                   ALL,   "sanitizer: end of the stack"),
     SYS(prlimit64,                   ALL,   "sanitizer: end of the stack"),

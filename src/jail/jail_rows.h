@@ -1,11 +1,25 @@
 /*
- * jail/jail_rows.h: the allow-list of system calls as rows; for jail_gen, which compiles it, and for tests.
+ * jail/jail_rows.h: the allow-list of system calls as rows; for jail_gen, which compiles it, and
+ * for tests.
  */
 #pragma once
 
 #include "jail/jail.h"
 
 #include <linux/filter.h>
+
+/*
+ * Built with AddressSanitizer (gcc and clang say so in different ways), which needs rows of its
+ * own.
+ */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define JAIL_SANITIZED 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define JAIL_SANITIZED 1
+#endif
 
 /* What an argument must be for the row to count. */
 enum jail_op {
@@ -30,10 +44,15 @@ struct jail_row {
     const char *why;
 };
 
-/* Stands in the compiled filters where jail_seccomp puts the process's own id: no pid and no ioctl request is this. */
+/*
+ * Stands in the compiled filters where jail_seccomp puts the process's own id: no pid and no ioctl
+ * request is this.
+ */
 #define JAIL_OWN_PID 0x7f00feedu
 
-/* Borrowed for ever; *ret_n of them.  Most frequent calls first: that is the order of the checks. */
+/*
+ * Borrowed for ever; *ret_n of them.  Most frequent calls first: that is the order of the checks.
+ */
 const struct jail_row *jail_rows(unsigned *ret_n);
 
 /* The compiled filter of a role, with JAIL_OWN_PID unreplaced; *ret_n instructions. */

@@ -1,8 +1,12 @@
 /*
- * jail/jail_seccomp.c: loads the filter of a thread's role, and ends the process when a thread makes a call it has no row for.
- * The filters are compiled when Socle is built (jail_gen.c), so that loading one is a copy and a system call.
- *   (1) A refused call is not made: the kernel sends SIGSYS instead.  The handler prints which call it was and ends the process.
- *   (2) Without the handler (blocked or replaced by a compromised thread) the kernel's default or the refusal remains.
+ * jail/jail_seccomp.c: loads the filter of a thread's role, and ends the process when a thread
+ * makes a call it has no row for.
+ * The filters are compiled when Socle is built (jail_gen.c), so that loading one is a copy and a
+ * system call.
+ *   (1) A refused call is not made: the kernel sends SIGSYS instead.  The handler prints which call
+ *       it was and ends the process.
+ *   (2) Without the handler (blocked or replaced by a compromised thread) the kernel's default or
+ *       the refusal remains.
  */
 #include "jail/jail_bpf.inc"
 #include "jail/jail_rows.h"

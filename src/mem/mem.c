@@ -19,7 +19,8 @@ struct mem {
     struct mem_region regions[2];
     unsigned n_regions;
     atomic_bool dirty_on;
-    atomic_ullong *dirty; /* one bit a page; made by the first mem_dirty_start, kept until mem_free */
+    atomic_ullong
+        *dirty; /* one bit a page; made by the first mem_dirty_start, kept until mem_free */
 };
 
 static int check_cfg(const struct mem_cfg *cfg, struct err *e)
@@ -27,17 +28,19 @@ static int check_cfg(const struct mem_cfg *cfg, struct err *e)
     const u64 page = cfg->from == MEM_HUGETLB ? HUGE_PAGE : (u64)MEM_PAGE;
 
     if (cfg->size < MEM_SIZE_MIN || cfg->size > MEM_SIZE_MAX)
-        return err_set(e, -EINVAL, "memory of %llu bytes: allowed are %llu MiB to %llu TiB", cfg->size, MEM_SIZE_MIN / MiB,
-                       MEM_SIZE_MAX / TiB);
+        return err_set(e, -EINVAL, "memory of %llu bytes: allowed are %llu MiB to %llu TiB",
+                       cfg->size, MEM_SIZE_MIN / MiB, MEM_SIZE_MAX / TiB);
     if (!is_aligned(cfg->size, page))
-        return err_set(e, -EINVAL, "memory of %llu bytes: not a multiple of the page size %llu", cfg->size, page);
+        return err_set(e, -EINVAL, "memory of %llu bytes: not a multiple of the page size %llu",
+                       cfg->size, page);
     return 0;
 }
 
 /* mmap at an address that 2 MiB pages fit: the memfd's offset 0 on a 2 MiB boundary. */
 static void *map_aligned(int fd, u64 size)
 {
-    u8 *space = mmap(NULL, size + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    u8 *space =
+        mmap(NULL, size + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     u8 *at;
 
     if (space == MAP_FAILED)
@@ -53,7 +56,8 @@ static int map_ram(struct mem *m, const struct mem_cfg *cfg, struct err *e)
 {
     bool huge = cfg->from == MEM_HUGETLB;
 
-    m->fd = memfd_create("guest-ram", MFD_CLOEXEC | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : MFD_ALLOW_SEALING));
+    m->fd = memfd_create("guest-ram",
+                         MFD_CLOEXEC | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : MFD_ALLOW_SEALING));
     if (m->fd < 0)
         return err_errno(e, "create the guest's memory%s", huge ? " from 2 MiB pages" : "");
     if (ftruncate(m->fd, (off_t)cfg->size) < 0)
@@ -61,10 +65,12 @@ static int map_ram(struct mem *m, const struct mem_cfg *cfg, struct err *e)
     m->host = map_aligned(m->fd, cfg->size);
     if (m->host == MAP_FAILED) {
         m->host = NULL;
-        return err_errno(e, "map %llu MiB of guest memory%s", cfg->size / MiB, huge ? " from reserved 2 MiB pages" : "");
+        return err_errno(e, "map %llu MiB of guest memory%s", cfg->size / MiB,
+                         huge ? " from reserved 2 MiB pages" : "");
     }
     if (!huge)
-        madvise(m->host, cfg->size, MADV_HUGEPAGE); /* a hint: many hosts have no huge shmem pages */
+        madvise(m->host, cfg->size,
+                MADV_HUGEPAGE); /* a hint: many hosts have no huge shmem pages */
     madvise(m->host, cfg->size, MADV_DONTDUMP);
     if (cfg->prealloc && madvise(m->host, cfg->size, MADV_POPULATE_WRITE) < 0)
         return err_errno(e, "allocate %llu MiB of guest memory now", cfg->size / MiB);
@@ -86,7 +92,9 @@ int mem_new(const struct mem_cfg *cfg, struct mem **ret, struct err *e)
     u64 low = min(cfg->size, MEM_LOW_END);
     m->regions[m->n_regions++] = (struct mem_region){ .gpa = 0, .size = low, .host = m->host };
     if (cfg->size > low)
-        m->regions[m->n_regions++] = (struct mem_region){ .gpa = MEM_HIGH_START, .size = cfg->size - low, .host = m->host + low, .fd_offset = low };
+        m->regions[m->n_regions++] = (struct mem_region){
+            .gpa = MEM_HIGH_START, .size = cfg->size - low, .host = m->host + low, .fd_offset = low
+        };
     *ret = TAKE(m);
     return 0;
 }
@@ -183,8 +191,8 @@ int mem_discard(struct mem *m, u64 gpa, u64 len)
     if (end <= first)
         return 0;
     mem_dirty(m, first, end - first);
-    if (fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(r->fd_offset + first - r->gpa),
-                  (off_t)(end - first)) < 0)
+    if (fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  (off_t)(r->fd_offset + first - r->gpa), (off_t)(end - first)) < 0)
         return -errno;
     return 0;
 }

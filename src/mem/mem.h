@@ -12,17 +12,19 @@ enum {
     MEM_PAGE = 4096,
     MEM_REGIONS_MAX = 16,
 };
-#define MEM_LOW_END 0xc0000000ull  /* the 32-bit hole for PCI, ECAM and interrupt controllers begins here */
+#define MEM_LOW_END \
+    0xc0000000ull /* the 32-bit hole for PCI, ECAM and interrupt controllers begins here */
 #define MEM_HIGH_START 0x100000000ull
-#define MEM_SIZE_MIN (1 * MiB)
-#define MEM_SIZE_MAX (4 * TiB)
+#define MEM_SIZE_MIN   (1 * MiB)
+#define MEM_SIZE_MAX   (4 * TiB)
 
 enum mem_backing { MEM_SHARED, MEM_HUGETLB };
 
 struct mem_cfg {
-    u64 size;              /* bytes of RAM, a multiple of MEM_PAGE; MEM_SIZE_MIN..MEM_SIZE_MAX */
-    enum mem_backing from; /* MEM_HUGETLB: 2 MiB pages reserved by the host, size a multiple of 2 MiB */
-    bool prealloc;         /* touch all of it now */
+    u64 size; /* bytes of RAM, a multiple of MEM_PAGE; MEM_SIZE_MIN..MEM_SIZE_MAX */
+    enum mem_backing
+        from;      /* MEM_HUGETLB: 2 MiB pages reserved by the host, size a multiple of 2 MiB */
+    bool prealloc; /* touch all of it now */
 };
 
 struct mem_region {
@@ -55,7 +57,7 @@ int mem_read(const struct mem *m, u64 gpa, void *buf, u64 len);
 int mem_write(struct mem *m, u64 gpa, const void *buf, u64 len);
 
 /* Atomic, aligned accesses to what guest and device share (ring indices).  `at` comes from mem_at. */
-#define mem_load_acquire16(at) ((u16)__atomic_load_n((const u16 *)(at), __ATOMIC_ACQUIRE))
+#define mem_load_acquire16(at)     ((u16)__atomic_load_n((const u16 *)(at), __ATOMIC_ACQUIRE))
 #define mem_store_release16(at, v) __atomic_store_n((u16 *)(at), (u16)(v), __ATOMIC_RELEASE)
 
 /* Tells the host that the guest does not need what whole pages are inside; they read as zeroes next.  -EFAULT: not RAM. */

@@ -6,14 +6,14 @@
 
 #include "base/base.h"
 
-#define FUZZ(name)                                                    \
-    static void fuzz_##name(const u8 *data, size_t size);             \
-    int LLVMFuzzerTestOneInput(const u8 *data, size_t size);          \
-    int LLVMFuzzerTestOneInput(const u8 *data, size_t size)           \
-    {                                                                 \
-        fuzz_##name(data, size);                                      \
-        return 0;                                                     \
-    }                                                                 \
+#define FUZZ(name)                                           \
+    static void fuzz_##name(const u8 *data, size_t size);    \
+    int LLVMFuzzerTestOneInput(const u8 *data, size_t size); \
+    int LLVMFuzzerTestOneInput(const u8 *data, size_t size)  \
+    {                                                        \
+        fuzz_##name(data, size);                             \
+        return 0;                                            \
+    }                                                        \
     static void fuzz_##name(const u8 *data, size_t size)
 
 /* The next bytes of a fuzz input as numbers; zeroes after the end. */

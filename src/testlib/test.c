@@ -32,7 +32,8 @@ void test_eq(u64 got, u64 want, const char *what, const char *wanted, const char
     if (got == want)
         return;
     print_row();
-    print_error("  %s is %llu (0x%llx), want %s = %llu (0x%llx)\n", what, got, got, wanted, want, want);
+    print_error("  %s is %llu (0x%llx), want %s = %llu (0x%llx)\n", what, got, got, wanted, want,
+                want);
     _fail(file, line);
 }
 
@@ -45,7 +46,8 @@ void test_str(const char *got, const char *want, const char *what, const char *f
     _fail(file, line);
 }
 
-void test_mem(const void *got, const void *want, size_t len, const char *what, const char *file, int line)
+void test_mem(const void *got, const void *want, size_t len, const char *what, const char *file,
+              int line)
 {
     const u8 *g = got, *w = want;
 
@@ -53,7 +55,8 @@ void test_mem(const void *got, const void *want, size_t len, const char *what, c
         if (g[i] == w[i])
             continue;
         print_row();
-        print_error("  %s differs at byte %zu of %zu: 0x%02x, want 0x%02x\n", what, i, len, g[i], w[i]);
+        print_error("  %s differs at byte %zu of %zu: 0x%02x, want 0x%02x\n", what, i, len, g[i],
+                    w[i]);
         _fail(file, line);
     }
 }
@@ -142,7 +145,9 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < n; i++) {
         void *state = (void *)(uintptr_t)&__start_test_cases[i];
 
-        tests[i] = (struct CMUnitTest){ .name = __start_test_cases[i].name, .test_func = run_case, .initial_state = state };
+        tests[i] = (struct CMUnitTest){ .name = __start_test_cases[i].name,
+                                        .test_func = run_case,
+                                        .initial_state = state };
     }
     failed = _cmocka_run_group_tests("socle", tests, n, NULL, NULL);
     free(tests);

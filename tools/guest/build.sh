@@ -1,7 +1,7 @@
 #!/bin/bash
 # tools/guest/build.sh: builds the sample guest, a Debian 12 with its stock cloud kernel, from Debian's packages only.
 # Usage: tools/guest/build.sh [--force] [--print]
-#   Result: .cache/guest/{vmlinuz,vmlinux,initrd,root.img,modules.txt}, kept until the recipe (this folder) changes.
+#   Result: .cache/guest/{vmlinuz,vmlinux,initrd,root.img,version}, kept until the recipe (this folder) changes.
 #   --print only says where the result is (its folder), building nothing.
 # root.img is a sparse raw ext4 of 1 GiB without a partition table; root logs in at the console without a password.
 # Nothing is mounted on a loop device, so a container's root or an ordinary user can build it.
@@ -60,34 +60,58 @@ bootstrap() {
     return 1
 }
 
-# Runs a command so that files keep the owners they have in the archive.
-as_owner() {
+# Unpacks the root and makes the image of it, as root or under fakeroot: files keep the owners of the archive.
+make_image() {
+    local root=$work/root new=$work/new
+    rm -rf "$root" "$new"
+    mkdir -p "$root" "$new"
+    tar -C "$root" -xf "$work/root.tar" --numeric-owner
+    # Fixed identifiers: the same packages give the same file system.
+    mke2fs -q -t ext4 -d "$root" -L socle-guest -U 50c1e000-0000-4000-8000-000000000001 \
+        -E hash_seed=50c1e000-0000-4000-8000-000000000002 "$new/root.img" "$image_size"
+    cp "$root"/boot/vmlinuz-* "$new/vmlinuz"
+    cp "$root"/boot/initrd.img-* "$new/initrd"
+    basename "$root"/lib/modules/* >"$new/version"
+    cp "$root/var/lib/dpkg/status" "$new/dpkg-status"
+    chmod 644 "$new"/*
+    rm -rf "$root"
+}
+
+build() {
+    rm -rf "$work"
+    mkdir -p "$work"
+    bootstrap
     if [ "$(id -u)" -eq 0 ]; then
-        "$@"
+        make_image
     else
-        fakeroot -- "$@"
+        fakeroot -- bash "$here/build.sh" --make-image
+    fi
+    python3 "$here/vmlinux.py" "$work/new/vmlinuz" "$work/new/vmlinux"
+    recipe_hash >"$work/new/recipe"
+
+    # The hash is the last file of a complete result, and the folder changes in one step.
+    rm -rf "$out"
+    mv "$work/new" "$out"
+    rm -rf "$work"
+    log "built in $SECONDS s: kernel $(cat "$out/version"), in $out"
+}
+
+main() {
+    case ${1:-} in
+    --make-image) make_image; return ;;
+    --print) echo "$out"; return ;;
+    --force) rm -f "$out/recipe" ;;
+    "") ;;
+    *) log "unknown option '$1'; there are: --force --print"; return 2 ;;
+    esac
+
+    mkdir -p "$tree/.cache"
+    exec 9>"$tree/.cache/guest.lock"
+    flock 9 # two makes at once build it once
+    if [ "$(cat "$out/recipe" 2>/dev/null)" != "$(recipe_hash)" ]; then
+        "$tree/tools/deps.sh" guest
+        build
     fi
 }
 
-# The kernel inside a bzImage: the boot header says where its payload lies (Linux x86 boot protocol, 2.08).
-extract_vmlinux() {
-    python3 - "$1" <<'PY' | lz4_or_other >"$2"
-import struct, sys
-image = open(sys.argv[1], "rb").read()
-setup = (image[0x1f1] or 4) + 1
-offset, length = struct.unpack_from("<II", image, 0x248)
-start = setup * 512 + offset
-sys.stdout.buffer.write(image[start : start + length])
-PY
-}
-
-make_image() {
-    rm -rf "$work/root" && mkdir "$work/root"
-    tar -C "$work/root" -xf "$work/root.tar" --numeric-owner
-    # Fixed identifiers: the same packages give the same file system.
-    mke2fs -q -t ext4 -d "$work/root" -L socle-guest -U 50c1e000-0000-4000-8000-000000000001 \
-        -E hash_seed=50c1e000-0000-4000-8000-000000000002 "$work/new/root.img" "$image_size"
-    cp "$work"/root/boot/vmlinuz-* "$work/new/vmlinuz"
-    cp "$work"/root/boot/initrd.img-* "$work/new/initrd"
-    chmod 644 "$work/new/initrd"
-}
+main "$@"

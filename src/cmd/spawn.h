@@ -1,0 +1,42 @@
+/*
+ * cmd/spawn.h: how `socle` starts `socle-vm`, and what the two promise each other.
+ *   (1) argv is `socle-vm --spec-fd N`; descriptor N is a file with the JSON of a struct vm_spec (vm/spec.h).
+ *   (2) Descriptors that the spec names are inherited: console "fd:IN:OUT" (one socket of a pair may be both) and control_fd,
+ *       a connected stream that speaks the control socket's JSON lines.  No others but 0 (/dev/null), 1 and 2.
+ *   (3) socle-vm is the leader of its own process group, so that a terminal's Ctrl-C reaches only socle; it gets SIGTERM when
+ *       socle is killed.  All signals are at their defaults and unblocked.
+ *   (4) The first SIGTERM presses the power button, and SPAWN_TERM_SECONDS later the machine goes off whatever the guest does.
+ *       The second SIGTERM turns it off at once, with the disks flushed.  socle kills what still runs SPAWN_KILL_SECONDS after the first.
+ *   (5) Its exit status is from cmd/exit_status.h; it has said why on stderr, one "socle-vm: …" line, when it is not the guest's own.
+ */
+#pragma once
+
+#include "base/base.h"
+
+#include <sys/types.h>
+
+enum {
+    SPAWN_TERM_SECONDS = 60,
+    SPAWN_KILL_SECONDS = 70,
+};
+
+struct vm_spec;
+
+/* A started socle-vm.  Descriptors are owned; -1 when there is none. */
+struct spawn {
+    pid_t pid;
+    int pidfd;    /* readable when it ended */
+    int console;  /* non-blocking, when the console is "stdio" */
+    int control;  /* non-blocking */
+    int messages; /* what it writes to stderr, non-blocking, when asked for */
+};
+
+/*
+ * Starts `spec`; console "stdio" and control_fd become inherited descriptors in what the child reads.  `take_messages`: its
+ * stderr comes to ret->messages instead of going to our own.  0, or a negative errno and nothing runs.
+ */
+int spawn_start(const struct vm_spec *spec, bool take_messages, struct spawn *ret, struct err *e);
+/* Waits for the end; its status as `socle run` reports it: its own, or EXIT_STATUS_SIGNAL + n.  Says on stderr when a signal ended it. */
+int spawn_wait(struct spawn *s);
+/* Closes the descriptors.  Zeroed or half-built is harmless when the unused ones are -1. */
+void spawn_fini(struct spawn *s);

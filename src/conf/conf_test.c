@@ -1,0 +1,280 @@
+/*
+ * conf/conf_test.c: each kind of field in each form, limits, and messages that say what was found and what is allowed.
+ */
+#include "conf/conf.h"
+
+#include "testlib/test.h"
+
+#include <stdlib.h>
+
+struct t_rule {
+    char *rule;
+};
+struct t_disk {
+    char *file;
+    bool readonly;
+    u16 queues;
+    int cache;
+    struct field_list forward;
+};
+struct t_console {
+    char *backend;
+    u8 level;
+};
+struct t_vm {
+    u64 memory, seed;
+    u32 cpus;
+    char *name;
+    struct field_list disks;
+    struct t_console console;
+};
+
+static bool name_ok(const char *s)
+{
+    return *s && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(s);
+}
+
+static const char *const caches[] = { "none", "writeback", "unsafe", NULL };
+static const struct field rule_fields[] = {
+    FIELD_STR(t_rule, rule, "a rule", .required = true, .first = true),
+    {},
+};
+static const struct field disk_fields[] = {
+    FIELD_STR(t_disk, file, "image or block device", .required = true, .first = true,
+              .metavar = "FILE"),
+    FIELD_BOOL(t_disk, readonly, "refuse writes"),
+    FIELD_INT(t_disk, queues, "virtqueues", .dflt = 1, .min = 1, .max = 64),
+    FIELD_ENUM(t_disk, cache, caches, "host cache", .dflt = 1),
+    FIELD_LIST(t_disk, forward, rule_fields, t_rule, 2, "rules"),
+    {},
+};
+static const struct field console_fields[] = {
+    FIELD_STR(t_console, backend, "where", .sdflt = "stdio", .first = true),
+    FIELD_INT(t_console, level, "how much"),
+    {},
+};
+static const struct field vm_fields[] = {
+    FIELD_BYTES(t_vm, memory, "RAM", .dflt = GiB, .min = 16 * MiB, .max = 4 * TiB),
+    FIELD_INT(t_vm, seed, "seed"),
+    FIELD_INT(t_vm, cpus, "CPUs", .dflt = 1, .min = 1, .max = 64),
+    FIELD_STR(t_vm, name, "name", .sdflt = "vm", .ok = name_ok, .want = "a-z, 0-9 and -"),
+    FIELD_LIST(t_vm, disks, disk_fields, t_disk, 3, "disks"),
+    FIELD_OBJ(t_vm, console, console_fields, "console"),
+    {},
+};
+
+static const struct field *field_of(const char *name)
+{
+    const struct field *f = vm_fields;
+
+    while (strcmp(f->name, name) != 0)
+        f++;
+    return f;
+}
+
+TEST(options)
+{
+    static const struct {
+        const char *why, *text, *json; /* json NULL: refused, and `error` is in the message */
+        const char *error;
+    } rows[] = {
+        { "first value", "a.img",
+          "{\"file\":\"a.img\",\"readonly\":false,\"queues\":1,\"cache\":\"writeback\",\"forward\":"
+          "[]}",
+          NULL },
+        { "all kinds", "file=a,readonly,queues=0x10,cache=none,forward=x,forward=y",
+          "{\"file\":\"a\",\"readonly\":true,\"queues\":16,\"cache\":\"none\",\"forward\":"
+          "[{\"rule\":\"x\"},{\"rule\":\"y\"}]}",
+          NULL },
+        { "doubled comma", "a,,b,readonly=off,queues=2",
+          "{\"file\":\"a,b\",\"readonly\":false,\"queues\":2,\"cache\":\"writeback\",\"forward\":[]"
+          "}",
+          NULL },
+        { "three commas: one in the value, one after it", "a,,,readonly=yes",
+          "{\"file\":\"a,\",\"readonly\":true,\"queues\":1,\"cache\":\"writeback\",\"forward\":[]}",
+          NULL },
+        { "a list in a list", "a,forward=rule=x,,,,y",
+          "{\"file\":\"a\",\"readonly\":false,\"queues\":1,\"cache\":\"writeback\",\"forward\":"
+          "[{\"rule\":\"x,y\"}]}",
+          NULL },
+        { "value with =", "file=a=b",
+          "{\"file\":\"a=b\",\"readonly\":false,\"queues\":1,\"cache\":\"writeback\",\"forward\":[]"
+          "}",
+          NULL },
+        { "unknown", "a,qeues=2", NULL, "unknown option 'qeues'; allowed: file, readonly, queues" },
+        { "missing", "readonly=on", NULL, "'file' is missing (image or block device)" },
+        { "empty", "", NULL, "'file' is missing" },
+        { "trailing comma", "a,", NULL, "empty option" },
+        { "too large", "a,queues=65", NULL, "'queues' is 65; 1 to 64 is allowed" },
+        { "too small", "a,queues=0", NULL, "'queues' is 0; 1 to 64 is allowed" },
+        { "negative", "a,queues=-3", NULL, "'queues' is -3; 1 to 64 is allowed" },
+        { "over 64 bits", "a,queues=99999999999999999999", NULL, "1 to 64 is allowed" },
+        { "no number", "a,queues=two", NULL, "'queues' is 'two'; a whole number is expected" },
+        { "no value", "a,queues", NULL, "'queues' needs a value" },
+        { "bad flag", "a,readonly=maybe", NULL, "'readonly' is 'maybe'; on or off is expected" },
+        { "bad word", "a,cache=some", NULL, "'cache' is 'some'; allowed: none, writeback, unsafe" },
+        { "twice", "a,queues=1,queues=1", NULL, "'queues' is given twice" },
+        { "list too long", "a,forward=x,forward=y,forward=z", NULL, "more than 2 of 'forward'" },
+        { "not UTF-8", "a\xff", NULL, "'file' is not UTF-8" },
+    };
+
+    for_each_row(c, rows) {
+        struct t_disk d;
+        struct err e = {};
+        int r = conf_parse_options(disk_fields, &d, c->text, &e);
+        json_t *j;
+        char *text;
+
+        ROW(c);
+        if (!c->json) {
+            CHECK_EQ(r, -EINVAL);
+            CHECK_HAS(e.text, c->error);
+            CHECK(!d.file && !d.forward.items && !d.queues);
+            continue;
+        }
+        CHECK_OK(r, &e);
+        j = conf_print(disk_fields, &d);
+        text = json_dumps(j, JSON_COMPACT);
+        CHECK_STR(text, c->json);
+        free(text);
+        json_decref(j);
+        conf_fini(disk_fields, &d);
+        CHECK(!d.file);
+    }
+}
+
+TEST(json)
+{
+    static const struct {
+        const char *why, *text, *error;
+    } rows[] = {
+        { "defaults", "{}", NULL },
+        { "nested", "{\"disks\":[{\"file\":\"a\"},{\"file\":\"b\",\"readonly\":true}]}", NULL },
+        { "object", "{\"console\":{\"backend\":\"pty\",\"level\":255}}", NULL },
+        { "size as text", "{\"memory\":\"2G\"}", NULL },
+        { "64 bits as text", "{\"seed\":\"0xffffffffffffffff\"}", NULL },
+        { "number as text", "{\"cpus\":\"2\"}", "'cpus' is text; a whole number is expected" },
+        { "suffix where none may be", "{\"seed\":\"2G\"}", "'seed' is '2G'; a whole number" },
+        { "fraction", "{\"cpus\":1.5}", "'cpus' is a fraction" },
+        { "negative", "{\"cpus\":-1}", "'cpus' is -1; 1 to 64 is allowed" },
+        { "range in units", "{\"memory\":4096}", "'memory' is 4K; 16M to 4T is allowed" },
+        { "type's own end", "{\"console\":{\"level\":256}}",
+          "console: 'level' is 256; 0 to 255 is allowed" },
+        { "unknown", "{\"cpu\":1}", "unknown field 'cpu'" },
+        { "unknown below", "{\"disks\":[{\"file\":\"a\"},{\"file\":\"b\",\"x\":1}]}",
+          "disks 1: unknown field 'x'" },
+        { "missing below", "{\"disks\":[{}]}", "disks 0: 'file' is missing" },
+        { "no object", "[]", "found a list; an object is expected" },
+        { "no list", "{\"disks\":{}}", "'disks' is an object; a list is expected" },
+        { "null", "{\"name\":null}", "'name' is null; text is expected" },
+        { "no bool", "{\"disks\":[{\"file\":\"a\",\"readonly\":1}]}", "true or false is expected" },
+        { "further check", "{\"name\":\"A b\"}", "'name' is 'A b'; a-z, 0-9 and - is expected" },
+        { "list too long", "{\"disks\":[{\"file\":\"a\"},{\"file\":\"a\"},{\"file\":\"a\"},{}]}",
+          "'disks' has 4 elements; at most 3 are allowed" },
+        { "twice", "{\"cpus\":1,\"cpus\":2}", "not JSON: duplicate object key" },
+        { "rest", "{} x", "not JSON" },
+        { "too deep", "[[[[[[[[[[[[[[[[[0]]]]]]]]]]]]]]]]]", "nested deeper than 16" },
+        { "brackets in text are not depth", "{\"name\":\"[[[[[[[[[[[[[[[[[[[[\\\"[[\"}",
+          "'name' is '[[[" },
+    };
+
+    for_each_row(c, rows) {
+        struct t_vm vm;
+        struct err e = {};
+        int r = conf_parse_text(vm_fields, &vm, c->text, strlen(c->text), &e);
+
+        ROW(c);
+        if (c->error) {
+            CHECK_EQ(r, -EINVAL);
+            CHECK_HAS(e.text, c->error);
+            CHECK(!vm.disks.items && !vm.disks.n);
+            CHECK(!vm.name && !vm.console.backend);
+            CHECK_EQ(conf_parse_text(vm_fields, &vm, c->text, strlen(c->text), NULL), -EINVAL);
+            continue;
+        }
+        CHECK_OK(r, &e);
+        conf_fini(vm_fields, &vm);
+        conf_fini(vm_fields, &vm); /* harmless on zeroed memory */
+    }
+}
+
+TEST(json_prints_what_was_parsed)
+{
+    static const char text[] = "{\"memory\":\"2G\",\"seed\":\"18446744073709551615\",\"cpus\":4,"
+                               "\"disks\":[{\"file\":\"a\",\"cache\":\"unsafe\"}]}";
+    struct t_vm vm, again;
+    struct err e = {};
+    json_t *j, *k;
+
+    CHECK_OK(conf_parse_text(vm_fields, &vm, text, strlen(text), &e), &e);
+    CHECK_EQ(vm.memory, 2 * GiB);
+    CHECK_EQ(vm.seed, ~0ull);
+    CHECK_EQ(vm.disks.n, 1);
+    CHECK_EQ(((struct t_disk *)vm.disks.items)[0].cache, 2);
+    CHECK_STR(vm.console.backend, "stdio");
+    j = conf_print(vm_fields, &vm);
+    CHECK_OK(conf_parse(vm_fields, &again, j, &e), &e);
+    k = conf_print(vm_fields, &again);
+    CHECK(json_equal(j, k));
+    json_decref(j);
+    json_decref(k);
+    conf_fini(vm_fields, &vm);
+    conf_fini(vm_fields, &again);
+}
+
+TEST(set_one_field)
+{
+    struct t_vm vm;
+    struct err e = {};
+
+    conf_defaults(vm_fields, &vm);
+    CHECK_OK(conf_set(field_of("memory"), &vm, "512M", &e), &e);
+    CHECK_EQ(vm.memory, 512 * MiB);
+    CHECK_OK(conf_set(field_of("name"), &vm, "web-1", &e), &e);
+    CHECK_STR(vm.name, "web-1");
+    CHECK_EQ(conf_set(field_of("name"), &vm, "Web", &e), -EINVAL);
+    CHECK_STR(vm.name, "web-1"); /* unchanged by what was refused */
+    CHECK_OK(conf_set(field_of("console"), &vm, "pty,level=3", &e), &e);
+    CHECK_OK(conf_set(field_of("console"), &vm, "level=4", &e), &e);
+    CHECK_STR(vm.console.backend, "stdio"); /* the whole object is set anew */
+    CHECK_OK(conf_set(field_of("disks"), &vm, "a,queues=2", &e), &e);
+    CHECK_EQ(conf_set(field_of("disks"), &vm, "b,queues=0", &e), -EINVAL);
+    CHECK_OK(conf_set(field_of("disks"), &vm, "c", &e), &e);
+    CHECK_EQ(vm.disks.n, 2);
+    CHECK_STR(((struct t_disk *)vm.disks.items)[0].file, "a");
+    CHECK_STR(((struct t_disk *)vm.disks.items)[1].file, "c");
+    CHECK_OK(conf_set(field_of("disks"), &vm, "d", &e), &e);
+    CHECK_EQ(conf_set(field_of("disks"), &vm, "e", &e), -EINVAL);
+    CHECK(!conf_list_add(field_of("disks"), &vm));
+    conf_fini(vm_fields, &vm);
+}
+
+TEST(a_long_string_is_refused)
+{
+    struct t_vm vm;
+    struct err e = {};
+    char *s = xnew_n(char, CONF_STR_MAX + 2);
+
+    conf_defaults(vm_fields, &vm);
+    memset(s, 'a', CONF_STR_MAX + 1);
+    CHECK_EQ(conf_set(field_of("name"), &vm, s, &e), -EINVAL);
+    CHECK_HAS(e.text, "'name' has 65537 bytes; at most 65536 are allowed");
+    s[CONF_STR_MAX] = 0;
+    CHECK_OK(conf_set(field_of("name"), &vm, s, &e), &e);
+    free(s);
+    conf_fini(vm_fields, &vm);
+}
+
+TEST(help_has_limits_and_defaults)
+{
+    AUTO(strbuf) struct strbuf out = {};
+
+    conf_help(disk_fields, "  ", &out);
+    conf_help(vm_fields, "", &out);
+    CHECK_HAS(out.text, "  [file=]FILE               image or block device\n");
+    CHECK_HAS(out.text, "readonly[=on|off]         refuse writes (default off)\n");
+    CHECK_HAS(out.text, "queues=N                  virtqueues (default 1, 1 to 64)\n");
+    CHECK_HAS(out.text, "cache=none|writeback|unsafe  host cache (default writeback)\n");
+    CHECK_HAS(out.text, "memory=SIZE               RAM (default 1G, 16M to 4T)\n");
+    CHECK_HAS(out.text, "(repeatable)");
+}

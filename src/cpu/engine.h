@@ -1,0 +1,60 @@
+/*
+ * cpu/engine.h: what an engine implements for cpu/cpu.c.  Private to this folder.
+ * Each function has the contract of its namesake in cpu/cpu.h.
+ */
+#pragma once
+
+#include "base/base.h"
+
+#include "cpu/cpu.h"
+#include "cpu/ioapic.h"
+#include "mem/mem.h"
+
+struct engine {
+    const char *name;
+    int (*open)(struct cpu_vm *vm, struct err *e);
+    void (*close)(struct cpu_vm *vm);
+    int (*vcpu_open)(struct vcpu *v, struct err *e);
+    void (*vcpu_close)(struct vcpu *v);
+    void (*thread_init)(struct vcpu *v);
+    enum vcpu_next (*run)(struct vcpu *v);
+    void (*kick)(struct vcpu *v);
+    void (*settle)(struct vcpu *v);
+    int (*get)(struct vcpu *v, struct vcpu_state *ret, struct err *e);
+    int (*set)(struct vcpu *v, const struct vcpu_state *s, struct err *e);
+    const char *(*exit_name)(u32 row);
+    void (*irq)(struct cpu_vm *vm, u32 gsi, bool level);
+    struct msi *(*msi_new)(struct cpu_vm *vm);
+    void (*msi_free)(struct cpu_vm *vm, struct msi *m);
+    void (*msi_aim)(struct cpu_vm *vm, struct msi *m, u64 addr, u32 data);
+    void (*msi_fire)(struct cpu_vm *vm, struct msi *m);
+    /* With CPU_IRQCHIP_SPLIT, from cpu/ioapic.c: an interrupt's message; an entry of the table changed. */
+    void (*msi_send)(struct cpu_vm *vm, u64 addr, u32 data);
+    void (*ioapic_changed)(struct cpu_vm *vm, u32 pin);
+    int (*nmi)(struct vcpu *v);
+    int (*doorbell)(struct cpu_vm *vm, u64 addr, u32 len, int fd, bool on);
+    int (*vm_get)(struct cpu_vm *vm, struct cpu_vm_state *ret, struct err *e);
+    int (*vm_set)(struct cpu_vm *vm, const struct cpu_vm_state *s, struct err *e);
+    void (*clock_stop)(struct cpu_vm *vm);
+    void (*clock_start)(struct cpu_vm *vm);
+    int (*dirty_start)(struct cpu_vm *vm, struct err *e);
+    int (*dirty_take)(struct cpu_vm *vm, u64 *bitmap, struct err *e);
+    void (*dirty_stop)(struct cpu_vm *vm);
+};
+
+struct cpu_vm {
+    const struct engine *en;
+    struct cpu_cfg cfg;
+    struct mem *mem;
+    struct cpu_host host;
+    struct ioapic ioapic; /* with CPU_IRQCHIP_SPLIT */
+    struct vcpu vcpus[CPU_MAX];
+    struct vcpu_state *power_on[CPU_MAX]; /* as the engine made them */
+    struct cpu_vm_state *vm_power_on;
+    void *engine_data;
+};
+
+extern const struct engine kvm_engine;
+
+/* May this machine's /dev/kvm be used, and how fast is guest ring 0 there?  Instructions a second, or a negative errno. */
+s64 kvm_measure(struct err *e);

@@ -1,0 +1,86 @@
+/*
+ * cpu/kvm/kvm.h: the KVM engine's own structs and calls between its files.
+ */
+#pragma once
+
+#include "cpu/engine.h"
+
+#include <linux/kvm.h>
+#include <pthread.h>
+
+struct msi {
+    bool used, aimed;
+    u32 gsi;
+    int fd; /* irqfd: a write raises the message */
+    u64 addr;
+    u32 data;
+};
+
+struct kvm_vm {
+    int dev_fd, fd; /* /dev/kvm, the VM */
+    u32 run_size;   /* bytes of a vCPU's shared page(s) */
+    struct kvm_cpuid2 *cpuid;
+    u32 n_msrs; /* MSRs that this host saves */
+    u32 msrs[VCPU_MSRS_MAX];
+    bool has_xsave2, any_len_doorbell, has_payload;
+    u32 tsc_khz;
+    u64 clock_ns;         /* of the paravirtual clock, while stopped */
+    pthread_mutex_t lock; /* guards the routing table: msis, routing */
+    struct msi msis[CPU_MSI_MAX];
+    struct kvm_irq_routing *routing; /* room for all; rebuilt on each change */
+};
+
+struct kvm_vcpu {
+    int fd;
+    struct kvm_run *run;
+    pthread_t thread;
+    atomic_bool has_thread, kicked;
+};
+
+static inline struct kvm_vm *kvm_vm_of(const struct cpu_vm *vm)
+{
+    return vm->engine_data;
+}
+static inline struct kvm_vcpu *kvm_vcpu_of(const struct vcpu *v)
+{
+    return v->engine_data;
+}
+
+enum { KVM_CPUID_MAX = 256 };
+
+/* ioctl, restarted after signals; a negative errno on failure. */
+int kvm_ioctl(int fd, unsigned long request, void *arg);
+
+/* kvm_cpuid.c: what the guest sees, from what this KVM supports; `index` is the vCPU's APIC id. */
+int kvm_cpuid_load(struct kvm_vm *k, struct err *e);
+int kvm_cpuid_set(struct cpu_vm *vm, struct kvm_vcpu *kv, u32 index, struct err *e);
+
+/* kvm_regs.c */
+int kvm_regs_get(struct vcpu *v, struct vcpu_state *s, struct err *e);
+int kvm_regs_set(struct vcpu *v, const struct vcpu_state *s, struct err *e);
+
+/* kvm_irq.c */
+int kvm_irq_open(struct cpu_vm *vm, struct err *e);
+void kvm_irq_close(struct cpu_vm *vm);
+void kvm_irq_line(struct cpu_vm *vm, u32 gsi, bool level);
+struct msi *kvm_msi_new(struct cpu_vm *vm);
+void kvm_msi_free(struct cpu_vm *vm, struct msi *m);
+void kvm_msi_aim(struct cpu_vm *vm, struct msi *m, u64 addr, u32 data);
+void kvm_msi_fire(struct cpu_vm *vm, struct msi *m);
+void kvm_msi_send(struct cpu_vm *vm, u64 addr, u32 data);
+void kvm_ioapic_changed(struct cpu_vm *vm, u32 pin);
+int kvm_irq_get(struct cpu_vm *vm, struct cpu_vm_state *ret, struct err *e);
+int kvm_irq_set(struct cpu_vm *vm, const struct cpu_vm_state *s, struct err *e);
+
+/* kvm_run.c */
+void kvm_thread_init(struct vcpu *v);
+enum vcpu_next kvm_run_vcpu(struct vcpu *v);
+void kvm_kick(struct vcpu *v);
+void kvm_settle(struct vcpu *v);
+const char *kvm_exit_name(u32 row);
+
+/* kvm_dirty.c */
+int kvm_slots_set(struct cpu_vm *vm, bool log_dirty, struct err *e);
+int kvm_dirty_start(struct cpu_vm *vm, struct err *e);
+int kvm_dirty_take(struct cpu_vm *vm, u64 *bitmap, struct err *e);
+void kvm_dirty_stop(struct cpu_vm *vm);

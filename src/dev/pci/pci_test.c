@@ -1,0 +1,1 @@
+/* dev/pci/pci_test.c: to come. */

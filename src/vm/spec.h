@@ -1,0 +1,110 @@
+/*
+ * vm/spec.h: what one virtual machine is, as the user says it: the field tables behind `socle run`, the text that socle-vm is
+ * started with, and their documentation.  Holds no host resource; vm/build.c turns it into devices.
+ */
+#pragma once
+
+#include "conf/conf.h"
+
+enum {
+    SPEC_DISKS_MAX = 24, /* PCI functions that are left on bus 0 */
+    SPEC_NETS_MAX = 8,
+    SPEC_FORWARDS_MAX = 64, /* of one net */
+    SPEC_CPUS_MAX = 64,
+    SPEC_APPEND_MAX = 4095, /* bytes; the kernel may take less and is asked when it is loaded */
+};
+
+enum spec_engine { SPEC_ENGINE_AUTO, SPEC_ENGINE_KVM, SPEC_ENGINE_SOFT };
+enum spec_irqchip { SPEC_IRQCHIP_KERNEL, SPEC_IRQCHIP_SPLIT };
+enum spec_cache { SPEC_CACHE_WRITEBACK, SPEC_CACHE_DIRECT, SPEC_CACHE_UNSAFE };
+enum spec_net { SPEC_NET_USER, SPEC_NET_TAP, SPEC_NET_NONE };
+enum spec_console { SPEC_CONSOLE_SERIAL, SPEC_CONSOLE_VIRTIO };
+
+struct vm_disk {
+    char *file;
+    bool readonly;
+    u16 queues;   /* 0: one for each CPU, at most 8 */
+    char *serial; /* NULL: none */
+    int cache;    /* enum spec_cache */
+};
+
+struct vm_forward {
+    char *rule; /* "tcp:[ADDRESS:]HOST_PORT:GUEST_PORT", checked; spec_forward takes it apart */
+};
+
+struct vm_net {
+    int kind;                  /* enum spec_net; after spec_check never SPEC_NET_NONE */
+    char *tap;                 /* host interface; not NULL exactly when kind is SPEC_NET_TAP */
+    char *mac;                 /* NULL: derived from the machine's name and the place in the list */
+    u16 queues;                /* pairs */
+    struct field_list forward; /* struct vm_forward; empty unless kind is SPEC_NET_USER */
+};
+
+/* `backend`: "stdio", "pty", "none", "unix:PATH", "file:PATH", or "fd:IN:OUT", which spec_console_fds takes apart. */
+struct vm_console {
+    char *backend;
+    int device; /* enum spec_console */
+};
+
+struct vm_vsock {
+    u32 cid;    /* 0: no vsock device */
+    char *path; /* the host's unix sockets are PATH_<port>; NULL: the guest reaches nobody */
+};
+
+struct vm_spec {
+    char *name; /* of the machine: in messages, as its process's name */
+    char *uuid; /* NULL: made from the name */
+    int engine; /* enum spec_engine */
+    u32 cpus;
+    u64 memory; /* bytes */
+    bool hugepages, prealloc;
+    char *kernel, *initrd, *append; /* NULL when not given */
+    int irqchip;                    /* enum spec_irqchip */
+    struct field_list disks;        /* struct vm_disk */
+    struct field_list nets;         /* struct vm_net */
+    struct vm_console console;
+    struct vm_vsock vsock;
+    bool balloon, rng, testdev;
+    char *control;  /* path of the control socket that is made; NULL: none */
+    u32 control_fd; /* an inherited, connected control socket; 0: none */
+    char *cache_dir;
+    u64 seed; /* of the machine's random choices; 0: the host's randomness */
+    bool no_jail, verbose;
+};
+
+extern const struct field spec_fields[]; /* of struct vm_spec */
+
+/* Defaults, then what the JSON text says, then spec_check.  Finish with spec_fini. */
+int spec_parse(struct vm_spec *s, const char *text, size_t len, struct err *e);
+/* What a single row cannot say: sizes that fit together, options that exclude each other; drops nets of kind none, and makes a
+ * net with a tap one of kind tap.  -EINVAL with `e`. */
+int spec_check(struct vm_spec *s, struct err *e);
+void spec_fini(struct vm_spec *s);
+
+static inline struct vm_disk *spec_disk(const struct vm_spec *s, u32 i)
+{
+    return (struct vm_disk *)s->disks.items + i;
+}
+
+static inline struct vm_net *spec_net(const struct vm_spec *s, u32 i)
+{
+    return (struct vm_net *)s->nets.items + i;
+}
+
+/* A forward rule in parts. */
+struct spec_rule {
+    bool udp;
+    char address[48]; /* of the host, IPv4; "127.0.0.1" when the rule has none */
+    u16 host_port, guest_port;
+};
+/* 0, or -EINVAL. */
+int spec_forward(const char *rule, struct spec_rule *ret);
+
+/* The six bytes of "52:54:00:12:34:56".  0, or -EINVAL: no unicast address. */
+int spec_mac(const char *text, u8 ret[6]);
+
+/* The descriptors of "fd:IN:OUT".  0, or -EINVAL. */
+int spec_console_fds(const char *backend, int *ret_in, int *ret_out);
+
+/* Has a kernel command line the parameter `name` ("root="), as a word of its own? */
+bool spec_has_param(const char *append, const char *name);
