@@ -2,6 +2,7 @@
 # bench/boot.sh: boots one kernel and one tiny initrd under Socle and under QEMU in turn, and prints medians and ratios.
 # Usage: bench/boot.sh [--rounds N] [--only NAME,NAME]   (5 rounds; all of the table below that are there)
 # Times run from the start of the process to init's first line, and to the end of the process, in milliseconds.
+# A first round is not counted: it fills the caches of files.
 # Where KVM is slow the times are those of the lab; only the ratios mean anything:
 #   tools/guest/build.sh && bench/boot.sh --prepare && test/lab/run.sh --timeout 1200 -- bench/boot.sh
 set -euo pipefail
@@ -16,7 +17,9 @@ marker="bench: init"
 limit=120
 rounds=5
 only=
-results=${BENCH_OUT:-$(mktemp -d)}
+results=$(mktemp -d)
+trap 'rm -rf "$results"' EXIT
+history=${SOCLE_LAB_OUT:-$tree/build/lab-out}/bench-boot.history # git ignores build/
 
 # One command line for all.  Less of it would be unfair to nobody: what a guest of a cloud does not have is not probed.
 append="console=ttyS0 quiet reboot=t panic=-1 no_timer_check tsc=reliable i8042.noaux i8042.nomux i8042.nopnp i8042.dumbkbd"
@@ -35,13 +38,15 @@ row() {
         command=("$socle" run --engine kvm --memory "${memory}M" --cpus 1 --kernel "$kernel" --initrd "$initrd"
             --append "$append" --console stdio --net none)
         ;;
-    microvm) qemu microvm,pic=off,pit=off,rtc=off "$kernel" ;;
-    microvm-elf) [ -r "$elf" ] && qemu microvm,pic=off,pit=off,rtc=off "$elf" ;;
+    microvm) qemu microvm "$kernel" ;;
+    microvm-rtc) qemu microvm,rtc=on "$kernel" ;; # as it comes it has no RTC, and the kernel looks for one for seconds
+    microvm-elf) [ -r "$elf" ] && qemu microvm,rtc=on "$elf" ;;
     q35) qemu q35 "$kernel" ;;
     q35-elf) [ -r "$elf" ] && qemu q35 "$elf" ;;
+    *) echo "boot: no row '$1'; there are: $rows" >&2; return 1 ;;
     esac
 }
-rows="socle microvm microvm-elf q35 q35-elf"
+rows="socle microvm microvm-rtc microvm-elf q35 q35-elf"
 
 prepare() {
     "$tree/bench/guest_init/build.sh"
@@ -52,8 +57,9 @@ prepare() {
 
 run_rounds() {
     local round name
-    for round in $(seq 1 "$rounds"); do
+    for round in $(seq 0 "$rounds"); do
         for name in $1; do
+            [ "$round" -ne 1 ] || rm -f "$results/$name" # round 0
             row "$name"
             if "$stopwatch" "$marker" "$limit" "${command[@]}" >>"$results/$name" 2>"$results/$name.log"; then
                 echo "boot: round $round $name $(tail -n 1 "$results/$name") us" >&2
@@ -65,8 +71,9 @@ run_rounds() {
     done
 }
 
-median() { # FILE COLUMN
-    awk -v c="$2" '{ print $c }' "$1" 2>/dev/null | sort -n | awk '{ v[NR] = $1 } END { if (NR) print v[int((NR + 1) / 2)] }'
+median() { # FILE COLUMN; nothing where there is no result
+    [ -s "$1" ] || return 0
+    awk -v c="$2" '{ print $c }' "$1" | sort -n | awk '{ v[NR] = $1 } END { if (NR) print v[int((NR + 1) / 2)] }'
 }
 
 # A row a machine; the ratio is Socle's time by the machine's, so below 1 Socle is the faster.
@@ -95,6 +102,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 
+mkdir -p "$(dirname "$history")"
 [ -x "$stopwatch" ] && [ -s "$initrd" ] || prepare
 [ -r "$kernel" ] || { echo "boot: no $kernel; run tools/guest/build.sh" >&2; exit 1; }
 present=
@@ -106,4 +114,8 @@ for name in ${only:-$rows}; do
     fi
 done
 run_rounds "$present"
-report "$present"
+report "$present" | tee "$results/report"
+{
+    date -u +%FT%TZ
+    cat "$results/report"
+} >>"$history"

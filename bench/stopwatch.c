@@ -36,9 +36,9 @@ static pid_t start(char **argv, int *ret_fd)
     if (pid == 0) {
         int null = open("/dev/null", O_RDONLY);
         setpgid(0, 0);
-        dup2(null, 0);
-        dup2(ends[1], 1);
-        dup2(ends[1], 2);
+        dup3(null, 0, 0);
+        dup3(ends[1], 1, 0);
+        dup3(ends[1], 2, 0);
         execvp(argv[0], argv);
         perror(argv[0]);
         _exit(127);
@@ -81,13 +81,15 @@ static long long watch(int fd, const char *marker, long long deadline)
 
 int main(int argc, char **argv)
 {
-    if (argc < 4 || strlen(argv[1]) == 0 || strlen(argv[1]) > WINDOW / 2) {
+    long long seconds = 0;
+    if (argc < 4 || (seconds = strtoll(argv[2], NULL, 10)) <= 0 || strlen(argv[1]) == 0 ||
+        strlen(argv[1]) > WINDOW / 2) {
         fprintf(stderr, "usage: stopwatch MARKER SECONDS COMMAND [ARGUMENT]...\n");
         return 2;
     }
 
     int fd = -1, status = 0;
-    long long begin = now_us(), deadline = begin + atoll(argv[2]) * 1'000'000;
+    long long begin = now_us(), deadline = begin + seconds * 1'000'000;
     pid_t pid = start(argv + 3, &fd);
     if (pid < 0) {
         perror("stopwatch");

@@ -49,7 +49,7 @@ class Layers:
             return f"write the include from the root: \"{folder}/{name}\""
         to = name.split("/")[0]
         allowed = self.may[folder] | {folder}
-        if re.search(r"_(test|fuzz)\.c$", path):
+        if re.search(r"_(test|fuzz)\.[ch]$", path):
             allowed = allowed | {"testlib"}
         if to not in allowed:
             return f"{folder} may not include \"{name}\"; allowed: {' '.join(sorted(allowed))}"

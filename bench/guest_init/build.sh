@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/bin/bash
 # bench/guest_init/build.sh: makes build/bench/initrd, an initramfs that holds init.c's program alone.
 # Usage: bench/guest_init/build.sh.  Quick when it is newer than its sources.
 set -eu

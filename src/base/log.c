@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static enum log_level level_max = LOG_LEVEL_WARN;
+static enum log_level level_max = LOG_LEVEL_NOTICE;
 static const char *log_name = "socle";
 
 void log_set_level(enum log_level level)
@@ -29,7 +29,7 @@ bool log_is_on(enum log_level level)
 
 void log_line(enum log_level level, const char *fmt, ...)
 {
-    static const char *const words[] = { "error: ", "warning: ", "", "debug: " };
+    static const char *const words[] = { "error: ", "warning: ", "", "", "debug: " };
     char line[512];
     va_list ap;
     int n, m;

@@ -12,7 +12,7 @@
     X(START,   122, "the machine could not be started: a file, the host, or a size does not allow it")             \
     X(TIMEOUT, 124, "--timeout passed and the machine was stopped")                                                \
     X(CRASH,   126, "the guest crashed: a triple fault, or it reported a panic")                                   \
-    X(SIGNAL,  128, "plus the number of the signal that ended socle-vm, or that made socle run stop it by force")
+    X(SIGNAL,  128, "plus n: signal n made socle run stop the machine by force, or ended socle-vm")
 /* clang-format on */
 
 enum exit_status {

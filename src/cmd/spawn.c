@@ -228,7 +228,6 @@ int spawn_wait(struct spawn *s)
             return EXIT_STATUS_VMM;
     if (WIFEXITED(status))
         return WEXITSTATUS(status);
-    log_error("socle-vm was ended by signal %d (%s)", WTERMSIG(status),
-              strsignal(WTERMSIG(status)));
+    s->killed_by = WTERMSIG(status);
     return EXIT_STATUS_SIGNAL + WTERMSIG(status);
 }

@@ -6,7 +6,8 @@
  *   (3) socle-vm is the leader of its own process group, so that a terminal's Ctrl-C reaches only socle; it gets SIGTERM when
  *       socle is killed.  All signals are at their defaults and unblocked.
  *   (4) The first SIGTERM presses the power button, and SPAWN_TERM_SECONDS later the machine goes off whatever the guest does.
- *       The second SIGTERM turns it off at once, with the disks flushed.  socle kills what still runs SPAWN_KILL_SECONDS after the first.
+ *       The second SIGTERM turns it off at once, with the disks flushed.  What was turned off so ends with EXIT_STATUS_SIGNAL +
+ *       SIGTERM.  socle kills what still runs SPAWN_KILL_SECONDS after the first.
  *   (5) Its exit status is from cmd/exit_status.h; it has said why on stderr, one "socle-vm: …" line, when it is not the guest's own.
  */
 #pragma once
@@ -25,10 +26,11 @@ struct vm_spec;
 /* A started socle-vm.  Descriptors are owned; -1 when there is none. */
 struct spawn {
     pid_t pid;
-    int pidfd;    /* readable when it ended */
-    int console;  /* non-blocking, when the console is "stdio" */
-    int control;  /* non-blocking */
-    int messages; /* what it writes to stderr, non-blocking, when asked for */
+    int killed_by; /* after spawn_wait: the signal that ended it, 0: it ended by itself */
+    int pidfd;     /* readable when it ended */
+    int console;   /* non-blocking, when the console is "stdio" */
+    int control;   /* non-blocking */
+    int messages;  /* what it writes to stderr, non-blocking, when asked for */
 };
 
 /*
@@ -36,7 +38,7 @@ struct spawn {
  * stderr comes to ret->messages instead of going to our own.  0, or a negative errno and nothing runs.
  */
 int spawn_start(const struct vm_spec *spec, bool take_messages, struct spawn *ret, struct err *e);
-/* Waits for the end; its status as `socle run` reports it: its own, or EXIT_STATUS_SIGNAL + n.  Says on stderr when a signal ended it. */
+/* Waits for the end; its status as `socle run` reports it: its own, or EXIT_STATUS_SIGNAL + n. */
 int spawn_wait(struct spawn *s);
 /* Closes the descriptors.  Zeroed or half-built is harmless when the unused ones are -1. */
 void spawn_fini(struct spawn *s);

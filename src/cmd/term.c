@@ -50,6 +50,6 @@ void term_restore(struct term *t)
 {
     if (!t->raw)
         return;
-    tcsetattr(STDIN_FILENO, TCSADRAIN, &t->saved);
+    tcsetattr(STDIN_FILENO, TCSANOW, &t->saved); /* draining could wait for ever */
     t->raw = false;
 }

@@ -184,7 +184,7 @@ static int place(struct bus *b, u64 base, u64 len, u32 *ret_at, struct err *e)
 int bus_add(struct bus *b, u64 base, u64 len, const struct bus_ops *ops, struct device *d,
             struct err *e)
 {
-    u32 at, n;
+    u32 at = 0, n;
     int r;
 
     if (len == 0 || base + (len - 1) < base)
@@ -206,7 +206,7 @@ int bus_add(struct bus *b, u64 base, u64 len, const struct bus_ops *ops, struct 
 
 void bus_remove(struct bus *b, u64 base, struct device *d)
 {
-    u32 at, n;
+    u32 at = 0, n;
     struct hit row = {};
 
     pthread_mutex_lock(&b->writer);

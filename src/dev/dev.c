@@ -3,12 +3,13 @@
  */
 #include "dev/dev.h"
 
+#include "base/loop.h"
+
 #include <stdlib.h>
 
-#define for_each_part(p, d)                                                                     \
-    for (const struct state_part *p = (d)->def->parts; p < (d)->def->parts + DEVICE_PARTS_MAX && \
-                                                       p->def;                                  \
-         p++)
+#define for_each_part(p, d)                            \
+    for (const struct state_part *p = (d)->def->parts; \
+         p < (d)->def->parts + DEVICE_PARTS_MAX && p->def; p++)
 
 static void *part_of(struct device *d, const struct state_part *p)
 {
@@ -83,8 +84,7 @@ void device_resume(struct device *d)
 void device_save(struct device *d, struct strbuf *out)
 {
     pthread_mutex_lock(&d->lock);
-    for_each_part(p, d)
-        state_stream_put(out, d->name, p->def, part_of(d, p));
+    for_each_part(p, d) state_stream_put(out, d->name, p->def, part_of(d, p));
     pthread_mutex_unlock(&d->lock);
 }
 
@@ -111,7 +111,8 @@ static int load_part(struct device *d, const struct state_part *p, const struct 
 
 int device_load(struct device *d, const struct state_section *s, struct err *e)
 {
-    for_each_part(p, d) {
+    for_each_part(p, d)
+    {
         if (strcmp(p->def->name, s->name) != 0)
             continue;
         if (load_part(d, p, s, e) < 0)
@@ -127,11 +128,17 @@ void device_inspect(struct device *d, struct strbuf *out)
 
     strbuf_add(out, "{");
     pthread_mutex_lock(&d->lock);
-    for_each_part(p, d) {
+    for_each_part(p, d)
+    {
         strbuf_add(out, "%s\"%s\": ", comma, p->def->name);
         state_print(p->def, part_of(d, p), out);
         comma = ", ";
     }
     pthread_mutex_unlock(&d->lock);
     strbuf_add(out, "}");
+}
+
+int machine_io_start(struct machine *m, struct loop *l, enum io_role role)
+{
+    return m->ops->io_start ? m->ops->io_start(m->arg, l, role) : loop_start(l);
 }

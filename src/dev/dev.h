@@ -35,6 +35,12 @@ enum machine_event {
     MACHINE_PANIC,    /* the guest reported that it crashed */
 };
 
+/* What an I/O thread may do once the machine is confined. */
+enum io_role {
+    IO_FILES,   /* disks, taps, eventfds */
+    IO_SOCKETS, /* … and makes sockets of the internet families: user-mode network */
+};
+
 /* The machine as its devices see it.  Implemented by vm/ (and by dev/fake.c for tests).  All functions: any thread. */
 struct machine_ops {
     /* Level of one interrupt line (GSI).  Lines are level-triggered or edge-triggered as the guest programs them. */
@@ -47,6 +53,9 @@ struct machine_ops {
     /* Lets the engine signal `fd` itself on a write of any value and of `len` bytes to `addr` (MMIO).  Negative: it cannot; the
      * access then arrives at the device as any other. */
     int (*doorbell)(void *arg, u64 addr, u32 len, int fd, bool on);
+    /* Starts the thread of an I/O loop; the machine may do so later, when it is confined, and calls run on the caller's
+     * thread until then.  NULL: loop_start. */
+    int (*io_start)(void *arg, struct loop *l, enum io_role role);
     /* Asks for something; returns at once, the control loop does it. */
     void (*event)(void *arg, enum machine_event what, u64 value, const char *why);
 };
@@ -88,7 +97,8 @@ struct device_def {
     u32 cfg_size;
     struct state_part parts[DEVICE_PARTS_MAX]; /* unused ones zero */
     struct device_range ranges[4];
-    const struct reg_bank *banks[4]; /* its register banks, if any, for the generic test; unused ones NULL */
+    const struct reg_bank
+        *banks[4]; /* its register banks, if any, for the generic test; unused ones NULL */
     /* Without `lock`.  Makes it live: claims addresses, opens what the host gives.  `cfg` as parsed by `fields`.  On failure, undoes itself. */
     int (*start)(struct device *d, const void *cfg, struct err *e);
     /* The reverse, also without `lock`.  Called once for each successful start. */
@@ -140,6 +150,9 @@ static inline void machine_event(struct machine *m, enum machine_event what, u64
 {
     m->ops->event(m->arg, what, value, why);
 }
+
+/* In a device's start, instead of loop_start; the device joins the loop in its stop. */
+int machine_io_start(struct machine *m, struct loop *l, enum io_role role);
 
 /* Every kind of device, in dev/all.c; ends with NULL. */
 extern const struct device_def *const all_devices[];

@@ -38,7 +38,9 @@ TEST(aml_integers)
 
 TEST(aml_names)
 {
-    static const u8 hid[] = { 0x08, '_', 'H', 'I', 'D', 0x0c, 0x41, 0xd0, 0x0a, 0x08 }; /* PNP0A08 as iasl packs it */
+    static const u8 hid[] = {
+        0x08, '_', 'H', 'I', 'D', 0x0c, 0x41, 0xd0, 0x0a, 0x08
+    }; /* PNP0A08 as iasl packs it */
     u8 buf[64];
     struct aml a;
 
@@ -55,7 +57,10 @@ TEST(aml_names)
     aml_init(&a, buf, sizeof(buf));
     aml_path(&a, "A.B.C");
     CHECK_EQ(a.len, 14);
-    CHECK_MEM(buf, "\x2f\x03" "A___B___C___", 14);
+    CHECK_MEM(buf,
+              "\x2f\x03"
+              "A___B___C___",
+              14);
 }
 
 /* The length of a package counts itself, in one to four bytes. */

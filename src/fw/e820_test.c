@@ -55,11 +55,11 @@ TEST(e820_set)
         unsigned rows;
         u64 ram; /* what stays RAM of [100, 200) */
     } cases[] = {
-        { "in the middle", 120, 10, 0, 3, 90 },   { "at the start", 100, 10, 0, 2, 90 },
-        { "at the end", 190, 10, 0, 2, 90 },      { "all of it", 100, 100, 0, 1, 0 },
-        { "more than it", 50, 500, 0, 1, 0 },     { "before it", 0, 100, 0, 2, 100 },
-        { "behind it", 200, 1, 0, 2, 100 },       { "over its end", 199, 100, 0, 2, 99 },
-        { "nothing", 150, 0, -EINVAL, 1, 100 },   { "wraps", 150, ~0ull, -EINVAL, 1, 100 },
+        { "in the middle", 120, 10, 0, 3, 90 }, { "at the start", 100, 10, 0, 2, 90 },
+        { "at the end", 190, 10, 0, 2, 90 },    { "all of it", 100, 100, 0, 1, 0 },
+        { "more than it", 50, 500, 0, 1, 0 },   { "before it", 0, 100, 0, 2, 100 },
+        { "behind it", 200, 1, 0, 2, 100 },     { "over its end", 199, 100, 0, 2, 99 },
+        { "nothing", 150, 0, -EINVAL, 1, 100 }, { "wraps", 150, ~0ull, -EINVAL, 1, 100 },
     };
 
     for_each_row(c, cases) {

@@ -1,7 +1,7 @@
 /*
  * fw/elf.c: ELF executables as kernels.  (System V ABI, "Object Files"; PVH notes: Xen, docs/misc/pvh.pandoc)
  *   (1) Headers are copied before they are looked at, and each offset in them is checked where it is used (image_read).
- *   (2) Where segments overlap, the later one wins; each is checked against RAM by itself.
+ *   (2) Segments never overlap: a loader that leaves zeroes out could not say which one wins.
  */
 #include "fw/elf.h"
 
@@ -99,6 +99,10 @@ static int add_load(struct elf *elf, const struct image *im, const struct image_
             e, -ENOEXEC,
             "truncated: its segment at 0x%llx needs %llu bytes at %llu, the file has %llu", p->gpa,
             p->filesz, p->at, im->size);
+    for (const struct image_part *q = elf->segs; q < elf->segs + elf->n_segs; q++)
+        if (p->gpa < q->gpa + q->memsz && q->gpa < end)
+            return err_set(e, -EBADMSG, "damaged: its segments at 0x%llx and 0x%llx overlap",
+                           q->gpa, p->gpa);
     if (elf->n_segs == ELF_SEGS_MAX)
         return err_set(e, -EBADMSG, "has more than %u segments", ELF_SEGS_MAX);
     elf->start = elf->n_segs ? min(elf->start, p->gpa) : p->gpa;
@@ -198,17 +202,12 @@ int elf_parse(const struct image *im, struct elf *ret, struct err *e)
     return 0;
 }
 
-int elf_load(const struct elf *elf, const struct image *im, struct mem *m, bool ram_is_zero,
-             u64 *sum, struct err *e)
+int elf_load(const struct elf *elf, const struct image *im, const struct image_to *to,
+             struct err *e)
 {
-    for (unsigned i = 0; i < elf->n_segs; i++) {
-        const struct image_part *p = &elf->segs[i];
-        int r = image_load(im, p, m, ram_is_zero, e);
+    int r = 0;
 
-        if (r < 0)
-            return r;
-        if (sum)
-            *sum = image_sum(*sum, mem_at(m, p->gpa, p->filesz), p->filesz);
-    }
-    return 0;
+    for (unsigned i = 0; i < elf->n_segs && r == 0; i++)
+        r = image_load(im, &elf->segs[i], to, e);
+    return r;
 }

@@ -28,6 +28,6 @@ bool elf_is_64(const void *head, size_t len);
 /* Reads the headers of a little-endian x86 executable. */
 int elf_parse(const struct image *im, struct elf *ret, struct err *e);
 
-/* Puts the segments into RAM.  *sum, when given, goes on over their bytes (image_sum). */
-int elf_load(const struct elf *elf, const struct image *im, struct mem *m, bool ram_is_zero,
-             u64 *sum, struct err *e);
+/* Puts the segments into RAM. */
+int elf_load(const struct elf *elf, const struct image *im, const struct image_to *to,
+             struct err *e);

@@ -41,6 +41,6 @@ int entry_prot32(struct mem *m, u64 rip, struct kernel_entry *ret, struct err *e
 /* Copies boot data to low RAM; `what` for the message. */
 int entry_write(struct mem *m, u64 gpa, const void *p, u64 len, const char *what, struct err *e);
 
-/* Puts "<before><cmdline>" with its NUL at LAYOUT_CMDLINE; -E2BIG when longer than `max` bytes without the NUL. */
+/* Puts "<before><cmdline>" with its NUL at LAYOUT_CMDLINE; -E2BIG when longer than `len_max` without the NUL. */
 int entry_cmdline(struct mem *m, const char *before, const char *cmdline, u64 len_max,
                   struct err *e);

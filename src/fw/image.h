@@ -26,12 +26,21 @@ struct image_part {
     const char *what; /* for messages */
 };
 
+/* Where parts are put. */
+struct image_to {
+    struct mem *m;
+    bool is_zero; /* all RAM is: zeroes are not written, for that would only touch pages */
+    u64 *sum;     /* goes on over the bytes as image_sum_chunks does; NULL: not wanted */
+};
+
 /*
- * Puts a part into guest RAM.  The zeroes are not written when `ram_is_zero`: they would only touch pages.
- * -ENOMEM: not RAM there; -EBADMSG: below LAYOUT_HIGH_LOAD, where the boot data lives.
+ * Puts a part into guest RAM.
+ * -ENOMEM: not RAM there; -EBADMSG: below LAYOUT_HIGH_LOAD, where the boot data lives; -ENOEXEC: the image is too short.
  */
-int image_load(const struct image *im, const struct image_part *p, struct mem *m, bool ram_is_zero,
+int image_load(const struct image *im, const struct image_part *p, const struct image_to *to,
                struct err *e);
 
 /* A quick sum over bytes, going on from `sum`: finds damage, not malice. */
 u64 image_sum(u64 sum, const void *p, u64 len);
+/* The same over the bytes of a part that is loaded: begun anew at fixed steps. */
+u64 image_sum_chunks(u64 sum, const u8 *p, u64 len);

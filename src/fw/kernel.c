@@ -129,7 +129,7 @@ static int open_payload(struct kernel *k, struct err *e)
 static int load_cached(struct kernel *k, const struct kernel_target *t, struct err *e)
 {
     u64 sum = 0;
-    int r = elf_load(&k->elf, &k->cached, t->m, t->ram_is_zero, &sum, e);
+    int r = elf_load(&k->elf, &k->cached, &(struct image_to){ t->m, t->ram_is_zero, &sum }, e);
 
     if (r == -ENOMEM || (r == 0 && sum == k->cached_sum))
         return r;
@@ -154,7 +154,7 @@ static int load_payload(struct kernel *k, const struct kernel_target *t, struct 
         r = k->unpacked ? 0 : unpack_payload(k, e);
         struct image im = unpacked_image(k);
         if (r == 0)
-            r = elf_load(&k->elf, &im, t->m, clean, NULL, e);
+            r = elf_load(&k->elf, &im, &(struct image_to){ t->m, clean, NULL }, e);
         free(TAKE(k->unpacked));
     }
     *ret = (struct loaded){ k->elf.end, k->bz.initrd_max };
@@ -184,7 +184,10 @@ static int boot_vmlinux(struct kernel *k, const struct entry_args *a, struct ker
 static int load_self_unpacking(struct kernel *k, const struct kernel_target *t, struct loaded *ret,
                                struct err *e)
 {
+    const struct image_to to = { t->m, t->ram_is_zero, NULL };
     const struct bzimage *bz = &k->bz;
+    const struct image_part part = { bz->kernel_at, bz->kernel_len, LAYOUT_HIGH_LOAD,
+                                     bz->kernel_len, "kernel" };
 
     if (!mem_at(t->m, LAYOUT_HIGH_LOAD, bz->needs_end - LAYOUT_HIGH_LOAD))
         return err_set(
@@ -192,10 +195,7 @@ static int load_self_unpacking(struct kernel *k, const struct kernel_target *t, 
             "unpacks itself into memory up to 0x%llx, the guest has %llu MiB: give it more",
             bz->needs_end, mem_size(t->m) / MiB);
     *ret = (struct loaded){ bz->needs_end, bz->initrd_max };
-    return image_load(&k->file,
-                      &(struct image_part){ bz->kernel_at, bz->kernel_len, LAYOUT_HIGH_LOAD,
-                                            bz->kernel_len, "kernel" },
-                      t->m, t->ram_is_zero, e);
+    return image_load(&k->file, &part, &to, e);
 }
 
 static int boot_self_unpacking(struct kernel *k, const struct entry_args *a,
@@ -215,8 +215,10 @@ static int boot_self_unpacking(struct kernel *k, const struct entry_args *a,
 static int load_elf(struct kernel *k, const struct kernel_target *t, struct loaded *ret,
                     struct err *e)
 {
+    const struct image_to to = { t->m, t->ram_is_zero, NULL };
+
     *ret = (struct loaded){ k->elf.end, k->elf.pvh_entry ? UINT32_MAX : ZEROPAGE_INITRD_MAX };
-    return elf_load(&k->elf, &k->file, t->m, t->ram_is_zero, NULL, e);
+    return elf_load(&k->elf, &k->file, &to, e);
 }
 
 static int boot_pvh(struct kernel *k, const struct entry_args *a, struct kernel_entry *ret,
@@ -233,12 +235,13 @@ static int boot_pvh(struct kernel *k, const struct entry_args *a, struct kernel_
 static int load_multiboot(struct kernel *k, const struct kernel_target *t, struct loaded *ret,
                           struct err *e)
 {
+    const struct image_to to = { t->m, t->ram_is_zero, NULL };
     const struct image_part *p = &k->mb.load;
 
     *ret = (struct loaded){ k->mb.by_header ? p->gpa + p->memsz : k->elf.end, UINT32_MAX };
     if (k->mb.by_header)
-        return image_load(&k->file, p, t->m, t->ram_is_zero, e);
-    return elf_load(&k->elf, &k->file, t->m, t->ram_is_zero, NULL, e);
+        return image_load(&k->file, p, &to, e);
+    return elf_load(&k->elf, &k->file, &to, e);
 }
 
 static int boot_multiboot(struct kernel *k, const struct entry_args *a, struct kernel_entry *ret,
@@ -434,8 +437,8 @@ static int load_initrd(const struct kernel *k, const struct kernel_target *t,
             (size + MiB - 1) / MiB, from, top);
     gpa = align_down(top - size, (u64)MEM_PAGE);
     *ret_gpa = gpa;
-    return image_load(&k->initrd, &(struct image_part){ 0, size, gpa, size, "content" }, t->m, true,
-                      e);
+    return image_load(&k->initrd, &(struct image_part){ 0, size, gpa, size, "content" },
+                      &(struct image_to){ t->m, t->ram_is_zero, NULL }, e);
 }
 
 int kernel_load(struct kernel *k, const struct kernel_target *t, struct kernel_entry *ret,

@@ -55,7 +55,7 @@ static u64 sum_of(const struct image *im, const struct elf *elf)
     u64 sum = 0;
 
     for (unsigned i = 0; i < elf->n_segs; i++)
-        sum = image_sum(sum, im->mem + elf->segs[i].at, elf->segs[i].filesz);
+        sum = image_sum_chunks(sum, im->mem + elf->segs[i].at, elf->segs[i].filesz);
     return sum;
 }
 

@@ -29,7 +29,9 @@ TEST(smbios_walk)
     static const u8 types[] = { 0, 1, 3, 4, 4, 16, 17, 19, 32, 127 };
     static const u8 lengths[] = { 0x1a, 0x1b, 0x16, 0x30, 0x30, 0x17, 0x28, 0x1f, 0x0b, 4 };
     AUTO(mem) struct mem *m = NULL;
-    struct smbios_cfg cfg = { .product = "Test", .serial = "S-1", .sockets = 2, .cores = 300, .threads = 2 };
+    struct smbios_cfg cfg = {
+        .product = "Test", .serial = "S-1", .sockets = 2, .cores = 300, .threads = 2
+    };
     struct err e;
     const u8 *entry, *p, *end;
     u8 sum = 0;

@@ -53,7 +53,9 @@ static size_t pack_zstd(const u8 *in, size_t len, u8 *out)
 static const struct {
     const char *why;
     size_t (*pack)(const u8 *in, size_t len, u8 *out);
-} formats[] = { { "gzip", pack_gzip }, { "xz", pack_xz }, { "lz4", pack_lz4 }, { "zstd", pack_zstd } };
+} formats[] = {
+    { "gzip", pack_gzip }, { "xz", pack_xz }, { "lz4", pack_lz4 }, { "zstd", pack_zstd }
+};
 
 /* Words of few kinds, so that they pack. */
 static u8 *plain_text(void)
@@ -69,7 +71,7 @@ static u8 *plain_text(void)
 TEST(unpack_round_trip)
 {
     AUTO(free) u8 *plain = plain_text();
-    AUTO(free) u8 *packed = xnew_n(u8, ROOM + 4);
+    AUTO(free) u8 *packed = xnew_n(u8, ROOM + 8);
     AUTO(free) u8 *out = xnew_n(u8, PLAIN + 1);
     struct err e;
 
@@ -85,6 +87,8 @@ TEST(unpack_round_trip)
         CHECK_EQ(unpack(packed, len + 4, out, PLAIN + 1, &e), -EBADMSG);
         CHECK_EQ(unpack(packed, len + 4, out, PLAIN - 1, &e), -EBADMSG);
         CHECK_EQ(out[PLAIN], 0);
+        memset(packed + len, 0x11, 8);
+        CHECK_EQ(unpack(packed, len + 8, out, PLAIN, &e), -EBADMSG);
         CHECK_EQ(unpack(packed, len / 2, out, PLAIN, &e), -EBADMSG);
         CHECK_HAS(e.text, f->why);
     }

@@ -68,7 +68,6 @@ struct vm_spec {
     char *control;  /* path of the control socket that is made; NULL: none */
     u32 control_fd; /* an inherited, connected control socket; 0: none */
     char *cache_dir;
-    u64 seed; /* of the machine's random choices; 0: the host's randomness */
     bool no_jail, verbose;
 };
 

@@ -64,7 +64,8 @@ ip link set lo up
 
 # The tree again by its own path, for a tree that lies under a folder that a tmpfs now hides.
 if [ ! -d "/root$tree/test/lab" ]; then
-    mkdir -p "/root$tree" && nine_p tree "/root$tree" ro,cache=loose || fail "cannot mount the tree"
+    mkdir -p "/root$tree"
+    nine_p tree "/root$tree" ro,cache=loose || fail "cannot mount the tree"
 fi
 mkdir -p "/root$out" 2>/dev/null
 mount --bind /out "/root$out" || fail "cannot show the output folder at $out"
@@ -80,6 +81,7 @@ end_relays() {
 # With the caller's terminal the command has a terminal of its own: the caller's is raw, so this one does the line work.
 # Else its output passes by pipes into files that the caller reads while they grow: nothing is lost at the end.
 if [ -s /out/.lab/terminal ]; then
+    exec 3<>/dev/hvc0 # kept open: the size of a terminal is lost when nobody has it open
     stty -F /dev/hvc0 sane $(cat /out/.lab/terminal)
     setsid -c chroot /root /bin/bash "$out/.lab/command" </dev/hvc0 >/dev/hvc0 2>&1
     status=$?

@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/bin/bash
 # test/lab/kvm_fast.sh: builds kvm_fast.c where needed and runs it; its exit status says whether KVM is usable and fast.
 # Prints its one line on standard error, so that a caller's output stays its own.
 set -eu

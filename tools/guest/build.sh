@@ -24,18 +24,16 @@ recipe_hash() {
 
 # Prints apt source lines of the host's own Debian 12, or nothing: then mmdebstrap takes its default mirror.
 host_sources() {
+    # shellcheck disable=SC2016
     apt-get indextargets --format '$(ORIGIN)|$(CODENAME)|$(SITE)|$(RELEASE)|$(COMPONENT)' \
         'Created-By: Packages' 2>/dev/null |
         awk -F'|' '$1 == "Debian" && $2 ~ /^bookworm/ && $5 == "main" { print "deb " $3 " " $4 " " $5 }' | sort -u
 }
 
-# mmdebstrap's modes in the order of how much they can do; the first that works is taken.
+# mmdebstrap's modes, the first that works is taken: unshare needs user namespaces and a line in /etc/subuid.
 modes() {
-    if [ "$(id -u)" -eq 0 ]; then
-        echo root unshare
-    else
-        echo unshare fakechroot
-    fi
+    [ "$(id -u)" -ne 0 ] || echo root
+    echo unshare
 }
 
 bootstrap() {
@@ -68,7 +66,7 @@ make_image() {
     tar -C "$root" -xf "$work/root.tar" --numeric-owner
     # Fixed identifiers: the same packages give the same file system.
     mke2fs -q -t ext4 -d "$root" -L socle-guest -U 50c1e000-0000-4000-8000-000000000001 \
-        -E hash_seed=50c1e000-0000-4000-8000-000000000002 "$new/root.img" "$image_size"
+        -E hash_seed=50c1e000-0000-4000-8000-000000000002 "$new/root.img" "$image_size" >/dev/null
     cp "$root"/boot/vmlinuz-* "$new/vmlinuz"
     cp "$root"/boot/initrd.img-* "$new/initrd"
     basename "$root"/lib/modules/* >"$new/version"

@@ -21,7 +21,8 @@ done
 chroot "$root" systemctl --quiet enable $enabled
 chroot "$root" passwd --quiet --delete root
 : >"$root/etc/machine-id"
-echo 'nameserver 10.0.2.3' >"$root/etc/resolv.conf"
+echo 'nameserver 10.0.2.3' >"$root/etc/resolv.conf" # of the user-mode network
+chmod 644 "$root/etc/resolv.conf" "$root/etc/hostname"
 
 # A file whose contents only the recipe decides, for the disk check.
 seq 1 150000 >"$root/usr/lib/socle/known"
@@ -35,9 +36,9 @@ virtio_net
 virtio_rng
 virtio_balloon
 LIST
-# update-initramfs wants /proc for the root device; the list above needs no guess about it.
+# The kernel's own package made one before the list was there.
 version=$(basename "$root"/lib/modules/*)
 chroot "$root" mkinitramfs -o "/boot/initrd.img-$version" "$version"
 
-rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/usr/share/man/* "$root"/usr/share/doc/* \
-    "$root"/usr/share/locale/* "$root"/var/log/*.log "$root"/tmp/*
+# Nothing under /tmp or apt's folders: mmdebstrap still needs its own files there and cleans up after this.
+rm -rf "$root"/usr/share/man/* "$root"/usr/share/doc/* "$root"/usr/share/locale/* "$root"/var/log/*.log

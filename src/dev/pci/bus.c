@@ -10,7 +10,8 @@
 enum {
     ADDRESS_PORT = 0xcf8,
     DATA_PORT = 0xcfc,
-    ECAM_SIZE = 1 << 28, /* 256 buses of 32 devices of 8 functions of 4 KiB; all but bus 0 are empty */
+    ECAM_SIZE =
+        1 << 28, /* 256 buses of 32 devices of 8 functions of 4 KiB; all but bus 0 are empty */
     LINES = 4,
 };
 #define ADDRESS_ENABLE (1u << 31)
@@ -25,7 +26,7 @@ struct pci_bus {
     struct pci_bus_cfg cfg;
     struct pci_fn *slots[PCI_DEVICES_MAX];
     pthread_mutex_t intx_lock; /* guards driven; innermost of all */
-    u32 driven[LINES]; /* derived: the slots that drive each line, a bit each */
+    u32 driven[LINES];         /* derived: the slots that drive each line, a bit each */
 };
 
 static struct pci_bus *pci_bus_of(struct device *d)

@@ -125,7 +125,8 @@ void pci_intx_set(struct pci_fn *f, bool level)
 
 u64 pci_config_read(struct pci_fn *f, u32 off, u32 len)
 {
-    u8 out[8] = {}; /* capabilities of PCI Express would begin at 0x100: zeroes say that there are none */
+    u8 out
+        [8] = {}; /* capabilities of PCI Express would begin at 0x100: zeroes say that there are none */
 
     if (f->cap_read && touches(off, len, PCI_HEADER_END, PCI_CFG_SIZE))
         f->cap_read(f, off, len);
@@ -161,8 +162,7 @@ void pci_config_write(struct pci_fn *f, u32 off, u32 len, u64 val)
     if (!was_live && pci_msix_live(f))
         pci_msix_wake(f);
     pthread_mutex_unlock(&f->irq_lock);
-    if (touches(off, len, PCI_COMMAND, PCI_COMMAND + 2) ||
-        touches(off, len, PCI_BAR0, PCI_BAR_END))
+    if (touches(off, len, PCI_COMMAND, PCI_COMMAND + 2) || touches(off, len, PCI_BAR0, PCI_BAR_END))
         pci_config_map(f);
     if (f->cap_wrote && touches(off, len, PCI_HEADER_END, PCI_CFG_SIZE))
         f->cap_wrote(f, off, len);

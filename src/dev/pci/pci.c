@@ -55,8 +55,8 @@ static int pci_loaded(struct device *d, const struct state_def *part, struct err
 
 static void fresh_header(struct pci_fn *f, const struct pci_ident *id)
 {
-    const u32 command = PCI_COMMAND_IO | PCI_COMMAND_MEM | PCI_COMMAND_MASTER |
-                        PCI_COMMAND_PARITY | PCI_COMMAND_SERR | PCI_COMMAND_INTX_OFF;
+    const u32 command = PCI_COMMAND_IO | PCI_COMMAND_MEM | PCI_COMMAND_MASTER | PCI_COMMAND_PARITY |
+                        PCI_COMMAND_SERR | PCI_COMMAND_INTX_OFF;
 
     le_store(f->fresh + PCI_VENDOR, 2, id->vendor);
     le_store(f->fresh + PCI_DEVICE, 2, id->device);

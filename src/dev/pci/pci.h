@@ -54,15 +54,15 @@ struct pci_fn {
     pthread_mutex_t
         irq_lock; /* guards pci.msix, pci.pending, pci.intx and the MSI-X enable bits; innermost */
     struct pci_bar bars[PCI_BARS];
-    u8 writable[PCI_CFG_SIZE]; /* mask of bits the guest may write */
-    u8 fresh[PCI_CFG_SIZE];    /* configuration space after reset */
-    u8 caps_end;               /* where the next capability goes */
-    u8 msix_cap;               /* offset of the MSI-X capability; 0 none */
-    u8 msix_bar;
-    u16 n_msix;
+    u8 writable[PCI_CFG_SIZE]; /* fixed: mask of bits the guest may write */
+    u8 fresh[PCI_CFG_SIZE];    /* fixed: configuration space after reset */
+    u8 caps_end;               /* fixed: where the next capability goes */
+    u8 msix_cap;               /* fixed: offset of the MSI-X capability; 0 none */
+    u8 msix_bar;               /* fixed */
+    u16 n_msix;                /* fixed: vectors, each with its msi */
     struct msi *msis[PCI_MSIX_MAX];
     struct pci_bus *bus;
-    u8 slot;
+    u8 slot; /* fixed: device number on the bus */
     /* A capability's bytes were read (before) or written (after), for those with side effects.  May be NULL. */
     void (*cap_read)(struct pci_fn *f, u32 off, u32 len);
     void (*cap_wrote)(struct pci_fn *f, u32 off, u32 len);

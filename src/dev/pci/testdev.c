@@ -19,8 +19,8 @@ enum {
     WILDCARD = 1,
 };
 
-#define PCI_TESTDEV_STATE(F, S)                                                               \
-    F(S, VAL, u8, test, "test under way: 0 to 2 of BAR 0, 3 to 5 of BAR 1, 255 none")         \
+#define PCI_TESTDEV_STATE(F, S)                                                       \
+    F(S, VAL, u8, test, "test under way: 0 to 2 of BAR 0, 3 to 5 of BAR 1, 255 none") \
     F(S, VAL, u32, count, "writes that the test counted")
 STATE_STRUCT(pci_testdev_state, PCI_TESTDEV_STATE);
 

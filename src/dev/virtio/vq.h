@@ -38,8 +38,9 @@ STATE_STRUCT(vq_state, VQ_STATE);
 struct vq {
     struct vq_state st;
     struct mem *mem;
-    bool packed, event_idx; /* negotiated */
-    u16 size_max;           /* what the device offers */
+    bool packed, event_idx, indirect; /* negotiated */
+    u16 size_max;                     /* what the device offers */
+    u32 fresh;                        /* entries pushed since vq_wants_irq was asked */
     /* Rings as host addresses; valid between vq_start and vq_stop. */
     void *desc, *driver, *device;
     bool started, broken;
@@ -62,14 +63,23 @@ void vq_init(struct vq *q, struct mem *mem, u16 size_max);
 /* Power-on values. */
 void vq_reset(struct vq *q);
 /* Maps the rings that st names.  -EINVAL: size or alignment; -EFAULT: not in RAM. */
-int vq_start(struct vq *q, bool packed, bool event_idx);
+int vq_start(struct vq *q, bool packed, bool event_idx, bool indirect);
 void vq_stop(struct vq *q);
 
-/* 1 and the next chain, 0 when there is none, -EBADMSG. */
+/* 1 and the next chain, 0 when there is none (or the ring was found malformed before), -EBADMSG. */
 int vq_pop(struct vq *q, struct chain *c);
+/* Undoes the last vq_pop (and so on, backwards), whose chain was not given back; it will be popped again.  Of `c` only n_desc
+ * is looked at. */
+void vq_unpop(struct vq *q, const struct chain *c);
 /* Gives the chain back; the used length is c->in_done, unless `len` says otherwise.  In any order.  No interrupt yet. */
 void vq_push(struct vq *q, const struct chain *c);
 void vq_push_len(struct vq *q, u16 head, u16 n_desc, u32 len);
+/* Gives several chains back at once: the guest sees all of them or none (one frame in several receive buffers). */
+struct vq_done {
+    u16 head, n_desc;
+    u32 len;
+};
+void vq_push_all(struct vq *q, const struct vq_done *d, u32 n);
 /* Does the guest want an interrupt for what was pushed since the last time this was asked? */
 bool vq_wants_irq(struct vq *q);
 /* Asks the guest to kick (true) or not to (false).  After enabling, look at the ring once more: true when there is something. */

@@ -1,0 +1,205 @@
+/*
+ * cmd/cmd_test.c: command lines and the machines that they mean; help, manual and completion know every option.
+ */
+#include "cmd/command.h"
+#include "cmd/run.h"
+#include "testlib/test.h"
+
+#include <stdlib.h>
+
+enum { WORDS_MAX = 24 };
+
+/* `words` end with NULL. */
+static int parse(struct run *run, const char *const *words, struct err *e)
+{
+    char *argv[WORDS_MAX] = {};
+    int argc = 0;
+
+    for (; words[argc]; argc++)
+        argv[argc] = (char *)(uintptr_t)words[argc];
+    return run_parse(run, argc, argv, e);
+}
+
+TEST(run_parse)
+{
+    static const struct {
+        const char *why;
+        const char *words[WORDS_MAX];
+        const char *append; /* NULL: refused, with `error` in the message */
+        const char *error;
+    } rows[] = {
+        { "least", { "--kernel", "k" }, "console=ttyS0", NULL },
+        { "value after =", { "--kernel=k", "--append=quiet" }, "console=ttyS0 quiet", NULL },
+        { "own console", { "--kernel=k", "--append", "console=tty0 a" }, "console=tty0 a", NULL },
+        { "virtio console",
+          { "--kernel=k", "--console", "stdio,device=virtio" },
+          "console=hvc0",
+          NULL },
+        { "a disk", { "--kernel=k", "d.img" }, "console=ttyS0 root=/dev/vda", NULL },
+        { "a disk, own root",
+          { "d.img", "--kernel=k", "--append", "root=LABEL=x" },
+          "console=ttyS0 root=LABEL=x",
+          NULL },
+        { "nfsroot= is not root=",
+          { "d.img", "--kernel=k", "--append", "nfsroot=x" },
+          "console=ttyS0 nfsroot=x root=/dev/vda",
+          NULL },
+        { "disk after --",
+          { "--kernel=k", "--", "--odd.img" },
+          "console=ttyS0 root=/dev/vda",
+          NULL },
+        { "nothing", {}, NULL, "nothing to boot: give --kernel FILE" },
+        { "disk alone", { "d.img" }, NULL, "'d.img': booting from a disk's own loader needs" },
+        { "two disks", { "--kernel=k", "a", "b" }, NULL, "'a' and 'b': one DISK is allowed" },
+        { "unknown option", { "--kernal=k" }, NULL, "unknown option '--kernal=k'" },
+        { "unknown short option", { "-x" }, NULL, "unknown option '-x'" },
+        { "no value", { "--kernel" }, NULL, "--kernel needs a value" },
+        { "twice", { "--kernel=k", "--kernel=l" }, NULL, "--kernel is given twice" },
+        { "range", { "--kernel=k", "--cpus", "0" }, NULL, "--cpus: 'cpus' is 0; 1 to 64" },
+        { "below",
+          { "--kernel=k", "--disk", "a,qeues=1" },
+          NULL,
+          "--disk: unknown option 'qeues'; allowed: file, readonly" },
+        { "bad flag", { "--kernel=k", "--balloon=perhaps" }, NULL, "on or off is expected" },
+        { "bad forward",
+          { "--kernel=k", "--net", "user,forward=tcp:22" },
+          NULL,
+          "'rule' is 'tcp:22'; tcp or udp:" },
+        { "what only the whole shows",
+          { "--kernel=k", "--net", "tap" },
+          NULL,
+          "net 0: 'tap' is missing" },
+    };
+
+    for_each_row(c, rows) {
+        struct run run;
+        struct err e = {};
+        int r = parse(&run, c->words, &e);
+
+        ROW(c);
+        if (c->append) {
+            CHECK_OK(r, &e);
+            CHECK_STR(run.spec.append, c->append);
+        } else {
+            CHECK_EQ(r, -EINVAL);
+            CHECK_HAS(e.text, c->error);
+        }
+        run_fini(&run);
+    }
+}
+
+TEST(run_parse_whole)
+{
+    static const char *const words[] = { "--kernel",  "k",
+                                         "--disk",    "b,,c.img,readonly",
+                                         "--net",     "user,forward=tcp:2222:22,forward=udp:53:53",
+                                         "--net",     "tap=tap0,queues=4",
+                                         "--memory",  "2G",
+                                         "--cpus=4",  "--timeout",
+                                         "60",        "--no-jail",
+                                         "--rng=off", "a.img,serial=s",
+                                         NULL };
+    struct run run;
+    struct err e = {};
+
+    CHECK_OK(parse(&run, words, &e), &e);
+    CHECK_EQ(run.timeout, 60);
+    CHECK_EQ(run.spec.cpus, 4);
+    CHECK_EQ(run.spec.memory, 2 * GiB);
+    CHECK(run.spec.no_jail && !run.spec.rng && run.spec.balloon);
+    CHECK_EQ(run.spec.disks.n, 2);
+    CHECK_STR(spec_disk(&run.spec, 0)->file, "a.img");
+    CHECK_STR(spec_disk(&run.spec, 0)->serial, "s");
+    CHECK_STR(spec_disk(&run.spec, 1)->file, "b,c.img");
+    CHECK(spec_disk(&run.spec, 1)->readonly);
+    CHECK_EQ(run.spec.nets.n, 2);
+    CHECK_EQ(spec_net(&run.spec, 0)->forward.n, 2);
+    CHECK_EQ(spec_net(&run.spec, 1)->kind, SPEC_NET_TAP);
+    CHECK_EQ(spec_net(&run.spec, 1)->queues, 4);
+    run_fini(&run);
+}
+
+TEST(run_has_a_user_net_unless_told)
+{
+    static const char *const plain[] = { "--kernel=k", NULL };
+    static const char *const none[] = { "--kernel=k", "--net", "none", NULL };
+    struct run run;
+    struct err e = {};
+
+    CHECK_OK(parse(&run, plain, &e), &e);
+    CHECK_EQ(run.spec.nets.n, 1);
+    run_fini(&run);
+    CHECK_OK(parse(&run, none, &e), &e);
+    CHECK_EQ(run.spec.nets.n, 0);
+    run_fini(&run);
+}
+
+TEST(help_is_asked_for_anywhere)
+{
+    static const char *const words[] = { "--kernel", "k", "--help", "--nonsense", NULL };
+    struct run run;
+    struct err e = {};
+
+    CHECK_EQ(parse(&run, words, &e), 1);
+    run_fini(&run);
+}
+
+/* What a user may set can be said on the command line; what only our own programs use cannot. */
+TEST(every_field_has_an_option)
+{
+    for (const struct field *f = spec_fields; f->name; f++) {
+        const struct opt *o = run_opts;
+
+        while (o->name && (o->table != spec_fields || strcmp(o->field, f->name) != 0))
+            o++;
+        CHECK_EQ(!o->name, strcmp(f->name, "control_fd") == 0);
+    }
+}
+
+TEST(docs_have_every_command_and_option)
+{
+    AUTO(strbuf) struct strbuf help = {}, man = {};
+    struct strbuf shells[3] = {};
+
+    docs_overview(&help);
+    docs_man(&man);
+    CHECK(docs_completion("bash", &shells[0]));
+    CHECK(docs_completion("zsh", &shells[1]));
+    CHECK(docs_completion("fish", &shells[2]));
+    CHECK(!docs_completion("csh", &shells[0]));
+    for (const struct command *c = commands; c->name; c++) {
+        CHECK_HAS(help.text, c->name);
+        CHECK_HAS(man.text, c->name);
+        docs_help(c, &help);
+        for (const struct opt *o = c->opts; o && o->name; o++) {
+            CHECK_HAS(help.text, o->name);
+            for (unsigned i = 0; i < ARRAY_LEN(shells); i++)
+                CHECK_HAS(shells[i].text, o->name);
+        }
+    }
+    CHECK_HAS(man.text, "\\-\\-no\\-jail");
+    CHECK_HAS(help.text, "--cpus N");
+    CHECK_HAS(help.text, "Ctrl-A x");
+    for (unsigned i = 0; i < ARRAY_LEN(shells); i++)
+        strbuf_fini(&shells[i]);
+}
+
+/* The words that shells offer are the rows that --help lists. */
+TEST(ctl_words_are_the_commands)
+{
+    AUTO(strbuf) struct strbuf help = {};
+    char *words = xdup(ctl_words), *rest = words, *word;
+    unsigned n = 0, lines = 0;
+
+    ctl_more(&help);
+    while ((word = strsep(&rest, " "))) {
+        AUTO(free) char *line = str_new("\n  %s ", word);
+
+        CHECK_HAS(help.text, line);
+        n++;
+    }
+    for (const char *p = help.text; (p = strstr(p, "\n  ")); p++)
+        lines++;
+    CHECK_EQ(lines, n);
+    free(words);
+}

@@ -1,0 +1,84 @@
+/*
+ * cmd/command.c: the rows of the commands of `socle`, and the two that are only about others.
+ */
+#include "cmd/command.h"
+
+#include "cmd/exit_status.h"
+
+#include <unistd.h>
+
+static int help_main(int argc, char **argv);
+static int trace_main(int argc, char **argv);
+
+/* clang-format off */
+const struct command commands[] = {
+    { "run",   "[OPTION]… [DISK]", "Run a virtual machine, its console on this terminal", run_opts, run_more, "FILE", run_main },
+    { "ctl",   "SOCKET COMMAND [ARGUMENT]…", "Send a command to a running machine", ctl_opts, ctl_more, ctl_words, ctl_main },
+    { "trace", "SOCKET [list|set|dump] [PATTERN] [on|off]", "Show or choose what a running machine records: `ctl SOCKET trace`", NULL, NULL,
+               "FILE", trace_main },
+    { "help",  "[COMMAND]", "Explain a command", NULL, NULL, "run ctl trace help", help_main },
+    {},
+};
+/* clang-format on */
+
+const struct command *command_find(const char *name)
+{
+    for (const struct command *c = commands; c->name; c++)
+        if (strcmp(c->name, name) == 0)
+            return c;
+    return NULL;
+}
+
+int command_print(struct strbuf *out)
+{
+    int r = fd_write_all(STDOUT_FILENO, out->text, out->len);
+
+    strbuf_fini(out);
+    if (r < 0)
+        log_error("write to standard output: %s", strerror(-r));
+    return r < 0 ? 1 : EXIT_STATUS_OFF;
+}
+
+int command_help(const char *name)
+{
+    struct strbuf out = {};
+
+    docs_help(command_find(name), &out);
+    return command_print(&out);
+}
+
+int command_usage_error(const char *name, const struct err *e)
+{
+    log_error("%s: %s", name, e->text);
+    return EXIT_STATUS_USAGE;
+}
+
+int command_unknown(const char *name)
+{
+    log_error("unknown command '%.60s'; `socle help` lists them", name);
+    return EXIT_STATUS_USAGE;
+}
+
+static int help_main(int argc, char **argv)
+{
+    struct strbuf out = {};
+
+    if (argc > 0)
+        return command_find(argv[0]) ? command_help(argv[0]) : command_unknown(argv[0]);
+    docs_overview(&out);
+    return command_print(&out);
+}
+
+/* `trace SOCKET …` is `ctl SOCKET trace …`. */
+static int trace_main(int argc, char **argv)
+{
+    char word[] = "trace", *moved[OPT_ARGS_MAX] = {};
+
+    if (argc < 1 || argc + 1 > OPT_ARGS_MAX || argv[0][0] == '-')
+        return command_help("trace");
+    moved[0] = argv[0];
+    moved[1] = word;
+    for (int i = 1; i < argc; i++)
+        moved[i + 1] = argv[i];
+    return ctl_main(argc + 1, moved);
+}

@@ -1,0 +1,49 @@
+/*
+ * cmd/command.h: the commands of the program `socle`.  One row each; help, manual and completion are made from them.
+ */
+#pragma once
+
+#include "cmd/opt.h"
+
+struct command {
+    const char *name;
+    const char *usage;                /* what follows the name */
+    const char *doc;                  /* one line */
+    const struct opt *opts;           /* NULL: none */
+    void (*more)(struct strbuf *out); /* what its help and the manual say besides; may be NULL */
+    const char *complete;             /* words for its arguments, or "FILE" */
+    int (*main)(int argc,
+                char **argv); /* without the program's and the command's names; an exit status */
+};
+
+extern const struct command commands[]; /* ends with a NULL name; in cmd/command.c */
+
+int run_main(int argc, char **argv);
+extern const struct opt run_opts[];
+void run_more(struct strbuf *out);
+
+int ctl_main(int argc, char **argv);
+extern const struct opt ctl_opts[];
+void ctl_more(struct strbuf *out);
+/* Words for shells: the names of the control socket's commands. */
+extern const char ctl_words[];
+
+/* Usage, options and the rest of one command. */
+void docs_help(const struct command *c, struct strbuf *out);
+/* What `socle help` prints. */
+void docs_overview(struct strbuf *out);
+/* The manual page, in man(7) macros. */
+void docs_man(struct strbuf *out);
+/* Completion for "bash", "zsh" or "fish".  False: another shell. */
+bool docs_completion(const char *shell, struct strbuf *out);
+
+/* NULL: there is none. */
+const struct command *command_find(const char *name);
+/* Writes to stdout, and frees; an exit status. */
+int command_print(struct strbuf *out);
+/* Says that there is no such command; EXIT_STATUS_USAGE. */
+int command_unknown(const char *name);
+/* Prints a command's help to stdout; EXIT_STATUS_OFF. */
+int command_help(const char *name);
+/* Prints "socle NAME: …" and where help is to be found; EXIT_STATUS_USAGE. */
+int command_usage_error(const char *name, const struct err *e);

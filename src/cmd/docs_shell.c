@@ -1,0 +1,190 @@
+/*
+ * cmd/docs_shell.c: completion scripts for bash, zsh and fish, from the commands' and options' rows.
+ */
+#include "cmd/command.h"
+
+#include <stdio.h>
+
+/* The words that an option's value may be, between spaces; "FILE" or "DIR"; "" when it is free. */
+static void add_words(const struct opt *o, struct strbuf *out)
+{
+    const struct field *f = opt_field(o);
+
+    strbuf_add(out, "%s", o->complete ? o->complete : "");
+    for (unsigned i = 0; !o->complete && f->kind == FIELD_KIND_ENUM && f->words[i]; i++)
+        strbuf_add(out, "%s%s", i ? " " : "", f->words[i]);
+}
+
+static bool is_path(const char *words)
+{
+    return words && (strcmp(words, "FILE") == 0 || strcmp(words, "DIR") == 0);
+}
+
+static const char *bash_reply(const char *words)
+{
+    return words && strcmp(words, "DIR") == 0 ? "-d" : "-f";
+}
+
+/* A case of the option before the word at the cursor. */
+static void bash_values(const struct command *c, struct strbuf *out)
+{
+    for (const struct opt *o = c->opts; o && o->name; o++) {
+        AUTO(strbuf) struct strbuf words = {};
+
+        if (opt_is_flag(o))
+            continue;
+        add_words(o, &words);
+        strbuf_add(out, "    %s:--%s)", c->name, o->name);
+        if (is_path(words.text))
+            strbuf_add(out, " COMPREPLY=($(compgen %s -- \"$cur\")); return ;;\n",
+                       bash_reply(words.text));
+        else if (words.len)
+            strbuf_add(out, " COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return ;;\n", words.text);
+        else
+            strbuf_add(out, " return ;;\n");
+    }
+}
+
+static void bash_command(const struct command *c, struct strbuf *out)
+{
+    strbuf_add(out, "    %s) words='", c->name);
+    for (const struct opt *o = c->opts; o && o->name; o++)
+        strbuf_add(out, "--%s ", o->name);
+    strbuf_add(out, "--help%s%s' ;;\n", c->complete && !is_path(c->complete) ? " " : "",
+               c->complete && !is_path(c->complete) ? c->complete : "");
+}
+
+static void bash(struct strbuf *out)
+{
+    strbuf_add(out,
+               "# bash completion for socle; made by `socle --completion bash`\n_socle() {\n"
+               "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words\n"
+               "    COMPREPLY=()\n    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
+               "        COMPREPLY=($(compgen -W '");
+    for (const struct command *c = commands; c->name; c++)
+        strbuf_add(out, "%s ", c->name);
+    strbuf_add(out, "--version --help' -- \"$cur\"))\n        return\n    fi\n"
+                    "    case ${COMP_WORDS[1]}:$prev in\n");
+    for (const struct command *c = commands; c->name; c++)
+        bash_values(c, out);
+    strbuf_add(out, "    esac\n    case ${COMP_WORDS[1]} in\n");
+    for (const struct command *c = commands; c->name; c++)
+        bash_command(c, out);
+    strbuf_add(out, "    esac\n    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
+                    "    [[ $cur == -* ]] || COMPREPLY+=($(compgen -f -- \"$cur\"))\n}\n"
+                    "complete -o filenames -F _socle socle\n");
+}
+
+/* Inside single quotes of zsh or fish; `also` is dropped to a space where it has a meaning. */
+static void add_quoted(struct strbuf *out, const char *text, const char *also)
+{
+    for (const char *p = text; *p; p++) {
+        if (*p == '\'')
+            strbuf_add(out, "\"");
+        else if (strchr(also, *p))
+            strbuf_add(out, " ");
+        else
+            strbuf_add_mem(out, p, 1);
+    }
+}
+
+static void zsh_option(const struct opt *o, struct strbuf *out)
+{
+    const struct field *f = opt_field(o);
+    AUTO(strbuf) struct strbuf words = {};
+
+    add_words(o, &words);
+    strbuf_add(out, "        '%s--%s[", f->kind == FIELD_KIND_LIST ? "*" : "", o->name);
+    add_quoted(out, f->doc, "[]:\\");
+    strbuf_add(out, "]");
+    if (!opt_is_flag(o))
+        strbuf_add(out, ":%s:", o->name);
+    if (is_path(words.text))
+        strbuf_add(out, "_files%s", strcmp(words.text, "DIR") == 0 ? " -/" : "");
+    else if (words.len) {
+        strbuf_add(out, "(");
+        for (const char *p = words.text; *p; p++)
+            strbuf_add(out, *p == ':' ? "\\:" : "%c", *p);
+        strbuf_add(out, ")");
+    }
+    strbuf_add(out, "' \\\n");
+}
+
+static void zsh_command(const struct command *c, struct strbuf *out)
+{
+    bool words = c->complete && !is_path(c->complete);
+
+    strbuf_add(out, "    %s) _arguments \\\n", c->name);
+    for (const struct opt *o = c->opts; o && o->name; o++)
+        zsh_option(o, out);
+    strbuf_add(out, "        '--help[show help]' \\\n        '*:argument:%s%s%s' ;;\n",
+               words ? "(" : "_files", words ? c->complete : "", words ? ")" : "");
+}
+
+static void zsh(struct strbuf *out)
+{
+    strbuf_add(out, "#compdef socle\n# made by `socle --completion zsh`\n_socle() {\n"
+                    "    if (( CURRENT == 2 )); then\n        local -a names=(\n");
+    for (const struct command *c = commands; c->name; c++) {
+        strbuf_add(out, "            '%s:", c->name);
+        add_quoted(out, c->doc, "");
+        strbuf_add(out, "'\n");
+    }
+    strbuf_add(out, "        )\n        _describe command names\n        return\n    fi\n"
+                    "    local command=$words[2]\n    shift words\n    (( CURRENT-- ))\n"
+                    "    case $command in\n");
+    for (const struct command *c = commands; c->name; c++)
+        zsh_command(c, out);
+    strbuf_add(out, "    esac\n}\n_socle \"$@\"\n");
+}
+
+static void fish_option(const struct command *c, const struct opt *o, struct strbuf *out)
+{
+    AUTO(strbuf) struct strbuf words = {};
+
+    add_words(o, &words);
+    strbuf_add(out, "complete -c socle -n '__fish_seen_subcommand_from %s' -l %s", c->name,
+               o->name);
+    if (is_path(words.text))
+        strbuf_add(out, " -r -F");
+    else if (words.len)
+        strbuf_add(out, " -x -a '%s'", words.text);
+    else if (!opt_is_flag(o))
+        strbuf_add(out, " -x");
+    strbuf_add(out, " -d '");
+    add_quoted(out, opt_field(o)->doc, "\\");
+    strbuf_add(out, "'\n");
+}
+
+static void fish(struct strbuf *out)
+{
+    strbuf_add(out,
+               "# fish completion for socle; made by `socle --completion fish`\n"
+               "complete -c socle -n __fish_use_subcommand -l version -d 'Show the version'\n");
+    for (const struct command *c = commands; c->name; c++) {
+        strbuf_add(out, "complete -c socle -n __fish_use_subcommand -f -a %s -d '", c->name);
+        add_quoted(out, c->doc, "\\");
+        strbuf_add(out, "'\n");
+        for (const struct opt *o = c->opts; o && o->name; o++)
+            fish_option(c, o, out);
+        if (c->complete && !is_path(c->complete))
+            strbuf_add(out, "complete -c socle -n '__fish_seen_subcommand_from %s' -a '%s'\n",
+                       c->name, c->complete);
+    }
+}
+
+bool docs_completion(const char *shell, struct strbuf *out)
+{
+    static const struct {
+        const char *name;
+        void (*fn)(struct strbuf *out);
+    } shells[] = { { "bash", bash }, { "zsh", zsh }, { "fish", fish } };
+
+    for_each_row(s, shells) {
+        if (strcmp(s->name, shell) != 0)
+            continue;
+        s->fn(out);
+        return true;
+    }
+    return false;
+}

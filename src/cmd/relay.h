@@ -1,0 +1,20 @@
+/*
+ * cmd/relay.h: between the user's terminal (or pipes) and a running socle-vm, until it ends.
+ */
+#pragma once
+
+#include "base/base.h"
+
+struct spawn;
+
+/*
+ * Relays stdin to the guest's console and the console to stdout, all of it; reads the escape keys of a terminal; turns SIGINT,
+ * SIGTERM and SIGHUP into a clean shutdown; ends the machine after `timeout_s` seconds (0: never).  Restores the terminal.
+ * The exit status of `socle run`.
+ */
+int relay_run(struct spawn *vm, u32 timeout_s);
+/* Before the fork: blocks the signals that relay_run takes from a descriptor, so that none is lost between. */
+void relay_block_signals(void);
+
+/* The escape keys, a line each, for --help and the manual. */
+void relay_help(const char *indent, struct strbuf *out);

@@ -1,0 +1,220 @@
+/*
+ * cmd/run.c: `socle run`: makes a machine's description of the command line, and runs it in the foreground.
+ */
+#include "cmd/run.h"
+
+#include "cmd/command.h"
+#include "cmd/exit_status.h"
+#include "cmd/relay.h"
+#include "cmd/spawn.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const struct field run_fields[] = {
+    FIELD_INT(run, timeout, "stop the machine after so many SECONDS; 0: never", .max = 10000000,
+              .metavar = "SECONDS"),
+    {},
+};
+
+#define SPEC(opt_name, member, ...)                                               \
+    {                                                                             \
+        opt_name, spec_fields, offsetof(struct run, spec), #member, ##__VA_ARGS__ \
+    }
+#define RUN(opt_name, member)                \
+    {                                        \
+        opt_name, run_fields, 0, #member, "" \
+    }
+
+/* clang-format off */
+const struct opt run_opts[] = {
+    SPEC("engine", engine),
+    SPEC("cpus", cpus),
+    SPEC("memory", memory, "512M 1G 2G 4G 8G"),
+    SPEC("kernel", kernel, "FILE"),
+    SPEC("initrd", initrd, "FILE"),
+    SPEC("append", append),
+    SPEC("disk", disks, "FILE"),
+    SPEC("net", nets, "user none tap="),
+    SPEC("console", console, "stdio pty none unix: file:"),
+    SPEC("name", name),
+    SPEC("control", control, "FILE"),
+    SPEC("vsock", vsock),
+    SPEC("hugepages", hugepages),
+    SPEC("prealloc", prealloc),
+    SPEC("balloon", balloon),
+    SPEC("rng", rng),
+    SPEC("irqchip", irqchip),
+    SPEC("uuid", uuid),
+    SPEC("testdev", testdev),
+    SPEC("cache-dir", cache_dir, "DIR"),
+    RUN("timeout", timeout),
+    SPEC("no-jail", no_jail),
+    SPEC("verbose", verbose),
+    {},
+};
+/* clang-format on */
+
+void run_more(struct strbuf *out)
+{
+    strbuf_add(out, "DISK is the first disk, and the kernel is told root=/dev/vda unless --append "
+                    "names a root.\n"
+                    "Without --net there is one user network; without console= in --append the "
+                    "kernel is told it.\n"
+                    "A comma inside a value of a list is written twice; a value with '=' is given "
+                    "by name (file=a=b).\n"
+                    "\nKeys, when the terminal is the console:\n");
+    relay_help("  ", out);
+    strbuf_add(out, "\nExit status:\n");
+#define X(name, value, doc) strbuf_add(out, "  %-4d  %s\n", value, doc);
+    EXIT_STATUS_LIST(X)
+#undef X
+    strbuf_add(out, "  odd   the guest's own, 2 × value + 1, by the debug exit port 0xf4\n");
+}
+
+static const struct field *spec_field(const char *name)
+{
+    const struct opt o = { .table = spec_fields, .field = name };
+
+    return opt_field(&o);
+}
+
+/* The DISK argument goes before the disks of the options. */
+static int add_first_disk(struct vm_spec *s, const char *text, struct err *e)
+{
+    struct vm_disk last;
+    int r = conf_set(spec_field("disks"), s, text, e);
+
+    if (r < 0) {
+        err_wrap(e, "DISK");
+        return r;
+    }
+    last = *spec_disk(s, s->disks.n - 1);
+    memmove(spec_disk(s, 1), spec_disk(s, 0), (s->disks.n - 1) * sizeof(last));
+    *spec_disk(s, 0) = last;
+    return 0;
+}
+
+/* What the user did not say to the kernel but means. */
+static int complete_append(struct vm_spec *s, bool has_disk, struct err *e)
+{
+    static const char *const consoles[] = {
+        [SPEC_CONSOLE_SERIAL] = "console=ttyS0",
+        [SPEC_CONSOLE_VIRTIO] = "console=hvc0",
+    };
+    bool console =
+        strcmp(s->console.backend, "none") != 0 && !spec_has_param(s->append, "console=");
+    bool root = has_disk && !spec_has_param(s->append, "root=");
+    const char *given = s->append ? s->append : "";
+    AUTO(strbuf) struct strbuf all = {};
+    int r;
+
+    if (console)
+        strbuf_add(&all, "%s", consoles[s->console.device]);
+    if (*given)
+        strbuf_add(&all, "%s%s", all.len ? " " : "", given);
+    if (root)
+        strbuf_add(&all, "%sroot=/dev/vda", all.len ? " " : "");
+    if (!all.len)
+        return 0;
+    r = conf_set(spec_field("append"), s, all.text, e);
+    if (r < 0)
+        err_wrap(e, "--append");
+    return r;
+}
+
+static int complete_spec(struct run *run, const struct opt_args *args, struct err *e)
+{
+    struct vm_spec *s = &run->spec;
+    int r = 0;
+
+    if (args->n > 1)
+        return err_set(e, -EINVAL, "'%.60s' and '%.60s': one DISK is allowed (--disk adds more)",
+                       args->arg[0], args->arg[1]);
+    if (args->n == 1 && !s->kernel)
+        return err_set(e, -EINVAL,
+                       "'%.80s': booting from a disk's own loader needs firmware, which this "
+                       "version does not have; give --kernel FILE",
+                       args->arg[0]);
+    if (!s->kernel)
+        return err_set(e, -EINVAL, "nothing to boot: give --kernel FILE");
+    if (args->n == 1)
+        r = add_first_disk(s, args->arg[0], e);
+    if (r >= 0 && s->nets.n == 0)
+        r = conf_set(spec_field("nets"), s, "user", e);
+    if (r >= 0)
+        r = complete_append(s, args->n == 1, e);
+    return r < 0 ? r : spec_check(s, e);
+}
+
+int run_parse(struct run *ret, int argc, char **argv, struct err *e)
+{
+    struct opt_args args;
+    int r;
+
+    conf_defaults(run_fields, ret);
+    conf_defaults(spec_fields, &ret->spec);
+    r = opt_parse(run_opts, ret, argc, argv, &args, e);
+    return r == 0 ? complete_spec(ret, &args, e) : r;
+}
+
+void run_fini(struct run *run)
+{
+    spec_fini(&run->spec);
+}
+
+/* Unpacked kernels go to the user's cache folder (XDG base directory specification), unless the user said where.  Without a
+ * home there is none, and each start unpacks. */
+static void choose_cache(struct vm_spec *s)
+{
+    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    AUTO(free) char *parent = NULL;
+
+    if (s->cache_dir)
+        return;
+    if (base && base[0] == '/')
+        parent = xdup(base);
+    else if (home && home[0] == '/')
+        parent = str_new("%s/.cache", home);
+    else
+        return;
+    s->cache_dir = str_new("%s/socle", parent);
+    mkdir(parent, 0700);
+    mkdir(s->cache_dir, 0700);
+}
+
+static int run_machine(struct run *run)
+{
+    bool stdio = strcmp(run->spec.console.backend, "stdio") == 0;
+    struct spawn vm;
+    struct err e = {};
+    int r;
+
+    choose_cache(&run->spec);
+    relay_block_signals();
+    r = spawn_start(&run->spec, stdio && isatty(STDIN_FILENO), &vm, &e);
+    if (r < 0) {
+        log_error("%s", e.text);
+        return EXIT_STATUS_START;
+    }
+    r = relay_run(&vm, run->timeout);
+    spawn_fini(&vm);
+    return r;
+}
+
+int run_main(int argc, char **argv)
+{
+    struct run run;
+    struct err e = {};
+    int r = run_parse(&run, argc, argv, &e);
+
+    if (r < 0)
+        r = command_usage_error("run", &e);
+    else
+        r = r == 1 ? command_help("run") : run_machine(&run);
+    run_fini(&run);
+    return r;
+}

@@ -1,0 +1,227 @@
+/*
+ * disk/pool.c: the engine of threads: each takes one io and makes the plain system call.
+ */
+#include "disk/engine.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+struct worker {
+    struct loop loop;
+    uv_async_t wake;
+    struct pool *pool;
+    bool idle; /* guarded by pool->lock: not woken since it last found nothing to do */
+};
+
+struct pool {
+    pthread_mutex_t
+        lock; /* guards `todo`, `idle` of the workers, and the `finished` lists of the engines */
+    pthread_cond_t done; /* some engine's `finished` is not empty */
+    struct io_list todo;
+    u32 n_workers;
+    struct worker workers[POOL_THREADS_MAX];
+};
+
+struct pool_engine {
+    struct engine e;
+    struct pool *pool;
+    int file;
+    int event;               /* eventfd: `finished` became not empty */
+    struct io_list finished; /* guarded by pool->lock */
+};
+
+static struct pool_engine *engine_of(struct engine *e)
+{
+    return container_of(e, struct pool_engine, e);
+}
+
+/* The system call itself; -1 and errno, as they do. */
+static s64 call(int fd, const struct io *io)
+{
+    u64 range[2] = { io->offset, io->len };
+
+    switch (io->op) {
+    case IO_READ:
+        return preadv2(fd, io->iov, (int)io->n_iov, (off_t)io->offset, io->flags);
+    case IO_WRITE:
+        return pwritev2(fd, io->iov, (int)io->n_iov, (off_t)io->offset, io->flags);
+    case IO_SYNC:
+        return fdatasync(fd);
+    case IO_ALLOC:
+        return fallocate(fd, io->flags, (off_t)io->offset, (off_t)io->len);
+    case IO_DISCARD:
+        return ioctl(fd, BLKDISCARD, range);
+    }
+    errno = EINVAL;
+    return -1;
+}
+
+static void perform(struct pool *p, struct io *io)
+{
+    struct pool_engine *to = engine_of(io->by);
+    bool first;
+
+    io->result = call(to->file, io);
+    if (io->result < 0)
+        io->result = -errno;
+    pthread_mutex_lock(&p->lock);
+    first = !to->finished.first;
+    io_add(&to->finished, io);
+    if (first)
+        fd_event_signal(to->event); /* under the lock: without it, the engine may be closed */
+    pthread_cond_broadcast(&p->done);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void on_wake(uv_async_t *a)
+{
+    struct worker *w = container_of(a, struct worker, wake);
+    struct io *io;
+
+    do {
+        pthread_mutex_lock(&w->pool->lock);
+        io = io_take(&w->pool->todo);
+        w->idle = !io;
+        pthread_mutex_unlock(&w->pool->lock);
+        if (io)
+            perform(w->pool, io);
+    } while (io);
+}
+
+static int worker_init(struct worker *w, struct pool *p)
+{
+    int r = loop_init(&w->loop, "disk");
+
+    if (r < 0)
+        return r;
+    w->pool = p;
+    w->idle = true;
+    r = uv_async_init(&w->loop.uv, &w->wake, on_wake);
+    if (r < 0)
+        loop_fini(&w->loop);
+    return r;
+}
+
+int pool_new(u32 n_threads, int (*start)(void *arg, struct loop *l), void *arg, struct pool **ret,
+             struct err *e)
+{
+    struct pool *p = xnew(struct pool);
+
+    must(n_threads > 0 && n_threads <= POOL_THREADS_MAX);
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->done, NULL);
+    while (p->n_workers < n_threads) {
+        struct worker *w = &p->workers[p->n_workers];
+        int r = worker_init(w, p);
+
+        if (r == 0) {
+            p->n_workers++;
+            r = start ? start(arg, &w->loop) : loop_start(&w->loop);
+        }
+        if (r < 0) {
+            pool_free(p);
+            return err_code(e, r, "start a disk's threads");
+        }
+    }
+    *ret = p;
+    return 0;
+}
+
+void pool_free(struct pool *p)
+{
+    if (!p)
+        return;
+    for (u32 i = 0; i < p->n_workers; i++)
+        loop_fini(&p->workers[i].loop);
+    pthread_mutex_destroy(&p->lock);
+    pthread_cond_destroy(&p->done);
+    free(p);
+}
+
+static void pool_kick(struct engine *e)
+{
+    struct pool *p = engine_of(e)->pool;
+    struct io *io;
+    u32 n = 0;
+
+    if (!e->todo.first)
+        return;
+    pthread_mutex_lock(&p->lock);
+    for (; (io = io_take(&e->todo)); n++)
+        io_add(&p->todo, io);
+    for (struct worker *w = p->workers; w < p->workers + p->n_workers && n; w++) {
+        if (!w->idle)
+            continue;
+        w->idle = false;
+        uv_async_send(&w->wake);
+        n--;
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* Takes the finished ones; `wait`: at least one.  How many. */
+static u32 collect(struct pool_engine *pe, bool wait)
+{
+    struct io_list l;
+    struct io *io;
+    u32 n = 0;
+
+    pthread_mutex_lock(&pe->pool->lock);
+    while (wait && !pe->finished.first)
+        pthread_cond_wait(&pe->pool->done, &pe->pool->lock);
+    l = pe->finished;
+    pe->finished = (struct io_list){};
+    fd_event_take(pe->event);
+    pthread_mutex_unlock(&pe->pool->lock);
+    while ((io = io_take(&l))) {
+        engine_done(&pe->e, io, io->result);
+        n++;
+    }
+    pool_kick(&pe->e); /* completions may have submitted more */
+    return n;
+}
+
+static void pool_wait(struct engine *e)
+{
+    pool_kick(e);
+    collect(engine_of(e), true);
+}
+
+static void on_ready(struct loop_fd *f, int)
+{
+    struct engine *e = f->arg;
+
+    if (collect(engine_of(e), false))
+        e->batch(e->arg);
+}
+
+static void pool_close(struct engine *e)
+{
+    struct pool_engine *pe = engine_of(e);
+
+    fd_close(&pe->event);
+    free(pe);
+}
+
+static const struct engine_ops pool_ops = { pool_kick, pool_wait, pool_close };
+
+int pool_open(struct pool *p, const struct engine_cfg *cfg, struct engine **ret, struct err *e)
+{
+    struct pool_engine *pe = xnew(struct pool_engine);
+    int r;
+
+    pe->pool = p;
+    pe->file = cfg->fd;
+    r = pe->event = fd_eventfd();
+    if (r >= 0)
+        r = engine_init(&pe->e, &pool_ops, cfg, pe->event, on_ready);
+    if (r < 0) {
+        pool_close(&pe->e);
+        return err_code(e, r, "watch a disk's threads");
+    }
+    *ret = &pe->e;
+    return 0;
+}

@@ -1,0 +1,299 @@
+/*
+ * vm/build.c: a machine from its specification: RAM, buses, engine, devices.
+ * Order: what others hang on comes first, and vm_free goes the other way.  A device that opens files of the user does so here,
+ * before the jail.
+ */
+#include "dev/all.h"
+#include "dev/pc/fw_cfg.h"
+#include "dev/pc/i8042.h"
+#include "dev/pc/pm.h"
+#include "dev/pc/rtc.h"
+#include "dev/pc/serial.h"
+#include "dev/virtio/balloon.h"
+#include "dev/virtio/blk.h"
+#include "dev/virtio/console.h"
+#include "dev/virtio/net.h"
+#include "dev/virtio/vsock.h"
+#include "disk/disk.h"
+#include "vm/machine.h"
+
+/* 64-bit BARs get a window of this size above all RAM. */
+#define PCI_MEM64_SIZE (16 * GiB)
+
+static void host_pio_read(void *arg, u16 port, u32 len, u64 *ret)
+{
+    bus_read(((struct vm *)arg)->pio, port, len, ret);
+}
+
+static void host_pio_write(void *arg, u16 port, u32 len, u64 val)
+{
+    bus_write(((struct vm *)arg)->pio, port, len, val);
+}
+
+static void host_mmio_read(void *arg, u64 gpa, u32 len, u64 *ret)
+{
+    bus_read(((struct vm *)arg)->mmio, gpa, len, ret);
+}
+
+static void host_mmio_write(void *arg, u64 gpa, u32 len, u64 val)
+{
+    bus_write(((struct vm *)arg)->mmio, gpa, len, val);
+}
+
+static int build_memory(struct vm *vm, struct err *e)
+{
+    const struct mem_cfg cfg = {
+        .size = vm->spec->memory,
+        .from = vm->spec->hugepages ? MEM_HUGETLB : MEM_SHARED,
+        .prealloc = vm->spec->prealloc,
+    };
+
+    return mem_new(&cfg, &vm->mem, e);
+}
+
+static int build_engine(struct vm *vm, struct err *e)
+{
+    static const char *const names[] = {
+        [SPEC_ENGINE_AUTO] = "auto",
+        [SPEC_ENGINE_KVM] = "kvm",
+        [SPEC_ENGINE_SOFT] = "soft",
+    };
+    const struct cpu_cfg cfg = {
+        .n_cpus = vm->spec->cpus,
+        .irqchip = vm->spec->irqchip == SPEC_IRQCHIP_SPLIT ? CPU_IRQCHIP_SPLIT : CPU_IRQCHIP_KERNEL,
+        .legacy = vm->legacy,
+    };
+    const struct cpu_host host = { host_pio_read, host_pio_write, host_mmio_read, host_mmio_write,
+                                   vm };
+
+    vm->engine =
+        cpu_engine_pick(names[vm->spec->engine], vm->engine_why, sizeof(vm->engine_why), e);
+    if (!vm->engine)
+        return e->code;
+    log_info("engine '%s': %s", cpu_engine_name(vm->engine), vm->engine_why);
+    return cpu_open(vm->engine, &cfg, vm->mem, &host, &vm->cpu, e);
+}
+
+static struct acpi_window mem64_window(const struct vm *vm)
+{
+    return (struct acpi_window){ align_up(mem_end(vm->mem), PCI_MEM64_SIZE), PCI_MEM64_SIZE };
+}
+
+static int build_pci(struct vm *vm, struct err *e)
+{
+    const struct acpi_window wide = mem64_window(vm);
+    const struct pci_bus_cfg cfg = {
+        .ecam_base = LAYOUT_ECAM,
+        .io_base = LAYOUT_PCI_IO,
+        .io_size = LAYOUT_PCI_IO_SIZE,
+        .mem32_base = LAYOUT_PCI_MEM32,
+        .mem32_size = LAYOUT_PCI_MEM32_SIZE,
+        .mem64_base = wide.base,
+        .mem64_size = wide.size,
+        .intx_gsi = LAYOUT_GSI_INTX,
+    };
+    int r = pci_bus_new(&vm->machine, &cfg, &vm->pci, e);
+
+    vm->machine.pci = vm->pci;
+    return r;
+}
+
+static int add(struct vm *vm, const struct device_def *def, const char *name, const void *cfg,
+               struct err *e)
+{
+    int r;
+
+    must(vm->n_devices < VM_DEVICES_MAX);
+    r = device_new(def, &vm->machine, name, cfg, &vm->devices[vm->n_devices], e);
+    if (r < 0)
+        return err_wrap(e, "%s", name);
+    vm->n_devices++;
+    return 0;
+}
+
+static struct device *last_added(struct vm *vm)
+{
+    return vm->devices[vm->n_devices - 1];
+}
+
+/* A device as its own fields' defaults have it. */
+static int add_default(struct vm *vm, const struct device_def *def, const char *name, struct err *e)
+{
+    AUTO(free) void *cfg = alloc_x(1, def->cfg_size);
+    int r;
+
+    if (def->fields)
+        conf_defaults(def->fields, cfg);
+    r = add(vm, def, name, cfg, e);
+    if (def->fields)
+        conf_fini(def->fields, cfg);
+    return r;
+}
+
+/* The one console is the serial port's or the virtio console's; the serial port is there in any case. */
+static int add_console(struct vm *vm, struct err *e)
+{
+    static char none[] = "none";
+    const struct vm_console *c = &vm->spec->console;
+    const bool on_serial = c->device == SPEC_CONSOLE_SERIAL;
+    const struct serial_cfg serial = { LAYOUT_COM1, LAYOUT_GSI_COM1,
+                                       on_serial ? c->backend : none };
+    const struct console_cfg virtio = { .backend = c->backend };
+    int r = add(vm, &serial_def, "serial0", &serial, e);
+    const char *pty;
+
+    if (r >= 0 && !on_serial)
+        r = add(vm, &virtio_console_def, "console0", &virtio, e);
+    if (r < 0)
+        return r;
+    pty = on_serial ? serial_pty(last_added(vm)) : console_pty(last_added(vm));
+    if (pty)
+        log_notice("the console is %s", pty);
+    return 0;
+}
+
+static int add_test_devices(struct vm *vm, struct err *e)
+{
+    const struct fw_cfg_cfg fw_cfg = { vm->spec->cpus, vm->spec->memory };
+    int r = add(vm, &fw_cfg_def, "fw-cfg", &fw_cfg, e);
+
+    if (r >= 0)
+        r = add_default(vm, &testdev_def, "testdev", e);
+    if (r >= 0)
+        r = add_default(vm, &pci_testdev_def, "pci-testdev", e);
+    return r;
+}
+
+static int add_pc_devices(struct vm *vm, struct err *e)
+{
+    const u64 low = min(vm->spec->memory, MEM_LOW_END);
+    const struct rtc_cfg rtc = { LAYOUT_GSI_RTC, low, vm->spec->memory - low };
+    const struct i8042_cfg i8042 = { .gsi = 1 };
+    const struct pm_cfg pm = { LAYOUT_GED_PORT, LAYOUT_SLEEP_CTL, LAYOUT_GSI_GED };
+    int r = add_console(vm, e);
+
+    if (r >= 0)
+        r = add(vm, &rtc_def, "rtc0", &rtc, e);
+    if (r >= 0)
+        r = add(vm, &i8042_def, "i8042", &i8042, e);
+    if (r >= 0)
+        r = add(vm, &pm_def, "pm", &pm, e);
+    if (r < 0)
+        return r;
+    vm->pm = last_added(vm);
+    r = add_default(vm, &debug_def, "debug", e);
+    return r < 0 || !vm->spec->testdev ? r : add_test_devices(vm, e);
+}
+
+static int add_disk(struct vm *vm, u32 i, struct err *e)
+{
+    static const int caches[] = {
+        [SPEC_CACHE_WRITEBACK] = DISK_WRITEBACK,
+        [SPEC_CACHE_DIRECT] = DISK_DIRECT,
+        [SPEC_CACHE_UNSAFE] = DISK_UNSAFE,
+    };
+    const struct vm_disk *d = spec_disk(vm->spec, i);
+    const struct blk_cfg cfg = {
+        .file = d->file,
+        .readonly = d->readonly,
+        .queues = d->queues ? d->queues : (u16)min(vm->spec->cpus, 8u),
+        .iothreads = 1,
+        .serial = d->serial,
+        .cache = caches[d->cache],
+    };
+    char name[DEVICE_NAME_MAX];
+
+    str_fmt(name, sizeof(name), "disk%u", i);
+    return add(vm, &virtio_blk_def, name, &cfg, e);
+}
+
+/* 52:54:00 and three bytes of a hash of the machine's name and the card's place, so that leases outlive a restart. */
+static char *derived_mac(const struct vm *vm, u32 i)
+{
+    u32 h = 0x811c9dc5u + i;
+
+    for (const char *p = vm->spec->name; *p; p++)
+        h = (h ^ (u8)*p) * 0x01000193u; /* FNV-1a */
+    return str_new("52:54:00:%02x:%02x:%02x", h >> 16 & 0xff, h >> 8 & 0xff, h & 0xff);
+}
+
+static int add_net(struct vm *vm, u32 i, struct err *e)
+{
+    const struct vm_net *n = spec_net(vm->spec, i);
+    AUTO(free) char *mac = n->mac ? xdup(n->mac) : derived_mac(vm, i);
+    static_assert(sizeof(struct vm_forward) == sizeof(struct net_forward_cfg),
+                  "lists of one string");
+    const struct net_cfg cfg = {
+        .kind = n->kind == SPEC_NET_TAP ? NET_TAP : NET_USER,
+        .ifname = n->tap,
+        .mac = mac,
+        .queues = n->queues,
+        .forward = n->forward,
+    };
+    char name[DEVICE_NAME_MAX];
+
+    str_fmt(name, sizeof(name), "net%u", i);
+    return add(vm, &virtio_net_def, name, &cfg, e);
+}
+
+static int add_vsock(struct vm *vm, struct err *e)
+{
+    const struct vsock_cfg cfg = { .cid = vm->spec->vsock.cid, .path = vm->spec->vsock.path };
+
+    return add(vm, &virtio_vsock_def, "vsock0", &cfg, e);
+}
+
+static int add_virtio_devices(struct vm *vm, struct err *e)
+{
+    const struct vm_spec *s = vm->spec;
+    int r = 0;
+
+    for (u32 i = 0; i < s->disks.n && r >= 0; i++)
+        r = add_disk(vm, i, e);
+    for (u32 i = 0; i < s->nets.n && r >= 0; i++)
+        r = add_net(vm, i, e);
+    if (r >= 0 && s->rng)
+        r = add_default(vm, &virtio_rng_def, "rng0", e);
+    if (r >= 0 && s->balloon)
+        r = add_default(vm, &virtio_balloon_def, "balloon0", e);
+    if (r >= 0 && s->vsock.cid)
+        r = add_vsock(vm, e);
+    return r;
+}
+
+static void describe(struct vm *vm)
+{
+    acpi_cfg_init(&vm->acpi);
+    for (u32 i = 0; i < vm->spec->cpus; i++)
+        vm->apic_ids[i] = i;
+    vm->acpi.n_cpus = vm->spec->cpus;
+    vm->acpi.apic_ids = vm->apic_ids;
+    vm->acpi.legacy = vm->legacy;
+    vm->acpi.pci_mem64 = mem64_window(vm);
+}
+
+int build_machine(struct vm *vm, struct err *e)
+{
+    int r = boot_open(vm, e);
+
+    if (r >= 0)
+        r = build_memory(vm, e);
+    if (r < 0)
+        return r;
+    dev_trace_register();
+    vm->pio = bus_new("port");
+    vm->mmio = bus_new("address");
+    vm->machine =
+        (struct machine){ vm->mem, vm->pio, vm->mmio, NULL, &vm->loop, &run_machine_ops, vm };
+    r = build_engine(vm, e);
+    if (r >= 0)
+        r = build_pci(vm, e);
+    if (r >= 0)
+        r = add_pc_devices(vm, e);
+    if (r >= 0)
+        r = add_virtio_devices(vm, e);
+    if (r < 0)
+        return r;
+    describe(vm);
+    return boot_load(vm, true, e);
+}

@@ -1,0 +1,591 @@
+/*
+ * vm/control.c: the control socket: one JSON object a line in, one a line out.
+ *     {"cmd": "status", "id": 1, …}   →   {"id": 1, "ok": true, "result": …}   or   {"id": 1, "ok": false, "error": "…"}
+ * Clients are hostile: lines, clients and unsent answers are bounded; a client that breaks a bound is dropped.
+ *   (1) Requests of one client are answered in order; the next line is looked at when the last was answered.
+ *   (2) A request that needs parked vCPUs (inspect, reset) is answered later; its client may be gone by then.
+ */
+#include "base/clock.h"
+#include "base/trace.h"
+#include "conf/conf.h"
+#include "dev/virtio/balloon.h"
+#include "vm/machine.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { LINE_MAX_BYTES = 64 * 1024, CLIENTS_MAX = 16, UNSENT_MAX = 8 * 1024 * 1024 };
+
+struct client {
+    struct control *c;
+    int fd; /* -1: the slot is free */
+    struct loop_fd watch;
+    char in[LINE_MAX_BYTES];
+    size_t in_len;
+    struct strbuf out;
+    size_t out_sent;
+    json_t *id;   /* of the request under way */
+    bool waiting; /* for its answer */
+    bool serving; /* in serve_lines: an answer given there does not look at the next line itself */
+    u64 serial;   /* of the connection: an answer for an older one in this slot is thrown away */
+};
+
+struct control {
+    struct vm *vm;
+    int fd;
+    struct loop_fd watch;
+    u64 serials;
+    struct client *clients[CLIENTS_MAX];
+};
+
+/* Arguments of all commands; each uses its own. */
+struct request {
+    char *cmd;
+    char *device, *action, *pattern;
+    u64 bytes;
+    bool on;
+};
+static const struct field request_fields[] = {
+    FIELD_STR(request, cmd, "which command", .required = true),
+    FIELD_STR(request, device, "name of a device, or vcpuN"),
+    FIELD_STR(request, action, "power: button or off; trace: list, set or dump"),
+    FIELD_STR(request, pattern, "trace: which points", .sdflt = "*"),
+    FIELD_BYTES(request, bytes, "balloon: memory that the guest shall keep"),
+    FIELD_BOOL(request, on, "trace: turn the points on", .dflt = 1),
+    {},
+};
+
+/* What a deferred answer remembers. */
+struct later {
+    struct client *cl;
+    u64 serial;
+    char device[DEVICE_NAME_MAX];
+};
+
+static void client_close(struct client *cl)
+{
+    loop_fd_close(&cl->watch);
+    fd_close(&cl->fd);
+    strbuf_fini(&cl->out);
+    json_decref(cl->id);
+    cl->id = NULL;
+    cl->waiting = false;
+    cl->in_len = cl->out_sent = 0;
+}
+
+static void client_send(struct client *cl)
+{
+    while (cl->out_sent < cl->out.len) {
+        ssize_t n = send(cl->fd, cl->out.text + cl->out_sent, cl->out.len - cl->out_sent,
+                         MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+            loop_fd_events(&cl->watch, UV_READABLE | UV_WRITABLE);
+            return;
+        }
+        if (n < 0) {
+            client_close(cl);
+            return;
+        }
+        cl->out_sent += (size_t)n;
+    }
+    cl->out.len = cl->out_sent = 0;
+    loop_fd_events(&cl->watch, UV_READABLE);
+}
+
+static void answer_text(struct client *cl, bool ok, const char *result)
+{
+    char *id = cl->id ? json_dumps(cl->id, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+
+    strbuf_add(&cl->out, "{\"id\": %s, \"ok\": %s, \"%s\": %s}\n", id ? id : "null",
+               ok ? "true" : "false", ok ? "result" : "error", result);
+    free(id);
+    json_decref(cl->id);
+    cl->id = NULL;
+    cl->waiting = false;
+    if (cl->out.len - cl->out_sent > UNSENT_MAX)
+        client_close(cl);
+    else
+        client_send(cl);
+}
+
+static void answer_error(struct client *cl, const char *text)
+{
+    json_t *s = json_string(text);
+    char *quoted = s ? json_dumps(s, JSON_ENCODE_ANY) : NULL;
+
+    answer_text(cl, false, quoted ? quoted : "\"unprintable\"");
+    free(quoted);
+    json_decref(s);
+}
+
+static void answer_json(struct client *cl, json_t *result)
+{
+    char *text = json_dumps(result, JSON_ENCODE_ANY | JSON_COMPACT);
+
+    answer_text(cl, true, text ? text : "null");
+    free(text);
+    json_decref(result);
+}
+
+/* Commands.  0: answered, or will be; negative: answered from `e`. */
+
+static int cmd_status(struct client *cl, const struct request *rq [[maybe_unused]],
+                      struct err *e [[maybe_unused]])
+{
+    const struct vm *vm = cl->c->vm;
+
+    answer_json(cl, json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:b}", "name",
+                              vm->spec->name, "state", run_state_name(vm->state), "reason",
+                              vm->pause_why, "engine", cpu_engine_name(vm->engine), "engine_reason",
+                              vm->engine_why, "cpus", (json_int_t)vm->spec->cpus, "memory",
+                              (json_int_t)vm->spec->memory, "uptime_ms",
+                              (json_int_t)((clock_mono_ns() - vm->started_ns) / NSEC_PER_MSEC),
+                              "jailed", vm->confined));
+    return 0;
+}
+
+static int cmd_resume(struct client *cl, const struct request *rq [[maybe_unused]],
+                      struct err *e [[maybe_unused]])
+{
+    run_resume(cl->c->vm);
+    answer_text(cl, true, "null");
+    return 0;
+}
+
+static int cmd_power(struct client *cl, const struct request *rq, struct err *e)
+{
+    const char *how = rq->action ? rq->action : "button";
+    bool off = strcmp(how, "off") == 0;
+
+    if (!off && strcmp(how, "button") != 0)
+        return err_set(e, -EINVAL, "power action '%s': allowed are 'button' and 'off'", how);
+    answer_text(cl, true, "null");
+    if (off)
+        run_end(cl->c->vm, VM_END_POWEROFF, 0, NULL);
+    else
+        run_shutdown(cl->c->vm);
+    return 0;
+}
+
+static struct later *later_new(struct client *cl, const char *device)
+{
+    struct later *l = xnew(struct later);
+
+    *l = (struct later){ .cl = cl, .serial = cl->serial };
+    str_copy(l->device, sizeof(l->device), device ? device : "");
+    cl->waiting = true;
+    return l;
+}
+
+static void serve_lines(struct client *cl);
+
+/* The client of a deferred answer, or NULL when it left. */
+static struct client *later_client(const struct later *l)
+{
+    return l->cl->fd >= 0 && l->cl->serial == l->serial ? l->cl : NULL;
+}
+
+static void done_null(struct vm *vm [[maybe_unused]], void *arg)
+{
+    AUTO(free) struct later *l = arg;
+    struct client *cl = later_client(l);
+
+    if (!cl)
+        return;
+    answer_text(cl, true, "null");
+    serve_lines(cl);
+}
+
+/* Runs `fn` with parked vCPUs; the request is answered from there. */
+static int defer(struct client *cl, const char *device, void (*fn)(struct vm *, void *),
+                 struct err *e)
+{
+    struct later *l = later_new(cl, device);
+    int r = run_parked(cl->c->vm, fn, l);
+
+    if (r >= 0)
+        return 0;
+    free(l);
+    return err_set(e, r, "the machine is %s", run_state_name(cl->c->vm->state));
+}
+
+static int cmd_pause(struct client *cl, const struct request *rq [[maybe_unused]], struct err *e)
+{
+    run_pause(cl->c->vm, "asked for");
+    return defer(cl, NULL, done_null, e);
+}
+
+static int cmd_reset(struct client *cl, const struct request *rq [[maybe_unused]], struct err *e)
+{
+    int r = run_reset(cl->c->vm);
+
+    if (r < 0)
+        return err_set(e, r, "the machine is %s", run_state_name(cl->c->vm->state));
+    return defer(cl, NULL, done_null, e);
+}
+
+static void print_vcpu(struct vm *vm, u32 i, struct strbuf *out)
+{
+    AUTO(free) struct vcpu_state *s = xnew(struct vcpu_state);
+    struct err e = {};
+
+    strbuf_add(out, "\"vcpu%u\": ", i);
+    if (vcpu_get(cpu_vcpu(vm->cpu, i), s, &e) < 0)
+        strbuf_add(out, "null");
+    else
+        state_print(&vcpu_state_def, s, out);
+}
+
+static void print_irqchip(struct vm *vm, struct strbuf *out)
+{
+    AUTO(free) struct cpu_vm_state *s = xnew(struct cpu_vm_state);
+    struct err e = {};
+
+    strbuf_add(out, "\"irqchip\": ");
+    if (cpu_vm_get(vm->cpu, s, &e) < 0)
+        strbuf_add(out, "null");
+    else
+        state_print(&cpu_vm_state_def, s, out);
+}
+
+static bool wanted(const char *want, const char *name)
+{
+    return !*want || strcmp(want, name) == 0;
+}
+
+static u32 inspect_all(struct vm *vm, const char *want, struct strbuf *out)
+{
+    u32 n = 0;
+
+    strbuf_add(out, "{");
+    for (u32 i = 0; i < vm->n_devices; i++) {
+        if (!wanted(want, vm->devices[i]->name))
+            continue;
+        strbuf_add(out, "%s\"%s\": ", n++ ? ", " : "", vm->devices[i]->name);
+        device_inspect(vm->devices[i], out);
+    }
+    for (u32 i = 0; i < cpu_count(vm->cpu); i++) {
+        char name[16];
+
+        str_fmt(name, sizeof(name), "vcpu%u", i);
+        if (!wanted(want, name))
+            continue;
+        strbuf_add(out, n++ ? ", " : "");
+        print_vcpu(vm, i, out);
+    }
+    if (wanted(want, "irqchip")) {
+        strbuf_add(out, n++ ? ", " : "");
+        print_irqchip(vm, out);
+    }
+    strbuf_add(out, "}");
+    return n;
+}
+
+static void do_inspect(struct vm *vm, void *arg)
+{
+    AUTO(free) struct later *l = arg;
+    struct client *cl = later_client(l);
+    struct strbuf out = {};
+
+    if (!cl)
+        return;
+    if (inspect_all(vm, l->device, &out))
+        answer_text(cl, true, out.text);
+    else
+        answer_error(cl, "there is no such device: 'inspect' without a name lists all");
+    strbuf_fini(&out);
+    serve_lines(cl);
+}
+
+static int cmd_inspect(struct client *cl, const struct request *rq, struct err *e)
+{
+    if (rq->device && strlen(rq->device) >= DEVICE_NAME_MAX)
+        return err_set(e, -EINVAL, "device name of %zu bytes: at most %d are allowed",
+                       strlen(rq->device), DEVICE_NAME_MAX - 1);
+    return defer(cl, rq->device, do_inspect, e);
+}
+
+static void put_stat(void *arg, const char *name, u64 value)
+{
+    json_object_set_new(arg, name, json_integer((json_int_t)value));
+}
+
+static int cmd_stats(struct client *cl, const struct request *rq [[maybe_unused]],
+                     struct err *e [[maybe_unused]])
+{
+    struct vm *vm = cl->c->vm;
+    json_t *result = json_object(), *cpus = json_object(), *devices = json_object();
+
+    for (u32 i = 0; i < cpu_count(vm->cpu); i++) {
+        json_t *exits = json_object();
+        char name[16];
+
+        str_fmt(name, sizeof(name), "vcpu%u", i);
+        for (u32 row = 0; row < CPU_EXIT_KINDS; row++)
+            if (cpu_exit_name(vm->cpu, row))
+                put_stat(exits, cpu_exit_name(vm->cpu, row), cpu_vcpu(vm->cpu, i)->exits[row]);
+        json_object_set_new(cpus, name, exits);
+    }
+    for (u32 i = 0; i < vm->n_devices; i++) {
+        struct device *d = vm->devices[i];
+        json_t *counters = json_object();
+
+        if (d->def->stats)
+            d->def->stats(d, put_stat, counters);
+        json_object_set_new(devices, d->name, counters);
+    }
+    json_object_set_new(result, "exits", cpus);
+    json_object_set_new(result, "devices", devices);
+    answer_json(cl, result);
+    return 0;
+}
+
+static int cmd_balloon(struct client *cl, const struct request *rq, struct err *e)
+{
+    struct vm *vm = cl->c->vm;
+
+    for (u32 i = 0; i < vm->n_devices; i++) {
+        if (strcmp(vm->devices[i]->def->name, "virtio-balloon") != 0)
+            continue;
+        if (rq->bytes > vm->spec->memory)
+            return err_set(e, -EINVAL, "balloon: %llu bytes, the guest has %llu", rq->bytes,
+                           vm->spec->memory);
+        balloon_set_target(vm->devices[i], rq->bytes);
+        answer_text(cl, true, "null");
+        return 0;
+    }
+    return err_set(e, -ENOENT, "this machine has no balloon");
+}
+
+static void put_point(void *arg, const struct trace_point *p)
+{
+    json_object_set_new(arg, p->name, json_boolean(atomic_load(&p->on)));
+}
+
+static int cmd_trace(struct client *cl, const struct request *rq, struct err *e)
+{
+    const char *action = rq->action ? rq->action : "list";
+
+    if (strcmp(action, "set") == 0) {
+        answer_json(cl, json_integer(trace_enable(rq->pattern, rq->on)));
+    } else if (strcmp(action, "list") == 0) {
+        json_t *points = json_object();
+
+        trace_list(put_point, points);
+        answer_json(cl, points);
+    } else if (strcmp(action, "dump") == 0) {
+        char *text = NULL;
+        size_t len = 0;
+        FILE *f = open_memstream(&text, &len);
+
+        trace_dump(f);
+        fclose(f);
+        answer_json(cl, json_stringn(text, len));
+        free(text);
+    } else {
+        return err_set(e, -EINVAL, "trace action '%s': allowed are 'list', 'set' and 'dump'",
+                       action);
+    }
+    return 0;
+}
+
+static int cmd_nmi(struct client *cl, const struct request *rq [[maybe_unused]], struct err *e)
+{
+    int r = cpu_nmi(cpu_vcpu(cl->c->vm->cpu, 0));
+
+    if (r < 0)
+        return err_code(e, r, "NMI");
+    answer_text(cl, true, "null");
+    return 0;
+}
+
+/* clang-format off */
+static const struct command {
+    const char *name;
+    int (*fn)(struct client *cl, const struct request *rq, struct err *e);
+} commands[] = {
+    { "status",  cmd_status },
+    { "pause",   cmd_pause },
+    { "resume",  cmd_resume },
+    { "reset",   cmd_reset },
+    { "power",   cmd_power },
+    { "inspect", cmd_inspect },
+    { "stats",   cmd_stats },
+    { "balloon", cmd_balloon },
+    { "trace",   cmd_trace },
+    { "nmi",     cmd_nmi },
+};
+/* clang-format on */
+
+static int dispatch(struct client *cl, const struct request *rq, struct err *e)
+{
+    for_each_row(c, commands)
+        if (strcmp(c->name, rq->cmd) == 0)
+            return c->fn(cl, rq, e);
+    return err_set(e, -EINVAL, "there is no command '%.40s'", rq->cmd);
+}
+
+static void on_line(struct client *cl, const char *line, size_t len)
+{
+    json_t *root = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
+    struct request rq = {};
+    struct err e = {};
+    int r;
+
+    if (!json_is_object(root)) {
+        answer_error(cl, "a request is one JSON object on one line");
+        json_decref(root);
+        return;
+    }
+    cl->id = json_incref(json_object_get(root, "id"));
+    json_object_del(root, "id");
+    r = conf_parse(request_fields, &rq, root, &e);
+    if (r >= 0)
+        r = dispatch(cl, &rq, &e);
+    if (r < 0)
+        answer_error(cl, e.text);
+    conf_fini(request_fields, &rq);
+    json_decref(root);
+}
+
+/* Looks at whole lines; stops while an answer is under way. */
+static void serve_lines(struct client *cl)
+{
+    char *end;
+
+    if (cl->serving)
+        return;
+    cl->serving = true;
+
+    while (cl->fd >= 0 && !cl->waiting && (end = memchr(cl->in, '\n', cl->in_len))) {
+        size_t len = (size_t)(end - cl->in);
+        AUTO(free) char *line = xdup_mem(cl->in, len);
+
+        cl->in_len -= len + 1;
+        memmove(cl->in, end + 1, cl->in_len);
+        on_line(cl, line, len);
+    }
+    cl->serving = false;
+    if (cl->fd >= 0 && cl->in_len == sizeof(cl->in) && !cl->waiting) {
+        answer_error(cl, "a line is too long");
+        if (cl->fd >= 0)
+            client_close(cl);
+    }
+}
+
+static void on_client(struct loop_fd *f, int events)
+{
+    struct client *cl = f->arg;
+
+    if (events & UV_WRITABLE)
+        client_send(cl);
+    if (cl->fd < 0 || !(events & UV_READABLE))
+        return;
+    if (cl->in_len < sizeof(cl->in)) {
+        ssize_t n = recv(cl->fd, cl->in + cl->in_len, sizeof(cl->in) - cl->in_len, MSG_DONTWAIT);
+
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            return;
+        if (n <= 0) {
+            client_close(cl);
+            return;
+        }
+        cl->in_len += (size_t)n;
+    } else {
+        loop_fd_events(&cl->watch, 0); /* it sends more while it waits for an answer */
+    }
+    serve_lines(cl);
+}
+
+static int client_add(struct control *c, int fd)
+{
+    for_each_row(slot, c->clients) {
+        struct client *cl = *slot;
+        int r;
+
+        if (!cl) {
+            cl = *slot = xnew(struct client);
+            cl->fd = -1;
+        }
+        if (cl->fd >= 0)
+            continue;
+        cl->c = c;
+        cl->serial = ++c->serials;
+        r = loop_fd_open(&c->vm->loop, &cl->watch, fd, UV_READABLE, on_client, cl);
+        if (r < 0)
+            return r;
+        cl->fd = fd;
+        return 0;
+    }
+    return -EUSERS;
+}
+
+static void on_connect(struct loop_fd *f, int events [[maybe_unused]])
+{
+    struct control *c = f->arg;
+    int fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd >= 0 && client_add(c, fd) < 0)
+        close(fd);
+}
+
+static int listen_at(const char *path, struct err *e)
+{
+    struct sockaddr_un sa = { .sun_family = AF_UNIX };
+    AUTO(fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct stat st;
+    mode_t old;
+    int r;
+
+    if (fd < 0)
+        return err_errno(e, "control socket");
+    if (!str_copy(sa.sun_path, sizeof(sa.sun_path), path))
+        return err_set(e, -ENAMETOOLONG, "control socket '%s': longer than %zu bytes", path,
+                       sizeof(sa.sun_path) - 1);
+    if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+        return err_set(e, -EEXIST, "control socket '%s': something else has that name", path);
+    if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0)
+        return err_set(e, -EADDRINUSE, "control socket '%s': another machine listens there", path);
+    unlink(path); /* what a dead machine left */
+    old = umask(0177);
+    r = bind(fd, (struct sockaddr *)&sa, sizeof(sa));
+    umask(old);
+    if (r < 0 || listen(fd, CLIENTS_MAX) < 0)
+        return err_errno(e, "control socket '%s'", path);
+    return TAKE_FD(fd);
+}
+
+int control_open(struct vm *vm, const char *path, struct control **ret, struct err *e)
+{
+    struct control *c = xnew(struct control);
+    int r = 0;
+
+    *c = (struct control){ .vm = vm, .fd = -1 };
+    *ret = c;
+    if (path) {
+        c->fd = r = listen_at(path, e);
+        if (r >= 0)
+            r = loop_fd_open(&vm->loop, &c->watch, c->fd, UV_READABLE, on_connect, c);
+    }
+    if (r >= 0 && vm->spec->control_fd)
+        r = client_add(c, (int)vm->spec->control_fd);
+    return r < 0 ? err_code(e, r, "control socket") : 0;
+}
+
+void control_close(struct control *c)
+{
+    if (!c)
+        return;
+    for_each_row(slot, c->clients)
+        if (*slot) {
+            client_close(*slot);
+            free(*slot);
+        }
+    loop_fd_close(&c->watch);
+    fd_close(&c->fd);
+    free(c);
+}

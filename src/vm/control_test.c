@@ -1,0 +1,101 @@
+/*
+ * vm/control_test.c: requests and answers of the control socket.
+ */
+#include "testlib/test.h"
+#include "vm/control_rig.h"
+
+#include <stdlib.h>
+
+TEST(control_answers)
+{
+    static const struct {
+        const char *why, *request, *has;
+    } rows[] = {
+        { "status", "{\"cmd\": \"status\", \"id\": 7}",
+          "{\"id\": 7, \"ok\": true, \"result\": {\"name\":\"rig\",\"state\":\"paused\"" },
+        { "an id is any value", "{\"cmd\": \"status\", \"id\": [1, \"x\"]}",
+          "{\"id\": [1,\"x\"], \"ok\": true" },
+        { "no id", "{\"cmd\": \"status\"}", "{\"id\": null, \"ok\": true" },
+        { "unknown command", "{\"cmd\": \"fly\"}", "there is no command 'fly'" },
+        { "no command", "{\"id\": 1}", "\"ok\": false" },
+        { "unknown argument", "{\"cmd\": \"status\", \"wings\": 2}", "wings" },
+        { "not JSON", "hello", "one JSON object" },
+        { "not an object", "[1]", "one JSON object" },
+        { "inspect one", "{\"cmd\": \"inspect\", \"device\": \"vcpu0\"}", "\"rip\": 4096" },
+        { "inspect the interrupt controllers", "{\"cmd\": \"inspect\", \"device\": \"irqchip\"}",
+          "\"ioapic\"" },
+        { "inspect nothing", "{\"cmd\": \"inspect\", \"device\": \"vcpu9\"}", "no such device" },
+        { "a long device name",
+          "{\"cmd\": \"inspect\", \"device\": \"dddddddddddddddddddddddddddddddddddddd\"}",
+          "at most 31" },
+        { "pause while paused", "{\"cmd\": \"pause\", \"id\": 2}",
+          "{\"id\": 2, \"ok\": true, \"result\": null}" },
+        { "statistics", "{\"cmd\": \"stats\"}", "\"io\":0" },
+        { "no balloon", "{\"cmd\": \"balloon\", \"bytes\": 1}", "no balloon" },
+        { "a bad power action", "{\"cmd\": \"power\", \"action\": \"up\"}",
+          "allowed are 'button' and 'off'" },
+        { "trace", "{\"cmd\": \"trace\", \"action\": \"set\", \"pattern\": \"no*such\"}",
+          "\"result\": 0" },
+        { "a bad trace action", "{\"cmd\": \"trace\", \"action\": \"sing\"}", "allowed are" },
+        { "NMI", "{\"cmd\": \"nmi\"}", "\"ok\": true" },
+    };
+
+    for_each_row(c, rows) {
+        struct rig *r = rig_new();
+        AUTO(strbuf) struct strbuf got = {};
+
+        ROW(c);
+        rig_send(r, c->request, strlen(c->request));
+        rig_send(r, "\n", 1);
+        rig_turn(r, &got);
+        CHECK_HAS(got.text, c->has);
+        CHECK_EQ(got.text[got.len - 1], '\n');
+        rig_free(r);
+    }
+}
+
+TEST(control_answers_pipelined_requests_in_order)
+{
+    static const char two[] =
+        "{\"cmd\": \"inspect\", \"id\": 1}\n{\"cmd\": \"status\", \"id\": 2}\n";
+    struct rig *r = rig_new();
+    AUTO(strbuf) struct strbuf got = {};
+    const char *second;
+
+    rig_send(r, two, sizeof(two) - 1);
+    rig_turn(r, &got);
+    CHECK_HAS(got.text, "{\"id\": 1,");
+    second = strchr(got.text, '\n');
+    CHECK(second && str_starts(second + 1, "{\"id\": 2,"));
+    rig_free(r);
+}
+
+TEST(control_drops_an_endless_line)
+{
+    struct rig *r = rig_new();
+    AUTO(strbuf) struct strbuf got = {};
+    char x[4096];
+
+    memset(x, 'x', sizeof(x));
+    for (int i = 0; i < 20; i++) {
+        rig_send(r, x, sizeof(x));
+        rig_turn(r, &got);
+    }
+    CHECK_HAS(got.text, "a line is too long");
+    CHECK_EQ(recv(r->fd, x, 1, MSG_DONTWAIT), 0); /* closed */
+    rig_free(r);
+}
+
+TEST(control_power_off_ends_the_machine)
+{
+    static const char off[] = "{\"cmd\": \"power\", \"action\": \"off\"}\n";
+    struct rig *r = rig_new();
+    AUTO(strbuf) struct strbuf got = {};
+
+    rig_send(r, off, sizeof(off) - 1);
+    rig_turn(r, &got);
+    CHECK_HAS(got.text, "\"ok\": true");
+    CHECK_EQ(r->vm.state, RUN_ENDED);
+    CHECK_EQ(r->vm.result.end, VM_END_POWEROFF);
+    rig_free(r);
+}
