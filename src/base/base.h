@@ -32,7 +32,7 @@ typedef long long s64;
 
 #define ARRAY_LEN(a)                  (sizeof(a) / sizeof((a)[0]))
 #define MEMBER_SIZE(type, member)     sizeof(((type *)0)->member)
-#define container_of(p, type, member) ((type *)((uintptr_t)(p) - offsetof(type, member)))
+#define container_of(p, type, member) ((type *)((uintptr_t)(p)-offsetof(type, member)))
 #define for_each_row(p, rows) \
     for (__typeof__(&(rows)[0]) p = (rows); p < (rows) + ARRAY_LEN(rows); p++)
 

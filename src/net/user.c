@@ -36,7 +36,7 @@ struct slirp_calls {
                        int guest_port);
 };
 
-struct fd_state {
+struct fd_poll {
     u8 want, armed, ready; /* SLIRP_POLL_x; armed: what the epoll set watches */
 };
 
@@ -46,7 +46,7 @@ struct user {
     Slirp *slirp;
     SlirpCb callbacks; /* libslirp borrows them */
     int epoll;
-    struct fd_state fds[USER_FDS_MAX];
+    struct fd_poll fds[USER_FDS_MAX];
     u32 fds_end; /* no fd from here on is wanted or armed */
     bool stale;  /* libslirp's wishes may have changed: ask again */
     bool due;    /* it has something to do */
@@ -160,7 +160,7 @@ static u8 slirp_bits(u32 events)
 /* Makes the epoll set watch what is wanted of `fd`. */
 static void arm(struct user *u, int fd)
 {
-    struct fd_state *s = &u->fds[fd];
+    struct fd_poll *s = &u->fds[fd];
     struct epoll_event ev = { .events = epoll_bits(s->want), .data.fd = fd };
 
     if (s->want == s->armed)

@@ -223,7 +223,7 @@ class Keys(unittest.TestCase):
         t = Terminal("term")
         t.until(b"ready\r\n")
         t.type(b"\x01x")
-        t.until(b"off\r\n")
+        t.until(b"off\r")
         self.assertEqual(t.end(), 0)
 
     def test_quit_by_force(self):

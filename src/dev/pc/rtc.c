@@ -512,6 +512,7 @@ static int rtc_start(struct device *d, const void *arg, struct err *e)
     struct rtc_open o = { .r = r };
     int rc;
 
+    tzset(); /* gmtime_r reads the host's time zone file at its first call, where a confined vCPU may not */
     r->gsi = cfg->gsi;
     r->clock_ns = clock_real_ns;
     r->st.cmos[REG_A] = A_RUN;

@@ -257,10 +257,10 @@ FUZZ(vq)
     z->flags = (u8)fuzz_take(&in, 1);
     entries = (u8)fuzz_take(&in, 1);
     vq_init(&z->q, z->mem, VQ_SIZE_MAX);
-    s->size = z->flags & F_PACKED ? (u16)(entries + 1) : (u16)(1 << entries % 9);
+    s->size = (u16)(z->flags & F_PACKED ? entries + 1u : 1u << entries % 9);
     s->next_avail = (u16)fuzz_take(&in, 2);
     if (z->flags & F_PACKED)
-        s->next_avail %= s->size;
+        s->next_avail = (u16)(s->next_avail % s->size);
     s->next_used = s->next_avail;
     s->avail_wrap = z->flags & F_AVAIL_WRAP;
     s->used_wrap = z->flags & F_USED_WRAP;
