@@ -9,13 +9,13 @@ all:            ## install what the build needs and build
 run: all        ## boot the sample guest [E=kvm|soft]
 	@E="$(E)" tools/run.sh
 check:          ## build and run every test; ends with "N passed, N failed, N skipped"
-	@tools/deps.sh build check
+	@tools/deps.sh build check guest lab
 	@tools/check.py
 check-full:     ## check, and thread sanitizer, release build, all of lint
-	@tools/deps.sh build check
+	@tools/deps.sh build check guest lab
 	@tools/check.py --full
 bench:          ## measure against the targets [B=name]
-	@tools/deps.sh build check
+	@tools/deps.sh build bench guest lab
 	@tools/build.sh rel
 	@B="$(B)" bench/run.sh
 fuzz:           ## fuzz one target: T=name [S=60]

@@ -1,0 +1,6 @@
+#!/bin/bash
+# test/sys/debian.sh: the sample guest, Debian with systemd, boots on KVM (here, or in the lab), passes its selftest, powers off.
+# time limit: 900
+set -u
+tree=$(cd "$(dirname "$0")/../.." && pwd)
+SOCLE=$SOCLE_BUILD/src/cmd/socle exec "$tree/test/lab/guest.sh" --cpus 4 --timeout 800

@@ -1,0 +1,11 @@
+#!/bin/bash
+# test/sys/lab.sh: the KVM engine with a real KVM under it, in the lab where this machine has none: test/lab/suite.sh.
+# time limit: 900
+set -u
+tree=$(cd "$(dirname "$0")/../.." && pwd)
+"$tree/tools/guest/build.sh" || exit 1
+"$tree/bench/boot.sh" --prepare || exit 1
+export INITRD=$tree/build/bench/initrd
+[ -x "$SOCLE_BUILD/src/cpu_tests" ] || ninja -C "$SOCLE_BUILD" src/cpu_tests || exit 1
+exec "$tree/test/lab/run.sh" --auto --timeout 800 --out "$tree/build/lab-suite" -- \
+    env SOCLE_BUILD="$SOCLE_BUILD" INITRD="$INITRD" "$tree/test/lab/suite.sh"
