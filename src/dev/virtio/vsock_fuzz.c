@@ -319,8 +319,8 @@ FUZZ(vsock)
         ;
     z.wild = false;
     start();
-    turn(); /* programs that called and went */
-    turn();
+    for (u32 i = 0; i <= VSOCK_LINE_MAX; i++) /* programs that called, byte by byte, and went */
+        turn();
     must(z.s->n_used == 0 && z.s->n_live == 0 && z.s->n_resets == 0);
     check_works();
     device_reset(z.d);
