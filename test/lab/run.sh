@@ -74,7 +74,7 @@ read -r -a accel <<<"${LAB_ACCEL:--accel tcg,thread=multi,tb-size=512}"
 command=(qemu-system-x86_64 -name lab "${accel[@]}" -cpu max,+svm -M q35
     -smp "$cpus" -m "$memory" -nodefaults -no-user-config -display none -no-reboot
     -kernel "$cache/vmlinuz" -initrd "$cache/initrd"
-    -append "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off random.trust_cpu=on lab.modules=$modules"
+    -append "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nohz=off highres=off random.trust_cpu=on lab.modules=$modules"
     -serial "file:$out/.lab/kernel.log" -monitor "unix:$out/.lab/monitor,server=on,wait=off"
     -device virtio-rng-pci)
 add_export() { # TAG PATH OPTIONS
