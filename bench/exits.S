@@ -1,5 +1,5 @@
 # bench/exits.S: what a round trip out of the guest costs, in the guest's own cycles; prints a line "exit NAME CYCLES" each.
-# Wants the PCI test device (dev/pci/testdev.c).  Prints "exits: no test device" and ends with value 1 where it is not there.
+# Wants the PCI test device (src/dev/pci/testdev.c).  Without it: says so, ends with value 1.
 .include "start.inc"
     .set WARM, 200          # exits before the measured ones: whatever is made on the first use is made
     .set LOOPS, 2000

@@ -121,6 +121,27 @@ void cpu_close(struct cpu_vm *vm)
     free(vm);
 }
 
+static bool is_ioapic(const struct cpu_vm *vm, u64 gpa)
+{
+    return vm->cfg.irqchip == CPU_IRQCHIP_SPLIT && gpa - CPU_IOAPIC_BASE < IOAPIC_SIZE;
+}
+
+void cpu_mmio_read(struct cpu_vm *vm, u64 gpa, u32 len, u64 *ret)
+{
+    if (unlikely(is_ioapic(vm, gpa)))
+        *ret = ioapic_read(&vm->ioapic, gpa - CPU_IOAPIC_BASE, len);
+    else
+        vm->host.mmio_read(vm->host.arg, gpa, len, ret);
+}
+
+void cpu_mmio_write(struct cpu_vm *vm, u64 gpa, u32 len, u64 val)
+{
+    if (unlikely(is_ioapic(vm, gpa)))
+        ioapic_write(&vm->ioapic, gpa - CPU_IOAPIC_BASE, len, val);
+    else
+        vm->host.mmio_write(vm->host.arg, gpa, len, val);
+}
+
 u32 cpu_count(const struct cpu_vm *vm)
 {
     return vm->cfg.n_cpus;

@@ -54,6 +54,10 @@ struct cpu_vm {
     void *engine_data;
 };
 
+/* An access of a vCPU outside RAM: the I/O APIC here when it is split, everything else at the machine. */
+void cpu_mmio_read(struct cpu_vm *vm, u64 gpa, u32 len, u64 *ret);
+void cpu_mmio_write(struct cpu_vm *vm, u64 gpa, u32 len, u64 val);
+
 extern const struct engine kvm_engine;
 
 /* May this machine's /dev/kvm be used, and how fast is guest ring 0 there?  Instructions a second, or a negative errno. */

@@ -38,7 +38,6 @@ static enum vcpu_next on_io(struct vcpu *v, struct kvm_run *run)
 
 static enum vcpu_next on_mmio(struct vcpu *v, struct kvm_run *run)
 {
-    const struct cpu_host *h = &v->vm->host;
     u64 gpa = run->mmio.phys_addr;
     u32 done = 0, total = run->mmio.len;
 
@@ -47,9 +46,9 @@ static enum vcpu_next on_mmio(struct vcpu *v, struct kvm_run *run)
         u64 val = ~0ull;
 
         if (run->mmio.is_write) {
-            h->mmio_write(h->arg, gpa + done, piece, le_load(run->mmio.data + done, piece));
+            cpu_mmio_write(v->vm, gpa + done, piece, le_load(run->mmio.data + done, piece));
         } else {
-            h->mmio_read(h->arg, gpa + done, piece, &val);
+            cpu_mmio_read(v->vm, gpa + done, piece, &val);
             le_store(run->mmio.data + done, piece, val);
         }
         done += piece;

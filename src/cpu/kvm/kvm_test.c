@@ -14,6 +14,7 @@ enum { CODE_GPA = 0x1000 };
 struct seen {
     u64 pio_written, mmio_written, mmio_gpa;
     u32 pio_writes, mmio_writes;
+    struct cpu_vm *raise_in; /* whose line 4 rises when port 0x80 is written */
 };
 
 static void pio_read(void *arg [[maybe_unused]], u16 port, u32 len [[maybe_unused]], u64 *ret)
@@ -21,10 +22,14 @@ static void pio_read(void *arg [[maybe_unused]], u16 port, u32 len [[maybe_unuse
     *ret = port ^ 0x5a;
 }
 
-static void pio_write(void *arg, u16 port [[maybe_unused]], u32 len [[maybe_unused]], u64 val)
+static void pio_write(void *arg, u16 port, u32 len [[maybe_unused]], u64 val)
 {
     struct seen *s = arg;
 
+    if (port == 0x80) {
+        cpu_irq(s->raise_in, 4, true);
+        return;
+    }
     s->pio_written = val;
     s->pio_writes++;
 }
@@ -308,4 +313,38 @@ TEST(kvm_auto_measures)
     CHECK_HAS(why, "million instructions a second");
     CHECK(!cpu_engine_pick("turbo", why, sizeof(why), &e));
     CHECK_HAS(e.text, "turbo");
+}
+
+/* The guest programs its I/O APIC, a line rises, the interrupt arrives. */
+TEST(kvm_split_ioapic_delivers)
+{
+    static const u8 code[] = {
+        0x31, 0xc0, 0x8e, 0xd8, 0xbc, 0x00, 0x30, /* xor ax, ax; mov ds, ax; mov sp, 0x3000 */
+        0xc7, 0x06, 0x00, 0x01, 0x3a, 0x10, 0xc7, 0x06, 0x02, 0x01,
+        0x00, 0x00,                                        /* vector 0x40 → 0:0x103a */
+        0x66, 0xbf, 0x00, 0x00, 0xc0, 0xfe,                /* mov edi, 0xfec00000 */
+        0x26, 0x67, 0x66, 0xc7, 0x07, 0x18, 0,    0,    0, /* mov dword es:[edi], 0x18: entry of pin 4 */
+        0x26, 0x67, 0x66, 0xc7, 0x47, 0x10, 0x40, 0,    0,    0, /* mov dword es:[edi + 16], 0x40 */
+        0xb0, 0x01, 0xe6, 0x80, /* mov al, 1; out 0x80, al: the line rises */
+        0xfb, 0xf4, 0xeb, 0xfd, /* sti; hlt; jmp hlt */
+        0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0xb0, 0x42, END, /* 0x103a */
+    };
+    struct rig *r = rig_new(CPU_IRQCHIP_SPLIT, false, 1);
+    struct vcpu *v = cpu_vcpu(r->vm, 0);
+    struct vcpu_state *s = xnew(struct vcpu_state);
+    struct err e = {};
+
+    CHECK_EQ(code[0x3a], 0xb0); /* the handler stands where the vector points */
+    load_code(r, code, sizeof(code));
+    CHECK_OK(vcpu_get(v, s, &e), &e);
+    s->seg[SEG_ES].base = 0;
+    s->seg[SEG_ES].limit = 0xffffffff;
+    s->seg[SEG_ES].attr |= 1u << 15;
+    le_store(s->lapic + 0xf0, 4, 0x1ff);
+    CHECK_OK(vcpu_set(v, s, &e), &e);
+    r->seen.raise_in = r->vm;
+    CHECK_EQ(run_to_end(r), VCPU_KICKED);
+    CHECK_EQ(r->seen.pio_written, 0x42);
+    free(s);
+    rig_free(r);
 }
