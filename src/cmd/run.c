@@ -202,6 +202,8 @@ static int run_machine(struct run *run)
     }
     r = relay_run(&vm, run->timeout);
     spawn_fini(&vm);
+    if (run->spec.control && r != EXIT_STATUS_START)
+        unlink(run->spec.control); /* the machine cannot: it was confined */
     return r;
 }
 

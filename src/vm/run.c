@@ -129,6 +129,14 @@ static void go_on(struct vm *vm)
     release_vcpus(vm);
 }
 
+/* Does what waited for parked vCPUs. */
+static void run_calls(struct vm *vm)
+{
+    for (u32 i = 0; i < vm->n_calls; i++)
+        vm->calls[i].fn(vm, vm->calls[i].arg);
+    vm->n_calls = 0;
+}
+
 static void on_parked(uv_async_t *a)
 {
     struct vm *vm = container_of(a, struct vm, parked);
@@ -139,9 +147,7 @@ static void on_parked(uv_async_t *a)
     for (u32 i = 0; i < vm->n_devices; i++)
         device_pause(vm->devices[i]);
     move_to(vm, RUN_PAUSED);
-    for (u32 i = 0; i < vm->n_calls && vm->state == RUN_PAUSED; i++)
-        vm->calls[i].fn(vm, vm->calls[i].arg);
-    vm->n_calls = 0;
+    run_calls(vm);
     if (vm->state == RUN_PAUSED && !vm->user_paused)
         go_on(vm);
 }
@@ -186,6 +192,8 @@ static void do_reset(struct vm *vm, void *arg [[maybe_unused]])
     struct err e = {};
     int r = 0;
 
+    if (vm->state == RUN_ENDED)
+        return;
     for (u32 i = 0; i < vm->n_devices; i++)
         device_reset(vm->devices[i]);
     for (u32 i = 0; r >= 0 && i < cpu_count(vm->cpu); i++)
@@ -437,4 +445,5 @@ void run_join(struct vm *vm)
         pthread_join(t->thread, NULL);
         t->started = false;
     }
+    run_calls(vm); /* whoever still waits is answered, or freed */
 }
