@@ -70,6 +70,9 @@ if ! flock -n 9; then
     flock 9
 fi
 
+# LAB_ACCEL replaces the accelerator's options, to try another; DIR/.lab/monitor is QEMU's monitor, for a lab that hangs.
+# A steady tick (nohz=off highres=off) in the lab's kernel: with one-shot timers, guests of two CPUs hung in about every
+# fourth boot, as if an interrupt had been lost for good; with the tick the next one puts it right.
 read -r -a accel <<<"${LAB_ACCEL:--accel tcg,thread=multi,tb-size=512}"
 command=(qemu-system-x86_64 -name lab "${accel[@]}" -cpu max,+svm -M q35
     -smp "$cpus" -m "$memory" -nodefaults -no-user-config -display none -no-reboot
