@@ -57,13 +57,14 @@ row() {
     socle-user) command=(--net user) ;;
     socle-tap) make_tap && command=(--net "tap=$tap") ;;
     microvm | q35)
-        local bus=pci
-        [ "$1" = q35 ] || bus=device
-        qemu "$1,memory-backend=ram" $memory
+        local machine=$1
+        # By PCI too: the guest's initrd has no virtio-mmio.
+        [ "$1" = q35 ] || machine=microvm,pcie=on
+        qemu "$machine,memory-backend=ram" $memory
         # RAM from a memfd, as Socle has it: then it is one mapping that has a name.
         command=("${peer[@]}" "${kernel[@]}" -object "memory-backend-memfd,id=ram,size=${memory}M"
-            -drive "if=none,id=disk,file=$scratch/$1.img,format=raw" -device "virtio-blk-$bus,drive=disk"
-            -netdev user,id=net -device "virtio-net-$bus,netdev=net")
+            -drive "if=none,id=disk,file=$scratch/$1.img,format=raw" -device "virtio-blk-pci,drive=disk"
+            -netdev user,id=net -device "virtio-net-pci,netdev=net")
         return
         ;;
     *) echo "memory: no row '$1'" >&2; exit 2 ;;
@@ -113,7 +114,8 @@ beyond_ram() { # "KIB NAME" lines on standard input
 report() { # ROW
     local kib=
     if is_ready "$1"; then
-        by_mapping "$(vmm_of "$(cat "$scratch/$1.pid")")" >"$scratch/$1.maps"
+        by_mapping "$(vmm_of "$(cat "$scratch/$1.pid")")" >"$scratch/$1.maps" ||
+            echo "memory: the mappings of $1 cannot be read; are you root?" >&2
         kib=$(beyond_ram <"$scratch/$1.maps")
         [ -z "${SOCLE_LAB_OUT:-}" ] || cp "$scratch/$1.maps" "$SOCLE_LAB_OUT/memory-$1.maps"
     else

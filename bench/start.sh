@@ -32,7 +32,7 @@ row() {
         ;;
     microvm | q35)
         qemu "$1" 256
-        command=("${peer[@]}" -kernel "$made/start" -device isa-debug-exit,iobase=0xf4)
+        command=("${peer[@]}" -kernel "$made/start" -device "isa-debug-exit,iobase=0xf4")
         ;;
     *) echo "start: no row '$1'" >&2; exit 2 ;;
     esac

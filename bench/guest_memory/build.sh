@@ -18,7 +18,7 @@ mkdir -p "$root/bin" "$root/usr" "$root/lib" "$(dirname "$initrd")"
 lz4 -dc "$guest" | (cd "$root" && cpio --quiet -idm 'usr/lib/modules/*/modules.*' 'usr/lib/modules/*virtio*' \
     'usr/lib/modules/*failover*' 'usr/lib/modules/*rng*')
 mv "$root/usr/lib/modules" "$root/lib/modules"
-rm -rf "$root/usr"
+rm -rf "${root:?}/usr"
 cp /bin/busybox "$root/bin/busybox"
 cp "$here/init.sh" "$root/init"
 chmod 755 "$root/init"

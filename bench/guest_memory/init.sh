@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck shell=dash
 # bench/guest_memory/init.sh: /init of the guest that bench/memory.sh looks at from outside: uses its disk and its net, then waits.
 # Prints "bench: ready DISK NET", 0 for what worked.
 export PATH=/bin

@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""bench/judge.py: compares a run's figures with the targets and adds them to the history.
+
+Usage: bench/judge.py FIGURES HISTORY WHERE NAMES, called by bench/run.sh.  FIGURES has lines "NAME VALUE UNIT"; WHERE is "here"
+or "lab"; NAMES are the measurements that were asked for.  Exit status 1: a target is missed, or has no figure.
+"""
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+
+# measurement, figure, at most, what it is
+TARGETS = [
+    ("boot", "boot/microvm", 0.60, "start to init's line, by QEMU microvm's time"),
+    ("boot", "boot/microvm-rtc", 0.60, "the same, microvm with an RTC, for which the kernel waits else"),
+    ("boot", "boot/q35", 0.50, "the same, by QEMU q35's time"),
+    ("memory", "memory-socle-tap", 4096, "KiB beyond guest RAM, one disk and one tap"),
+    ("memory", "memory-socle-user", 4096, "KiB beyond guest RAM, one disk and one user network"),
+    ("start", "start-entry-here", 5.0, "ms wall from `socle run` to the first KVM_RUN"),
+    ("start", "start-entry-here-cpu", 5.0, "ms of CPU time from exec of socle-vm to there"),
+]
+
+
+def git_revision(tree):
+    def git(*words):
+        done = subprocess.run(["git", "-C", tree, *words], capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def read_figures(path):
+    figures = {}
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            name, value, unit = line.split()
+            figures[name] = (float(value), unit)
+    return figures
+
+
+def add_to_history(path, figures, where):
+    host = f"{platform.node()} {platform.release()} {os.cpu_count()} CPUs, {'the lab' if where == 'lab' else 'own KVM'}"
+    head = {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "revision": git_revision(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
+        "host": host,
+    }
+    with open(path, "a", encoding="utf-8") as file:
+        for name, (value, unit) in figures.items():
+            file.write(json.dumps({**head, "figure": name, "value": value, "unit": unit}) + "\n")
+
+
+def main():
+    figures_path, history, where, names = sys.argv[1:]
+    figures = read_figures(figures_path)
+    add_to_history(history, figures, where)
+
+    missed = 0
+    print(f"\n{'target':<22}{'figure':>9}{'at most':>9}  {'':<7}what")
+    for measurement, name, at_most, what in TARGETS:
+        if measurement not in names.split():
+            continue
+        value = figures[name][0] if name in figures else None
+        verdict = "none" if value is None else "met" if value <= at_most else "MISSED"
+        missed += verdict != "met"
+        print(f"{name:<22}{'-' if value is None else f'{value:g}':>9}{at_most:>9g}  {verdict:<7}{what}")
+    for name in figures:
+        if name.startswith("failed-"):
+            print(f"bench: {name[len('failed-'):]} failed with status {figures[name][0]:g}")
+            missed += 1
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
