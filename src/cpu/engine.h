@@ -58,7 +58,7 @@ struct cpu_vm {
 void cpu_mmio_read(struct cpu_vm *vm, u64 gpa, u32 len, u64 *ret);
 void cpu_mmio_write(struct cpu_vm *vm, u64 gpa, u32 len, u64 val);
 
-extern const struct engine kvm_engine;
+extern const struct engine kvm_engine, soft_engine;
 
 /* May this machine's /dev/kvm be used, and how fast is guest ring 0 there?  Instructions a second, or a negative errno. */
 s64 kvm_measure(struct err *e);
