@@ -100,7 +100,7 @@ static void op_sti(struct soft_cpu *c, const struct uop *op)
         soft_raise_error(c, op, VEC_GP, 0);
     if (flag == RF_IF && !(c->eflags & RF_IF)) {
         c->shadow |= 2;
-        soft_request(c, REQ_IRQ | REQ_SHADOW);
+        soft_mode_changed(c);
     }
     c->eflags |= flag;
     soft_leave(c, soft_next_rip(c, op));
@@ -132,7 +132,7 @@ static void int_8086(struct soft_cpu *c, const struct uop *op, u8 vector)
     stack_push(&s, c->seg[SEG_CS].selector);
     stack_push(&s, soft_next_rip(c, op));
     stack_commit(c, &s);
-    c->eflags &= ~(RF_TF | RF_RF | RF_NT | (guarded ? RF_VIF : RF_IF));
+    c->eflags &= ~(RF_TF | RF_RF | (guarded ? RF_VIF : RF_IF));
     soft_seg_real(c, SEG_CS, (u16)(target >> 16));
     soft_leave(c, (u16)target);
     soft_mode_changed(c);

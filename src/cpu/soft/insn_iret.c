@@ -28,10 +28,11 @@ static u32 iret_mask(const struct soft_cpu *c, u8 size)
 /* The end of an NMI handler, as far as the CPU knows. */
 static void iret_done(struct soft_cpu *c)
 {
-    if (!c->nmi_masked)
+    if (likely(!c->nmi_masked))
         return;
     c->nmi_masked = false;
-    soft_request(c, REQ_IRQ); /* an NMI may wait */
+    if (c->nmi_waits)
+        soft_request(c, REQ_NMI);
 }
 
 /* Real and virtual-8086 mode. */
@@ -84,8 +85,8 @@ static void iret_task(struct soft_cpu *c, const struct uop *op)
     if (soft_long_mode(c))
         soft_raise_error(c, op, VEC_GP, 0);
     link = (u16)soft_sys_load(c, op, (u32)c->seg[SEG_TR].base, 2);
-    soft_task_switch(c, op, link, TASK_IRET, NULL, soft_next_rip(c, op));
     iret_done(c);
+    soft_task_switch(c, op, link, TASK_IRET, NULL, soft_next_rip(c, op));
 }
 
 /* To ring `rpl` with the stack that was popped. */

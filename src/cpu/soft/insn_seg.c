@@ -27,7 +27,7 @@ static void seg_loaded(struct soft_cpu *c, const struct uop *op, u32 seg)
 {
     if (seg == SEG_SS) {
         c->shadow |= 1;
-        soft_request(c, REQ_SHADOW);
+        soft_mode_changed(c);
     }
     soft_leave(c, soft_next_rip(c, op));
 }

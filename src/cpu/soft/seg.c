@@ -2,9 +2,11 @@
  * cpu/soft/seg.c: segments: limits and rights of an access, descriptors, and what a segment register may be loaded with.
  * (Intel SDM volume 3, chapters 3.4, 3.5, 5.2 to 5.8; AMD APM volume 2, chapter 4)
  */
+#include "cpu/soft/io.h"
 #include "cpu/soft/seg.h"
 
 #include "cpu/soft/code.h"
+#include "cpu/soft/io.h"
 
 _Noreturn void seg_fail(struct soft_cpu *c, struct seg_for w, u8 vector, u32 selector)
 {
@@ -138,7 +140,7 @@ static u8 change_type(struct soft_cpu *c, struct seg_for w, u64 desc_at, u8 set,
     old = set ? __atomic_fetch_or(at, set, __ATOMIC_SEQ_CST)
               : __atomic_fetch_and(at, (u8)~clear, __ATOMIC_SEQ_CST);
     if (atomic_load_explicit(&c->vm->dirty_log, memory_order_relaxed))
-        mem_dirty_pages(c->vm->mem, page, 1);
+        soft_dirty(c->vm, page);
     soft_code_written(c, w.op, page, gpa, 1);
     return old;
 }

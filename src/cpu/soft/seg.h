@@ -166,14 +166,10 @@ static inline u32 soft_iopl(const struct soft_cpu *c)
     return (c->eflags & RF_IOPL) >> 12;
 }
 
-/* Replaces the flags of `mask`.  When IF becomes 1, the run loop looks for an interrupt; soft_mode_changed is the caller's. */
+/* Replaces the flags of `mask`; soft_mode_changed is the caller's. */
 static inline void seg_set_flags(struct soft_cpu *c, u32 mask, u32 val)
 {
-    u32 old = c->eflags;
-
     soft_set_flags(c, (soft_flags(c) & ~mask) | (val & mask));
-    if (c->eflags & ~old & RF_IF)
-        soft_request(c, REQ_IRQ);
 }
 
 /* insn_flags.c: flags popped by 16-bit code in virtual-8086 mode with IOPL below 3: IF goes to VIF, or #GP. */

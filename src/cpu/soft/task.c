@@ -162,6 +162,7 @@ static void task_load(struct soft_cpu *c, const struct task_switch *t, const str
     c->cpl = flags & RF_VM ? 3 : n->segs[SEG_CS] & 3;
     seg_set_flags(c, ~0u, flags);
     soft_leave(c, n->rip);
+    c->delivery_rip = n->rip; /* (2) */
     soft_mode_changed(c);
 }
 
@@ -237,7 +238,7 @@ void soft_task_switch(struct soft_cpu *c, const struct uop *op, u16 selector,
     if (n.rip > c->seg[SEG_CS].limit)
         soft_raise_error(c, NULL, VEC_GP, ext);
     if (n.trap) {
-        c->db_pending |= DR6_BT;
-        soft_request(c, REQ_SHADOW);
+        c->dr6 |= DR6_BT;
+        soft_raise(c, NULL, VEC_DB);
     }
 }
