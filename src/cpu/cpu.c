@@ -17,8 +17,12 @@ const struct engine *cpu_engine_pick(const char *name, char *ret_why, size_t why
         str_copy(ret_why, why_size, "asked for");
         return &kvm_engine;
     }
+    if (strcmp(name, "soft") == 0) {
+        str_copy(ret_why, why_size, "asked for");
+        return &soft_engine;
+    }
     if (strcmp(name, "auto") != 0) {
-        err_set(e, -EINVAL, "engine '%s': this build has 'kvm' and 'auto'", name);
+        err_set(e, -EINVAL, "engine '%s': this build has 'kvm', 'soft' and 'auto'", name);
         return NULL;
     }
     ips = kvm_measure(e);
