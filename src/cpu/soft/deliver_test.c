@@ -17,13 +17,6 @@ static struct soft_event external_event(void)
     return (struct soft_event){ .vector = VECTOR, .external = true };
 }
 
-/* All of the 32-bit words on the stack, from the top. */
-static void check_stack(const struct seg_rig *r, u64 sp, const u64 *want, u32 n, u32 size)
-{
-    for (u32 i = 0; i < n; i++)
-        CHECK_EQ(seg_rig_load(r, sp + i * size, size), want[i]);
-}
-
 /* ---- real mode ---- */
 
 TEST(deliver_real)
@@ -33,10 +26,9 @@ TEST(deliver_real)
     struct soft_cpu *c = r->c;
     const u64 frame[] = { 0x400, 0x1234, RF_ONE | RF_IF | RF_TF | RF_CF };
 
-    c->cr0 = 0;
-    c->seg[SEG_SS].attr = 0x93;
+    seg_rig_real(r);
     soft_seg_real(c, SEG_CS, 0x1234);
-    soft_mode_changed(c);
+    c->rip = 0x400;
     soft_set_flags(c, RF_ONE | RF_IF | RF_TF | RF_CF);
     c->reg[GPR_RSP] = 0xabcd8000;
     c->idt_base = 0;
@@ -46,7 +38,7 @@ TEST(deliver_real)
     CHECK_EQ(c->seg[SEG_CS].base, 0x56780);
     CHECK_EQ(soft_flags(c), RF_ONE | RF_CF);
     CHECK_EQ(c->reg[GPR_RSP], 0xabcd7ffa);
-    check_stack(r, 0x7ffa, frame, 3, 2); /* no error code */
+    seg_rig_check(r, 0x7ffa, frame, 3, 2); /* no error code */
 
     c->idt_limit = VEC_GP * 4 + 2;
     CHECK_EQ(seg_rig_try(r, do_deliver, &ev), FAULT(VEC_GP, VEC_GP * 8 + 3));
@@ -98,18 +90,17 @@ static void check_entered(const struct seg_rig *r, struct combination k)
     bool conforming = k.code_type & 4, inner = !conforming && k.code_dpl < k.cpl;
     u8 cpl = inner ? k.code_dpl : k.cpl;
     u32 size = k.gate_type & 8 ? 4 : 2, n = inner ? 5 : 3;
-    u64 sp = inner ? RIG_STACK1 + 0x1000u * cpl : RIG_STACK;
-    static const u16 code[] = { SEL_CODE0, SEL_CODE1, SEL_CODE2, SEL_CODE3 };
-    const u64 frame[] = { 0x400, code[k.cpl] | k.cpl, RF_ONE | RF_IF, RIG_STACK,
-                          (code[k.cpl] + 8) | k.cpl };
+    u64 sp = inner ? TAB_STACK + 0x1000u * cpl : RIG_STACK;
+    const u64 frame[] = { 0x400, seg_rig_code(k.cpl), RF_ONE | RF_IF, RIG_STACK,
+                          seg_rig_data(k.cpl) };
 
     CHECK_EQ(c->cpl, cpl);
     CHECK_EQ(c->rip, k.gate_type & 8 ? 0x12345 : 0x2345);
     CHECK_EQ(c->seg[SEG_CS].selector, SEL_FREE | cpl);
-    CHECK_EQ(c->seg[SEG_SS].selector, (code[cpl] + 8) | cpl);
+    CHECK_EQ(c->seg[SEG_SS].selector, seg_rig_data(cpl));
     CHECK_EQ(c->reg[GPR_RSP], sp - n * size);
     CHECK_EQ(c->eflags & RF_IF, k.gate_type & 1 ? RF_IF : 0);
-    check_stack(r, sp - n * size, frame, n, size);
+    seg_rig_check(r, sp - n * size, frame, n, size);
 }
 
 static void setup(struct seg_rig *r, struct combination k)
@@ -126,7 +117,7 @@ static void setup(struct seg_rig *r, struct combination k)
     r->c->reg[GPR_RSP] = RIG_STACK;
     seg_rig_gdt(r, SEL_FREE, 0, 0xfffff,
                 (u16)(0x4010 | k.code_type | k.code_dpl << 5 | k.code_p << 7));
-    seg_rig_gate(r, RIG_IDT + VECTOR * 8, &g);
+    seg_rig_gate(r, TAB_IDT + VECTOR * 8, &g);
 }
 
 TEST(deliver_protected_every_gate)
@@ -158,7 +149,7 @@ TEST(deliver_protected_error_code)
                  .gate_type = SYS_INT32, .code_type = 10, .gate_p = true, .code_p = true });
     CHECK_EQ(seg_rig_try(r, do_deliver, &ev), NO_FAULT);
     CHECK_EQ(r->c->reg[GPR_RSP], RIG_STACK - 16);
-    check_stack(r, RIG_STACK - 16, frame, 4, 4);
+    seg_rig_check(r, RIG_STACK - 16, frame, 4, 4);
 }
 
 /* Faults will restart: their flags' image has RF; traps and interrupts do not. */
@@ -206,12 +197,12 @@ TEST(deliver_protected_bad_places)
     CHECK_EQ(seg_rig_try(r, do_deliver, &ev), FAULT(VEC_TS, SEL_TSS + 1));
     r->c->seg[SEG_TR].limit = 103;
 
-    seg_rig_store(r, RIG_TSS + 8, 2, SEL_DATA1); /* SS0 of ring 1 */
+    seg_rig_store(r, TAB_TSS + 8, 2, SEL_DATA1); /* SS0 of ring 1 */
     CHECK_EQ(seg_rig_try(r, do_deliver, &ev), FAULT(VEC_TS, SEL_DATA1 + 1));
-    seg_rig_store(r, RIG_TSS + 8, 2, 0);
+    seg_rig_store(r, TAB_TSS + 8, 2, 0);
     CHECK_EQ(seg_rig_try(r, do_deliver, &ev), FAULT(VEC_TS, 1));
 
-    seg_rig_store(r, RIG_TSS + 8, 2, SEL_DATA0);
+    seg_rig_store(r, TAB_TSS + 8, 2, SEL_DATA0);
     seg_rig_gdt(r, SEL_DATA0, 0, 0xfff, 0x4093); /* too small for ESP0 */
     CHECK_EQ(seg_rig_try(r, do_deliver, &ev), FAULT(VEC_SS, SEL_DATA0 + 1));
     seg_rig_gdt(r, SEL_DATA0, 0, ~0u, 0xc013); /* not present */
@@ -222,22 +213,11 @@ TEST(deliver_protected_bad_places)
 
 /* ---- virtual-8086 mode ---- */
 
-static void enter_vm86(struct seg_rig *r)
-{
-    struct soft_cpu *c = r->c;
-
-    soft_set_flags(c, RF_ONE | RF_IF | RF_VM | RF_IOPL);
-    c->cpl = 3;
-    for (u32 i = SEG_ES; i <= SEG_GS; i++)
-        soft_seg_real(c, i, (u16)(0x100 + i));
-    soft_mode_changed(c);
-}
-
 TEST(deliver_from_vm86)
 {
     struct seg_rig *r = seg_rig_get();
     struct soft_event ev = external_event();
-    const u64 frame[] = { 0x400,     0x101, RF_ONE | RF_IF | RF_VM | RF_IOPL,
+    const u64 frame[] = { 0x400, 0, RF_ONE | RF_IF | RF_VM | RF_IOPL,
                           RIG_STACK, 0x102, 0x100,
                           0x103,     0x104, 0x105 };
     struct combination k = {
@@ -245,22 +225,25 @@ TEST(deliver_from_vm86)
     };
 
     setup(r, k);
-    enter_vm86(r);
+    seg_rig_vm86(r, RF_IF | RF_IOPL);
+    r->c->rip = 0x400;
     CHECK_EQ(seg_rig_try(r, do_deliver, &ev), NO_FAULT);
     CHECK_EQ(r->c->cpl, 0);
     CHECK_EQ(r->c->eflags, RF_ONE | RF_IOPL);
-    CHECK_EQ(r->c->reg[GPR_RSP], RIG_STACK1 - sizeof(frame) / 2);
-    check_stack(r, RIG_STACK1 - sizeof(frame) / 2, frame, ARRAY_LEN(frame), 4);
+    CHECK_EQ(r->c->reg[GPR_RSP], TAB_STACK - sizeof(frame) / 2);
+    seg_rig_check(r, TAB_STACK - sizeof(frame) / 2, frame, ARRAY_LEN(frame), 4);
     CHECK(r->c->seg[SEG_ES].unusable && r->c->seg[SEG_GS].unusable);
 
     k.code_dpl = 1; /* a monitor has ring 0 */
     setup(r, k);
-    enter_vm86(r);
+    seg_rig_vm86(r, RF_IF | RF_IOPL);
+    r->c->rip = 0x400;
     CHECK_EQ(seg_rig_try(r, do_deliver, &ev), FAULT(VEC_GP, SEL_FREE + 1));
     k.code_dpl = 0;
     k.code_type = 14; /* conforming */
     setup(r, k);
-    enter_vm86(r);
+    seg_rig_vm86(r, RF_IF | RF_IOPL);
+    r->c->rip = 0x400;
     CHECK_EQ(seg_rig_try(r, do_deliver, &ev), FAULT(VEC_GP, SEL_FREE + 1));
 }
 
@@ -268,14 +251,11 @@ TEST(deliver_from_vm86)
 
 static void setup_long(struct seg_rig *r, u8 cpl, struct seg_gate g)
 {
-    seg_rig_long(r);
-    seg_rig_ring(r, cpl);
-    r->c->seg[SEG_CS].attr = (u16)(0xa09b | cpl << 5);
-    soft_mode_changed(r->c);
+    seg_rig_long(r, cpl);
     soft_set_flags(r->c, RF_ONE | RF_IF | RF_NT | RF_TF);
     r->c->rip = 0x400;
     r->c->reg[GPR_RSP] = RIG_STACK - 5; /* frames are aligned */
-    seg_rig_gate(r, RIG_IDT + VECTOR * 16, &g);
+    seg_rig_gate(r, TAB_IDT + VECTOR * 16, &g);
 }
 
 TEST(deliver_long)
@@ -284,10 +264,10 @@ TEST(deliver_long)
     static const struct { const char *why; u8 cpl, ist; bool error; u64 sp; u16 ss; } rows[] = {
         { "same ring",          0, 0, false, RIG_STACK - 16,   SEL_DATA0 },
         { "same ring, error",   0, 0, true,  RIG_STACK - 16,   SEL_DATA0 },
-        { "same ring, IST 1",   0, 1, false, 0x21000,          SEL_DATA0 },
-        { "from ring 3",        3, 0, false, RIG_STACK1,       0 },
-        { "from ring 3, error", 3, 0, true,  RIG_STACK1,       0 },
-        { "from ring 3, IST 7", 3, 7, true,  0x27000,          0 },
+        { "same ring, IST 1",   0, 1, false, TAB_IST + 0x1000,         SEL_DATA0 },
+        { "from ring 3",        3, 0, false, TAB_STACK,       0 },
+        { "from ring 3, error", 3, 0, true,  TAB_STACK,       0 },
+        { "from ring 3, IST 7", 3, 7, true,  TAB_IST + 0x7000,         0 },
     };
     /* clang-format on */
 
@@ -313,7 +293,7 @@ TEST(deliver_long)
         CHECK_EQ(r->c->seg[SEG_SS].selector, row->ss);
         CHECK_EQ(soft_flags(r->c), RF_ONE);
         CHECK_EQ(r->c->reg[GPR_RSP], row->sp - n * 8);
-        check_stack(r, row->sp - n * 8, frame + skip, n, 8);
+        seg_rig_check(r, row->sp - n * 8, frame + skip, n, 8);
     }
 }
 
@@ -344,7 +324,7 @@ TEST(deliver_long_refusals)
 
         ROW(row);
         setup_long(r, 3, g);
-        seg_rig_store(r, RIG_TSS + 4, 8, row->rsp0);
+        seg_rig_store(r, TAB_TSS + 4, 8, row->rsp0);
         CHECK_EQ(seg_rig_try(r, do_deliver, &ev), row->want);
         CHECK_EQ(r->c->rip, 0x400);
         CHECK_EQ(r->c->cpl, 3);

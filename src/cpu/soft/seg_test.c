@@ -91,7 +91,7 @@ TEST(seg_base_in_64bit_code)
     struct seg_rig *r = seg_rig_get();
     struct access a = { .off = 0x1234567890, .size = 8, .access = ACC_WRITE };
 
-    seg_rig_long(r);
+    seg_rig_long(r, 0);
     for (u32 seg = SEG_ES; seg <= SEG_GS; seg++) {
         r->c->seg[seg].base = 0xffff800000000000;
         a.seg = seg;
@@ -176,7 +176,7 @@ TEST(seg_load_every_descriptor)
             l.selector = shape_put(r, s);
             before = r->c->seg[l.seg];
             CHECK_EQ(seg_rig_try(r, do_load, &l), want);
-            CHECK_EQ(seg_rig_load(r, RIG_GDT + SEL_FREE + 5, 1) & 1,
+            CHECK_EQ(seg_rig_load(r, TAB_GDT + SEL_FREE + 5, 1) & 1,
                      want == NO_FAULT || (s.type & 1));
             if (want != NO_FAULT)
                 CHECK_MEM(&r->c->seg[l.seg], &before, sizeof(before));
@@ -209,7 +209,7 @@ TEST(seg_load_special_selectors)
 
         ROW(row);
         if (row->code64)
-            seg_rig_long(r);
+            seg_rig_long(r, 0);
         r->c->cpl = row->cpl;
         CHECK_EQ(seg_rig_try(r, do_load, &l), row->want);
         if (row->want == NO_FAULT)
@@ -222,14 +222,14 @@ TEST(seg_load_from_ldt)
     struct seg_rig *r = seg_rig_get();
     struct load l = { SEG_GS, 0x0c };
 
-    r->c->seg[SEG_LDTR] = (struct seg_state){ .base = RIG_LDT, .limit = 0xf, .attr = 0x82 };
-    seg_rig_store(r, RIG_LDT + 8, 8,
+    r->c->seg[SEG_LDTR] = (struct seg_state){ .base = TAB_LDT, .limit = 0xf, .attr = 0x82 };
+    seg_rig_store(r, TAB_LDT + 8, 8,
                   0x12cf92345678ffff); /* base 0x12345678, 4 GiB, not yet accessed */
     CHECK_EQ(seg_rig_try(r, do_load, &l), NO_FAULT);
     CHECK_EQ(r->c->seg[SEG_GS].base, 0x12345678);
     CHECK_EQ(r->c->seg[SEG_GS].limit, ~0u);
     CHECK_EQ(r->c->seg[SEG_GS].attr, 0xc093);
-    CHECK_EQ(seg_rig_load(r, RIG_LDT + 8, 8), 0x12cf93345678ffff);
+    CHECK_EQ(seg_rig_load(r, TAB_LDT + 8, 8), 0x12cf93345678ffff);
 }
 
 TEST(seg_real_and_vm86)
@@ -237,12 +237,12 @@ TEST(seg_real_and_vm86)
     struct seg_rig *r = seg_rig_get();
     struct load l = { SEG_DS, 0x1234 };
 
-    r->c->cr0 = 0;
+    r->c->cr0 &= ~CR0_PE;
     CHECK_EQ(seg_rig_try(r, do_load, &l), NO_FAULT);
     CHECK_EQ(r->c->seg[SEG_DS].base, 0x12340);
     CHECK_EQ(r->c->seg[SEG_DS].limit, ~0u); /* "unreal" mode */
 
-    r->c->cr0 = CR0_PE;
+    r->c->cr0 |= CR0_PE;
     r->c->eflags |= RF_VM;
     CHECK_EQ(seg_rig_try(r, do_load, &l), NO_FAULT);
     CHECK_EQ(r->c->seg[SEG_DS].base, 0x12340);

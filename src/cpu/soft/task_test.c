@@ -27,19 +27,19 @@ static void make_task(struct seg_rig *r)
 {
     static const u16 segs[] = { SEL_DATA0, SEL_CODE0, SEL_DATA0, SEL_DATA0, 0, SEL_DATA3 | 3 };
 
-    seg_rig_store(r, RIG_TSS2 + 32, 4, NEW_RIP);
-    seg_rig_store(r, RIG_TSS2 + 36, 4, RF_ONE | RF_DF | RF_CF);
+    seg_rig_store(r, TAB_TSS2 + 32, 4, NEW_RIP);
+    seg_rig_store(r, TAB_TSS2 + 36, 4, RF_ONE | RF_DF | RF_CF);
     for (u32 i = 0; i < 8; i++)
-        seg_rig_store(r, RIG_TSS2 + 40 + 4 * i, 4, 0xf0000000 + i);
-    seg_rig_store(r, RIG_TSS2 + 56, 4, NEW_SP);
+        seg_rig_store(r, TAB_TSS2 + 40 + 4 * i, 4, 0xf0000000 + i);
+    seg_rig_store(r, TAB_TSS2 + 56, 4, NEW_SP);
     for (u32 i = 0; i < 6; i++)
-        seg_rig_store(r, RIG_TSS2 + 72 + 4 * i, 4, segs[i]);
-    seg_rig_store(r, RIG_TSS2 + 96, 4, SEL_LDT);
+        seg_rig_store(r, TAB_TSS2 + 72 + 4 * i, 4, segs[i]);
+    seg_rig_store(r, TAB_TSS2 + 96, 4, SEL_LDT);
 }
 
 static u8 type_of(const struct seg_rig *r, u16 selector)
 {
-    return seg_rig_load(r, RIG_GDT + selector + 5, 1) & 15;
+    return seg_rig_load(r, TAB_GDT + selector + 5, 1) & 15;
 }
 
 static struct seg_rig *old_task(void)
@@ -65,8 +65,8 @@ static void check_new_task(const struct seg_rig *r, u32 flags)
     CHECK_EQ(c->seg[SEG_CS].selector, SEL_CODE0);
     CHECK_EQ(c->seg[SEG_GS].selector, SEL_DATA3 | 3);
     CHECK(c->seg[SEG_FS].unusable);
-    CHECK_EQ(c->seg[SEG_LDTR].base, RIG_LDT);
-    CHECK_EQ(c->seg[SEG_TR].base, RIG_TSS2);
+    CHECK_EQ(c->seg[SEG_LDTR].base, TAB_LDT);
+    CHECK_EQ(c->seg[SEG_TR].base, TAB_TSS2);
     CHECK_EQ(c->seg[SEG_TR].attr & 15, SYS_TSS32_BUSY);
     CHECK(c->cr0 & CR0_TS);
     CHECK_EQ(c->dr7, 0x7ff & ~0x155u);
@@ -75,12 +75,12 @@ static void check_new_task(const struct seg_rig *r, u32 flags)
 
 static void check_saved(const struct seg_rig *r, u32 rip, u32 flags)
 {
-    CHECK_EQ(seg_rig_load(r, RIG_TSS + 32, 4), rip);
-    CHECK_EQ(seg_rig_load(r, RIG_TSS + 36, 4), flags);
-    CHECK_EQ(seg_rig_load(r, RIG_TSS + 40, 4), 0xe0000000);
-    CHECK_EQ(seg_rig_load(r, RIG_TSS + 68, 4), 0xe0000007);
-    CHECK_EQ(seg_rig_load(r, RIG_TSS + 76, 4), SEL_CODE0);
-    CHECK_EQ(seg_rig_load(r, RIG_TSS + 80, 4), SEL_DATA0);
+    CHECK_EQ(seg_rig_load(r, TAB_TSS + 32, 4), rip);
+    CHECK_EQ(seg_rig_load(r, TAB_TSS + 36, 4), flags);
+    CHECK_EQ(seg_rig_load(r, TAB_TSS + 40, 4), 0xe0000000);
+    CHECK_EQ(seg_rig_load(r, TAB_TSS + 68, 4), 0xe0000007);
+    CHECK_EQ(seg_rig_load(r, TAB_TSS + 76, 4), SEL_CODE0);
+    CHECK_EQ(seg_rig_load(r, TAB_TSS + 80, 4), SEL_DATA0);
 }
 
 TEST(task_jump)
@@ -93,7 +93,7 @@ TEST(task_jump)
     check_saved(r, 0x456, RF_ONE | RF_IF | RF_ZF);
     CHECK_EQ(r->c->reg[GPR_RSP], NEW_SP);
     CHECK_EQ(type_of(r, SEL_TSS), SYS_TSS32);
-    CHECK_EQ(seg_rig_load(r, RIG_TSS2, 2), 0);
+    CHECK_EQ(seg_rig_load(r, TAB_TSS2, 2), 0);
 }
 
 TEST(task_call_and_return)
@@ -103,7 +103,7 @@ TEST(task_call_and_return)
 
     CHECK_EQ(seg_rig_try(r, do_switch, &j), NO_FAULT);
     check_new_task(r, RF_ONE | RF_DF | RF_CF | RF_NT);
-    CHECK_EQ(seg_rig_load(r, RIG_TSS2, 2), SEL_TSS);
+    CHECK_EQ(seg_rig_load(r, TAB_TSS2, 2), SEL_TSS);
     CHECK_EQ(type_of(r, SEL_TSS), SYS_TSS32_BUSY);
 
     CHECK_EQ(seg_rig_try(r, do_switch, &back), NO_FAULT);
@@ -112,7 +112,7 @@ TEST(task_call_and_return)
     CHECK_EQ(r->c->reg[GPR_RDI], 0xe0000007);
     CHECK_EQ(type_of(r, SEL_TSS), SYS_TSS32_BUSY);
     CHECK_EQ(type_of(r, SEL_TSS2), SYS_TSS32);
-    CHECK_EQ(seg_rig_load(r, RIG_TSS2 + 36, 4),
+    CHECK_EQ(seg_rig_load(r, TAB_TSS2 + 36, 4),
              RF_ONE | RF_DF | RF_CF); /* NT was cleared in what is saved */
 }
 
@@ -158,7 +158,7 @@ TEST(task_refused)
         struct jump j = { row->selector, row->why_switch, NULL };
 
         ROW(row);
-        seg_rig_gdt(r, SEL_TSS2, RIG_TSS2, row->limit, row->attr);
+        seg_rig_gdt(r, SEL_TSS2, TAB_TSS2, row->limit, row->attr);
         CHECK_EQ(seg_rig_try(r, do_switch, &j), row->want);
         CHECK_EQ(r->c->seg[SEG_TR].selector, SEL_TSS); /* still the old task */
         CHECK_EQ(r->c->reg[GPR_RDI], 0xe0000007);
@@ -190,7 +190,7 @@ TEST(task_bad_segments)
 
         ROW(row);
         seg_rig_gdt(r, SEL_FREE, 0, ~0u, 0xc013);
-        seg_rig_store(r, RIG_TSS2 + row->at, 2, row->selector);
+        seg_rig_store(r, TAB_TSS2 + row->at, 2, row->selector);
         CHECK_EQ(seg_rig_try(r, do_switch, &j), row->want);
         CHECK_EQ(r->c->rip, NEW_RIP);
         CHECK_EQ(r->c->seg[SEG_TR].selector, SEL_TSS2);
@@ -202,7 +202,7 @@ TEST(task_trap_bit)
     struct seg_rig *r = old_task();
     struct jump j = { SEL_TSS2, TASK_JUMP, NULL };
 
-    seg_rig_store(r, RIG_TSS2 + 100, 2, 1);
+    seg_rig_store(r, TAB_TSS2 + 100, 2, 1);
     CHECK_EQ(seg_rig_try(r, do_switch, &j), FAULT(VEC_DB, 0));
     check_new_task(r, RF_ONE | RF_DF | RF_CF);
     CHECK(r->c->dr6 & 1u << 15);
@@ -213,9 +213,9 @@ TEST(task_vm86)
     struct seg_rig *r = old_task();
     struct jump j = { SEL_TSS2, TASK_JUMP, NULL };
 
-    seg_rig_store(r, RIG_TSS2 + 32, 4, 0x1000);
-    seg_rig_store(r, RIG_TSS2 + 36, 4, RF_ONE | RF_VM | RF_IF);
-    seg_rig_store(r, RIG_TSS2 + 76, 2, 0x1234);
+    seg_rig_store(r, TAB_TSS2 + 32, 4, 0x1000);
+    seg_rig_store(r, TAB_TSS2 + 36, 4, RF_ONE | RF_VM | RF_IF);
+    seg_rig_store(r, TAB_TSS2 + 76, 2, 0x1234);
     CHECK_EQ(seg_rig_try(r, do_switch, &j), NO_FAULT);
     CHECK_EQ(r->c->cpl, 3);
     CHECK_EQ(r->c->seg[SEG_CS].base, 0x12340);
@@ -228,13 +228,13 @@ TEST(task_16bit)
     struct jump j = { SEL_TSS2, TASK_CALL, NULL }, back = { SEL_TSS, TASK_IRET, NULL };
     static const u16 segs[] = { SEL_DATA0, SEL_CODE0, SEL_DATA0, SEL_DATA0 };
 
-    memset(r->ram + RIG_TSS2, 0, 104);
-    seg_rig_gdt(r, SEL_TSS2, RIG_TSS2, 43, 0x81);
-    seg_rig_store(r, RIG_TSS2 + 14, 2, 0x3344);
-    seg_rig_store(r, RIG_TSS2 + 16, 2, RF_ONE | RF_SF);
-    seg_rig_store(r, RIG_TSS2 + 18, 2, 0xaaaa);
+    memset(r->ram + TAB_TSS2, 0, 104);
+    seg_rig_gdt(r, SEL_TSS2, TAB_TSS2, 43, 0x81);
+    seg_rig_store(r, TAB_TSS2 + 14, 2, 0x3344);
+    seg_rig_store(r, TAB_TSS2 + 16, 2, RF_ONE | RF_SF);
+    seg_rig_store(r, TAB_TSS2 + 18, 2, 0xaaaa);
     for (u32 i = 0; i < 4; i++)
-        seg_rig_store(r, RIG_TSS2 + 34 + 2 * i, 2, segs[i]);
+        seg_rig_store(r, TAB_TSS2 + 34 + 2 * i, 2, segs[i]);
     CHECK_EQ(seg_rig_try(r, do_switch, &j), NO_FAULT);
     CHECK_EQ(r->c->rip, 0x3344);
     CHECK_EQ(soft_flags(r->c), RF_ONE | RF_SF | RF_NT);
@@ -244,7 +244,7 @@ TEST(task_16bit)
 
     r->c->reg[GPR_RAX] = 0xbbbbcccc;
     CHECK_EQ(seg_rig_try(r, do_switch, &back), NO_FAULT);
-    CHECK_EQ(seg_rig_load(r, RIG_TSS2 + 18, 2), 0xcccc);
-    CHECK_EQ(seg_rig_load(r, RIG_TSS2 + 20, 2), 0); /* ECX of the 16-bit task: not beyond */
+    CHECK_EQ(seg_rig_load(r, TAB_TSS2 + 18, 2), 0xcccc);
+    CHECK_EQ(seg_rig_load(r, TAB_TSS2 + 20, 2), 0); /* ECX of the 16-bit task: not beyond */
     CHECK_EQ(r->c->reg[GPR_RAX], 0xe0000000);
 }
