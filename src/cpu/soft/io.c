@@ -32,6 +32,15 @@ u64 soft_tsc(struct soft_cpu *c)
     return soft_now_ns(c->vm) + c->msrs->tsc_offset;
 }
 
+/* Dirty log. */
+
+void soft_dirty_host(struct soft_vm *vm, const u8 *at)
+{
+    for (const struct mem_region *r = vm->ram; r < vm->ram + vm->n_ram; r++)
+        if (at >= r->host && at < r->host + r->size)
+            soft_dirty(vm, (r->fd_offset + (u64)(at - r->host)) / MEM_PAGE);
+}
+
 /* Interrupts. */
 
 /* Is the I/O APIC the machine's, not ours? */

@@ -31,6 +31,9 @@ static inline void soft_dirty(struct soft_vm *vm, u64 page)
     atomic_fetch_or_explicit(&vm->dirty[page / 64], 1ull << (page % 64), memory_order_relaxed);
 }
 
+/* The same by its place in our memory. */
+void soft_dirty_host(struct soft_vm *vm, const u8 *at);
+
 /* Messages and doorbells of the engine's contract. */
 struct msi *soft_msi_new(struct cpu_vm *vm);
 void soft_msi_free(struct cpu_vm *vm, struct msi *m);

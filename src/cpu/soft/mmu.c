@@ -7,6 +7,7 @@
  */
 #include "cpu/soft/code.h"
 #include "cpu/soft/insn.h"
+#include "cpu/soft/io.h"
 #include "cpu/soft/soft_mem.h"
 
 #define PTE_P   (1ull << 0)
@@ -416,13 +417,30 @@ void soft_tlb_invpcid(struct soft_cpu *c, u32 type, u64 pcid, u64 lin)
     c->jump_gen++;
 }
 
+/* Pages that could be written to unseen until now. */
+static void note_dirty(struct soft_cpu *c, const struct tlb_entry *t)
+{
+    if (t->tag_w != TLB_NONE)
+        soft_dirty_host(c->vm, (const u8 *)(uintptr_t)(t->tag_w + (u64)t->addend));
+}
+
 /* Drops every write tag: the next write to each page is looked at. */
 void soft_tlb_drop_writes(struct soft_cpu *c)
 {
-    for (u32 i = 0; i < SOFT_TLB_SETS; i++)
-        for (u32 m = 0; m < MMU_MODES; m++)
-            for (struct tlb_entry *t = c->sets[i]->e[m]; c->sets[i]->filled[m] && t < c->sets[i]->e[m] + SOFT_TLB_SIZE; t++)
-                t->tag_w = TLB_NONE;
+    bool log = atomic_load(&c->vm->dirty_log);
+
+    for (u32 i = 0; i < SOFT_TLB_SETS * MMU_MODES; i++) {
+        struct tlb_set *set = c->sets[i / MMU_MODES];
+        struct tlb_entry *e = set->e[i % MMU_MODES];
+
+        if (!set->filled[i % MMU_MODES])
+            continue;
+        for (struct tlb_entry *t = e; t < e + SOFT_TLB_SIZE; t++) {
+            if (log)
+                note_dirty(c, t);
+            t->tag_w = TLB_NONE;
+        }
+    }
 }
 
 int soft_tlb_init(struct soft_cpu *c)

@@ -468,6 +468,7 @@ enum vcpu_next soft_run_test(struct soft_cpu *c, u32 max)
     atomic_store(&c->in_guest, true);
     if (_setjmp(fault)) {
         soft_fpu_park(c);
+        atomic_store(&c->in_guest, false);
         return c->triple ? VCPU_TRIPLE_FAULT : VCPU_FAILED;
     }
     for (volatile u32 n = 0; n < max; n++) {
@@ -479,6 +480,7 @@ enum vcpu_next soft_run_test(struct soft_cpu *c, u32 max)
         single(c);
     }
     soft_fpu_park(c);
+    atomic_store(&c->in_guest, false);
     return c->triple ? VCPU_TRIPLE_FAULT : VCPU_KICKED;
 }
 

@@ -61,6 +61,12 @@ static int choose_cpuid(struct soft_vm *k, const char *model, struct err *e)
     return 0;
 }
 
+/* A device wrote to a page that holds decoded code. */
+static void on_dma(void *arg, u64 page)
+{
+    soft_code_dma(arg, page);
+}
+
 static int soft_open(struct cpu_vm *vm, struct err *e)
 {
     struct soft_vm *k = xnew(struct soft_vm);
@@ -84,6 +90,7 @@ static int soft_open(struct cpu_vm *vm, struct err *e)
     if (!k->page_code)
         return err_set(e, -ENOMEM, "no memory for the code marks of %llu pages",
                        mem_pages(vm->mem));
+    mem_watch(vm->mem, k->page_code, on_dma, k);
     return 0;
 }
 
@@ -91,6 +98,7 @@ static void soft_close(struct cpu_vm *vm)
 {
     struct soft_vm *k = soft_vm_of(vm);
 
+    mem_watch(vm->mem, NULL, NULL, NULL);
     free(k->page_code);
     free(k->dirty);
     free(k->cpuid);
@@ -257,20 +265,10 @@ static void soft_clock_start(struct cpu_vm *vm)
         soft_pv_time_changed(k->cpus[i], true);
 }
 
-/* Dirty log: the engine's own bitmap, which mem.c's write path fills while write tags are off. */
-
-/* Until every vCPU that runs has dropped its write tags.  One that does not run drops them before it does. */
-static void drop_write_tags(struct soft_vm *k)
-{
-    for (u32 i = 0; i < k->n_cpus; i++) {
-        struct soft_cpu *c = k->cpus[i];
-        u32 before = atomic_load(&c->tlb_acks);
-
-        soft_request(c, REQ_TLB);
-        while (atomic_load(&c->in_guest) && atomic_load(&c->tlb_acks) == before)
-            sched_yield();
-    }
-}
+/*
+ * Dirty log: the engine's own bitmap, which mem.c's write path fills while write tags are off.  Nobody waits for the vCPUs: as
+ * each drops its tags (REQ_TLB), it notes the pages behind them, which it may have written to since the log was started.
+ */
 
 static u64 dirty_words(const struct soft_vm *k)
 {
@@ -288,7 +286,8 @@ static int soft_dirty_start(struct cpu_vm *vm, struct err *e)
     for (u64 i = 0; i < dirty_words(k); i++)
         atomic_store(&k->dirty[i], 0);
     atomic_store(&k->dirty_log, true);
-    drop_write_tags(k);
+    for (u32 i = 0; i < k->n_cpus; i++)
+        soft_request(k->cpus[i], REQ_TLB);
     return 0;
 }
 
