@@ -35,6 +35,8 @@ static inline void soft_fpu_live(struct soft_cpu *c)
     if (unlikely(!c->fpu.x87_live))
         soft_fpu_unpark(c);
 }
+/* Raises #MF when an exception waits: what all but the FN… instructions do first. */
+void soft_fpu_wait(struct soft_cpu *c, const struct uop *op);
 /* After an x87 instruction that is none of control: notes where it was. */
 void soft_fpu_note(struct soft_cpu *c, const struct uop *op, bool mem);
 

@@ -34,8 +34,7 @@ static u16 status_word(void)
     return fsw;
 }
 
-/* An exception that waits is raised by all that is not FN…. */
-static void wait_x87(struct soft_cpu *c, const struct uop *op)
+void soft_fpu_wait(struct soft_cpu *c, const struct uop *op)
 {
     soft_fpu_live(c);
     if (status_word() & FSW_ES)
@@ -70,7 +69,7 @@ static void op_fnop_old(struct soft_cpu *c, const struct uop *op)
 static void op_fldcw(struct soft_cpu *c, const struct uop *op)
 {
     soft_need(c, op, STUB_X87);
-    wait_x87(c, op);
+    soft_fpu_wait(c, op);
     u16 fcw = soft_load16(c, op, soft_lin(c, op, 2, ACC_READ));
     __asm__ volatile("fldcw %0" : : "m"(fcw));
     UOP_NEXT;
@@ -104,14 +103,14 @@ static void op_fwait(struct soft_cpu *c, const struct uop *op)
 {
     if ((c->cr0 & CR0_MP) && (c->cr0 & CR0_TS))
         soft_raise(c, op, VEC_NM);
-    wait_x87(c, op);
+    soft_fpu_wait(c, op);
     UOP_NEXT;
 }
 
 static void op_emms(struct soft_cpu *c, const struct uop *op)
 {
     soft_need(c, op, STUB_MMX);
-    wait_x87(c, op);
+    soft_fpu_wait(c, op);
     __asm__ volatile("emms");
     UOP_NEXT;
 }
@@ -151,6 +150,21 @@ static u32 env_pack(const u32 *w, u32 bits, u8 *out)
     return size * ENV_WORDS;
 }
 
+/* The first word and then the last byte are looked at first, as AMD's CPUs do: it decides what CR2 says. */
+static void probe_image(struct soft_cpu *c, const struct uop *op, u64 lin, u32 n)
+{
+    soft_probe_write(c, op, lin, 2);
+    soft_probe_write(c, op, lin + n - 1, 1);
+    soft_probe_write(c, op, lin, n);
+}
+
+static void load_image(struct soft_cpu *c, const struct uop *op, u64 lin, u8 *buf, u32 n)
+{
+    soft_load16(c, op, lin);
+    soft_load8(c, op, lin + n - 1);
+    soft_load_bytes(c, op, lin, buf, n);
+}
+
 static u32 env_bits(const struct uop *op)
 {
     return op->aux == 16 ? 16 : 32;
@@ -164,7 +178,7 @@ static void op_fnstenv(struct soft_cpu *c, const struct uop *op)
     soft_need(c, op, STUB_X87);
     u32 n = env_bits(op) == 32 ? 28 : 14;
     u64 lin = soft_lin(c, op, n, ACC_WRITE);
-    soft_probe_write(c, op, lin, n);
+    probe_image(c, op, lin, n);
     __asm__ volatile("fnstenv %0" : "=m"(host));
     env_layout(c, host, env_bits(op), w);
     env_pack(w, env_bits(op), buf);
@@ -180,7 +194,7 @@ static void op_fnsave(struct soft_cpu *c, const struct uop *op)
     soft_need(c, op, STUB_X87);
     u32 n = env_bits(op) == 32 ? 28 : 14;
     u64 lin = soft_lin(c, op, n + X87_REGS, ACC_WRITE);
-    soft_probe_write(c, op, lin, n + X87_REGS);
+    probe_image(c, op, lin, n + X87_REGS);
     __asm__ volatile("fnsave %0" : "=m"(host));
     env_layout(c, host, env_bits(op), w);
     env_pack(w, env_bits(op), buf);
@@ -221,8 +235,8 @@ static void op_fldenv(struct soft_cpu *c, const struct uop *op)
     u8 buf[28];
 
     soft_need(c, op, STUB_X87);
-    wait_x87(c, op);
-    soft_load_bytes(c, op, soft_lin(c, op, n, ACC_READ), buf, n);
+    soft_fpu_wait(c, op);
+    load_image(c, op, soft_lin(c, op, n, ACC_READ), buf, n);
     env_take(c, buf, env_bits(op), host);
     __asm__ volatile("fldenv %0" : : "m"(host));
     UOP_NEXT;
@@ -234,8 +248,8 @@ static void op_frstor(struct soft_cpu *c, const struct uop *op)
     u8 buf[28 + X87_REGS];
 
     soft_need(c, op, STUB_X87);
-    wait_x87(c, op);
-    soft_load_bytes(c, op, soft_lin(c, op, n + X87_REGS, ACC_READ), buf, n + X87_REGS);
+    soft_fpu_wait(c, op);
+    load_image(c, op, soft_lin(c, op, n + X87_REGS, ACC_READ), buf, n + X87_REGS);
     env_take(c, buf, env_bits(op), host);
     memcpy(&host[ENV_WORDS], buf + n, X87_REGS);
     __asm__ volatile("frstor %0" : : "m"(host));

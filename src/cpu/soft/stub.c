@@ -72,7 +72,7 @@ static const struct isa_row isa_rows[] = {
     { ZYDIS_ISA_SET_CLWB,       F_CLWB,   F_ALWAYS, false },
 };
 
-/* The only mnemonics of ZYDIS_ISA_SET_AMD and of the base sets that are not what a stub is for. */
+/* In those categories, but not what a stub is for. */
 static const u16 not_ours[] = {
     ZYDIS_MNEMONIC_DIV, ZYDIS_MNEMONIC_IDIV, ZYDIS_MNEMONIC_XLAT, ZYDIS_MNEMONIC_LEA,
 };
@@ -81,6 +81,18 @@ static const u16 not_ours[] = {
 static const u16 any_address[] = {
     ZYDIS_MNEMONIC_MOVUPS, ZYDIS_MNEMONIC_MOVUPD, ZYDIS_MNEMONIC_MOVDQU, ZYDIS_MNEMONIC_LDDQU,
     ZYDIS_MNEMONIC_PCMPESTRI, ZYDIS_MNEMONIC_PCMPESTRM, ZYDIS_MNEMONIC_PCMPISTRI, ZYDIS_MNEMONIC_PCMPISTRM,
+};
+
+/* Zydis gives their operands no type. */
+static const u16 rounds[] = {
+    ZYDIS_MNEMONIC_ROUNDPS, ZYDIS_MNEMONIC_ROUNDPD, ZYDIS_MNEMONIC_ROUNDSS, ZYDIS_MNEMONIC_ROUNDSD,
+    ZYDIS_MNEMONIC_VROUNDPS, ZYDIS_MNEMONIC_VROUNDPD, ZYDIS_MNEMONIC_VROUNDSS, ZYDIS_MNEMONIC_VROUNDSD,
+};
+
+/* Between MMX and floating point: SSE's state and MMX's, whatever the operands are. */
+static const u16 mmx_converts[] = {
+    ZYDIS_MNEMONIC_CVTPI2PS, ZYDIS_MNEMONIC_CVTPI2PD, ZYDIS_MNEMONIC_CVTPS2PI, ZYDIS_MNEMONIC_CVTPD2PI,
+    ZYDIS_MNEMONIC_CVTTPS2PI, ZYDIS_MNEMONIC_CVTTPD2PI,
 };
 
 static const u8 plain_categories[] = {
@@ -167,11 +179,21 @@ static bool use_register(struct stub_use *u, const ZydisDecodedOperand *o)
     }
 }
 
+static bool is_x87(const ZydisDecodedInstruction *in)
+{
+    return in->meta.category == ZYDIS_CATEGORY_X87_ALU || in->meta.category == ZYDIS_CATEGORY_FCMOV;
+}
+
+static bool is_mmx_convert(const ZydisDecodedInstruction *in)
+{
+    return in_list(mmx_converts, ARRAY_LEN(mmx_converts), in->mnemonic);
+}
+
 static bool uses_mxcsr(const struct emit *m)
 {
     u32 category = m->in->meta.category;
 
-    if (category == ZYDIS_CATEGORY_CONVERT)
+    if (category == ZYDIS_CATEGORY_CONVERT || in_list(rounds, ARRAY_LEN(rounds), m->in->mnemonic))
         return true;
     if (category == ZYDIS_CATEGORY_DATAXFER || category == ZYDIS_CATEGORY_LOGICAL_FP ||
         category == ZYDIS_CATEGORY_BROADCAST)
@@ -213,34 +235,35 @@ static bool use_of(struct stub_use *u, const struct emit *m, const ZydisDecodedO
     }
     use_flags(u, in);
     u->vex = in->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && u->vec;
-    u->mxcsr = u->vec && uses_mxcsr(m);
+    u->mxcsr = !is_x87(in) && uses_mxcsr(m);
     u->sp = u->gpr & 1u << GPR_RSP;
     return true;
 }
 
 static bool has_mmx(const struct emit *m)
 {
+    if (is_mmx_convert(m->in)) /* with a memory operand too they enter the MMX state */
+        return true;
     for (u32 i = 0; i < m->in->operand_count; i++) {
         if (m->opnd[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
             ZydisRegisterGetClass(m->opnd[i].reg.value) == ZYDIS_REGCLASS_MMX)
             return true;
     }
-    /* With a memory operand too they enter the MMX state. */
-    return m->in->mnemonic == ZYDIS_MNEMONIC_CVTPI2PS || m->in->mnemonic == ZYDIS_MNEMONIC_CVTPI2PD;
+    return false;
 }
 
 static enum stub_kind kind_of(const struct emit *m, const struct stub_use *u)
 {
-    u32 isa = m->in->meta.isa_set;
+    /* A conversion from memory to a general register names no vector register. */
+    bool vec = u->vec || m->in->meta.category == ZYDIS_CATEGORY_CONVERT;
 
-    if (isa == ZYDIS_ISA_SET_X87 || isa == ZYDIS_ISA_SET_FCMOV || isa == ZYDIS_ISA_SET_SSE3X87 ||
-        isa == ZYDIS_ISA_SET_PPRO)
+    if (is_x87(m->in))
         return STUB_X87;
     if (m->in->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX)
-        return u->vec ? STUB_AVX : STUB_VEX;
+        return vec ? STUB_AVX : STUB_VEX;
     if (has_mmx(m))
-        return u->vec ? STUB_SSE_MMX : STUB_MMX;
-    return u->vec ? STUB_SSE : STUB_INT;
+        return vec ? STUB_SSE_MMX : STUB_MMX;
+    return vec ? STUB_SSE : STUB_INT;
 }
 
 /* Registers of the stub's own.  ModRM without displacement and SIB can name only some of them for the memory operand. */
@@ -276,7 +299,7 @@ static u32 key_hash(const struct stub_insn *in)
 {
     u32 h = 2166136261u; /* FNV-1a */
 
-    for (u32 i = 0; i < in->n; i++)
+    for (u32 i = 0; i <= in->n; i++)
         h = (h ^ in->bytes[i]) * 16777619u;
     return (h ^ h >> 12) % ARRAY_LEN(((struct stub_cache *)0)->hash);
 }
@@ -285,9 +308,20 @@ static struct stub *find(const struct stub_cache *sc, const struct stub_insn *in
 {
     struct stub *s = sc->hash[key_hash(in)];
 
-    while (s && (s->key_len != in->n || memcmp(s->key, in->bytes, in->n) != 0))
+    while (s && (s->key_len != in->n || memcmp(s->key, in->bytes, in->n + 1u) != 0))
         s = s->next;
     return s;
+}
+
+/* SHA is left to the host: Intel's CPUs want it, AMD's do not. */
+static bool wants_alignment(const ZydisDecodedInstruction *in)
+{
+    ZydisExceptionClass k = in->meta.exception_class;
+
+    if (is_mmx_convert(in))
+        return true;
+    return (k == ZYDIS_EXCEPTION_CLASS_SSE2 || k == ZYDIS_EXCEPTION_CLASS_SSE4) &&
+           in->meta.isa_set != ZYDIS_ISA_SET_SHA && !in_list(any_address, ARRAY_LEN(any_address), in->mnemonic);
 }
 
 static void describe_memory(struct stub *s, const struct emit *m, const ZydisDecodedOperand *o)
@@ -303,8 +337,7 @@ static void describe_memory(struct stub *s, const struct emit *m, const ZydisDec
                 (o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE ? ACC_WRITE : 0);
     if (k == ZYDIS_EXCEPTION_CLASS_SSE1 || k == ZYDIS_EXCEPTION_CLASS_AVX1) {
         s->align = (u8)(size - 1);
-    } else if ((k == ZYDIS_EXCEPTION_CLASS_SSE2 || k == ZYDIS_EXCEPTION_CLASS_SSE4) && size == 16 &&
-               !in_list(any_address, ARRAY_LEN(any_address), m->in->mnemonic)) {
+    } else if (size == 16 && wants_alignment(m->in)) {
         s->align = 15;
         s->align_mm = true;
     }
@@ -318,7 +351,7 @@ static struct stub *make(struct stub_cache *sc, const struct emit *m, const stru
 
     must(sc->n <= STUB_MAX && sc->used + STUB_CODE_MAX <= STUB_AREA);
     *s = (struct stub){ .next = *head, .at = sc->used, .key_len = in->n, .kind = (u8)kind_of(m, u) };
-    memcpy(s->key, in->bytes, in->n);
+    memcpy(s->key, in->bytes, in->n + 1u);
     s->run = (u32(*)(struct soft_cpu *, void *))(uintptr_t)(sc->run_at + s->at);
     sc->used = align_up(sc->used + stub_emit(s, u, regs, in, sc->write_at + s->at), 16u);
     *head = s;
@@ -367,7 +400,8 @@ bool insn_native(struct emit *m)
     struct stub_use use = {};
     struct stub_insn in;
 
-    if (m->in->meta.category == ZYDIS_CATEGORY_PREFETCH) {
+    if (m->in->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
+        (m->in->meta.category == ZYDIS_CATEGORY_PREFETCH || m->in->meta.category == ZYDIS_CATEGORY_PREFETCHWT1)) {
         m->op->fn = soft_op_nop;
         return true;
     }
@@ -382,6 +416,7 @@ bool insn_native(struct emit *m)
     struct stub_regs regs = regs_for(&use);
     if (!stub_encode(sc, m, &regs, &in))
         return false;
+    in.bytes[in.n] = use.sp; /* of the key: the same bytes serve RSP and what stands for it */
     struct stub *s = find(sc, &in);
     if (!s) {
         s = make(sc, m, &use, &in, &regs);

@@ -15,7 +15,7 @@
 #include "cpu/soft/soft_mem.h"
 
 enum {
-    STUB_KEY_MAX = 24,    /* longest normalised instruction */
+    STUB_KEY_MAX = 24,    /* longest normalised instruction, and one byte */
     STUB_CODE_MAX = 512,  /* longest stub */
     STUB_MAX = 8192,      /* stubs of a vCPU */
     STUB_AREA = 2 << 20,  /* bytes of code of a vCPU */

@@ -95,12 +95,24 @@ static __attribute__((noinline)) void run_on_copy(struct soft_cpu *c, const stru
         soft_store_bytes(c, op, lin, p, s->size);
 }
 
-static inline void run_mem(struct soft_cpu *c, const struct uop *op)
+/* An x87 exception that waits comes before one of memory.  Only where the TLB does not answer: the stub finds it too. */
+static inline void wait_before_miss(struct soft_cpu *c, const struct uop *op, u64 lin)
+{
+    const struct tlb_entry *t = soft_tlb_at(c, lin);
+    u64 last = (lin + stub_of(op)->size - 1) & GUEST_PAGE_MASK;
+
+    if (unlikely(t->tag_r != last || t->tag_w != last))
+        soft_fpu_wait(c, op);
+}
+
+static inline void run_mem(struct soft_cpu *c, const struct uop *op, bool x87)
 {
     const struct stub *s = stub_of(op);
     u64 lin = soft_lin(c, op, s->size, s->access);
     void *p = NULL;
 
+    if (x87)
+        wait_before_miss(c, op, lin);
     if (unlikely(lin & s->align)) {
         if (!s->align_mm || !(c->fpu.mxcsr & MXCSR_MM))
             soft_raise_error(c, op, VEC_GP, 0);
@@ -124,7 +136,7 @@ static inline void run_stub(struct soft_cpu *c, const struct uop *op, enum stub_
 {
     need(c, op, kind);
     if (mem) {
-        run_mem(c, op);
+        run_mem(c, op, kind == STUB_X87 || kind == STUB_MMX || kind == STUB_SSE_MMX);
     } else {
         u32 vector = stub_of(op)->run(c, NULL);
         if (unlikely(vector))

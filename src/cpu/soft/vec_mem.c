@@ -198,7 +198,8 @@ static void op_maskmovq(struct soft_cpu *c, const struct uop *op)
     if (image[2] & 0x80)
         soft_raise(c, op, VEC_MF);
     store_masked(c, op, mmx_at(image, op->dst), mmx_at(image, op->src), 8);
-    __asm__ volatile("movq %mm0, %mm0"); /* enters the MMX state */
+    u32 unused;
+    __asm__ volatile("movd %%mm0, %0" : "=r"(unused)); /* enters the MMX state */
     UOP_NEXT;
 }
 
