@@ -33,14 +33,14 @@ static const struct {
     { CR4_SMAP, F_SMAP },         { CR4_PKE, F_PKU },
 };
 
-static u64 cr4_allowed(const struct soft_cpu *c)
+bool soft_cr4_ok(const struct soft_cpu *c, u64 val)
 {
     u64 all = 0;
 
     for_each_row(b, cr4_bits)
         if (soft_has(c->vm, b->feature))
             all |= b->bit;
-    return all;
+    return !(val & ~all);
 }
 
 /* PAE paging outside long mode reads its four top entries when CR3 is loaded: reserved bits in them are #GP. */
@@ -124,9 +124,7 @@ bool soft_set_cr4(struct soft_cpu *c, u64 val)
     const u32 flushes = CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE;
     u64 old = c->cr4, on = val & ~old;
 
-    if (val & ~cr4_allowed(c))
-        return false;
-    if (soft_long_mode(c) && !(val & CR4_PAE))
+    if (!soft_cr4_ok(c, val) || (soft_long_mode(c) && !(val & CR4_PAE)))
         return false;
     if ((on & CR4_PCIDE) && (!soft_long_mode(c) || (c->cr3 & CR3_PCID)))
         return false;

@@ -32,6 +32,13 @@ u64 soft_tsc(struct soft_cpu *c)
     return soft_now_ns(c->vm) + c->msrs->tsc_offset;
 }
 
+struct lapic_time soft_time(struct soft_cpu *c)
+{
+    u64 now = soft_now_ns(c->vm);
+
+    return (struct lapic_time){ now, now + c->msrs->tsc_offset };
+}
+
 /* Dirty log. */
 
 void soft_dirty_host(struct soft_vm *vm, const u8 *at)

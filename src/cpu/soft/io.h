@@ -20,10 +20,8 @@ void soft_msi(struct soft_vm *vm, u64 addr, u32 data);
 /* Any thread. */
 void soft_nmi(struct soft_cpu *c);
 
-static inline struct lapic_time soft_time(struct soft_cpu *c)
-{
-    return (struct lapic_time){ soft_now_ns(c->vm), soft_tsc(c) };
-}
+/* This moment on the guest's two clocks. */
+struct lapic_time soft_time(struct soft_cpu *c);
 
 /* Notes that a vCPU wrote to a page of the memfd, while vm->dirty_log is set. */
 static inline void soft_dirty(struct soft_vm *vm, u64 page)

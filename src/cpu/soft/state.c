@@ -3,12 +3,14 @@
  * (Intel SDM volume 3, "Processor State After Reset"; KVM loads what is saved here, and the reverse)
  * Order of setting matters: the local APIC before the MSRs, since IA32_TSC_DEADLINE arms its timer; the mode last.
  */
+#include "cpu/soft/code.h"
 #include "cpu/soft/cpuid.h"
 #include "cpu/soft/fpu.h"
 #include "cpu/soft/io.h"
 #include "cpu/soft/msr.h"
 #include "cpu/soft/seg.h"
 #include "cpu/soft/soft_mem.h"
+#include "cpu/soft/sys.h"
 
 #define CR0_RESET (CR0_CD | CR0_NW | CR0_ET)
 #define DR6_RESET 0xffff0ff0ull
@@ -120,7 +122,8 @@ static void events_set(struct soft_cpu *c, const struct vcpu_state *s)
     c->sipi_vector = (u8)s->sipi_vector;
     c->halted = s->run_state == VCPU_HALTED;
     c->wait_sipi = s->run_state == VCPU_WAIT_SIPI || s->run_state == VCPU_INIT_RECEIVED;
-    atomic_store(&c->request, REQ_IRQ | REQ_TIMER | (s->nmi_pending ? REQ_NMI : 0));
+    atomic_fetch_and(&c->request, ~(u32)(REQ_NMI | REQ_INIT | REQ_SIPI));
+    soft_request(c, REQ_IRQ | REQ_TIMER | (s->nmi_pending ? REQ_NMI : 0));
 }
 
 int soft_state_get(struct vcpu *v, struct vcpu_state *s, struct err *e [[maybe_unused]])
@@ -170,6 +173,9 @@ static int check(const struct soft_cpu *c, const struct vcpu_state *s, struct er
                        s->cr0);
     if (((s->cr0 & CR0_PG) && !(s->cr0 & CR0_PE)) || (long_mode && !(s->cr4 & CR4_PAE)))
         return err_set(e, -EINVAL, "CR0 0x%llx with CR4 0x%llx cannot be", s->cr0, s->cr4);
+    if (!soft_cr4_ok(c, s->cr4))
+        return err_set(e, -EINVAL, "CR4 0x%llx has bits that CPU model '%s' lacks", s->cr4,
+                       c->vm->cpuid->model);
     if (s->xcr0 & ~c->vm->cpuid->xcr0)
         return err_set(e, -EINVAL, "XCR0 0x%llx has components that CPU model '%s' lacks", s->xcr0,
                        c->vm->cpuid->model);
@@ -212,16 +218,16 @@ int soft_state_set(struct vcpu *v, const struct vcpu_state *s, struct err *e)
 
     if (r >= 0)
         r = soft_fpu_load(c, s->xsave, e);
+    if (r >= 0 && lapic_load(&c->lapic, s->lapic, s->apic_base, soft_time(c)) < 0)
+        r = err_set(e, -EINVAL, "IA32_APIC_BASE 0x%llx cannot be", s->apic_base);
     if (r < 0)
         return err_wrap(e, "vCPU %u", v->index);
     registers_set(c, s);
     events_set(c, s);
-    if (lapic_load(&c->lapic, s->lapic, s->apic_base, soft_time(c)) < 0)
-        return err_set(e, -EINVAL, "vCPU %u: IA32_APIC_BASE 0x%llx cannot be", v->index,
-                       s->apic_base);
     soft_msrs_set(c, s);
     lapic_set_cr8(&c->lapic, s->cr8 & 15);
     soft_tlb_flush_all(c);
+    soft_code_flush(c); /* memory may have been loaded with it */
     soft_mode_changed(c);
     return 0;
 }

@@ -166,6 +166,58 @@ TEST(soft_sys_ring3)
     rig_free(r);
 }
 
+/* What the host's CPU can do, or may do in ring 0, and guests are not offered: it must not reach the host. */
+TEST(soft_sys_not_offered)
+{
+    /* clang-format off */
+    static const struct shot rows[] = {
+        { "VMLAUNCH",   RIG_LONG, CODE("\x0f\x01\xc2"), .want = VEC_UD },
+        { "VMXOFF",     RIG_LONG, CODE("\x0f\x01\xc4"), .want = VEC_UD },
+        { "VMREAD",     RIG_LONG, CODE("\x0f\x78\xc0"), .want = VEC_UD },
+        { "VMPTRLD",    RIG_LONG, CODE("\x0f\xc7\x30"), .want = VEC_UD },
+        { "VMRUN",      RIG_LONG, CODE("\x0f\x01\xd8"), .want = VEC_UD },
+        { "STGI",       RIG_LONG, CODE("\x0f\x01\xdc"), .want = VEC_UD },
+        { "CLGI",       RIG_LONG, CODE("\x0f\x01\xdd"), .want = VEC_UD },
+        { "SKINIT",     RIG_LONG, CODE("\x0f\x01\xde"), .want = VEC_UD },
+        { "INVLPGA",    RIG_LONG, CODE("\x0f\x01\xdf"), .want = VEC_UD },
+        { "ENCLS",      RIG_LONG, CODE("\x0f\x01\xcf"), .want = VEC_UD },
+        { "ENCLU",      RIG_LONG, CODE("\x0f\x01\xd7"), .want = VEC_UD },
+        { "GETSEC",     RIG_LONG, CODE("\x0f\x37"), .want = VEC_UD },
+        { "MONITORX",   RIG_LONG, CODE("\x0f\x01\xfa"), .want = VEC_UD },
+        { "MWAITX",     RIG_LONG, CODE("\x0f\x01\xfb"), .want = VEC_UD },
+        { "CLZERO",     RIG_LONG, CODE("\x0f\x01\xfc"), .want = VEC_UD },
+        { "RDPRU",      RIG_LONG, CODE("\x0f\x01\xfd"), .want = VEC_UD },
+        { "INVLPGB",    RIG_LONG, CODE("\x0f\x01\xfe"), .want = VEC_UD },
+        { "SERIALIZE",  RIG_LONG, CODE("\x0f\x01\xe8"), .want = VEC_UD },
+        { "XTEST",      RIG_LONG, CODE("\x0f\x01\xd6"), .want = VEC_UD },
+        { "XBEGIN",     RIG_LONG, CODE("\xc7\xf8\x00\x00\x00\x00"), .want = VEC_UD },
+        { "XSAVES",     RIG_LONG, CODE("\x0f\xc7\x29"), .want = VEC_UD },
+        { "XRSTORS",    RIG_LONG, CODE("\x0f\xc7\x19"), .want = VEC_UD },
+        { "UMONITOR",   RIG_LONG, CODE("\xf3\x0f\xae\xf0"), .want = VEC_UD },
+        { "TPAUSE",     RIG_LONG, CODE("\x66\x0f\xae\xf0"), .want = VEC_UD },
+        { "PTWRITE",    RIG_LONG, CODE("\xf3\x0f\xae\xe0"), .want = VEC_UD },
+        { "SETSSBSY",   RIG_LONG, CODE("\xf3\x0f\x01\xe8"), .want = VEC_UD },
+        { "INCSSPQ",    RIG_LONG, CODE("\xf3\x48\x0f\xae\xe8"), .want = VEC_UD },
+        { "WRSSQ",      RIG_LONG, CODE("\x48\x0f\x38\xf6\x08"), .want = VEC_UD },
+        { "MOVDIR64B",  RIG_LONG, CODE("\x66\x0f\x38\xf8\x08"), .want = VEC_UD },
+        { "MOVDIRI",    RIG_LONG, CODE("\x0f\x38\xf9\x08"), .want = VEC_UD },
+        { "ENQCMD",     RIG_LONG, CODE("\xf2\x0f\x38\xf8\x08"), .want = VEC_UD },
+        { "PCONFIG",    RIG_LONG, CODE("\x0f\x01\xc5"), .want = VEC_UD },
+        { "3DNow FEMMS", RIG_LONG, CODE("\x0f\x0e"), .want = VEC_UD },
+        { "3DNow PFADD", RIG_LONG, CODE("\x0f\x0f\xc0\x9e"), .want = VEC_UD },
+        { "AVX-512",    RIG_LONG, CODE("\x62\xf1\x7c\x48\x58\xc0"), .want = VEC_UD },
+        { "XOP",        RIG_LONG, CODE("\x8f\xe8\x78\xa2\xc0\x00"), .want = VEC_UD },
+        { "FMA4",       RIG_LONG, CODE("\xc4\xe3\xf9\x69\xc0\x00"), .want = VEC_UD },
+        { "LWPCB",      RIG_LONG, CODE("\x8f\xe9\x78\x12\xc0"), .want = VEC_UD },
+    };
+    /* clang-format on */
+    struct rig *r = rig_new(1);
+
+    for_each_row(s, rows)
+        check_shot(r, s, false);
+    rig_free(r);
+}
+
 TEST(soft_sys_general_detect)
 {
     static const struct shot s = { "GD", RIG_LONG, CODE(MOV_DR7_RAX), .want = VEC_DB };
