@@ -166,14 +166,14 @@ static void store_frame(struct soft_cpu *c, const struct delivery *d, u64 lin, c
 
 static void deliver_long(struct soft_cpu *c, struct delivery *d)
 {
-    u32 skip, ist;
+    u32 skip, own;
     u64 sp;
 
     read_gate(c, d, 16, 1u << SYS_INT32 | 1u << SYS_TRAP32);
     read_code(c, d);
-    ist = d->gate.count & 7;
-    if (ist)
-        sp = seg_tss_rsp(c, d->w, 28 + 8 * ist);
+    own = d->gate.count & 7; /* the gate has a stack of its own in the TSS */
+    if (own)
+        sp = seg_tss_rsp(c, d->w, 28 + 8 * own);
     else
         sp = d->cpl == c->cpl ? c->reg[GPR_RSP] : seg_tss_rsp(c, d->w, 4 + 8u * d->cpl);
 

@@ -38,7 +38,7 @@ TEST(deliver_real)
     CHECK_EQ(c->seg[SEG_CS].base, 0x56780);
     CHECK_EQ(soft_flags(c), RF_ONE | RF_CF);
     CHECK_EQ(c->reg[GPR_RSP], 0xabcd7ffa);
-    seg_rig_check(r, 0x7ffa, frame, 3, 2); /* no error code */
+    CHECK_SLOTS(r, 0x7ffa, frame, 3, 2); /* no error code */
 
     c->idt_limit = VEC_GP * 4 + 2;
     CHECK_EQ(seg_rig_try(r, do_deliver, &ev), FAULT(VEC_GP, VEC_GP * 8 + 3));
@@ -100,7 +100,7 @@ static void check_entered(const struct seg_rig *r, struct combination k)
     CHECK_EQ(c->seg[SEG_SS].selector, seg_rig_data(cpl));
     CHECK_EQ(c->reg[GPR_RSP], sp - n * size);
     CHECK_EQ(c->eflags & RF_IF, k.gate_type & 1 ? RF_IF : 0);
-    seg_rig_check(r, sp - n * size, frame, n, size);
+    CHECK_SLOTS(r, sp - n * size, frame, n, size);
 }
 
 static void setup(struct seg_rig *r, struct combination k)
@@ -149,7 +149,7 @@ TEST(deliver_protected_error_code)
                  .gate_type = SYS_INT32, .code_type = 10, .gate_p = true, .code_p = true });
     CHECK_EQ(seg_rig_try(r, do_deliver, &ev), NO_FAULT);
     CHECK_EQ(r->c->reg[GPR_RSP], RIG_STACK - 16);
-    seg_rig_check(r, RIG_STACK - 16, frame, 4, 4);
+    CHECK_SLOTS(r, RIG_STACK - 16, frame, 4, 4);
 }
 
 /* Faults will restart: their flags' image has RF; traps and interrupts do not. */
@@ -217,7 +217,7 @@ TEST(deliver_from_vm86)
 {
     struct seg_rig *r = seg_rig_get();
     struct soft_event ev = external_event();
-    const u64 frame[] = { 0x400, 0, RF_ONE | RF_IF | RF_VM | RF_IOPL,
+    const u64 frame[] = { 0x400,     0,     RF_ONE | RF_IF | RF_VM | RF_IOPL,
                           RIG_STACK, 0x102, 0x100,
                           0x103,     0x104, 0x105 };
     struct combination k = {
@@ -231,7 +231,7 @@ TEST(deliver_from_vm86)
     CHECK_EQ(r->c->cpl, 0);
     CHECK_EQ(r->c->eflags, RF_ONE | RF_IOPL);
     CHECK_EQ(r->c->reg[GPR_RSP], TAB_STACK - sizeof(frame) / 2);
-    seg_rig_check(r, TAB_STACK - sizeof(frame) / 2, frame, ARRAY_LEN(frame), 4);
+    CHECK_SLOTS(r, TAB_STACK - sizeof(frame) / 2, frame, ARRAY_LEN(frame), 4);
     CHECK(r->c->seg[SEG_ES].unusable && r->c->seg[SEG_GS].unusable);
 
     k.code_dpl = 1; /* a monitor has ring 0 */
@@ -261,13 +261,13 @@ static void setup_long(struct seg_rig *r, u8 cpl, struct seg_gate g)
 TEST(deliver_long)
 {
     /* clang-format off */
-    static const struct { const char *why; u8 cpl, ist; bool error; u64 sp; u16 ss; } rows[] = {
+    static const struct { const char *why; u8 cpl, stack; bool error; u64 sp; u16 ss; } rows[] = {
         { "same ring",          0, 0, false, RIG_STACK - 16,   SEL_DATA0 },
         { "same ring, error",   0, 0, true,  RIG_STACK - 16,   SEL_DATA0 },
-        { "same ring, IST 1",   0, 1, false, TAB_IST + 0x1000,         SEL_DATA0 },
+        { "same ring, stack 1",   0, 1, false, TAB_IST + 0x1000,         SEL_DATA0 },
         { "from ring 3",        3, 0, false, TAB_STACK,       0 },
         { "from ring 3, error", 3, 0, true,  TAB_STACK,       0 },
-        { "from ring 3, IST 7", 3, 7, true,  TAB_IST + 0x7000,         0 },
+        { "from ring 3, stack 7", 3, 7, true,  TAB_IST + 0x7000,         0 },
     };
     /* clang-format on */
 
@@ -276,7 +276,7 @@ TEST(deliver_long)
         struct seg_gate g = { .offset = 0xffffffff81234567,
                               .selector = SEL_CODE64,
                               .type = SYS_INT32,
-                              .count = row->ist,
+                              .count = row->stack,
                               .present = true };
         struct soft_event ev = { .vector = VECTOR, .has_error = row->error, .error = 6 };
         u64 frame[] = { 6, 0x400, 0, RF_ONE | RF_IF | RF_NT | RF_TF, RIG_STACK - 5, 0 };
@@ -293,7 +293,7 @@ TEST(deliver_long)
         CHECK_EQ(r->c->seg[SEG_SS].selector, row->ss);
         CHECK_EQ(soft_flags(r->c), RF_ONE);
         CHECK_EQ(r->c->reg[GPR_RSP], row->sp - n * 8);
-        seg_rig_check(r, row->sp - n * 8, frame + skip, n, 8);
+        CHECK_SLOTS(r, row->sp - n * 8, frame + skip, n, 8);
     }
 }
 

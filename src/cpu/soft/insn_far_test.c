@@ -63,7 +63,7 @@ TEST(far_every_segment)
         CHECK_EQ(r->c->cpl, k.cpl);
         CHECK_EQ(r->c->reg[GPR_RSP], RIG_STACK - (k.call ? 8 : 0));
         if (k.call)
-            seg_rig_check(r, RIG_STACK - 8, frame, 2, 4);
+            CHECK_SLOTS(r, RIG_STACK - 8, frame, 2, 4);
     }
 }
 
@@ -91,7 +91,7 @@ TEST(far_operand_sizes)
     CHECK_EQ(RUN(r, 0x66, 0x9a, 0x34, 0x12, SEL_FREE, 0), NO_FAULT);
     CHECK_EQ(r->c->rip, 0x1234);
     CHECK_EQ(r->c->reg[GPR_RSP], RIG_STACK - 4);
-    seg_rig_check(r, RIG_STACK - 4, frame, 2, 2);
+    CHECK_SLOTS(r, RIG_STACK - 4, frame, 2, 2);
 
     seg_rig_ring(r, 0);
     seg_rig_store(r, RIG_DATA, 8, 0x1234 | (u64)SEL_FREE << 32);
@@ -160,7 +160,7 @@ TEST(far_every_call_gate)
         CHECK_EQ(r->c->seg[SEG_CS].selector, (SEL_FREE + 8) | cpl);
         CHECK_EQ(r->c->seg[SEG_SS].selector, seg_rig_data(cpl));
         CHECK_EQ(r->c->reg[GPR_RSP], sp - 4 * n);
-        seg_rig_check(r, sp - 4 * n, frame, n, 4);
+        CHECK_SLOTS(r, sp - 4 * n, frame, n, 4);
     }
 }
 
@@ -279,7 +279,7 @@ TEST(far_real)
     CHECK_EQ(r->c->rip, 0x5678);
     CHECK_EQ(r->c->seg[SEG_CS].base, 0x12340);
     CHECK_EQ(r->c->reg[GPR_RSP], RIG_STACK - 4);
-    seg_rig_check(r, RIG_STACK - 4, frame, 2, 2);
+    CHECK_SLOTS(r, RIG_STACK - 4, frame, 2, 2);
 
     seg_rig_real(r);
     CHECK_EQ(RUN(r, 0x66, 0xea, 0, 0, 1, 0, 0, 0), FAULT(VEC_GP, 0)); /* jmp 0:10000 */
@@ -336,7 +336,7 @@ TEST(far_long_call_gate)
     CHECK_EQ(r->c->cpl, 0);
     CHECK_EQ(r->c->seg[SEG_SS].selector, 0);
     CHECK_EQ(r->c->reg[GPR_RSP], TAB_STACK - sizeof(frame));
-    seg_rig_check(r, TAB_STACK - sizeof(frame), frame, 4, 8);
+    CHECK_SLOTS(r, TAB_STACK - sizeof(frame), frame, 4, 8);
 
     seg_rig_long(r, 3);
     seg_rig_store(r, TAB_GDT + SEL_FREE + 12, 4, 0x100); /* type bits of the upper half */

@@ -167,6 +167,7 @@ TEST(int_in_vm86)
 
     for_each_row(row, rows) {
         struct seg_rig *r = seg_rig_get();
+        const u64 frame[] = { RIG_CODE + 2, 0, RF_ONE | row->pushed };
 
         ROW(row);
         r->c->cr4 |= row->vme ? CR4_VME : 0;
@@ -181,8 +182,7 @@ TEST(int_in_vm86)
             continue;
         CHECK_EQ(r->c->rip, 0x5678);
         CHECK_EQ(r->c->seg[SEG_CS].base, 0x12340);
-        seg_rig_check(r, 0x1020 + RIG_STACK - 6, (u64[]){ RIG_CODE + 2, 0, RF_ONE | row->pushed },
-                      3, 2);
+        CHECK_SLOTS(r, 0x1020 + RIG_STACK - 6, frame, 3, 2);
     }
 }
 

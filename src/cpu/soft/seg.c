@@ -2,7 +2,6 @@
  * cpu/soft/seg.c: segments: limits and rights of an access, descriptors, and what a segment register may be loaded with.
  * (Intel SDM volume 3, chapters 3.4, 3.5, 5.2 to 5.8; AMD APM volume 2, chapter 4)
  */
-#include "cpu/soft/io.h"
 #include "cpu/soft/seg.h"
 
 #include "cpu/soft/code.h"

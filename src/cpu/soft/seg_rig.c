@@ -3,8 +3,6 @@
  */
 #include "cpu/soft/seg_rig.h"
 
-#include "testlib/test.h"
-
 static struct seg_rig rig;
 
 u64 seg_rig_load(const struct seg_rig *r, u64 at, u32 size)
@@ -21,12 +19,6 @@ void seg_rig_put(struct seg_rig *r, u64 at, const u64 *vals, u32 n, u32 size)
 {
     for (u32 i = 0; i < n; i++)
         seg_rig_store(r, at + i * size, size, vals[i]);
-}
-
-void seg_rig_check(const struct seg_rig *r, u64 at, const u64 *want, u32 n, u32 size)
-{
-    for (u32 i = 0; i < n; i++)
-        CHECK_EQ(seg_rig_load(r, at + i * size, size), want[i]);
 }
 
 u16 seg_rig_code(u8 cpl)

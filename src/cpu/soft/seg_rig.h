@@ -62,9 +62,14 @@ void seg_rig_vm86(struct seg_rig *r, u32 flags);
 void seg_rig_real(struct seg_rig *r);
 u64 seg_rig_load(const struct seg_rig *r, u64 at, u32 size);
 void seg_rig_store(struct seg_rig *r, u64 at, u32 size, u64 val);
-/* `n` slots of `size` bytes from `at` on. */
+/* `n` slots of `size` bytes from `at` on: writes them, and compares them (in a test). */
 void seg_rig_put(struct seg_rig *r, u64 at, const u64 *vals, u32 n, u32 size);
-void seg_rig_check(const struct seg_rig *r, u64 at, const u64 *want, u32 n, u32 size);
+
+#define CHECK_SLOTS(r, at, want, n, size)                                        \
+    do {                                                                         \
+        for (u32 i_ = 0; i_ < (n); i_++)                                         \
+            CHECK_EQ(seg_rig_load((r), (at) + i_ * (size), (size)), (want)[i_]); \
+    } while (0)
 
 /* What a call or an instruction raised. */
 #define NO_FAULT             0xffffffffu
