@@ -207,7 +207,7 @@ static void cut_current(struct soft_cpu *c, const struct uop *op)
     if (!op || !b || op < b->ops || op >= b->ops + b->n)
         return;
     for (struct uop *u = b->ops + (op - b->ops) + 1; u < b->ops + b->n; u++)
-        u->fn = soft_op_end;
+        u->fn = soft_op_cut;
 }
 
 static void own_page_written(struct soft_cpu *c, const struct uop *op, u64 page, u64 gpa, u32 len)

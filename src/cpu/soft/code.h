@@ -48,5 +48,5 @@ struct tlb_entry *soft_tlb_entry(struct soft_cpu *c, u64 lin);
 bool soft_stubs_full(const struct soft_cpu *c);
 void soft_stubs_reset(struct soft_cpu *c);
 
-/* The handler behind a block's last instruction when that does not jump, and of instructions that a write made void. */
-void soft_op_end(struct soft_cpu *c, const struct uop *op);
+/* The handler of instructions that a write made void. */
+void soft_op_cut(struct soft_cpu *c, const struct uop *op);

@@ -65,13 +65,20 @@ void soft_op_nop(struct soft_cpu *c, const struct uop *op)
     UOP_NEXT;
 }
 
-/* The block's bytes are used up, or what follows was overwritten: op->imm is 1 when the next block is in the same page. */
-void soft_op_end(struct soft_cpu *c, const struct uop *op)
+/* The guest wrote over what follows: the block ends in front of it. */
+void soft_op_cut(struct soft_cpu *c, const struct uop *op)
 {
-    c->rip = soft_code64(c) ? c->base_rip + op->off : (u32)(c->base_rip + op->off);
-    if (c->key & KEY_REAL)
-        c->rip = (u16)c->rip;
-    c->link = op->imm ? &c->block->succ[0] : NULL;
+    u64 rip = c->base_rip + op->off;
+
+    soft_leave(c, soft_code64(c) ? rip : c->key & KEY_REAL ? (u16)rip : (u32)rip);
+}
+
+/* The block's bytes are used up: op->imm is 1 when the next block is in the same page. */
+static void op_end(struct soft_cpu *c, const struct uop *op)
+{
+    soft_op_cut(c, op);
+    if (op->imm)
+        c->link = &c->block->succ[0];
 }
 
 static void op_gp(struct soft_cpu *c, const struct uop *op)
@@ -213,7 +220,7 @@ int soft_decode(struct soft_cpu *c, struct block *b, const u8 *bytes, u32 n, u32
         return -EAGAIN;
     b->bytes = (u16)off;
     struct uop *last = uop_start(b, off);
-    last->fn = soft_op_end;
+    last->fn = op_end;
     last->imm = (b->gpa & 4095) + off < 4096 && !(key & KEY_SINGLE);
     return 0;
 }
