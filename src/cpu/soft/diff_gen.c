@@ -293,6 +293,9 @@ static bool aim(u64 *s, struct oracle_test *t, const struct diff_insn *di, const
     ZydisRegister base = o->mem.base, index = o->mem.index;
     u32 bits = di->in.address_width;
 
+    /* Zydis 4.0 forgets this rule when there are both a 67 prefix and REX.B. */
+    if (di->in.raw.modrm.mod == 0 && di->in.raw.modrm.rm == 4 && di->in.raw.sib.base == 5 && bits != 16)
+        base = ZYDIS_REGISTER_NONE;
     if (base == ZYDIS_REGISTER_RIP || base == ZYDIS_REGISTER_EIP)
         return patch_displacement(t, &di->in, at - (t->in.rip + di->in.length));
     if (o->mem.type == ZYDIS_MEMOP_TYPE_VSIB) {

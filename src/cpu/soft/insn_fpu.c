@@ -150,24 +150,26 @@ static u32 env_pack(const u32 *w, u32 bits, u8 *out)
     return size * ENV_WORDS;
 }
 
-/* The first word and then the last byte are looked at first, as AMD's CPUs do: it decides what CR2 says. */
-static void probe_image(struct soft_cpu *c, const struct uop *op, u64 lin, u32 n)
+static u32 env_bits(const struct uop *op)
 {
-    soft_probe_write(c, op, lin, 2);
+    return op->aux == 16 ? 16 : 32;
+}
+
+/* The first word and then the last byte are looked at first, as AMD's CPUs do: it decides what CR2 says. */
+static void probe_image(struct soft_cpu *c, const struct uop *op, u64 lin, u32 word, u32 n)
+{
+    soft_probe_write(c, op, lin, word);
     soft_probe_write(c, op, lin + n - 1, 1);
     soft_probe_write(c, op, lin, n);
 }
 
 static void load_image(struct soft_cpu *c, const struct uop *op, u64 lin, u8 *buf, u32 n)
 {
-    soft_load16(c, op, lin);
+    u8 word[4];
+
+    soft_load_bytes(c, op, lin, word, env_bits(op) / 8);
     soft_load8(c, op, lin + n - 1);
     soft_load_bytes(c, op, lin, buf, n);
-}
-
-static u32 env_bits(const struct uop *op)
-{
-    return op->aux == 16 ? 16 : 32;
 }
 
 static void op_fnstenv(struct soft_cpu *c, const struct uop *op)
@@ -178,7 +180,7 @@ static void op_fnstenv(struct soft_cpu *c, const struct uop *op)
     soft_need(c, op, STUB_X87);
     u32 n = env_bits(op) == 32 ? 28 : 14;
     u64 lin = soft_lin(c, op, n, ACC_WRITE);
-    probe_image(c, op, lin, n);
+    probe_image(c, op, lin, env_bits(op) / 8, n);
     __asm__ volatile("fnstenv %0" : "=m"(host));
     env_layout(c, host, env_bits(op), w);
     env_pack(w, env_bits(op), buf);
@@ -194,7 +196,7 @@ static void op_fnsave(struct soft_cpu *c, const struct uop *op)
     soft_need(c, op, STUB_X87);
     u32 n = env_bits(op) == 32 ? 28 : 14;
     u64 lin = soft_lin(c, op, n + X87_REGS, ACC_WRITE);
-    probe_image(c, op, lin, n + X87_REGS);
+    probe_image(c, op, lin, env_bits(op) / 8, n + X87_REGS);
     __asm__ volatile("fnsave %0" : "=m"(host));
     env_layout(c, host, env_bits(op), w);
     env_pack(w, env_bits(op), buf);
@@ -315,6 +317,7 @@ static void op_fxsave(struct soft_cpu *c, const struct uop *op)
     u32 n = without_xmm(c) ? 0 : soft_vec_count(c), mask = soft_mxcsr_mask();
     u8 image[FXSAVE_USED] = {};
 
+    probe_image(c, op, lin, 4, FXSAVE_SIZE);
     soft_image_x87(c, image, op->aux == 64);
     memcpy(image + 24, &c->fpu.mxcsr, 4);
     memcpy(image + 28, &mask, 4);
@@ -330,6 +333,8 @@ static void op_fxrstor(struct soft_cpu *c, const struct uop *op)
     u32 n = without_xmm(c) ? 0 : soft_vec_count(c), mxcsr;
     u8 image[FXSAVE_USED] = {};
 
+    soft_load8(c, op, lin);
+    soft_load8(c, op, lin + FXSAVE_SIZE - 1);
     soft_load_bytes(c, op, lin, image, 160 + 16 * n);
     memcpy(&mxcsr, image + 24, 4);
     if (mxcsr & ~soft_mxcsr_mask())

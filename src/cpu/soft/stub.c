@@ -89,7 +89,7 @@ static const u16 rounds[] = {
     ZYDIS_MNEMONIC_VROUNDPS, ZYDIS_MNEMONIC_VROUNDPD, ZYDIS_MNEMONIC_VROUNDSS, ZYDIS_MNEMONIC_VROUNDSD,
 };
 
-/* Between MMX and floating point: SSE's state and MMX's, whatever the operands are. */
+/* Between MMX and floating point: memory operands of 16 bytes are to be aligned. */
 static const u16 mmx_converts[] = {
     ZYDIS_MNEMONIC_CVTPI2PS, ZYDIS_MNEMONIC_CVTPI2PD, ZYDIS_MNEMONIC_CVTPS2PI, ZYDIS_MNEMONIC_CVTPD2PI,
     ZYDIS_MNEMONIC_CVTTPS2PI, ZYDIS_MNEMONIC_CVTTPD2PI,
@@ -242,8 +242,7 @@ static bool use_of(struct stub_use *u, const struct emit *m, const ZydisDecodedO
 
 static bool has_mmx(const struct emit *m)
 {
-    if (is_mmx_convert(m->in)) /* with a memory operand too they enter the MMX state */
-        return true;
+
     for (u32 i = 0; i < m->in->operand_count; i++) {
         if (m->opnd[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
             ZydisRegisterGetClass(m->opnd[i].reg.value) == ZYDIS_REGCLASS_MMX)
@@ -266,28 +265,29 @@ static enum stub_kind kind_of(const struct emit *m, const struct stub_use *u)
     return vec ? STUB_SSE : STUB_INT;
 }
 
+static u8 first_free(const u8 *list, size_t n, u32 *taken)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (*taken & 1u << list[i])
+            continue;
+        *taken |= 1u << list[i];
+        return list[i];
+    }
+    must(!"an instruction names so many registers");
+    return 0;
+}
+
 /* Registers of the stub's own.  ModRM without displacement and SIB can name only some of them for the memory operand. */
 static struct stub_regs regs_for(const struct stub_use *u)
 {
-    static const u8 mem_choice[] = { GPR_RSI, GPR_RDI, GPR_RDX, GPR_RCX, GPR_RBX };
-    static const u8 choice[] = { 11, 10, 9, 8, 15, 14, 13, 12 };
+    static const u8 low[] = { GPR_RSI, GPR_RDI, GPR_RDX, GPR_RCX, GPR_RBX };
+    static const u8 high[] = { 11, 10, 9, 8, 15, 14, 13, 12 };
     u32 taken = u->gpr | 1u << GPR_RAX;
     struct stub_regs r = {};
 
-    for (u32 i = ARRAY_LEN(mem_choice); i-- > 0;) {
-        if (!(taken & 1u << mem_choice[i]))
-            r.mem = mem_choice[i];
-    }
-    taken |= 1u << r.mem;
-    for (u32 i = ARRAY_LEN(choice); i-- > 0;) {
-        if (!(taken & 1u << choice[i]))
-            r.ctx = choice[i];
-    }
-    taken |= 1u << r.ctx;
-    for (u32 i = ARRAY_LEN(choice); i-- > 0;) {
-        if (!(taken & 1u << choice[i]))
-            r.sp = choice[i];
-    }
+    r.mem = first_free(low, ARRAY_LEN(low), &taken);
+    r.sp = first_free(low, ARRAY_LEN(low), &taken); /* AH to BH cannot be named beside a high one */
+    r.ctx = first_free(high, ARRAY_LEN(high), &taken);
     return r;
 }
 
@@ -393,6 +393,13 @@ static u16 x87_fop(const ZydisDecodedInstruction *in)
     return (u16)((in->opcode & 7u) << 8 | (u32)in->raw.modrm.mod << 6 | (u32)in->raw.modrm.reg << 3 | in->raw.modrm.rm);
 }
 
+/* Zydis takes VEX.W as ignored here; CPUs see VPEXTRQ and VPINSRQ, which only 64-bit code has. */
+static bool is_wide_element(const struct emit *m)
+{
+    return (m->in->mnemonic == ZYDIS_MNEMONIC_VPEXTRD || m->in->mnemonic == ZYDIS_MNEMONIC_VPINSRD) &&
+           (m->key & KEY_SIZE) != SIZE_64 && (m->in->attributes & ZYDIS_ATTRIB_HAS_VEX) && m->in->raw.vex.W;
+}
+
 bool insn_native(struct emit *m)
 {
     const struct isa_row *row = isa_row_of(m->in->meta.isa_set);
@@ -405,6 +412,8 @@ bool insn_native(struct emit *m)
         m->op->fn = soft_op_nop;
         return true;
     }
+    if (is_wide_element(m))
+        return false;
     if (!row || (row->base && !is_plain(m->in)))
         return false;
     if (!emit_has(m, row->feature) || !emit_has(m, row->feature2))
@@ -416,7 +425,7 @@ bool insn_native(struct emit *m)
     struct stub_regs regs = regs_for(&use);
     if (!stub_encode(sc, m, &regs, &in))
         return false;
-    in.bytes[in.n] = use.sp; /* of the key: the same bytes serve RSP and what stands for it */
+    in.bytes[in.n] = use.sp ? regs.sp : 0; /* of the key: this register is RSP, not itself */
     struct stub *s = find(sc, &in);
     if (!s) {
         s = make(sc, m, &use, &in, &regs);

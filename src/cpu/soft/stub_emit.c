@@ -47,7 +47,7 @@ static void form_prefixes(struct form *f, const struct emit *m)
         else if ((p == 0xf2 || p == 0xf3) && must_have)
             f->rep = p;
     }
-    f->osize = osize_must || in->operand_width == 16;
+    f->osize = osize_must;
 }
 
 /* VEX as written; what 16- and 32-bit code ignores is made harmless. */
@@ -174,8 +174,10 @@ static bool same_operand(const ZydisDecodedOperand *a, const ZydisDecodedOperand
     if (a->type == ZYDIS_OPERAND_TYPE_MEMORY)
         return a->mem.base == ZYDIS_REGISTER_RAX + regs->mem && a->mem.index == ZYDIS_REGISTER_NONE &&
                a->mem.disp.value == 0 && a->mem.type == ZYDIS_MEMOP_TYPE_MEM && a->size == b->size;
-    if (a->type != ZYDIS_OPERAND_TYPE_REGISTER || a->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN)
+    if (a->type != ZYDIS_OPERAND_TYPE_REGISTER || ZydisRegisterGetClass(a->reg.value) == ZYDIS_REGCLASS_FLAGS)
         return true;
+    if (b->size == 0) /* RAX and RDX of VPCMPESTRI outside 64-bit code, where VEX.W is ignored */
+        return a->size == 32;
     return a->size == b->size && (a->reg.value == b->reg.value || is_rsp(b->reg.value));
 }
 
@@ -199,6 +201,8 @@ static bool form_same(const struct stub_cache *sc, const struct emit *m, const s
 bool stub_encode(const struct stub_cache *sc, const struct emit *m, const struct stub_regs *regs,
                  struct stub_insn *ret)
 {
+    bool legacy16 = m->in->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY && m->in->operand_width == 16;
+    bool code64 = (m->key & KEY_SIZE) == SIZE_64;
     struct form f = {};
 
     if (!form_of(&f, m, regs))
@@ -206,10 +210,12 @@ bool stub_encode(const struct stub_cache *sc, const struct emit *m, const struct
     form_write(&f, ret);
     if (form_same(sc, m, regs, ret))
         return true;
-    /* VEX.W is ignored in 16- and 32-bit code where it would mean a 64-bit general register. */
-    if ((m->key & KEY_SIZE) == SIZE_64 || !f.vex)
+    if (legacy16) /* 16-bit operands: of the code, or by a prefix */
+        f.osize = true;
+    else if (f.vex && !code64) /* there VEX.W does not make a general register one of 64 bits */
+        f.rex_w = false;
+    else
         return false;
-    f.rex_w = false;
     form_write(&f, ret);
     return form_same(sc, m, regs, ret);
 }

@@ -108,9 +108,11 @@ static inline void wait_before_miss(struct soft_cpu *c, const struct uop *op, u6
 static inline void run_mem(struct soft_cpu *c, const struct uop *op, bool x87)
 {
     const struct stub *s = stub_of(op);
-    u64 lin = soft_lin(c, op, s->size, s->access);
     void *p = NULL;
 
+    if (x87 && unlikely(op->seg < SEG_COUNT))
+        soft_fpu_wait(c, op);
+    u64 lin = soft_lin(c, op, s->size, s->access);
     if (x87)
         wait_before_miss(c, op, lin);
     if (unlikely(lin & s->align)) {

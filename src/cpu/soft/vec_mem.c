@@ -162,12 +162,31 @@ void soft_emit_vmaskmov(struct emit *m)
 
 /* --- MASKMOVQ, MASKMOVDQU: single bytes --- */
 
+/* A page is needed when a byte of it is stored to; what faults is the operand's first byte there. */
+static void probe_masked(struct soft_cpu *c, const struct uop *op, const u8 *mask, u32 n)
+{
+    u64 page = 1; /* no page's address */
+    u64 first = 0;
+
+    for (u32 i = 0; i < n; i++) {
+        u64 lin = element_lin(c, op, i, 1, 0);
+
+        if ((lin & GUEST_PAGE_MASK) != page)
+            first = lin;
+        page = lin & GUEST_PAGE_MASK;
+        if (mask[i] & 0x80)
+            soft_probe_write(c, op, first, (u32)(lin + 1 - first));
+    }
+}
+
 static void store_masked(struct soft_cpu *c, const struct uop *op, const u8 *from, const u8 *mask, u32 n)
 {
+    element_lin(c, op, 0, 1, ACC_WRITE); /* rights of the segment, even with an empty mask */
     for (u32 i = 0; i < n; i++) {
         if (mask[i] & 0x80)
-            soft_probe_write(c, op, element_lin(c, op, i, 1, ACC_WRITE), 1);
+            element_lin(c, op, i, 1, ACC_WRITE);
     }
+    probe_masked(c, op, mask, n);
     for (u32 i = 0; i < n; i++) {
         if (mask[i] & 0x80)
             soft_store8(c, op, element_lin(c, op, i, 1, ACC_WRITE), from[i]);
@@ -181,25 +200,16 @@ static void op_maskmovdqu(struct soft_cpu *c, const struct uop *op)
     UOP_NEXT;
 }
 
-/* MMn is the n-th physical register; images have them from the top of the stack on. */
-static const u8 *mmx_at(const u8 *image, u32 n)
-{
-    u32 top = (image[3] >> 3) & 7;
-
-    return image + 32 + 16 * ((n - top) & 7);
-}
-
 static void op_maskmovq(struct soft_cpu *c, const struct uop *op)
 {
     u8 image[160];
+    u32 unused;
 
     soft_need(c, op, STUB_MMX);
+    soft_fpu_wait(c, op);
+    __asm__ volatile("movd %%mm0, %0" : "=r"(unused)); /* enters the MMX state, even when a fault follows */
     soft_x87_store(c, image);
-    if (image[2] & 0x80)
-        soft_raise(c, op, VEC_MF);
-    store_masked(c, op, mmx_at(image, op->dst), mmx_at(image, op->src), 8);
-    u32 unused;
-    __asm__ volatile("movd %%mm0, %0" : "=r"(unused)); /* enters the MMX state */
+    store_masked(c, op, image + 32 + 16 * op->dst, image + 32 + 16 * op->src, 8);
     UOP_NEXT;
 }
 
