@@ -244,6 +244,31 @@ TEST(far_ret_every_segment)
     }
 }
 
+/* What ring 3 may use of ring 0's data segments: DPL 3, and conforming code. */
+TEST(far_ret_keeps_segments)
+{
+    static const struct {
+        const char *why;
+        u16 attr;
+        bool kept;
+    } rows[] = {
+        { "data of ring 0", 0xc093, false }, { "data of ring 3", 0xc0f3, true },
+        { "code of ring 0", 0xc09b, false }, { "conforming code", 0xc09f, true },
+        { "code of ring 3", 0xc0fb, true },
+    };
+
+    for_each_row(row, rows) {
+        struct seg_rig *r = seg_rig_get();
+        const u64 frame[] = { TARGET, SEL_CODE3 | 3, 0x6000, SEL_DATA3 | 3 };
+
+        ROW(row);
+        r->c->seg[SEG_FS].attr = row->attr;
+        seg_rig_put(r, RIG_STACK, frame, ARRAY_LEN(frame), 4);
+        CHECK_EQ(RUN(r, 0xcb), NO_FAULT);
+        CHECK_EQ(r->c->seg[SEG_FS].unusable, !row->kept);
+    }
+}
+
 TEST(far_ret_outer_stack_refused)
 {
     /* clang-format off */

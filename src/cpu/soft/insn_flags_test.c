@@ -195,6 +195,13 @@ TEST(int_in_vm86_no_bitmap)
     seg_rig_store(r, TAB_TSS + 102, 2, 0xffff);
     seg_rig_vm86(r, RF_IOPL);
     CHECK_EQ(RUN(r, 0xcd, 0x21), FAULT(0x21, 0));
+    seg_rig_store(r, TAB_TSS + 102, 2, 0x100);
+    r->c->seg[SEG_TR].limit = 0x100 - 32 + 3; /* the byte after the limit is 0 */
+    seg_rig_vm86(r, RF_IOPL);
+    CHECK_EQ(RUN(r, 0xcd, 0x21), FAULT(0x21, 0));
+    r->c->seg[SEG_TR].limit++;
+    seg_rig_vm86(r, RF_IOPL);
+    CHECK_EQ(RUN(r, 0xcd, 0x21), NO_FAULT);
     seg_rig_store(r, TAB_TSS + 102, 2, 0); /* its beginning is before the TSS */
     seg_rig_vm86(r, RF_IOPL);
     CHECK_EQ(RUN(r, 0xcd, 0x21), FAULT(0x21, 0));
