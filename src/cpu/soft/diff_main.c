@@ -1,5 +1,6 @@
 /*
- * cpu/soft/diff_main.c: `soft_diff [seconds [seed [bits [mnemonic]]]]`: the engine against this CPU; prints forms and findings.
+ * cpu/soft/diff_main.c: `soft_diff [seconds [seed [bits [opcode]]]]`: the engine against this CPU; prints forms and findings.
+ * The opcode is given as hexadecimal digits, with prefixes; what follows it is random.
  */
 #include "cpu/soft/diff.h"
 
@@ -53,7 +54,25 @@ static void show(const struct diff_insn *di, const struct oracle_test *t, const 
     printf("  %s\n", text);
 }
 
-static u64 batch(struct diff *d, struct oracle *o, u64 *seed, u32 bits, ZydisMnemonic only)
+struct opcode {
+    u8 bytes[16];
+    u32 n;
+};
+
+static void generate_like(u64 *seed, u32 bits, const struct opcode *like, struct oracle_test *t, struct diff_insn *di)
+{
+    u8 bytes[15];
+
+    do {
+        memcpy(bytes, like->bytes, like->n);
+        for (u32 i = like->n; i < sizeof(bytes); i++) {
+            *seed = *seed * 6364136223846793005ull + 1442695040888963407ull;
+            bytes[i] = (u8)(*seed >> 56);
+        }
+    } while (!diff_prepare(seed, bits, bytes, sizeof(bytes), t, di));
+}
+
+static u64 batch(struct diff *d, struct oracle *o, u64 *seed, u32 bits, const struct opcode *only)
 {
     static struct diff_insn di[ORACLE_BATCH];
     static struct diff_result r;
@@ -64,9 +83,10 @@ static u64 batch(struct diff *d, struct oracle *o, u64 *seed, u32 bits, ZydisMne
     u64 found = 0;
 
     for (u32 i = 0; i < ORACLE_BATCH; i++) {
-        do
+        if (only->n == 0)
             diff_generate(seed, bits, &t[i], &di[i]);
-        while (only && di[i].in.mnemonic != only);
+        else
+            generate_like(seed, bits, only, &t[i], &di[i]);
     }
     memcpy(before, t, sizeof(before));
     if (oracle_run(o, ORACLE_BATCH, &e) < 0) {
@@ -94,22 +114,27 @@ static void print_forms(void)
     }
 }
 
-static ZydisMnemonic mnemonic_of(const char *name)
+static u32 parse_hex(const char *text, u8 *bytes)
 {
-    for (u32 m = 1; m <= ZYDIS_MNEMONIC_MAX_VALUE; m++) {
-        if (strcmp(ZydisMnemonicGetString(m), name) == 0)
-            return m;
+    u32 n = 0;
+
+    for (; n < 12 && text[0] && text[1]; text += 2) {
+        char digits[3] = { text[0], text[1], 0 };
+        bytes[n++] = (u8)strtoul(digits, NULL, 16);
     }
-    return ZYDIS_MNEMONIC_INVALID;
+    return n;
 }
 
 int main(int argc, char **argv)
 {
     u64 seconds = argc > 1 ? strtoull(argv[1], NULL, 0) : 10, seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
     u32 bits = argc > 3 ? (u32)strtoul(argv[3], NULL, 0) : 64;
-    ZydisMnemonic only = argc > 4 ? mnemonic_of(argv[4]) : ZYDIS_MNEMONIC_INVALID;
+    struct opcode only = {};
     u64 runs = 0, found = 0, end = clock_mono_ns() + seconds * NSEC_PER_SEC;
     struct err e = {};
+
+    if (argc > 4)
+        only.n = parse_hex(argv[4], only.bytes);
     struct diff *d = diff_new(&e);
     struct oracle *o = d ? oracle_new(&e) : NULL;
 
@@ -118,10 +143,10 @@ int main(int argc, char **argv)
         return 1;
     }
     while (clock_mono_ns() < end) {
-        found += batch(d, o, &seed, bits, only);
+        found += batch(d, o, &seed, bits, &only);
         runs += ORACLE_BATCH;
     }
-    if (argc <= 4)
+    if (only.n == 0)
         print_forms();
     printf("%llu runs of %u forms, %llu differ\n", runs, n_forms, found);
     oracle_free(o);

@@ -317,7 +317,8 @@ static void op_fxsave(struct soft_cpu *c, const struct uop *op)
     u32 n = without_xmm(c) ? 0 : soft_vec_count(c), mask = soft_mxcsr_mask();
     u8 image[FXSAVE_USED] = {};
 
-    probe_image(c, op, lin, 4, FXSAVE_SIZE);
+    soft_probe_write(c, op, lin + FXSAVE_SIZE - 1, 1);
+    soft_probe_write(c, op, lin, FXSAVE_SIZE);
     soft_image_x87(c, image, op->aux == 64);
     memcpy(image + 24, &c->fpu.mxcsr, 4);
     memcpy(image + 28, &mask, 4);
@@ -333,7 +334,6 @@ static void op_fxrstor(struct soft_cpu *c, const struct uop *op)
     u32 n = without_xmm(c) ? 0 : soft_vec_count(c), mxcsr;
     u8 image[FXSAVE_USED] = {};
 
-    soft_load8(c, op, lin);
     soft_load8(c, op, lin + FXSAVE_SIZE - 1);
     soft_load_bytes(c, op, lin, image, 160 + 16 * n);
     memcpy(&mxcsr, image + 24, 4);

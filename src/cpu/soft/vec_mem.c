@@ -162,21 +162,19 @@ void soft_emit_vmaskmov(struct emit *m)
 
 /* --- MASKMOVQ, MASKMOVDQU: single bytes --- */
 
-/* A page is needed when a byte of it is stored to; what faults is the operand's first byte there. */
+/*
+ * Does the store fault?  Inside one page when the mask has a byte; an operand across two pages needs both whatever the mask
+ * says, as on AMD's CPUs (the manuals leave it open).
+ */
 static void probe_masked(struct soft_cpu *c, const struct uop *op, const u8 *mask, u32 n)
 {
-    u64 page = 1; /* no page's address */
-    u64 first = 0;
+    u64 lin = element_lin(c, op, 0, 1, 0);
+    bool any = (lin & ~GUEST_PAGE_MASK) + n > GUEST_PAGE;
 
-    for (u32 i = 0; i < n; i++) {
-        u64 lin = element_lin(c, op, i, 1, 0);
-
-        if ((lin & GUEST_PAGE_MASK) != page)
-            first = lin;
-        page = lin & GUEST_PAGE_MASK;
-        if (mask[i] & 0x80)
-            soft_probe_write(c, op, first, (u32)(lin + 1 - first));
-    }
+    for (u32 i = 0; i < n; i++)
+        any |= mask[i] & 0x80;
+    if (any)
+        soft_probe_write(c, op, lin, n);
 }
 
 static void store_masked(struct soft_cpu *c, const struct uop *op, const u8 *from, const u8 *mask, u32 n)

@@ -61,11 +61,6 @@ static u32 place(struct xs *x, u64 bv)
     return at + (bv & XCR0_PKRU ? PKRU_SIZE : 0);
 }
 
-static u64 header_load(struct soft_cpu *c, const struct uop *op, const struct xs *x, u32 word)
-{
-    return soft_load64(c, op, x->lin + XSAVE_HEADER + 8 * word);
-}
-
 /* Writes the components of `which`; the whole area is known to be writable. */
 static void store_parts(struct soft_cpu *c, const struct uop *op, const struct xs *x, u64 which, bool mxcsr)
 {
@@ -97,9 +92,10 @@ static void xsave(struct soft_cpu *c, const struct uop *op, bool only_used)
 {
     struct xs x = begin(c, op, ACC_WRITE);
     u32 size = place(&x, 0);
-    u64 used = soft_xinuse(c), bv = header_load(c, op, &x, 0);
+    u64 used = soft_xinuse(c);
 
     soft_probe_write(c, op, x.lin, size);
+    u64 bv = soft_load64(c, op, x.lin + XSAVE_HEADER);
     store_parts(c, op, &x, only_used ? x.rfbm & used : x.rfbm, x.rfbm & (XCR0_SSE | XCR0_AVX));
     soft_store64(c, op, x.lin + XSAVE_HEADER, (bv & ~x.rfbm) | (x.rfbm & used));
 }
@@ -176,6 +172,7 @@ void soft_op_xrstor(struct soft_cpu *c, const struct uop *op)
     struct image im = { .mxcsr = MXCSR_INIT };
     u64 head[HEADER_SIZE / 8];
 
+    soft_load8(c, op, x.lin);
     soft_load_bytes(c, op, x.lin + XSAVE_HEADER, head, HEADER_SIZE);
     if (header_bad(c, head[0], head[1], head + 2))
         soft_raise_error(c, op, VEC_GP, 0);
