@@ -67,10 +67,12 @@ void soft_seg_real(struct soft_cpu *c, enum vcpu_seg seg, u16 selector)
         *s = seg_vm86(selector);
         return;
     }
+    /* A null one of protected mode has no limit that could stay. */
+    if (s->unusable)
+        *s = (struct seg_state){ .limit = 0xffff, .attr = 0x93 };
     /* Limit and rights stay: software counts on "unreal" mode. */
     s->selector = selector;
     s->base = selector * 16u;
-    s->unusable = false;
 }
 
 static struct seg_state desc_decode(u16 selector, u64 raw)

@@ -242,6 +242,10 @@ TEST(seg_real_and_vm86)
     CHECK_EQ(r->c->seg[SEG_DS].base, 0x12340);
     CHECK_EQ(r->c->seg[SEG_DS].limit, ~0u); /* "unreal" mode */
 
+    r->c->seg[SEG_DS] = seg_null(0);
+    CHECK_EQ(seg_rig_try(r, do_load, &l), NO_FAULT);
+    CHECK_EQ(r->c->seg[SEG_DS].limit, 0xffff);
+
     r->c->cr0 |= CR0_PE;
     r->c->eflags |= RF_VM;
     CHECK_EQ(seg_rig_try(r, do_load, &l), NO_FAULT);
