@@ -330,3 +330,96 @@ TEST(deliver_long_refusals)
         CHECK_EQ(r->c->cpl, 3);
     }
 }
+
+/* ---- through the run loop: there and back ---- */
+
+static enum vcpu_next run(struct seg_rig *r, const u8 *code, u32 n, const u8 *handler,
+                          u32 handler_n)
+{
+    enum vcpu_next next = VCPU_KICKED;
+
+    mem_write(r->rig->mem, RIG_CODE, code, n);
+    mem_write(r->rig->mem, 0x2000, handler, handler_n);
+    soft_set_flags(r->c, RF_ONE | RF_IOPL);
+    r->rig->port_writes = 0;
+    while (r->rig->port_writes == 0 && next == VCPU_KICKED)
+        next = vcpu_run(r->c->v);
+    return next;
+}
+
+static void gate(struct seg_rig *r, u8 vector, u16 selector)
+{
+    struct seg_gate g = {
+        .offset = 0x2000, .selector = selector, .type = SYS_INT32, .dpl = 3, .present = true
+    };
+
+    seg_rig_gate(r, TAB_IDT + vector * (soft_long_mode(r->c) ? 16 : 8), &g);
+}
+
+/* int 0x80; mov al, bl; out RIG_PORT, al; jmp $ */
+static const u8 caller[] = { 0xcd, 0x80, 0x88, 0xd8, 0xe6, RIG_PORT, 0xeb, 0xfe };
+
+TEST(deliver_and_return)
+{
+    static const u8 handler[] = { 0xb3, 0x07, 0xcf },
+                    handler64[] = { 0xb3, 0x07, 0x48, 0xcf }; /* mov bl, 7; iret */
+    struct seg_rig *r = seg_rig_get();
+
+    gate(r, 0x80, SEL_CODE0);
+    seg_rig_ring(r, 3);
+    CHECK_EQ(run(r, caller, sizeof(caller), handler, sizeof(handler)), VCPU_KICKED);
+    CHECK_EQ(r->rig->port_value & 0xff, 7);
+    CHECK_EQ(r->c->cpl, 3);
+    CHECK_EQ(r->c->reg[GPR_RSP], RIG_STACK);
+
+    seg_rig_long(r, 3);
+    gate(r, 0x80, SEL_CODE64);
+    CHECK_EQ(run(r, caller, sizeof(caller), handler64, sizeof(handler64)), VCPU_KICKED);
+    CHECK_EQ(r->rig->port_value & 0xff, 7);
+    CHECK_EQ(r->c->cpl, 3);
+    CHECK_EQ(r->c->reg[GPR_RSP], RIG_STACK);
+
+    seg_rig_real(r);
+    seg_rig_store(r, TAB_IDT + 0x80 * 4, 4, 0x2000);
+    CHECK_EQ(run(r, caller, sizeof(caller), handler, sizeof(handler)), VCPU_KICKED);
+    CHECK_EQ(r->rig->port_value & 0xff, 7);
+    CHECK_EQ(r->c->reg[GPR_RSP], RIG_STACK);
+}
+
+/* A fault is pushed with the address of its instruction; the handler goes past it. */
+TEST(deliver_fault_restarts)
+{
+    static const u8 code[] = { 0x0f, 0x0b, 0xe6, RIG_PORT, 0xeb, 0xfe }; /* ud2; out */
+    static const u8 handler[] = { 0x83, 0x04, 0x24, 0x02, 0xcf }; /* add dword [esp], 2; iret */
+    struct seg_rig *r = seg_rig_get();
+
+    gate(r, VEC_UD, SEL_CODE0);
+    seg_rig_ring(r, 3);
+    CHECK_EQ(run(r, code, sizeof(code), handler, sizeof(handler)), VCPU_KICKED);
+    CHECK_EQ(r->rig->port_writes, 1);
+}
+
+/* INT n is benign: what fails in it comes alone.  A fault in a fault's delivery is a double fault; one more, the end. */
+TEST(deliver_fails)
+{
+    static const u8 divide[] = { 0x31, 0xc9, 0xf7, 0xf1 }; /* xor ecx, ecx; div ecx */
+    static const u8 handler[] = { 0x58, 0xe6, RIG_PORT, 0xeb,
+                                  0xfe }; /* pop eax; out: the error code */
+    struct seg_rig *r = seg_rig_get();
+
+    gate(r, 0x80, SEL_DATA0);
+    gate(r, VEC_GP, SEL_CODE0);
+    CHECK_EQ(run(r, caller, sizeof(caller), handler, sizeof(handler)), VCPU_KICKED);
+    CHECK_EQ(r->rig->port_value & 0xff, SEL_DATA0);
+
+    r = seg_rig_get();
+    gate(r, VEC_DE, SEL_DATA0);
+    gate(r, VEC_DF, SEL_CODE0);
+    CHECK_EQ(run(r, divide, sizeof(divide), handler, sizeof(handler)), VCPU_KICKED);
+    CHECK_EQ(r->rig->port_value & 0xff, 0);
+
+    r = seg_rig_get();
+    gate(r, VEC_DE, SEL_DATA0);
+    CHECK_EQ(run(r, divide, sizeof(divide), handler, sizeof(handler)), VCPU_TRIPLE_FAULT);
+    r->c->triple = false;
+}
