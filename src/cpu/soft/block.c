@@ -19,7 +19,8 @@ enum {
 /* A page of guest RAM that holds decoded code. */
 struct code_page {
     u64 page; /* index in the memfd */
-    u64 granules; /* bit i: bytes of [64 i, 64 i + 64) were decoded */
+    /* Bit i: bytes of granule i were decoded; `crossing`: by blocks that begin in the page before (crossing_is_true looks after those). */
+    u64 granules[CODE_GRANULES / 64], crossing[CODE_GRANULES / 64];
     struct block *blocks;
     struct code_page *next; /* in its hash row */
 };
@@ -78,6 +79,21 @@ static void *pool_take(struct code_cache *cc, size_t size)
 
 /* Pages. */
 
+/* The granules of bytes [gpa, gpa + len), which do not leave their page. */
+static void granules_mark(u64 *map, u64 gpa, u32 len)
+{
+    for (u32 g = (u32)(gpa % GUEST_PAGE) / CODE_GRANULE; g <= ((u32)(gpa % GUEST_PAGE) + len - 1) / CODE_GRANULE; g++)
+        map[g / 64] |= 1ull << (g % 64);
+}
+
+static bool granules_hit(const u64 *map, u64 gpa, u32 len)
+{
+    for (u32 g = (u32)(gpa % GUEST_PAGE) / CODE_GRANULE; g <= ((u32)(gpa % GUEST_PAGE) + len - 1) / CODE_GRANULE; g++)
+        if (map[g / 64] >> (g % 64) & 1)
+            return true;
+    return false;
+}
+
 static struct code_page **page_row(struct code_cache *cc, u64 page)
 {
     return &cc->pages[(page * 0x9e3779b97f4a7c15ull) >> (64 - PAGE_HASH_BITS)];
@@ -101,7 +117,7 @@ static void page_mark(struct soft_cpu *c, u64 page)
 
     if (atomic_fetch_or(&c->vm->page_code[page], bit) & bit)
         return;
-    soft_tlb_drop_writes(c);
+    soft_tlb_drop_write(c, soft_ram_page(c->vm, page));
     if (c->vm->n_cpus == 1)
         return;
     if (cc->n_fresh == FRESH_MAX) { /* cannot be watched any longer: watch anew */
@@ -168,19 +184,49 @@ static void row_remove(struct code_cache *cc, struct block *b)
         *at = b->hash_next;
 }
 
-/* Drops every block of a page, and forgets that it holds code. */
-static void page_drop(struct soft_cpu *c, struct code_page *p)
+/* Do the block's bytes in this page meet [first, last], offsets in the page? */
+static bool touches(const struct block *b, u32 first, u32 last)
 {
-    struct code_cache *cc = c->code;
-    struct code_page **at = page_row(cc, p->page);
+    u32 at = (u32)(b->gpa % GUEST_PAGE);
 
-    for (struct block *b = p->blocks; b; b = b->page_next)
-        row_remove(cc, b);
+    return at <= last && first < at + min((u64)b->bytes, GUEST_PAGE - at);
+}
+
+static void page_remove(struct soft_cpu *c, struct code_page *p)
+{
+    struct code_page **at = page_row(c->code, p->page);
+
     while (*at != p)
         at = &(*at)->next;
     *at = p->next;
-    c->jump_gen++;
     atomic_fetch_and(&c->vm->page_code[p->page], ~(1ull << c->v->index));
+}
+
+/* Drops the blocks of a page that have bytes in [first, last], and the links to them; a page without blocks is forgotten. */
+static void page_drop(struct soft_cpu *c, struct code_page *p, u32 first, u32 last)
+{
+    struct block **at = &p->blocks;
+
+    memcpy(p->granules, p->crossing, sizeof(p->granules));
+    while (*at) {
+        struct block *b = *at;
+
+        if (touches(b, first, last)) {
+            row_remove(c->code, b);
+            b->key |= KEY_DROPPED;
+            *at = b->page_next;
+        } else {
+            granules_mark(p->granules, b->gpa, (u32)min((u64)b->bytes, GUEST_PAGE - b->gpa % GUEST_PAGE));
+            at = &b->page_next;
+        }
+    }
+    for (struct block *b = p->blocks; b; b = b->page_next)
+        for (u32 i = 0; i < ARRAY_LEN(b->succ); i++)
+            if (b->succ[i] && (b->succ[i]->key & KEY_DROPPED))
+                b->succ[i] = NULL;
+    c->jump_gen++;
+    if (!p->blocks && !granules_hit(p->crossing, 0, GUEST_PAGE))
+        page_remove(c, p);
 }
 
 void soft_code_flush(struct soft_cpu *c)
@@ -213,17 +259,15 @@ static void cut_current(struct soft_cpu *c, const struct uop *op)
 static void own_page_written(struct soft_cpu *c, const struct uop *op, u64 page, u64 gpa, u32 len)
 {
     struct code_page *p = page_find(c->code, page);
-    u32 first = (u32)(gpa % GUEST_PAGE) / CODE_GRANULE;
-    u32 last = (u32)((gpa % GUEST_PAGE) + len - 1) / CODE_GRANULE;
-    u64 touched = (last >= 63 ? ~0ull : (1ull << (last + 1)) - 1) & ~((1ull << first) - 1);
+    u32 first = (u32)(gpa % GUEST_PAGE);
 
     if (!p) {
         atomic_fetch_and(&c->vm->page_code[page], ~(1ull << c->v->index));
         return;
     }
-    if (!(p->granules & touched))
+    if (!granules_hit(p->granules, gpa, len))
         return;
-    page_drop(c, p);
+    page_drop(c, p, first, first + len - 1);
     cut_current(c, op);
 }
 
@@ -282,7 +326,7 @@ void soft_code_attend(struct soft_cpu *c)
         struct code_page *p = page_find(cc, pages[i]);
 
         if (p)
-            page_drop(c, p);
+            page_drop(c, p, 0, GUEST_PAGE - 1);
     }
     c->link = NULL;
 }
@@ -332,19 +376,13 @@ void soft_code_second_look(struct soft_cpu *c)
         p = page_find(cc, cc->fresh[i].page);
         cc->fresh[i] = cc->fresh[--cc->n_fresh];
         if (p && !page_is_true(c, p)) {
-            page_drop(c, p);
+            page_drop(c, p, 0, GUEST_PAGE - 1);
             c->link = NULL;
         }
     }
 }
 
 /* Making. */
-
-static void granules_mark(struct code_page *p, u64 gpa, u32 len)
-{
-    for (u32 g = (u32)(gpa % GUEST_PAGE) / CODE_GRANULE; g <= ((gpa % GUEST_PAGE) + len - 1) / CODE_GRANULE; g++)
-        p->granules |= 1ull << g;
-}
 
 static void block_add(struct soft_cpu *c, struct block *b, u64 page, u64 page2)
 {
@@ -357,10 +395,11 @@ static void block_add(struct soft_cpu *c, struct block *b, u64 page, u64 page2)
     *row = b;
     b->page_next = p->blocks;
     p->blocks = b;
-    granules_mark(p, b->gpa, n1);
+    granules_mark(p->granules, b->gpa, n1);
     if (b->gpa2 != BLOCK_ONE_PAGE && page2 != page) { /* written there, it is dropped by its sum: see crossing_is_true */
         p = page_of(c, page2);
-        granules_mark(p, 0, b->bytes - n1);
+        granules_mark(p->crossing, 0, b->bytes - n1);
+        granules_mark(p->granules, 0, b->bytes - n1);
     }
 }
 

@@ -12,7 +12,8 @@
 #include "cpu/soft/soft.h"
 
 enum {
-    CODE_GRANULE = 64, /* writes to other granules of a page leave its blocks alone */
+    CODE_GRANULE = 8, /* bytes; writes to other granules of a page leave its blocks alone */
+    CODE_GRANULES = 4096 / CODE_GRANULE,
 };
 
 int soft_code_init(struct soft_cpu *c, struct err *e);
@@ -40,6 +41,10 @@ int soft_decode_init(void);
 int soft_tlb_init(struct soft_cpu *c);
 void soft_tlb_fini(struct soft_cpu *c);
 void soft_tlb_drop_writes(struct soft_cpu *c);
+/* Drops the write tags of the page at `host`. */
+void soft_tlb_drop_write(struct soft_cpu *c, const u8 *host);
+/* Host address of a page of the memfd. */
+const u8 *soft_ram_page(const struct soft_vm *vm, u64 page);
 struct tlb_entry *soft_tlb_of_mode(struct soft_cpu *c);
 /* The entry that a fetch or an access of this mode finds, watched or not. */
 struct tlb_entry *soft_tlb_entry(struct soft_cpu *c, u64 lin);

@@ -275,8 +275,7 @@ static u32 end_vector(const struct oracle_test *t, u64 *ret_rip)
     return t->vector;
 }
 
-u32 diff_compare(const struct diff_insn *di, const struct oracle_test *t, const struct diff_result *got, char *text,
-                 size_t size)
+u32 diff_compare(const struct oracle_test *t, const struct diff_result *got, char *text, size_t size)
 {
     struct report r = { .text = text, .size = size };
     u64 rip;
@@ -300,6 +299,5 @@ u32 diff_compare(const struct diff_insn *di, const struct oracle_test *t, const 
     compare_regs(&r, t, &got->st);
     compare_fpu(&r, t->out.xsave, got->st.xsave);
     compare_bytes(&r, "data", t->data, got->data, 0, ORACLE_DATA_SIZE);
-    (void)di;
     return r.count;
 }

@@ -239,8 +239,13 @@ static bool operands_ok(const struct diff_insn *di, u32 bits)
 
 /* --- operands in memory --- */
 
+/* Stands for all that is no general register. */
+static u64 other_register;
+
 static u64 *reg_of(struct oracle_test *t, ZydisRegister r)
 {
+    if (ZydisRegisterGetClass(r) < ZYDIS_REGCLASS_GPR8 || ZydisRegisterGetClass(r) > ZYDIS_REGCLASS_GPR64)
+        return &other_register;
     return &t->in.reg[ZydisRegisterGetId(ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, r)) & 15];
 }
 
@@ -368,11 +373,16 @@ static bool small_bit_offset(u64 *s, struct oracle_test *t, const struct diff_in
     }
 }
 
-/* XSAVE and XRSTOR: components both sides have, and mostly a good header. */
-static void tame_xsave(u64 *s, struct oracle_test *t, const struct diff_insn *di)
+/* XSAVE and XRSTOR: components both sides have, and mostly a good header.  False: their register is a part of the address. */
+static bool tame_xsave(u64 *s, struct oracle_test *t, const struct diff_insn *di)
 {
+    const u64 *base = reg_of(t, di->o[0].mem.base), *index = reg_of(t, di->o[0].mem.index);
+
     if (di->in.meta.category != ZYDIS_CATEGORY_XSAVE && di->in.meta.category != ZYDIS_CATEGORY_XSAVEOPT)
-        return;
+        return true;
+    if (base == &t->in.reg[GPR_RAX] || base == &t->in.reg[GPR_RDX] || index == &t->in.reg[GPR_RAX] ||
+        index == &t->in.reg[GPR_RDX])
+        return false;
     t->in.reg[GPR_RAX] = below(s, 8);
     t->in.reg[GPR_RDX] = 0;
     for (u32 at = 0; at + 832 <= ORACLE_DATA_SIZE; at += 64) {
@@ -388,6 +398,7 @@ static void tame_xsave(u64 *s, struct oracle_test *t, const struct diff_insn *di
         memset(t->data + at + 16, 0, 48);
         memcpy(t->data + at + 24, &mxcsr, 4); /* … or the beginning */
     }
+    return true;
 }
 
 static bool is_string(const ZydisDecodedInstruction *in)
@@ -428,8 +439,7 @@ bool diff_prepare(u64 *seed, u32 bits, const u8 *bytes, u32 n, struct oracle_tes
     fill(seed, t->data, 256);
     for (u32 i = 256; i < ORACLE_DATA_SIZE; i += 256)
         memcpy(t->data + i, t->data, 256);
-    tame_xsave(seed, t, ret);
-    return true;
+    return tame_xsave(seed, t, ret);
 }
 
 void diff_generate(u64 *seed, u32 bits, struct oracle_test *t, struct diff_insn *ret)

@@ -65,6 +65,7 @@ enum {
     KEY_SINGLE = 1 << 5, /* one instruction a block: something is to be looked at after it */
     KEY_USER = 1 << 6,   /* CPL 3 */
     KEY_REAL = 1 << 7,   /* real or virtual-8086 mode */
+    KEY_DROPPED = 1 << 8, /* of a block: its bytes changed; equals no key in force */
 };
 
 /* Instructions that follow each other in one page (the last may reach into the next page). */

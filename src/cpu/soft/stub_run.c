@@ -116,6 +116,8 @@ static inline void run_mem(struct soft_cpu *c, const struct uop *op, bool x87)
     if (x87)
         wait_before_miss(c, op, lin);
     if (unlikely(lin & s->align)) {
+        if (x87)
+            soft_fpu_wait(c, op);
         if (!s->align_mm || !(c->fpu.mxcsr & MXCSR_MM))
             soft_raise_error(c, op, VEC_GP, 0);
     } else if (s->access & ACC_WRITE) {
