@@ -227,6 +227,19 @@ TEST(lapic_switched_off)
     CHECK_EQ(rd(&l, SVR), 0xff);
 }
 
+TEST(lapic_switched_off_from_x2apic)
+{
+    u8 saved[VCPU_LAPIC_SIZE];
+    struct lapic l;
+
+    fresh(&l, 5);
+    to_x2(&l);
+    CHECK_EQ(lapic_set_base(&l, BASE), 0);
+    lapic_save(&l, saved, at(0));
+    CHECK_EQ(le_load(saved + 0x20, 4), 5u << 24); /* the id as xAPIC has it, again */
+    CHECK_EQ(le_load(saved + LDR, 4), 0);
+}
+
 TEST(lapic_x2apic_registers)
 {
     struct lapic l;
@@ -382,6 +395,23 @@ TEST(lapic_timer_periodic)
     lapic_tick(&l, at(4000));
     CHECK_EQ(lapic_pending(&l), -1);
     CHECK_EQ(lapic_deadline_ns(&l), 5000);
+}
+
+TEST(lapic_timer_one_shot_becomes_periodic)
+{
+    struct lapic l;
+
+    fresh(&l, 0);
+    wr(&l, TDCR, 0xb);
+    wr(&l, LVTT, 0xec);
+    lapic_write(&l, TMICT, 4, 1000, at(0));
+    lapic_write(&l, LVTT, 4, PERIODIC | 0xec, at(400));
+    CHECK_EQ(lapic_deadline_ns(&l), 1000);
+    lapic_write(&l, LVTT, 4, 0xec, at(1100));
+    lapic_tick(&l, at(2000));
+    CHECK_EQ(lapic_deadline_ns(&l), LAPIC_NEVER);
+    lapic_write(&l, LVTT, 4, PERIODIC | 0xec, at(2500)); /* it was over: anew */
+    CHECK_EQ(lapic_deadline_ns(&l), 3500);
 }
 
 TEST(lapic_timer_tsc_deadline)
