@@ -201,7 +201,7 @@ void cpu_irq(struct cpu_vm *vm, u32 gsi, bool level)
 {
     must(gsi < CPU_GSI_PINS);
     if (vm->cfg.irqchip == CPU_IRQCHIP_SPLIT)
-        ioapic_set(&vm->ioapic, gsi, level);
+        ioapic_set(&vm->ioapic, gsi == 0 ? 2 : gsi, level); /* as everywhere: the timer's pin */
     else
         vm->en->irq(vm, gsi, level);
 }

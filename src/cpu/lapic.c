@@ -206,9 +206,8 @@ int lapic_set_base(struct lapic *l, u64 val)
     if (to == LAPIC_OFF) {
         clear_registers(l);
         lapic_set_tpr(l, tpr);
-    } else {
-        lapic_set_ids(l);
     }
+    lapic_set_ids(l);
     return 0;
 }
 

@@ -93,6 +93,7 @@ void lapic_on_init(struct lapic *l);
 
 /* Is this address inside the register page?  Only in xAPIC mode there is one. */
 bool lapic_covers(const struct lapic *l, u64 gpa);
+/* Accesses to it, `off` from its start; not in other modes. */
 u64 lapic_read(struct lapic *l, u64 off, u32 len, struct lapic_time now);
 void lapic_write(struct lapic *l, u64 off, u32 len, u64 val, struct lapic_time now);
 
@@ -144,4 +145,4 @@ u64 lapic_route(struct lapic *const *all, u32 n, const struct lapic *from,
  * IA32_TSC_DEADLINE are saved by the caller.  Errors that the guest has not yet asked for have no place in it. */
 void lapic_save(struct lapic *l, u8 *ret_regs, struct lapic_time now);
 /* Sets IA32_APIC_BASE and the registers; the deadline comes after.  -EINVAL: no such base, nothing changed. */
-int lapic_load(struct lapic *l, const u8 *regs, u64 base, struct lapic_time now);
+int lapic_load(struct lapic *l, const u8 *in, u64 base, struct lapic_time now);

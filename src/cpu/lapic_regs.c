@@ -190,6 +190,7 @@ static u32 reg_at(struct lapic *l, u64 off, u8 who)
 {
     u64 r = off / 16;
 
+    must(lapic_mode(l) == LAPIC_XAPIC);
     if (r < LAPIC_REGS && regs[r].who & who)
         return (u32)r;
     if (r >= LAPIC_REGS || !(regs[r].who & (R1 | W1)))

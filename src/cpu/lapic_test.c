@@ -5,6 +5,9 @@
 
 #include "testlib/test.h"
 
+#include <pthread.h>
+#include <sched.h>
+
 enum {
     BASE = 0xfee00000,
     EN = 1 << 11,
@@ -179,6 +182,64 @@ TEST(lapic_disabled_by_software)
     CHECK_EQ(lapic_pending(&l), 0x40); /* that came before */
 }
 
+enum { SENDERS = 2, ROUNDS = 5000 };
+
+struct sender {
+    struct lapic *l;
+    u8 vector;
+    _Atomic u32 sent, taken;
+};
+
+static void wake_nobody(void *)
+{
+}
+
+static void *send_in_turn(void *arg)
+{
+    struct sender *s = arg;
+
+    while (s->sent < ROUNDS) {
+        s->sent++;
+        lapic_accept(s->l, s->vector, s->sent & 1);
+        while (s->taken != s->sent)
+            sched_yield();
+    }
+    return NULL;
+}
+
+/* Neighbours in one word of IRR, set by other threads while it is taken from: none is lost, none is taken twice. */
+TEST(lapic_accept_from_any_thread)
+{
+    static const struct lapic_host quiet = { on_send, on_eoi, wake_nobody };
+    struct lapic l;
+    struct sender s[SENDERS];
+    pthread_t threads[SENDERS];
+    u32 total = 0;
+
+    fresh(&l, 0);
+    l.host = &quiet;
+    for (u32 i = 0; i < SENDERS; i++) {
+        s[i] = (struct sender){ .l = &l, .vector = (u8)(0x40 + i) };
+        CHECK_EQ(pthread_create(&threads[i], NULL, send_in_turn, &s[i]), 0);
+    }
+    while (total < SENDERS * ROUNDS) {
+        int v = lapic_pending(&l);
+
+        if (v < 0) {
+            sched_yield();
+            continue;
+        }
+        lapic_ack(&l, (u8)v);
+        lapic_eoi(&l);
+        s[v - 0x40].taken++;
+        total++;
+    }
+    for (u32 i = 0; i < SENDERS; i++)
+        pthread_join(threads[i], NULL);
+    CHECK_EQ(eois, SENDERS * ROUNDS / 2); /* every other one was a level */
+    CHECK_EQ(lapic_pending(&l), -1);
+}
+
 TEST(lapic_base_transitions)
 {
     static const struct {
@@ -225,6 +286,19 @@ TEST(lapic_switched_off)
     CHECK_EQ(lapic_set_base(&l, BASE | EN | BSP), 0);
     CHECK_EQ(lapic_pending(&l), -1);
     CHECK_EQ(rd(&l, SVR), 0xff);
+}
+
+TEST(lapic_switched_off_from_x2apic)
+{
+    u8 saved[VCPU_LAPIC_SIZE];
+    struct lapic l;
+
+    fresh(&l, 5);
+    to_x2(&l);
+    CHECK_EQ(lapic_set_base(&l, BASE), 0);
+    lapic_save(&l, saved, at(0));
+    CHECK_EQ(le_load(saved + 0x20, 4), 5u << 24); /* the id as xAPIC has it, again */
+    CHECK_EQ(le_load(saved + LDR, 4), 0);
 }
 
 TEST(lapic_x2apic_registers)
@@ -382,6 +456,23 @@ TEST(lapic_timer_periodic)
     lapic_tick(&l, at(4000));
     CHECK_EQ(lapic_pending(&l), -1);
     CHECK_EQ(lapic_deadline_ns(&l), 5000);
+}
+
+TEST(lapic_timer_one_shot_becomes_periodic)
+{
+    struct lapic l;
+
+    fresh(&l, 0);
+    wr(&l, TDCR, 0xb);
+    wr(&l, LVTT, 0xec);
+    lapic_write(&l, TMICT, 4, 1000, at(0));
+    lapic_write(&l, LVTT, 4, PERIODIC | 0xec, at(400));
+    CHECK_EQ(lapic_deadline_ns(&l), 1000);
+    lapic_write(&l, LVTT, 4, 0xec, at(1100));
+    lapic_tick(&l, at(2000));
+    CHECK_EQ(lapic_deadline_ns(&l), LAPIC_NEVER);
+    lapic_write(&l, LVTT, 4, PERIODIC | 0xec, at(2500)); /* it was over: anew */
+    CHECK_EQ(lapic_deadline_ns(&l), 3500);
 }
 
 TEST(lapic_timer_tsc_deadline)

@@ -99,7 +99,8 @@ void lapic_timer_clear(struct lapic *l)
     lapic_put(l, LAPIC_TMICT, 0);
 }
 
-/* One-shot and periodic may be exchanged under way; from and to TSC deadline the timer is disarmed. */
+/* One-shot and periodic may be exchanged under way; from and to TSC deadline the timer is disarmed.  A one-shot that is over
+ * begins anew when it becomes periodic: the saved form could not tell that it stands. */
 void lapic_timer_set_lvt(struct lapic *l, u32 val, struct lapic_time now)
 {
     bool was, is = (val & LAPIC_TIMER_MODE) == LAPIC_TIMER_DEADLINE;
@@ -109,6 +110,8 @@ void lapic_timer_set_lvt(struct lapic *l, u32 val, struct lapic_time now)
     lapic_put(l, LAPIC_LVT + LAPIC_LVT_TIMER, val);
     if (was != is)
         lapic_timer_clear(l);
+    else if (timer_mode(l) == LAPIC_TIMER_PERIODIC && l->expiry_ns == LAPIC_NEVER)
+        arm_after(l, ns_of(l, lapic_get(l, LAPIC_TMICT)), now);
 }
 
 /* The count that is left stays and now runs at the new pace. */

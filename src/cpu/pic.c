@@ -229,10 +229,16 @@ static void write_data(struct pic_state *c, u8 val)
     }
 }
 
+/* Invariant (1) for the lines that are levels. */
+static void look_at_levels(struct pic_state *c)
+{
+    c->irr = (c->irr & (u8)~c->elcr) | (c->last_irr & c->elcr);
+}
+
 static void write_elcr(struct pic_state *c, u8 val)
 {
     c->elcr = val & c->elcr_mask;
-    c->irr = (c->irr & (u8)~c->elcr) | (c->last_irr & c->elcr);
+    look_at_levels(c);
 }
 
 static u8 poll(struct pic *p, u32 chip)
@@ -354,6 +360,7 @@ void pic_put(struct pic *p, const struct pic_state s[2])
         c->irq_base &= 0xf8;
         c->elcr_mask = elcr_masks[i];
         c->elcr &= c->elcr_mask;
+        look_at_levels(c);
     }
     update(p);
     pthread_mutex_unlock(&p->lock);

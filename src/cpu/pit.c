@@ -415,6 +415,16 @@ void pit_init(struct pit *p, void (*rose)(void *), void *arg)
     pit_reset(p);
 }
 
+/* As many whole periods less as it takes to stay in range: PIT_HZ of them are a whole number of seconds. */
+static s64 in_range(const struct pit_channel *c, s64 elapsed)
+{
+    if (c->mode >= MODES)
+        return 0;
+    if (is(c, RELOADS) && c->count)
+        return elapsed % (s64)(c->count * NSEC_PER_SEC);
+    return min(elapsed, LONG_AGO_NS);
+}
+
 void pit_save(struct pit *p, u8 ret[PIT_STATE_SIZE], u64 now_ns)
 {
     memset(ret, 0, PIT_STATE_SIZE);
@@ -424,7 +434,7 @@ void pit_save(struct pit *p, u8 ret[PIT_STATE_SIZE], u64 now_ns)
     for (u32 i = 0; i < PIT_CHANNELS; i++) {
         struct pit_channel c = p->ch[i];
 
-        c.since_ns = c.mode < MODES ? min(elapsed_ns(&c, now_ns), LONG_AGO_NS) : 0;
+        c.since_ns = in_range(&c, elapsed_ns(&c, now_ns));
         memcpy(ret + i * sizeof(c), &c, sizeof(c));
     }
     le_store(ret + FLAGS_AT, 4, p->speaker ? FLAG_SPEAKER : 0);
@@ -434,7 +444,7 @@ void pit_save(struct pit *p, u8 ret[PIT_STATE_SIZE], u64 now_ns)
 /* Comes from a file: fields that index or choose are brought into their range. */
 static void load_channel(struct pit_channel *c, u64 now_ns)
 {
-    s64 elapsed = min(max(c->since_ns, 0ll), LONG_AGO_NS);
+    s64 elapsed = max(c->since_ns, 0ll);
 
     c->count = min(c->count, (u32)COUNT_MAX);
     c->mode = c->mode < MODES ? c->mode : NO_MODE;
@@ -444,7 +454,7 @@ static void load_channel(struct pit_channel *c, u64 now_ns)
     c->count_latched &= 3;
     c->read_state = c->read_state <= SECOND ? c->read_state : NOTHING;
     c->write_state = c->write_state <= SECOND ? c->write_state : NOTHING;
-    set_elapsed(c, elapsed, now_ns);
+    set_elapsed(c, in_range(c, elapsed), now_ns);
 }
 
 void pit_load(struct pit *p, const u8 in[PIT_STATE_SIZE], u64 now_ns)

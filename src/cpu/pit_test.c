@@ -264,7 +264,26 @@ TEST(pit_state_round_trip)
     gate(&copy, true, 2 * NSEC_PER_SEC);
     CHECK_EQ(counter(&copy, 2, 2 * NSEC_PER_SEC), 800);
     CHECK(status(&copy, 1, 2 * NSEC_PER_SEC) & OUT);
+}
+
+/* What lies in a file need not be what we wrote. */
+TEST(pit_load_brings_into_range)
+{
+    u8 saved[PIT_STATE_SIZE], again[PIT_STATE_SIZE];
+    struct pit p;
+
+    fresh(&p);
     memset(saved, 0xff, sizeof(saved));
-    pit_load(&copy, saved, 3 * NSEC_PER_SEC);
-    pit_tick(&copy, 4 * NSEC_PER_SEC);
+    pit_load(&p, saved, NSEC_PER_SEC);
+    pit_tick(&p, 2 * NSEC_PER_SEC);
+    CHECK_EQ(pit_deadline_ns(&p), UINT64_MAX);
+    program(&p, 0, 2, 1000, 2 * NSEC_PER_SEC);
+    pit_save(&p, saved, 2 * NSEC_PER_SEC);
+    le_store(saved + 16, 8, ~0ull >> 1); /* it runs since ages */
+    pit_load(&p, saved, 2 * NSEC_PER_SEC);
+    pit_save(&p, saved, 3 * NSEC_PER_SEC);
+    pit_load(&p, saved, 3 * NSEC_PER_SEC);
+    pit_save(&p, again, 3 * NSEC_PER_SEC);
+    CHECK_MEM(again, saved, sizeof(saved));
+    CHECK(pit_deadline_ns(&p) <= 3 * NSEC_PER_SEC + after(1000));
 }
