@@ -217,39 +217,36 @@ BIT(alu_bts, "bts")
 BIT(alu_btr, "btr")
 BIT(alu_btc, "btc")
 
-/* Widening multiplication: lo is in and out, hi is out. */
-#define MUL_SIZE(name, insn, bits)                                                     \
-    static inline void name##bits(u##bits *lo, u##bits *hi, u##bits b, u32 *flags)     \
-    {                                                                                  \
-        u64 ax = *lo, dx = *hi;                                                        \
-        u16 fl;                                                                        \
-        __asm__(insn SFX_##bits " %[b]; mov %%rax, %%rcx; " FLAGS_OUT                  \
-                "; xchg %%rax, %%rcx"                                                  \
-                : "+&a"(ax), "+&d"(dx), "=&c"(fl)                                      \
-                : [b] "r"(b)                                                           \
-                : "cc");                                                               \
-        *flags = fl;                                                                   \
-        *lo = (u##bits)ax;                                                             \
-        *hi = (u##bits)dx;                                                             \
+/* Multiplication and division of double width, hi:lo; the caller of a division knows that the quotient fits. */
+#define WIDE_SIZE(name, insn, bits)                                                            \
+    static inline void name##bits(u##bits *lo, u##bits *hi, u##bits b, u32 *flags)             \
+    {                                                                                          \
+        u64 fl = *flags, low = *lo, high = *hi;                                                \
+        __asm__(FLAGS_IN "mov %%rcx, %%rax; " insn SFX_##bits " %[b]; mov %%rax, %%rcx; " FLAGS_OUT \
+                : "+&a"(fl), "+&c"(low), "+&d"(high)                                           \
+                : [b] "r"(b)                                                                   \
+                : "cc");                                                                       \
+        *flags = (u16)fl;                                                                      \
+        *lo = (u##bits)low;                                                                    \
+        *hi = (u##bits)high;                                                                   \
     }
-#define MUL(name, insn)      \
-    MUL_SIZE(name, insn, 16) \
-    MUL_SIZE(name, insn, 32) \
-    MUL_SIZE(name, insn, 64)
+/* The 8-bit form works on AX. */
+#define WIDE(name, insn)                                                                       \
+    static inline u16 name##8(u16 ax, u8 b, u32 *flags)                                        \
+    {                                                                                          \
+        u64 fl = *flags, a = ax;                                                               \
+        __asm__(FLAGS_IN "mov %%rcx, %%rax; " insn "b %[b]; mov %%rax, %%rcx; " FLAGS_OUT       \
+                : "+&a"(fl), "+&c"(a)                                                          \
+                : [b] "q"(b)                                                                   \
+                : "cc");                                                                       \
+        *flags = (u16)fl;                                                                      \
+        return (u16)a;                                                                         \
+    }                                                                                          \
+    WIDE_SIZE(name, insn, 16)                                                                  \
+    WIDE_SIZE(name, insn, 32)                                                                  \
+    WIDE_SIZE(name, insn, 64)
 
-MUL(alu_mul, "mul")
-MUL(alu_imul1, "imul")
-
-static inline u16 alu_mul8(u8 a, u8 b, bool is_signed, u32 *flags)
-{
-    u32 ax = a;
-    u16 fl, result;
-
-    if (is_signed)
-        __asm__("imulb %[b]; mov %%eax, %%ecx; " FLAGS_OUT "; xchg %%eax, %%ecx" : "+&a"(ax), "=&c"(fl) : [b] "q"(b) : "cc");
-    else
-        __asm__("mulb %[b]; mov %%eax, %%ecx; " FLAGS_OUT "; xchg %%eax, %%ecx" : "+&a"(ax), "=&c"(fl) : [b] "q"(b) : "cc");
-    result = (u16)ax;
-    *flags = fl;
-    return result;
-}
+WIDE(alu_mul, "mul")
+WIDE(alu_imul1, "imul")
+WIDE(alu_div, "div")
+WIDE(alu_idiv, "idiv")

@@ -2,14 +2,16 @@
  * cpu/soft/decode.c: guest bytes to uops: Zydis says what an instruction is, the rows of insn.h say what to do with it.
  */
 #include "cpu/soft/code.h"
+#include "cpu/soft/cpuid.h"
 #include "cpu/soft/insn.h"
 
 #include <pthread.h>
 
 /* The tables, joined: row of each mnemonic. */
 static const struct insn_row *rows[ZYDIS_MNEMONIC_MAX_VALUE + 1];
-/* By code size, and [3]: 16-bit code of real and virtual-8086 mode. */
-static ZydisDecoder decoders[4];
+/* By code size, and two more. */
+enum { DECODER_REAL = 3 /* real and virtual-8086 mode */, DECODER_AMD64, DECODERS };
+static ZydisDecoder decoders[DECODERS];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static const struct insn_row *const tables[] = {
@@ -27,6 +29,7 @@ static void init_once(void)
         { ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32 },
         { ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64 },
         { ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16 },
+        { ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64 },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(tables); i++)
@@ -41,6 +44,8 @@ static void init_once(void)
         ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_MPX, false);
         ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_CET, false);
         ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_CLDEMOTE, false);
+        /* A 66 prefix makes a near branch of 64-bit code one of 16 bits; Intel's CPUs ignore it. */
+        ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_AMD_BRANCHES, i == DECODER_AMD64);
     }
 }
 
@@ -133,16 +138,18 @@ static void emit_rip(struct uop *op, s64 from_block)
 void emit_mem(struct emit *m, const ZydisDecodedOperand *o)
 {
     struct uop *op = m->op;
+    /* Base 101 of SIB is a displacement when mod is 0; Zydis 4.0 forgets it when there are both a 67 prefix and REX.B. */
+    bool no_base = (m->in->attributes & ZYDIS_ATTRIB_HAS_SIB) && m->in->raw.modrm.mod == 0 && m->in->raw.sib.base == 5;
 
     op->asize = m->in->address_width == 64 ? SIZE_64 : m->in->address_width == 32 ? SIZE_32 : SIZE_16;
-    op->disp = (s32)o->mem.disp.value;
+    op->disp = (s32)(no_base ? m->in->raw.disp.value : o->mem.disp.value);
     op->seg = seg_of(m, o);
     if (o->mem.index != ZYDIS_REGISTER_NONE)
         op->index = emit_reg(o->mem.index);
     op->scale = (u8)(o->mem.scale ? __builtin_ctz(o->mem.scale) : 0);
     if (o->mem.base == ZYDIS_REGISTER_RIP || o->mem.base == ZYDIS_REGISTER_EIP)
         emit_rip(op, o->mem.disp.value + op->off + m->in->length);
-    else if (o->mem.base != ZYDIS_REGISTER_NONE)
+    else if (o->mem.base != ZYDIS_REGISTER_NONE && !no_base)
         op->base = emit_reg(o->mem.base);
 }
 
@@ -152,22 +159,31 @@ static u32 osize_of(const ZydisDecodedInstruction *in)
     return in->operand_width == 64 ? 3 : in->operand_width == 32 ? 2 : in->operand_width == 16 ? 1 : 0;
 }
 
+/* What Zydis knows of and no CPU of ours does: Knights Corner, and (AMD's) PREFETCH of a register. */
+static bool is_foreign(const struct emit *m)
+{
+    const ZydisDecodedInstruction *in = m->in;
+
+    if (in->meta.isa_set >= ZYDIS_ISA_SET_KNCE && in->meta.isa_set <= ZYDIS_ISA_SET_KNC_PF_HINT)
+        return true;
+    return in->mnemonic == ZYDIS_MNEMONIC_NOP && in->opcode_map == ZYDIS_OPCODE_MAP_0F && in->opcode == 0x0d &&
+           in->raw.modrm.mod == 3 && !soft_is_intel(m->c->vm);
+}
+
 static void emit_one(struct emit *m)
 {
     const struct insn_row *row = rows[m->in->mnemonic];
 
     m->osize = osize_of(m->in);
     m->row = row;
-    if (!row) {
-        if (!insn_native(m))
-            m->op->fn = soft_op_ud;
-        return;
-    }
-    m->ends = row->flags & INSN_ENDS;
-    if (!emit_has(m, row->feature))
+    if (is_foreign(m)) {
         m->op->fn = soft_op_ud;
-    else
+    } else if (row && emit_has(m, row->feature)) {
+        m->ends = row->flags & INSN_ENDS;
         row->emit(m);
+    } else if (!insn_native(m)) { /* which also knows what LZCNT was before there was one */
+        m->op->fn = soft_op_ud;
+    }
 }
 
 /* The instruction was longer than 15 bytes, or does not exist: what does the CPU say? */
@@ -176,9 +192,33 @@ static uop_fn refused(ZyanStatus s)
     return s == ZYDIS_STATUS_INSTRUCTION_TOO_LONG ? op_gp : soft_op_ud;
 }
 
-static const ZydisDecoder *decoder_of(u32 key)
+static const ZydisDecoder *decoder_of(const struct soft_cpu *c, u32 key)
 {
-    return &decoders[key & KEY_REAL && (key & KEY_SIZE) == SIZE_16 ? 3 : key & KEY_SIZE];
+    if ((key & KEY_SIZE) == SIZE_64)
+        return &decoders[soft_is_intel(c->vm) ? SIZE_64 : DECODER_AMD64];
+    return &decoders[key & KEY_REAL && (key & KEY_SIZE) == SIZE_16 ? DECODER_REAL : key & KEY_SIZE];
+}
+
+/* F3 90 with REX.B is XCHG R8, RAX: Zydis takes it for PAUSE. */
+static ZyanStatus decode_xchg(const ZydisDecoder *d, const u8 *bytes, ZydisDecodedInstruction *in,
+                              ZydisDecodedOperand *opnd)
+{
+    u8 plain[INSN_LEN_MAX];
+    u32 n = in->length;
+
+    for (u32 i = 0; i < n; i++)
+        plain[i] = bytes[i] == 0xf3 ? 0x3e : bytes[i];
+    return ZydisDecoderDecodeFull(d, plain, n, in, opnd);
+}
+
+static ZyanStatus decode_one(const struct emit *m, u32 n, ZydisDecodedInstruction *in, ZydisDecodedOperand *opnd)
+{
+    const ZydisDecoder *d = decoder_of(m->c, m->key);
+    ZyanStatus s = ZydisDecoderDecodeFull(d, m->bytes, n, in, opnd);
+
+    if (ZYAN_SUCCESS(s) && in->mnemonic == ZYDIS_MNEMONIC_PAUSE && in->attributes & ZYDIS_ATTRIB_HAS_REX && in->raw.rex.B)
+        s = decode_xchg(d, m->bytes, in, opnd);
+    return s;
 }
 
 static struct uop *uop_start(struct block *b, u32 off)
@@ -200,7 +240,7 @@ int soft_decode(struct soft_cpu *c, struct block *b, const u8 *bytes, u32 n, u32
     while (b->n < max_n && !ends) {
         struct uop *op = uop_start(b, off);
         struct emit m = { .c = c, .in = &in, .opnd = opnd, .op = op, .bytes = bytes + off, .block_gpa = b->gpa, .key = key };
-        ZyanStatus s = ZydisDecoderDecodeFull(decoder_of(key), bytes + off, n - off, &in, opnd);
+        ZyanStatus s = decode_one(&m, n - off, &in, opnd);
 
         if (s == ZYDIS_STATUS_NO_MORE_DATA && n - off < INSN_LEN_MAX)
             break;

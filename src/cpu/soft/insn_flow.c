@@ -3,6 +3,7 @@
  */
 #include "cpu/soft/alu.h"
 #include "cpu/soft/cond.h"
+#include "cpu/soft/cpuid.h"
 #include "cpu/soft/emit_int.h"
 
 #define HANDLER(name) static void name(struct soft_cpu *c, const struct uop *op)
@@ -165,24 +166,27 @@ FLOW_FORMS(64)
 static const uop_fn jmp_fns[4] = SIZES_16(jmp_indirect), call_fns[2][4] = { SIZES_16(call_direct), SIZES_16(call_indirect) };
 static const uop_fn ret_fns[4] = SIZES_16(ret), leave_fns[4] = SIZES_16(leave);
 
-/* ENTER: op->imm bytes of locals, op->dst nesting levels (0 to 31). */
+/* A word of the frames of the enclosing procedures, for ENTER. */
+static u64 outer_frame(struct soft_cpu *c, const struct uop *op, u64 off, u32 size)
+{
+    u32 kind = (c->key >> KEY_STACK_SHIFT) & 3;
+    u64 at = kind == SIZE_64 ? off : kind == SIZE_32 ? (u32)off : (u16)off;
+    u64 lin = kind == SIZE_64 ? at : soft_seg_linear(c, op, SEG_SS, at, size, ACC_READ);
+
+    return size == 8 ? soft_load64(c, op, lin) : size == 4 ? soft_load32(c, op, lin) : soft_load16(c, op, lin);
+}
+
+/* ENTER: op->imm bytes of locals, op->dst nesting levels (0 to 31).  What it stores below RSP before a fault is stored again. */
 static void enter(struct soft_cpu *c, const struct uop *op, u32 size)
 {
     u32 levels = op->dst, kind = (c->key >> KEY_STACK_SHIFT) & 3;
     u64 mask = kind == SIZE_64 ? ~0ull : kind == SIZE_32 ? 0xffffffff : 0xffff;
-    u64 rbp = c->reg[GPR_RBP], frame, values[32];
+    u64 rbp = c->reg[GPR_RBP], frame = (c->reg[GPR_RSP] - size) & mask;
     s64 down = size;
 
-    frame = (c->reg[GPR_RSP] - size) & mask;
-    for (u32 i = 1; i < levels; i++) {
-        u64 at = (rbp - (u64)size * i) & mask;
-        u64 lin = kind == SIZE_64 ? at : soft_seg_linear(c, op, SEG_SS, at, size, ACC_READ);
-        values[i] = size == 8 ? soft_load64(c, op, lin) : size == 4 ? soft_load32(c, op, lin) : soft_load16(c, op, lin);
-    }
-    values[0] = frame;
     soft_store_bytes(c, op, soft_stack_lin(c, op, -down, size, ACC_WRITE), &rbp, size);
     for (u32 i = 1; i <= levels; i++) {
-        u64 v = i < levels ? values[i] : frame;
+        u64 v = i < levels ? outer_frame(c, op, rbp - (u64)size * i, size) : frame;
 
         down += size;
         soft_store_bytes(c, op, soft_stack_lin(c, op, -down, size, ACC_WRITE), &v, size);
@@ -303,12 +307,16 @@ HANDLER(aad)
 
 /* Emit functions. */
 
-/* Size of RIP: in 64-bit code branches are 64 bits whatever the prefix says (AMD cuts them to 16 with 66h: so does Zydis' operand width). */
+/* Size of RIP after a near branch.  In 64-bit code AMD's CPUs obey the 66 prefix, Intel's do not. */
 static u8 rip_size(const struct emit *m)
 {
-    if ((m->key & KEY_SIZE) == SIZE_64)
-        return m->in->operand_width == 16 ? SIZE_16 : SIZE_64;
-    return m->in->operand_width == 32 ? SIZE_32 : SIZE_16;
+    bool rex_w = (m->in->attributes & ZYDIS_ATTRIB_HAS_REX) && m->in->raw.rex.W, prefix = false;
+
+    if ((m->key & KEY_SIZE) != SIZE_64)
+        return m->in->operand_width == 32 ? SIZE_32 : SIZE_16;
+    for (u32 i = 0; i < m->in->raw.prefix_count; i++)
+        prefix |= m->in->raw.prefixes[i].value == 0x66;
+    return prefix && !rex_w && !soft_is_intel(m->c->vm) ? SIZE_16 : SIZE_64;
 }
 
 /* In which page: `at` counts from the block's first byte. */
@@ -345,6 +353,12 @@ static void emit_loop(struct emit *m)
 {
     branch(m);
     m->op->dst = m->in->mnemonic == ZYDIS_MNEMONIC_LOOPE ? 1 : m->in->mnemonic == ZYDIS_MNEMONIC_LOOPNE ? 2 : 0;
+    if (m->op->dst == 0 || soft_is_intel(m->c->vm))
+        return;
+    for (u32 i = 0; i < m->in->raw.prefix_count; i++) { /* AMD's CPUs let a repeat prefix choose the condition */
+        u8 p = m->in->raw.prefixes[i].value;
+        m->op->dst = p == 0xf3 ? 1 : p == 0xf2 ? 2 : m->op->dst;
+    }
 }
 
 static void emit_indirect(struct emit *m, const uop_fn *fns)

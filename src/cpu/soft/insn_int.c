@@ -191,6 +191,7 @@ static const uop_fn mov_fns[FORMS][4] = {
     EXTEND(name, type, 16, 16) \
     EXTEND(name, type, 16, 32) \
     EXTEND(name, type, 16, 64) \
+    EXTEND(name, type, 32, 16) \
     EXTEND(name, type, 32, 32) \
     EXTEND(name, type, 32, 64)
 EXTEND_ALL(movzx, u)
@@ -199,7 +200,7 @@ EXTEND_ALL(movsx, s)
     {                                                                                             \
         { NULL, name##_##form##8_16, name##_##form##8_32, name##_##form##8_64 },                  \
         { NULL, name##_##form##16_16, name##_##form##16_32, name##_##form##16_64 },               \
-        { NULL, NULL, name##_##form##32_32, name##_##form##32_64 },                               \
+        { NULL, name##_##form##32_16, name##_##form##32_32, name##_##form##32_64 },               \
     }
 static const uop_fn movzx_fns[2][3][4] = { EXTEND_ROW(movzx, rr), EXTEND_ROW(movzx, rm) };
 static const uop_fn movsx_fns[2][3][4] = { EXTEND_ROW(movsx, rr), EXTEND_ROW(movsx, rm) };

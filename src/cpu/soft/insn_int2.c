@@ -44,13 +44,13 @@ static const uop_fn imul_fns[4][4] = { SIZES_16(imul_rr), SIZES_16(imul_rm), SIZ
 
 HANDLER(mul_8)
 {
-    reg_put16(c, 0, alu_mul8(REG_GET(8, 0), ONE_OPERAND(8), false, &c->fl));
+    reg_put16(c, 0, alu_mul8(REG_GET(8, 0), ONE_OPERAND(8), &c->fl));
     UOP_NEXT;
 }
 
 HANDLER(imul1_8)
 {
-    reg_put16(c, 0, alu_mul8(REG_GET(8, 0), ONE_OPERAND(8), true, &c->fl));
+    reg_put16(c, 0, alu_imul18(REG_GET(8, 0), ONE_OPERAND(8), &c->fl));
     UOP_NEXT;
 }
 
@@ -72,7 +72,7 @@ MUL_FORMS(imul1, 64)
 static const uop_fn mul_fns[4] = { mul_8, mul_16, mul_32, mul_64 };
 static const uop_fn imul1_fns[4] = { imul1_8, imul1_16, imul1_32, imul1_64 };
 
-/* DIV and IDIV: #DE for 0 and for a quotient that does not fit.  Flags stay, as on AMD's. */
+/* DIV and IDIV: #DE for 0 and for a quotient that does not fit; what is left the host divides, for its flags. */
 HANDLER(div_8)
 {
     u8 b = ONE_OPERAND(8);
@@ -80,7 +80,7 @@ HANDLER(div_8)
 
     if (b == 0 || a / b > 0xff)
         soft_raise(c, op, VEC_DE);
-    reg_put16(c, 0, (u16)((a / b) | (a % b) << 8));
+    reg_put16(c, 0, alu_div8(a, b, &c->fl));
     UOP_NEXT;
 }
 
@@ -91,38 +91,41 @@ HANDLER(idiv_8)
 
     if (b == 0 || a / b > 127 || a / b < -128)
         soft_raise(c, op, VEC_DE);
-    reg_put16(c, 0, (u16)((u8)(a / b) | (u8)(a % b) << 8));
+    reg_put16(c, 0, alu_idiv8((u16)a, (u8)b, &c->fl));
     UOP_NEXT;
 }
 
-#define DIV_FORMS(bits, wide, swide, half)                                                  \
+#define DIV_FORMS(bits, wide, swide)                                                        \
     HANDLER(div_##bits)                                                                     \
     {                                                                                       \
         u##bits b = ONE_OPERAND(bits);                                                      \
-        wide a = (wide)REG_GET(bits, GPR_RDX * 8) << bits | REG_GET(bits, GPR_RAX * 8);     \
-        if (b == 0 || (u##bits)(a >> bits) >= b)                                            \
+        u##bits lo = REG_GET(bits, GPR_RAX * 8), hi = REG_GET(bits, GPR_RDX * 8);           \
+        if (b == 0 || hi >= b)                                                              \
             soft_raise(c, op, VEC_DE);                                                      \
-        reg_put##bits(c, GPR_RAX * 8, (u##bits)(a / b));                                    \
-        reg_put##bits(c, GPR_RDX * 8, (u##bits)(a % b));                                    \
+        alu_div##bits(&lo, &hi, b, &c->fl);                                                 \
+        reg_put##bits(c, GPR_RAX * 8, lo);                                                  \
+        reg_put##bits(c, GPR_RDX * 8, hi);                                                  \
         UOP_NEXT;                                                                           \
     }                                                                                       \
     HANDLER(idiv_##bits)                                                                    \
     {                                                                                       \
         s##bits b = (s##bits)ONE_OPERAND(bits);                                             \
-        wide u = (wide)REG_GET(bits, GPR_RDX * 8) << bits | REG_GET(bits, GPR_RAX * 8);     \
-        swide a = (swide)u, q;                                                              \
+        u##bits lo = REG_GET(bits, GPR_RAX * 8), hi = REG_GET(bits, GPR_RDX * 8);           \
+        wide u = (wide)hi << bits | lo;                                                     \
+        swide q;                                                                            \
         if (b == 0 || (b == -1 && u == (wide)1 << (2 * bits - 1)))                          \
             soft_raise(c, op, VEC_DE);                                                      \
-        q = a / b;                                                                          \
+        q = (swide)u / b;                                                                   \
         if (q != (s##bits)q)                                                                \
             soft_raise(c, op, VEC_DE);                                                      \
-        reg_put##bits(c, GPR_RAX * 8, (u##bits)q);                                          \
-        reg_put##bits(c, GPR_RDX * 8, (u##bits)(a % b));                                    \
+        alu_idiv##bits(&lo, &hi, (u##bits)b, &c->fl);                                       \
+        reg_put##bits(c, GPR_RAX * 8, lo);                                                  \
+        reg_put##bits(c, GPR_RDX * 8, hi);                                                  \
         UOP_NEXT;                                                                           \
     }
-DIV_FORMS(16, u32, s32, 8)
-DIV_FORMS(32, u64, s64, 16)
-DIV_FORMS(64, unsigned __int128, __int128, 32)
+DIV_FORMS(16, u32, s32)
+DIV_FORMS(32, u64, s64)
+DIV_FORMS(64, unsigned __int128, __int128)
 static const uop_fn div_fns[4] = { div_8, div_16, div_32, div_64 };
 static const uop_fn idiv_fns[4] = { idiv_8, idiv_16, idiv_32, idiv_64 };
 

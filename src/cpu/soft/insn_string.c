@@ -216,7 +216,8 @@ static u64 cmps_piece(struct soft_cpu *c, const struct uop *op, u64 n)
 
         skip = a && b ? equal_bytes(a, b, n) : 0;
     }
-    u64 a = load(c, op, src + skip), b = load(c, op, dst + skip);
+    u64 b = load(c, op, dst + skip), a = load(c, op, src + skip); /* in this order: which one faults first shows */
+
     compare(c, op, a, b);
     return skip + 1;
 }
