@@ -300,8 +300,10 @@ static bool aim(u64 *s, struct oracle_test *t, const struct diff_insn *di, const
     u32 bits = di->in.address_width;
 
     /* Zydis 4.0 forgets this rule when there are both a 67 prefix and REX.B. */
-    if (di->in.raw.modrm.mod == 0 && di->in.raw.modrm.rm == 4 && di->in.raw.sib.base == 5 && bits != 16)
+    if ((di->in.attributes & ZYDIS_ATTRIB_HAS_SIB) && di->in.raw.modrm.mod == 0 && di->in.raw.sib.base == 5) {
         base = ZYDIS_REGISTER_NONE;
+        disp = (u64)di->in.raw.disp.value;
+    }
     if (base == ZYDIS_REGISTER_RIP || base == ZYDIS_REGISTER_EIP)
         return patch_displacement(t, &di->in, at - (t->in.rip + di->in.length));
     if (o->mem.type == ZYDIS_MEMOP_TYPE_VSIB) {
@@ -337,6 +339,7 @@ static void aim_defaults(u64 *s, struct oracle_test *t)
     u64 base = t->bits == 16 ? 0 : ORACLE_DATA;
 
     t->in.reg[GPR_RSP] = base + MIDDLE - 64 * below(s, 8) + (below(s, 8) ? 0 : below(s, 16));
+    t->in.reg[GPR_RBP] = base + MIDDLE - 64 * below(s, 8); /* ENTER reads there */
     t->in.reg[GPR_RSI] = place(s, t->bits);
     t->in.reg[GPR_RDI] = place(s, t->bits);
 }
@@ -421,6 +424,7 @@ bool diff_prepare(u64 *seed, u32 bits, const u8 *bytes, u32 n, struct oracle_tes
     ZydisDecoderEnableMode(&d, ZYDIS_DECODER_MODE_MPX, false);
     ZydisDecoderEnableMode(&d, ZYDIS_DECODER_MODE_CET, false);
     ZydisDecoderEnableMode(&d, ZYDIS_DECODER_MODE_CLDEMOTE, false);
+    ZydisDecoderEnableMode(&d, ZYDIS_DECODER_MODE_AMD_BRANCHES, __builtin_cpu_is("amd") != 0);
     if (ZYAN_FAILED(ZydisDecoderDecodeFull(&d, bytes, n, &ret->in, ret->o)) || banned(&ret->in) ||
         !operands_ok(ret, bits))
         return false;

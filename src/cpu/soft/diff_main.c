@@ -97,7 +97,7 @@ static u64 batch(struct diff *d, struct oracle *o, u64 *seed, u32 bits, const st
         struct form *f = form_of(&di[i]);
         diff_engine(d, &before[i], &r);
         f->runs++;
-        if (diff_compare(&t[i], &r, text, sizeof(text)) == 0)
+        if (diff_compare(&di[i], &t[i], &r, text, sizeof(text)) == 0)
             continue;
         f->differ++;
         found++;

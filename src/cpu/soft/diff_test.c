@@ -25,7 +25,7 @@ static void run_batch(struct diff *d, struct oracle *o, u64 *seed, u32 bits)
     CHECK_OK(oracle_run(o, ORACLE_BATCH, &e), &e);
     for (u32 i = 0; i < ORACLE_BATCH; i++) {
         diff_engine(d, &before[i], &r);
-        diff_compare(&t[i], &r, text, sizeof(text));
+        diff_compare(&di[i], &t[i], &r, text, sizeof(text));
         diff_form(&di[i], form, sizeof(form));
         if (!text[0])
             continue;

@@ -44,7 +44,7 @@ FUZZ(insn)
     if (oracle_run(o, 1, &e) < 0)
         return;
     diff_engine(d, &before, &r);
-    if (diff_compare(t, &r, text, sizeof(text)) == 0)
+    if (diff_compare(&di, t, &r, text, sizeof(text)) == 0)
         return;
     diff_form(&di, form, sizeof(form));
     fprintf(stderr, "%s, %u bits: %s\n", form, bits, text);
