@@ -12,7 +12,7 @@ enum {
     HASH_BITS = 15,
     PAGE_HASH_BITS = 12,
     WRITTEN_MAX = 64, /* pages that others wrote to, until we look; more: everything is dropped */
-    FRESH_MAX = 64,
+    FRESH_MAX = 512,
 };
 #define POOL_SIZE (32 * MiB) /* of address space; touched as it fills */
 
@@ -120,10 +120,7 @@ static void page_mark(struct soft_cpu *c, u64 page)
     soft_tlb_drop_write(c, soft_ram_page(c->vm, page));
     if (c->vm->n_cpus == 1)
         return;
-    if (cc->n_fresh == FRESH_MAX) { /* cannot be watched any longer: watch anew */
-        soft_code_flush(c);
-        atomic_fetch_or(&c->vm->page_code[page], bit);
-    }
+    must(cc->n_fresh < FRESH_MAX); /* make_room saw to it */
     f = &cc->fresh[cc->n_fresh++];
     f->page = page;
     for (u32 i = 0; i < c->vm->n_cpus; i++) {
@@ -482,11 +479,14 @@ static bool crossing_is_true(struct soft_cpu *c, const struct block *b, u64 lin)
     return at && at2 && sum_of(at2, b->bytes - n1, sum_of(at, n1, 0)) == b->sum;
 }
 
+/* Nothing that block_make does later may flush: it builds the block where the pool's free part begins. */
 static void make_room(struct soft_cpu *c)
 {
     size_t most = sizeof(struct block) + (BLOCK_UOPS_MAX + 1) * sizeof(struct uop) + 3 * sizeof(struct code_page) + 256;
 
-    if (c->code->used + most > POOL_SIZE || soft_stubs_full(c))
+    if (c->code->n_fresh + 2 > FRESH_MAX)
+        soft_code_second_look(c);
+    if (c->code->used + most > POOL_SIZE || soft_stubs_full(c) || c->code->n_fresh + 2 > FRESH_MAX)
         soft_code_flush(c);
 }
 
