@@ -2,10 +2,11 @@
  * cpu/soft/insn_fuzz.c: one instruction, on the host's CPU and in the engine, must have the same outcome.
  * Input: a byte for the code size, eight for the state, then the instruction.
  */
-#include "cpu/soft/diff.c"
-#include "cpu/soft/diff_gen.c"
-#include "cpu/soft/native_oracle.c"
+#include "cpu/soft/diff.h"
 #include "testlib/fuzz.h"
+
+#include <stdio.h>
+#include <stdlib.h>
 
 static struct diff *d;
 static struct oracle *o;

@@ -273,8 +273,7 @@ static u8 first_free(const u8 *list, size_t n, u32 *taken)
         *taken |= 1u << list[i];
         return list[i];
     }
-    must(!"an instruction names so many registers");
-    return 0;
+    must(false); /* no instruction names so many registers */
 }
 
 /* Registers of the stub's own.  ModRM without displacement and SIB can name only some of them for the memory operand. */
