@@ -158,6 +158,8 @@ static bool use_register(struct stub_use *u, const ZydisDecodedOperand *o)
 {
     ZydisRegister r = o->reg.value;
     bool out = o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
+    /* Less than 128 bits leave the rest of the register alone. */
+    bool all = o->actions == ZYDIS_OPERAND_ACTION_WRITE && o->size >= 128;
 
     if (is_gpr(r)) {
         u->gpr |= 1u << reg_number(r);
@@ -166,6 +168,7 @@ static bool use_register(struct stub_use *u, const ZydisDecodedOperand *o)
     }
     if (is_vec(r)) {
         u->vec |= 1u << reg_number(r);
+        u->vec_in |= all ? 0 : 1u << reg_number(r);
         u->vec_out |= out ? 1u << reg_number(r) : 0;
         return true;
     }
@@ -277,15 +280,16 @@ static u8 first_free(const u8 *list, size_t n, u32 *taken)
 }
 
 /* Registers of the stub's own.  ModRM without displacement and SIB can name only some of them for the memory operand. */
-static struct stub_regs regs_for(const struct stub_use *u)
+static struct stub_regs regs_for(const struct stub_use *u, bool mem)
 {
     static const u8 low[] = { GPR_RSI, GPR_RDI, GPR_RDX, GPR_RCX, GPR_RBX };
     static const u8 high[] = { 11, 10, 9, 8, 15, 14, 13, 12 };
     u32 taken = u->gpr | 1u << GPR_RAX;
     struct stub_regs r = {};
 
-    r.mem = first_free(low, ARRAY_LEN(low), &taken);
-    r.sp = first_free(low, ARRAY_LEN(low), &taken); /* AH to BH cannot be named beside a high one */
+    r.mem = mem ? first_free(low, ARRAY_LEN(low), &taken) : GPR_RSI;
+    if (u->sp) /* AH to BH cannot be named beside a high one */
+        r.sp = first_free(low, ARRAY_LEN(low), &taken);
     r.ctx = first_free(high, ARRAY_LEN(high), &taken);
     return r;
 }
@@ -342,8 +346,8 @@ static void describe_memory(struct stub *s, const struct emit *m, const ZydisDec
     }
 }
 
-static struct stub *make(struct stub_cache *sc, const struct emit *m, const struct stub_use *u,
-                         const struct stub_insn *in, const struct stub_regs *regs)
+static struct stub *make(struct stub_cache *sc, const struct emit *m, const ZydisDecodedOperand *mem,
+                         const struct stub_use *u, const struct stub_insn *in, const struct stub_regs *regs)
 {
     struct stub *s = &sc->stubs[sc->n++];
     struct stub **head = &sc->hash[key_hash(in)];
@@ -351,6 +355,8 @@ static struct stub *make(struct stub_cache *sc, const struct emit *m, const stru
     must(sc->n <= STUB_MAX && sc->used + STUB_CODE_MAX <= STUB_AREA);
     *s = (struct stub){ .next = *head, .at = sc->used, .key_len = in->n, .kind = (u8)kind_of(m, u) };
     memcpy(s->key, in->bytes, in->n + 1u);
+    if (mem)
+        describe_memory(s, m, mem);
     s->run = (u32(*)(struct soft_cpu *, void *))(uintptr_t)(sc->run_at + s->at);
     sc->used = align_up(sc->used + stub_emit(s, u, regs, in, sc->write_at + s->at), 16u);
     *head = s;
@@ -421,16 +427,13 @@ bool insn_native(struct emit *m)
         return false;
 
     struct stub_cache *sc = m->c->stubs;
-    struct stub_regs regs = regs_for(&use);
+    struct stub_regs regs = regs_for(&use, mem);
     if (!stub_encode(sc, m, &regs, &in))
         return false;
     in.bytes[in.n] = use.sp ? regs.sp : 0; /* of the key: this register is RSP, not itself */
     struct stub *s = find(sc, &in);
-    if (!s) {
-        s = make(sc, m, &use, &in, &regs);
-        if (mem)
-            describe_memory(s, m, mem);
-    }
+    if (!s)
+        s = make(sc, m, mem, &use, &in, &regs);
     if (mem)
         emit_mem(m, mem);
     m->op->imm = (uintptr_t)s;

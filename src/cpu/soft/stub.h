@@ -36,7 +36,7 @@ enum stub_kind {
 
 /* What an instruction reads and writes beside memory: one bit a register, by number. */
 struct stub_use {
-    u32 gpr, gpr_out, vec, vec_out;
+    u32 gpr, gpr_out, vec, vec_in, vec_out;
     bool flags_in, flags_out, mxcsr, vex, sp;
 };
 

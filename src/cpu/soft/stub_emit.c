@@ -327,12 +327,12 @@ static void load_default_mxcsr(struct code *a, u32 at)
     bytes(a, 4, MXCSR_AT - (at + a->n + 4));
 }
 
-static void enter(struct code *a, const struct stub_use *use, u32 saved)
+static void enter(struct code *a, const struct stub_use *use, u32 saved, bool mem)
 {
     bytes(a, 4, 0xfa1e0ff3); /* ENDBR64 */
     push_pop(a, saved);
     mov_reg(a, a->regs->ctx, RDI);
-    if (a->regs->mem != RSI)
+    if (mem && a->regs->mem != RSI)
         mov_reg(a, a->regs->mem, RSI);
     if (use->flags_in || use->flags_out) {
         op_ctx(a, false, 0x8b, RAX, offsetof(struct soft_cpu, fl));
@@ -341,7 +341,7 @@ static void enter(struct code *a, const struct stub_use *use, u32 saved)
     if (use->mxcsr)
         op_ctx(a, false, 0x0fae, 2, offsetof(struct soft_cpu, fpu.mxcsr));
     move_gprs(a, use->gpr, 0x8b);
-    move_vecs(a, use, use->vec, 0x10);
+    move_vecs(a, use, use->vec_in, 0x10);
 }
 
 static void store_results(struct code *a, const struct stub_use *use, u32 at)
@@ -362,11 +362,11 @@ static void store_results(struct code *a, const struct stub_use *use, u32 at)
 u32 stub_emit(struct stub *s, const struct stub_use *use, const struct stub_regs *regs, const struct stub_insn *in,
               u8 *out)
 {
-    u32 own = 1u << regs->ctx | 1u << regs->mem | (use->sp ? 1u << regs->sp : 0);
+    u32 own = 1u << regs->ctx | (s->size ? 1u << regs->mem : 0) | (use->sp ? 1u << regs->sp : 0);
     u32 saved = (use->gpr | own) & CALLEE_SAVED;
     struct code a = { out, 0, regs };
 
-    enter(&a, use, saved);
+    enter(&a, use, saved, s->size);
     s->fault_at = s->at + a.n;
     for (u32 i = 0; i < in->n; i++)
         byte(&a, in->bytes[i]);
