@@ -212,7 +212,7 @@ static u64 cmps_piece(struct soft_cpu *c, const struct uop *op, u64 n)
     n = piece(c, op, n, src, cut(op, c->reg[GPR_RSI]));
     n = piece(c, op, n, dst, cut(op, c->reg[GPR_RDI]));
     if (n > 8 && op->dst == 0 && op->aux == REP_E) {
-        const void *a = soft_ro(c, op, src, (u32)n), *b = soft_ro(c, op, dst, (u32)n);
+        const void *b = soft_ro(c, op, dst, (u32)n), *a = soft_ro(c, op, src, (u32)n);
 
         skip = a && b ? equal_bytes(a, b, n) : 0;
     }
