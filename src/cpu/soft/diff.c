@@ -76,8 +76,7 @@ struct diff *diff_new(struct err *e)
     d->c = aligned_alloc(64, align_up(sizeof(struct soft_cpu), 64ul));
     must(d->c);
     memset(d->c, 0, sizeof(*d->c));
-    d->block = calloc(1, sizeof(struct block) + 2 * sizeof(struct uop));
-    must(d->block);
+    d->block = alloc_x(1, sizeof(struct block) + 2 * sizeof(struct uop));
     if (mem_new(&cfg, &d->mem, e) < 0 || soft_cpuid_init(&d->cpuid, "host", e) < 0) {
         diff_free(d);
         return NULL;
@@ -90,7 +89,7 @@ struct diff *diff_new(struct err *e)
     d->vm.cpuid = &d->cpuid;
     d->vm.n_cpus = 1;
     d->vm.cpus[0] = d->c;
-    d->vm.page_code = calloc(GUEST_RAM / 4096, sizeof(*d->vm.page_code));
+    d->vm.page_code = xnew_n(atomic_ullong, GUEST_RAM / 4096);
     memset(d->vm.features, 0xff, sizeof(d->vm.features));
     if (!__builtin_cpu_supports("gfni"))
         d->vm.features[F_GFNI / 64] &= ~(1ull << F_GFNI % 64);
@@ -131,15 +130,20 @@ struct soft_cpu *diff_cpu(struct diff *d)
 static void set_segments(struct soft_cpu *c, u32 bits)
 {
     const struct seg_state flat = { .limit = 0xffffffff, .selector = 0x2b, .attr = 0xc0f3 };
-    const struct seg_state small = { .base = ORACLE_DATA, .limit = 0xffff, .selector = 0x0f, .attr = 0x00f3 };
+    const struct seg_state small = {
+        .base = ORACLE_DATA, .limit = 0xffff, .selector = 0x0f, .attr = 0x00f3
+    };
 
     for (u32 i = 0; i <= SEG_GS; i++)
         c->seg[i] = bits == 16 && i < SEG_FS ? small : flat;
     c->seg[SEG_CS] = (struct seg_state){ .limit = 0xffffffff, .selector = 0x33, .attr = 0xa0fb };
     if (bits == 32)
-        c->seg[SEG_CS] = (struct seg_state){ .limit = 0xffffffff, .selector = 0x23, .attr = 0xc0fb };
+        c->seg[SEG_CS] =
+            (struct seg_state){ .limit = 0xffffffff, .selector = 0x23, .attr = 0xc0fb };
     if (bits == 16)
-        c->seg[SEG_CS] = (struct seg_state){ .base = ORACLE_CODE, .limit = 0xffff, .selector = 0x07, .attr = 0x00fb };
+        c->seg[SEG_CS] = (struct seg_state){
+            .base = ORACLE_CODE, .limit = 0xffff, .selector = 0x07, .attr = 0x00fb
+        };
 }
 
 static void load_engine(struct diff *d, const struct oracle_test *t)
@@ -233,7 +237,8 @@ static void __attribute__((format(printf, 2, 3))) note(struct report *r, const c
     r->n += n > 0 ? (size_t)n : 0;
 }
 
-static void compare_bytes(struct report *r, const char *what, const u8 *want, const u8 *got, u32 from, u32 to)
+static void compare_bytes(struct report *r, const char *what, const u8 *want, const u8 *got,
+                          u32 from, u32 to)
 {
     for (u32 i = from; i < to; i++) {
         if (want[i] == got[i])
@@ -256,14 +261,16 @@ static void compare_fpu(struct report *r, const u8 *want, const u8 *got)
 static const char *const reg_names[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                          "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
 
-static void compare_regs(struct report *r, const struct oracle_test *t, const struct oracle_state *st)
+static void compare_regs(struct report *r, const struct oracle_test *t,
+                         const struct oracle_regs *st)
 {
     u32 n = t->bits == 64 ? 16 : 8;
     u64 mask = t->bits == 64 ? ~0ull : 0xffffffff;
 
     for (u32 i = 0; i < n; i++) {
         if ((t->out.reg[i] ^ st->reg[i]) & mask)
-            note(r, "%s: cpu %#llx engine %#llx; ", reg_names[i], t->out.reg[i] & mask, st->reg[i] & mask);
+            note(r, "%s: cpu %#llx engine %#llx; ", reg_names[i], t->out.reg[i] & mask,
+                 st->reg[i] & mask);
     }
 }
 
@@ -278,7 +285,8 @@ static bool may_differ(const struct diff_insn *di, u32 vector, u32 *ret_flags)
     *ret_flags = RF_ARITH | RF_DF;
     if (di->in.meta.category == ZYDIS_CATEGORY_DECIMAL && row)
         *ret_flags &= ~row->undefined;
-    return vector != 1 && (di->in.mnemonic == ZYDIS_MNEMONIC_POPA || di->in.mnemonic == ZYDIS_MNEMONIC_POPAD);
+    return vector != 1 &&
+           (di->in.mnemonic == ZYDIS_MNEMONIC_POPA || di->in.mnemonic == ZYDIS_MNEMONIC_POPAD);
 }
 
 /* What the child sees at the end of an instruction is a debug trap, or INT3 behind it. */
@@ -292,8 +300,8 @@ static u32 end_vector(const struct oracle_test *t, u64 *ret_rip)
     return t->vector;
 }
 
-u32 diff_compare(const struct diff_insn *di, const struct oracle_test *t, const struct diff_result *got, char *text,
-                 size_t size)
+u32 diff_compare(const struct diff_insn *di, const struct oracle_test *t,
+                 const struct diff_result *got, char *text, size_t size)
 {
     struct report r = { .text = text, .size = size };
     u64 rip;
@@ -307,8 +315,10 @@ u32 diff_compare(const struct diff_insn *di, const struct oracle_test *t, const 
     if (vector == VEC_PF && (t->error & 16) && got->vector == 1 && got->st.rip == t->cr2)
         vector = 1;
     if (vector != got->vector)
-        note(&r, "vector: cpu %u (cr2 %#llx) engine %u (cr2 %#llx); ", vector, t->cr2, got->vector, got->cr2);
-    else if (vector != 1 && (vector == VEC_PF || vector == VEC_GP || vector == VEC_SS) && t->error != got->error)
+        note(&r, "vector: cpu %u (cr2 %#llx) engine %u (cr2 %#llx); ", vector, t->cr2, got->vector,
+             got->cr2);
+    else if (vector != 1 && (vector == VEC_PF || vector == VEC_GP || vector == VEC_SS) &&
+             t->error != got->error)
         note(&r, "error: cpu %#x engine %#x; ", t->error, got->error);
     if (vector == VEC_PF && got->vector == VEC_PF && t->cr2 != got->cr2)
         note(&r, "cr2: cpu %#llx engine %#llx; ", t->cr2, got->cr2);

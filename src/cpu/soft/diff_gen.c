@@ -2,7 +2,6 @@
  * cpu/soft/diff_gen.c: random instructions for the comparison with the host's CPU, and states to run them in.
  */
 #include "cpu/soft/diff.h"
-
 #include "cpu/soft/fpu.h"
 #include "cpu/soft/insn.h"
 
@@ -32,8 +31,23 @@ static u32 below(u64 *s, u32 n)
 static u64 value(u64 *s)
 {
     static const u64 corners[] = {
-        0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff,
-        0x7fffffffffffffff, 0x8000000000000000, ~0ull, ~0ull - 1, 0x5555555555555555,
+        0,
+        1,
+        2,
+        0x7f,
+        0x80,
+        0xff,
+        0x7fff,
+        0x8000,
+        0xffff,
+        0x7fffffff,
+        0x80000000,
+        0xffffffff,
+        0x7fffffffffffffff,
+        0x8000000000000000,
+        ~0ull,
+        ~0ull - 1,
+        0x5555555555555555,
     };
 
     switch (below(s, 4)) {
@@ -50,10 +64,26 @@ static u64 value(u64 *s)
 static u64 float_bits(u64 *s)
 {
     static const u64 corners[] = {
-        0, 0x8000000000000000, 0x3ff0000000000000, 0xbff0000000000000, 0x7ff0000000000000, 0xfff0000000000000,
-        0x7ff8000000000000, 0x7ff0000000000001, 0x0000000000000001, 0x000fffffffffffff, 0x7fefffffffffffff,
-        0x3f8000003f800000, 0xbf80000040000000, 0x7f8000007fc00000, 0x0000000100800000, 0x7f800001ff800000,
-        0x4000000000000000, 0x43e0000000000000, 0x41dfffffffc00000, 0x3c003c007c007e00,
+        0,
+        0x8000000000000000,
+        0x3ff0000000000000,
+        0xbff0000000000000,
+        0x7ff0000000000000,
+        0xfff0000000000000,
+        0x7ff8000000000000,
+        0x7ff0000000000001,
+        0x0000000000000001,
+        0x000fffffffffffff,
+        0x7fefffffffffffff,
+        0x3f8000003f800000,
+        0xbf80000040000000,
+        0x7f8000007fc00000,
+        0x0000000100800000,
+        0x7f800001ff800000,
+        0x4000000000000000,
+        0x43e0000000000000,
+        0x41dfffffffc00000,
+        0x3c003c007c007e00,
     };
 
     switch (below(s, 4)) {
@@ -76,7 +106,8 @@ static void fill(u64 *s, u8 *p, u32 n)
 
 static void fill_x87(u64 *s, u8 *image)
 {
-    static const u16 exponents[] = { 0, 1, 0x3fff, 0x3ffe, 0x4000, 0x403e, 0x7ffe, 0x7fff, 0xbfff, 0xffff, 0x8000 };
+    static const u16 exponents[] = { 0,      1,      0x3fff, 0x3ffe, 0x4000, 0x403e,
+                                     0x7ffe, 0x7fff, 0xbfff, 0xffff, 0x8000 };
     u16 fcw = below(s, 4) ? 0x37f : (u16)(rnd(s) & 0xf3f) | 0x40, fsw = (u16)(rnd(s) & 0x7f00);
 
     if (below(s, 8) == 0)
@@ -171,25 +202,32 @@ static u32 random_bytes(u64 *s, u32 bits, u8 *p)
 static bool banned(const ZydisDecodedInstruction *in)
 {
     static const u16 categories[] = {
-        ZYDIS_CATEGORY_SYSCALL, ZYDIS_CATEGORY_SYSRET, ZYDIS_CATEGORY_SYSTEM, ZYDIS_CATEGORY_INTERRUPT, ZYDIS_CATEGORY_IO,
-        ZYDIS_CATEGORY_IOSTRINGOP, ZYDIS_CATEGORY_RDWRFSGS, ZYDIS_CATEGORY_RDPID, ZYDIS_CATEGORY_RDRAND,
-        ZYDIS_CATEGORY_RDSEED, ZYDIS_CATEGORY_PKU, ZYDIS_CATEGORY_SEGOP, ZYDIS_CATEGORY_CET, ZYDIS_CATEGORY_MPX,
-        ZYDIS_CATEGORY_VTX, ZYDIS_CATEGORY_SGX, ZYDIS_CATEGORY_RDPRU, ZYDIS_CATEGORY_WAITPKG, ZYDIS_CATEGORY_CLZERO,
-        ZYDIS_CATEGORY_UINTR, ZYDIS_CATEGORY_SMAP, ZYDIS_CATEGORY_AMX_TILE,
-        ZYDIS_CATEGORY_MOVDIR, ZYDIS_CATEGORY_PADLOCK, ZYDIS_CATEGORY_INVALID,
+        ZYDIS_CATEGORY_SYSCALL,   ZYDIS_CATEGORY_SYSRET, ZYDIS_CATEGORY_SYSTEM,
+        ZYDIS_CATEGORY_INTERRUPT, ZYDIS_CATEGORY_IO,     ZYDIS_CATEGORY_IOSTRINGOP,
+        ZYDIS_CATEGORY_RDWRFSGS,  ZYDIS_CATEGORY_RDPID,  ZYDIS_CATEGORY_RDRAND,
+        ZYDIS_CATEGORY_RDSEED,    ZYDIS_CATEGORY_PKU,    ZYDIS_CATEGORY_SEGOP,
+        ZYDIS_CATEGORY_CET,       ZYDIS_CATEGORY_MPX,    ZYDIS_CATEGORY_VTX,
+        ZYDIS_CATEGORY_SGX,       ZYDIS_CATEGORY_RDPRU,  ZYDIS_CATEGORY_WAITPKG,
+        ZYDIS_CATEGORY_CLZERO,    ZYDIS_CATEGORY_UINTR,  ZYDIS_CATEGORY_SMAP,
+        ZYDIS_CATEGORY_AMX_TILE,  ZYDIS_CATEGORY_MOVDIR, ZYDIS_CATEGORY_PADLOCK,
+        ZYDIS_CATEGORY_INVALID,
     };
     static const u16 sets[] = {
-        ZYDIS_ISA_SET_I286PROTECTED, ZYDIS_ISA_SET_MONITOR, ZYDIS_ISA_SET_MONITORX, ZYDIS_ISA_SET_SVM, ZYDIS_ISA_SET_RTM,
-        ZYDIS_ISA_SET_RDTSCP, ZYDIS_ISA_SET_TBM, ZYDIS_ISA_SET_XOP, ZYDIS_ISA_SET_FMA4, ZYDIS_ISA_SET_LWP,
-        ZYDIS_ISA_SET_AMD3DNOW, ZYDIS_ISA_SET_SNP, ZYDIS_ISA_SET_AVX_VNNI, ZYDIS_ISA_SET_SERIALIZE,
-        ZYDIS_ISA_SET_MCOMMIT, ZYDIS_ISA_SET_INVPCID, ZYDIS_ISA_SET_KEYLOCKER, ZYDIS_ISA_SET_ENQCMD,
+        ZYDIS_ISA_SET_I286PROTECTED, ZYDIS_ISA_SET_MONITOR,   ZYDIS_ISA_SET_MONITORX,
+        ZYDIS_ISA_SET_SVM,           ZYDIS_ISA_SET_RTM,       ZYDIS_ISA_SET_RDTSCP,
+        ZYDIS_ISA_SET_TBM,           ZYDIS_ISA_SET_XOP,       ZYDIS_ISA_SET_FMA4,
+        ZYDIS_ISA_SET_LWP,           ZYDIS_ISA_SET_AMD3DNOW,  ZYDIS_ISA_SET_SNP,
+        ZYDIS_ISA_SET_AVX_VNNI,      ZYDIS_ISA_SET_SERIALIZE, ZYDIS_ISA_SET_MCOMMIT,
+        ZYDIS_ISA_SET_INVPCID,       ZYDIS_ISA_SET_KEYLOCKER, ZYDIS_ISA_SET_ENQCMD,
     };
     static const u16 mnemonics[] = {
-        ZYDIS_MNEMONIC_XSAVES, ZYDIS_MNEMONIC_XSAVES64, ZYDIS_MNEMONIC_XRSTORS, ZYDIS_MNEMONIC_XRSTORS64,
-        ZYDIS_MNEMONIC_XSETBV, ZYDIS_MNEMONIC_CPUID, ZYDIS_MNEMONIC_RDTSC, ZYDIS_MNEMONIC_XGETBV, ZYDIS_MNEMONIC_RDPMC,
+        ZYDIS_MNEMONIC_XSAVES,    ZYDIS_MNEMONIC_XSAVES64, ZYDIS_MNEMONIC_XRSTORS,
+        ZYDIS_MNEMONIC_XRSTORS64, ZYDIS_MNEMONIC_XSETBV,   ZYDIS_MNEMONIC_CPUID,
+        ZYDIS_MNEMONIC_RDTSC,     ZYDIS_MNEMONIC_XGETBV,   ZYDIS_MNEMONIC_RDPMC,
     };
 
-    if (in->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && in->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
+    if (in->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
+        in->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
         return true;
     for_each_row(k, categories) {
         if (*k == in->meta.category)
@@ -209,7 +247,8 @@ static bool banned(const ZydisDecodedInstruction *in)
 
 static bool segment_ok(ZydisRegister r, u32 bits)
 {
-    return r != ZYDIS_REGISTER_FS && r != ZYDIS_REGISTER_GS && !(bits == 16 && r == ZYDIS_REGISTER_CS);
+    return r != ZYDIS_REGISTER_FS && r != ZYDIS_REGISTER_GS &&
+           !(bits == 16 && r == ZYDIS_REGISTER_CS);
 }
 
 /* Segment, control and debug registers are the host's; FS is its thread pointer. */
@@ -244,9 +283,12 @@ static u64 other_register;
 
 static u64 *reg_of(struct oracle_test *t, ZydisRegister r)
 {
-    if (ZydisRegisterGetClass(r) < ZYDIS_REGCLASS_GPR8 || ZydisRegisterGetClass(r) > ZYDIS_REGCLASS_GPR64)
+    if (ZydisRegisterGetClass(r) < ZYDIS_REGCLASS_GPR8 ||
+        ZydisRegisterGetClass(r) > ZYDIS_REGCLASS_GPR64)
         return &other_register;
-    return &t->in.reg[ZydisRegisterGetId(ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, r)) & 15];
+    return &t->in.reg[ZydisRegisterGetId(
+                          ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, r)) &
+                      15];
 }
 
 /* Where the operand is to be: mostly in the middle of a page, sometimes across one, or over the end. */
@@ -293,14 +335,16 @@ static void small_indices(u64 *s, struct oracle_test *t, ZydisRegister r, u32 wi
     }
 }
 
-static bool aim(u64 *s, struct oracle_test *t, const struct diff_insn *di, const ZydisDecodedOperand *o)
+static bool aim(u64 *s, struct oracle_test *t, const struct diff_insn *di,
+                const ZydisDecodedOperand *o)
 {
     u64 at = place(s, t->bits), disp = (u64)o->mem.disp.value;
     ZydisRegister base = o->mem.base, index = o->mem.index;
     u32 bits = di->in.address_width;
 
     /* Zydis 4.0 forgets this rule when there are both a 67 prefix and REX.B. */
-    if ((di->in.attributes & ZYDIS_ATTRIB_HAS_SIB) && di->in.raw.modrm.mod == 0 && di->in.raw.sib.base == 5) {
+    if ((di->in.attributes & ZYDIS_ATTRIB_HAS_SIB) && di->in.raw.modrm.mod == 0 &&
+        di->in.raw.sib.base == 5) {
         base = ZYDIS_REGISTER_NONE;
         disp = (u64)di->in.raw.disp.value;
     }
@@ -309,7 +353,9 @@ static bool aim(u64 *s, struct oracle_test *t, const struct diff_insn *di, const
     if (o->mem.type == ZYDIS_MEMOP_TYPE_VSIB) {
         if (base == ZYDIS_REGISTER_NONE)
             return false;
-        small_indices(s, t, index, di->in.raw.modrm.offset && (t->code[di->in.raw.modrm.offset - 1] & 1) ? 8 : 4);
+        small_indices(s, t, index,
+                      di->in.raw.modrm.offset && (t->code[di->in.raw.modrm.offset - 1] & 1) ? 8
+                                                                                            : 4);
         set_sized(reg_of(t, base), bits, ORACLE_DATA + MIDDLE - disp);
         return true;
     }
@@ -381,10 +427,11 @@ static bool tame_xsave(u64 *s, struct oracle_test *t, const struct diff_insn *di
 {
     const u64 *base = reg_of(t, di->o[0].mem.base), *index = reg_of(t, di->o[0].mem.index);
 
-    if (di->in.meta.category != ZYDIS_CATEGORY_XSAVE && di->in.meta.category != ZYDIS_CATEGORY_XSAVEOPT)
+    if (di->in.meta.category != ZYDIS_CATEGORY_XSAVE &&
+        di->in.meta.category != ZYDIS_CATEGORY_XSAVEOPT)
         return true;
-    if (base == &t->in.reg[GPR_RAX] || base == &t->in.reg[GPR_RDX] || index == &t->in.reg[GPR_RAX] ||
-        index == &t->in.reg[GPR_RDX])
+    if (base == &t->in.reg[GPR_RAX] || base == &t->in.reg[GPR_RDX] ||
+        index == &t->in.reg[GPR_RAX] || index == &t->in.reg[GPR_RDX])
         return false;
     t->in.reg[GPR_RAX] = below(s, 8);
     t->in.reg[GPR_RDX] = 0;
@@ -409,7 +456,8 @@ static bool is_string(const ZydisDecodedInstruction *in)
     return in->meta.category == ZYDIS_CATEGORY_STRINGOP;
 }
 
-bool diff_prepare(u64 *seed, u32 bits, const u8 *bytes, u32 n, struct oracle_test *t, struct diff_insn *ret)
+bool diff_prepare(u64 *seed, u32 bits, const u8 *bytes, u32 n, struct oracle_test *t,
+                  struct diff_insn *ret)
 {
     static const struct {
         ZydisMachineMode mode;
@@ -431,7 +479,9 @@ bool diff_prepare(u64 *seed, u32 bits, const u8 *bytes, u32 n, struct oracle_tes
     t->bits = (u8)bits;
     t->len = ret->in.length;
     memcpy(t->code, bytes, t->len);
-    t->whole = is_string(&ret->in) && (ret->in.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE));
+    t->whole = is_string(&ret->in) &&
+               (ret->in.attributes &
+                (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE));
     fill_state(seed, t);
     aim_defaults(seed, t);
     if (!small_bit_offset(seed, t, ret))

@@ -2,9 +2,8 @@
  * cpu/soft/diff_main.c: `soft_diff [seconds [seed [bits [opcode]]]]`: the engine against this CPU; prints forms and findings.
  * The opcode is given as hexadecimal digits, with prefixes; what follows it is random.
  */
-#include "cpu/soft/diff.h"
-
 #include "base/clock.h"
+#include "cpu/soft/diff.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,7 +58,8 @@ struct opcode {
     u32 n;
 };
 
-static void generate_like(u64 *seed, u32 bits, const struct opcode *like, struct oracle_test *t, struct diff_insn *di)
+static void generate_like(u64 *seed, u32 bits, const struct opcode *like, struct oracle_test *t,
+                          struct diff_insn *di)
 {
     u8 bytes[15];
 
@@ -117,27 +117,42 @@ static void print_forms(void)
 static u32 parse_hex(const char *text, u8 *bytes)
 {
     u32 n = 0;
+    u64 v;
 
     for (; n < 12 && text[0] && text[1]; text += 2) {
-        char digits[3] = { text[0], text[1], 0 };
-        bytes[n++] = (u8)strtoul(digits, NULL, 16);
+        char digits[] = { '0', 'x', text[0], text[1], 0 };
+
+        if (str_u64(digits, &v) < 0)
+            return 0;
+        bytes[n++] = (u8)v;
     }
     return n;
 }
 
+/* The i-th argument, or `otherwise`. */
+static u64 number(int argc, char **argv, int i, u64 otherwise)
+{
+    u64 v;
+
+    return i < argc && str_u64(argv[i], &v) >= 0 ? v : otherwise;
+}
+
 int main(int argc, char **argv)
 {
-    u64 seconds = argc > 1 ? strtoull(argv[1], NULL, 0) : 10, seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
-    u32 bits = argc > 3 ? (u32)strtoul(argv[3], NULL, 0) : 64;
-    struct opcode only = {};
+    u64 seconds = number(argc, argv, 1, 10), seed = number(argc, argv, 2, 1);
+    u32 bits = (u32)number(argc, argv, 3, 64);
     u64 runs = 0, found = 0, end = clock_mono_ns() + seconds * NSEC_PER_SEC;
+    struct opcode only = {};
     struct err e = {};
 
     if (argc > 4)
         only.n = parse_hex(argv[4], only.bytes);
+    if (seed == 0 || (bits != 64 && bits != 32 && bits != 16) || (argc > 4 && only.n == 0)) {
+        fprintf(stderr, "usage: soft_diff [seconds [seed [64|32|16 [opcode in hexadecimal]]]]\n");
+        return 2;
+    }
     struct diff *d = diff_new(&e);
     struct oracle *o = d ? oracle_new(&e) : NULL;
-
     if (!o) {
         fprintf(stderr, "%s\n", e.text);
         return 1;

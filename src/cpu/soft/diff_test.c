@@ -29,7 +29,8 @@ static void run_batch(struct diff *d, struct oracle *o, u64 *seed, u32 bits)
         diff_form(&di[i], form, sizeof(form));
         if (!text[0])
             continue;
-        snprintf(want, sizeof(want), "%s, %u bits, opcode %02x: %s", form, bits, di[i].in.opcode, text);
+        snprintf(want, sizeof(want), "%s, %u bits, opcode %02x: %s", form, bits, di[i].in.opcode,
+                 text);
         CHECK_STR(want, "");
     }
 }

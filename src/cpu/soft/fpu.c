@@ -8,9 +8,9 @@
 #include <cpuid.h>
 
 /* FXSAVE and FXRSTOR of the host also move XMM and MXCSR; its own MXCSR is what C code has. */
-#define CLOBBERS_XMM                                                                                        \
-    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", \
-        "xmm12", "xmm13", "xmm14", "xmm15"
+#define CLOBBERS_XMM                                                                         \
+    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", \
+        "xmm11", "xmm12", "xmm13", "xmm14", "xmm15"
 
 enum {
     IMAGE_FOP = 6,
@@ -131,7 +131,8 @@ u32 soft_pkru_at(void)
 
     if (at)
         return at;
-    if (__get_cpuid_count(0xd, 9, &a, &b, &n, &d) == 0 || b < XSAVE_AVX + 256 || b + 8 > VCPU_XSAVE_SIZE)
+    if (__get_cpuid_count(0xd, 9, &a, &b, &n, &d) == 0 || b < XSAVE_AVX + 256 ||
+        b + 8 > VCPU_XSAVE_SIZE)
         b = 2688; /* after AVX-512, as on CPUs that have both */
     known = b;
     return b;
@@ -196,8 +197,9 @@ static int check_image(const u8 *xsave, u64 *ret_bv, u32 *ret_mxcsr, struct err 
     if (compact)
         return err_set(e, -EINVAL, "the XSAVE image is compacted");
     if (*ret_bv & ~(u64)XCR0_KNOWN)
-        return err_set(e, -EINVAL, "the XSAVE image has components %#llx; the software engine knows %#x", *ret_bv,
-                       XCR0_KNOWN);
+        return err_set(e, -EINVAL,
+                       "the XSAVE image has components %#llx; the software engine knows %#x",
+                       *ret_bv, XCR0_KNOWN);
     if (*ret_mxcsr & ~soft_mxcsr_mask())
         return err_set(e, -EINVAL, "MXCSR %#x has bits outside %#x", *ret_mxcsr, soft_mxcsr_mask());
     return 0;

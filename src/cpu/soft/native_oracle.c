@@ -16,8 +16,11 @@
 #include <unistd.h>
 
 enum {
-    CS64 = 0x33, CS32 = 0x23, SS_FLAT = 0x2b,
-    CS16 = 0x07, DS16 = 0x0f, /* entries 0 and 1 of the local descriptor table */
+    CS64 = 0x33,
+    CS32 = 0x23,
+    SS_FLAT = 0x2b,
+    CS16 = 0x07,
+    DS16 = 0x0f, /* entries 0 and 1 of the local descriptor table */
     TF = 0x100,
     TIMEOUT_MS = 5000,
 };
@@ -26,7 +29,7 @@ enum {
 
 struct shared {
     struct oracle_test t[ORACLE_BATCH];
-    u32 n;    /* to run */
+    u32 n; /* to run */
     u32 done;
 };
 
@@ -54,7 +57,10 @@ static void set_data_segments(u32 selector)
 static void load_state(ucontext_t *uc, const struct oracle_test *t)
 {
     greg_t *g = uc->uc_mcontext.gregs;
-    u64 cs = t->bits == 64 ? CS64 : t->bits == 32 ? CS32 : CS16, ss = t->bits == 16 ? DS16 : SS_FLAT;
+    u64 cs = t->bits == 64   ? CS64
+             : t->bits == 32 ? CS32
+                             : CS16,
+        ss = t->bits == 16 ? DS16 : SS_FLAT;
 
     memset((void *)ORACLE_CODE, 0xcc, ORACLE_CODE_SIZE);
     u64 at = t->in.rip + (t->bits == 16 ? ORACLE_CODE : 0);
@@ -98,7 +104,8 @@ static void on_signal(int sig [[maybe_unused]], siginfo_t *info [[maybe_unused]]
 {
     static bool running;
 
-    __asm__ volatile("pushfq\n\tandl $~0x244000, (%rsp)\n\tpopfq"); /* ID, AC, NT that a POPF has set */
+    __asm__ volatile(
+        "pushfq\n\tandl $~0x244000, (%rsp)\n\tpopfq"); /* ID, AC, NT that a POPF has set */
     set_data_segments(SS_FLAT);
     if (running) {
         take_state(context, &here->t[here->done]);
@@ -112,7 +119,8 @@ static void on_signal(int sig [[maybe_unused]], siginfo_t *info [[maybe_unused]]
 
 static void map_low(u64 at, u64 size, int prot)
 {
-    if (mmap((void *)(uintptr_t)at, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+    if (mmap((void *)(uintptr_t)at, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+        MAP_FAILED)
         _exit(3);
 }
 

@@ -20,7 +20,7 @@ enum {
     ORACLE_BATCH = 64,
 };
 
-struct oracle_state {
+struct oracle_regs {
     u64 reg[16]; /* in the order of enum vcpu_reg */
     u64 rip;
     u32 rflags;
@@ -30,9 +30,9 @@ struct oracle_state {
 struct oracle_test {
     u8 code[16]; /* at state.rip, INT3 behind it */
     u8 len;
-    u8 bits;     /* 64, 32 or 16 */
-    bool whole;  /* without TF: until INT3 (repeated strings) */
-    struct oracle_state in, out;
+    u8 bits;    /* 64, 32 or 16 */
+    bool whole; /* without TF: until INT3 (repeated strings) */
+    struct oracle_regs in, out;
     u8 data[ORACLE_DATA_SIZE]; /* before, then after */
     u32 vector, error;         /* of what ended it; 1 or 3: nothing */
     u64 cr2;

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 enum {
-    STUB_FIRST = 64,        /* the area begins with a UD2 and the default MXCSR */
+    STUB_FIRST = 64, /* the area begins with a UD2 and the default MXCSR */
     MXCSR_AT = 8,
     MXCSR_DEFAULT = 0x1f80,
     ARITH = RF_ARITH,
@@ -136,7 +136,9 @@ static bool is_vec(ZydisRegister r)
 /* Number of a general or vector register. */
 static u32 reg_number(ZydisRegister r)
 {
-    return (u32)ZydisRegisterGetId(ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, r)) & 15;
+    return (u32)ZydisRegisterGetId(
+               ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, r)) &
+           15;
 }
 
 /* Of the base instruction sets only what is a function of general registers, flags and one memory operand. */
@@ -203,7 +205,8 @@ static bool uses_mxcsr(const struct emit *m)
         return false;
     for (u32 i = 0; i < m->in->operand_count; i++) {
         ZydisElementType t = m->opnd[i].element_type;
-        if (t == ZYDIS_ELEMENT_TYPE_FLOAT16 || t == ZYDIS_ELEMENT_TYPE_FLOAT32 || t == ZYDIS_ELEMENT_TYPE_FLOAT64)
+        if (t == ZYDIS_ELEMENT_TYPE_FLOAT16 || t == ZYDIS_ELEMENT_TYPE_FLOAT32 ||
+            t == ZYDIS_ELEMENT_TYPE_FLOAT64)
             return true;
     }
     return false;
@@ -231,7 +234,8 @@ static bool use_of(struct stub_use *u, const struct emit *m, const ZydisDecodedO
             return false;
         if (o->type != ZYDIS_OPERAND_TYPE_MEMORY)
             continue;
-        if (*ret_mem || o->mem.type != ZYDIS_MEMOP_TYPE_MEM || o->visibility != ZYDIS_OPERAND_VISIBILITY_EXPLICIT ||
+        if (*ret_mem || o->mem.type != ZYDIS_MEMOP_TYPE_MEM ||
+            o->visibility != ZYDIS_OPERAND_VISIBILITY_EXPLICIT ||
             !(in->attributes & ZYDIS_ATTRIB_HAS_MODRM))
             return false;
         *ret_mem = o;
@@ -296,7 +300,8 @@ static struct stub_regs regs_for(const struct stub_use *u, bool mem)
 
 /* --- the store --- */
 
-static atomic_uintptr_t areas[CPU_MAX]; /* struct stub_cache of every vCPU, for the signal handler */
+static atomic_uintptr_t
+    areas[CPU_MAX]; /* struct stub_cache of every vCPU, for the signal handler */
 
 static u32 key_hash(const struct stub_insn *in)
 {
@@ -324,7 +329,8 @@ static bool wants_alignment(const ZydisDecodedInstruction *in)
     if (is_mmx_convert(in))
         return true;
     return (k == ZYDIS_EXCEPTION_CLASS_SSE2 || k == ZYDIS_EXCEPTION_CLASS_SSE4) &&
-           in->meta.isa_set != ZYDIS_ISA_SET_SHA && !in_list(any_address, ARRAY_LEN(any_address), in->mnemonic);
+           in->meta.isa_set != ZYDIS_ISA_SET_SHA &&
+           !in_list(any_address, ARRAY_LEN(any_address), in->mnemonic);
 }
 
 static void describe_memory(struct stub *s, const struct emit *m, const ZydisDecodedOperand *o)
@@ -332,7 +338,8 @@ static void describe_memory(struct stub *s, const struct emit *m, const ZydisDec
     u32 category = m->in->meta.isa_set, size = o->size / 8u;
     ZydisExceptionClass k = m->in->meta.exception_class;
 
-    if (category == ZYDIS_ISA_SET_CLFSH || category == ZYDIS_ISA_SET_CLFLUSHOPT || category == ZYDIS_ISA_SET_CLWB)
+    if (category == ZYDIS_ISA_SET_CLFSH || category == ZYDIS_ISA_SET_CLFLUSHOPT ||
+        category == ZYDIS_ISA_SET_CLWB)
         size = 1; /* they need to be allowed to read one byte of the line */
     must(size > 0 && size <= 64);
     s->size = (u8)size;
@@ -346,14 +353,16 @@ static void describe_memory(struct stub *s, const struct emit *m, const ZydisDec
     }
 }
 
-static struct stub *make(struct stub_cache *sc, const struct emit *m, const ZydisDecodedOperand *mem,
-                         const struct stub_use *u, const struct stub_insn *in, const struct stub_regs *regs)
+static struct stub *make(struct stub_cache *sc, const struct emit *m,
+                         const ZydisDecodedOperand *mem, const struct stub_use *u,
+                         const struct stub_insn *in, const struct stub_regs *regs)
 {
     struct stub *s = &sc->stubs[sc->n++];
     struct stub **head = &sc->hash[key_hash(in)];
 
     must(sc->n <= STUB_MAX && sc->used + STUB_CODE_MAX <= STUB_AREA);
-    *s = (struct stub){ .next = *head, .at = sc->used, .key_len = in->n, .kind = (u8)kind_of(m, u) };
+    *s =
+        (struct stub){ .next = *head, .at = sc->used, .key_len = in->n, .kind = (u8)kind_of(m, u) };
     memcpy(s->key, in->bytes, in->n + 1u);
     if (mem)
         describe_memory(s, m, mem);
@@ -395,14 +404,17 @@ static bool native_as_older(struct emit *m)
 /* FOP: the low bits of the opcode and the ModRM byte. */
 static u16 x87_fop(const ZydisDecodedInstruction *in)
 {
-    return (u16)((in->opcode & 7u) << 8 | (u32)in->raw.modrm.mod << 6 | (u32)in->raw.modrm.reg << 3 | in->raw.modrm.rm);
+    return (u16)((in->opcode & 7u) << 8 | (u32)in->raw.modrm.mod << 6 |
+                 (u32)in->raw.modrm.reg << 3 | in->raw.modrm.rm);
 }
 
 /* Zydis takes VEX.W as ignored here; CPUs see VPEXTRQ and VPINSRQ, which only 64-bit code has. */
 static bool is_wide_element(const struct emit *m)
 {
-    return (m->in->mnemonic == ZYDIS_MNEMONIC_VPEXTRD || m->in->mnemonic == ZYDIS_MNEMONIC_VPINSRD) &&
-           (m->key & KEY_SIZE) != SIZE_64 && (m->in->attributes & ZYDIS_ATTRIB_HAS_VEX) && m->in->raw.vex.W;
+    return (m->in->mnemonic == ZYDIS_MNEMONIC_VPEXTRD ||
+            m->in->mnemonic == ZYDIS_MNEMONIC_VPINSRD) &&
+           (m->key & KEY_SIZE) != SIZE_64 && (m->in->attributes & ZYDIS_ATTRIB_HAS_VEX) &&
+           m->in->raw.vex.W;
 }
 
 bool insn_native(struct emit *m)
@@ -413,7 +425,8 @@ bool insn_native(struct emit *m)
     struct stub_insn in;
 
     if (m->in->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
-        (m->in->meta.category == ZYDIS_CATEGORY_PREFETCH || m->in->meta.category == ZYDIS_CATEGORY_PREFETCHWT1)) {
+        (m->in->meta.category == ZYDIS_CATEGORY_PREFETCH ||
+         m->in->meta.category == ZYDIS_CATEGORY_PREFETCHWT1)) {
         m->op->fn = soft_op_nop;
         return true;
     }
@@ -518,7 +531,8 @@ void soft_stubs_close(struct soft_cpu *c)
 
 bool soft_stubs_full(const struct soft_cpu *c)
 {
-    return c->stubs->n + STUB_RESERVE > STUB_MAX || c->stubs->used + STUB_RESERVE * STUB_CODE_MAX > STUB_AREA;
+    return c->stubs->n + STUB_RESERVE > STUB_MAX ||
+           c->stubs->used + STUB_RESERVE * STUB_CODE_MAX > STUB_AREA;
 }
 
 void soft_stubs_reset(struct soft_cpu *c)

@@ -15,22 +15,22 @@
 #include "cpu/soft/soft_mem.h"
 
 enum {
-    STUB_KEY_MAX = 24,    /* longest normalised instruction, and one byte */
-    STUB_CODE_MAX = 512,  /* longest stub */
-    STUB_MAX = 8192,      /* stubs of a vCPU */
-    STUB_AREA = 2 << 20,  /* bytes of code of a vCPU */
+    STUB_KEY_MAX = 24,   /* longest normalised instruction, and one byte */
+    STUB_CODE_MAX = 512, /* longest stub */
+    STUB_MAX = 8192,     /* stubs of a vCPU */
+    STUB_AREA = 2 << 20, /* bytes of code of a vCPU */
     STUB_RESERVE = BLOCK_UOPS_MAX,
 };
 
 /* What an instruction needs before it may run: columns of the handlers. */
 enum stub_kind {
-    STUB_INT,      /* nothing */
-    STUB_VEX,      /* protected mode */
-    STUB_X87,      /* CR0.EM, CR0.TS clear */
-    STUB_MMX,      /* as X87, but #UD for EM */
-    STUB_SSE,      /* CR4.OSFXSR too */
-    STUB_SSE_MMX,  /* both */
-    STUB_AVX,      /* XCR0 */
+    STUB_INT,     /* nothing */
+    STUB_VEX,     /* protected mode */
+    STUB_X87,     /* CR0.EM, CR0.TS clear */
+    STUB_MMX,     /* as X87, but #UD for EM */
+    STUB_SSE,     /* CR4.OSFXSR too */
+    STUB_SSE_MMX, /* both */
+    STUB_AVX,     /* XCR0 */
     STUB_KINDS,
 };
 
@@ -42,14 +42,15 @@ struct stub_use {
 
 struct stub {
     u32 (*run)(struct soft_cpu *c, void *mem); /* 0, or the exception's vector */
-    struct stub *next;       /* of the same hash */
-    u32 at, fault_at, pad_at; /* offsets in the area: start, the guest's instruction, where a fault goes on */
+    struct stub *next;                         /* of the same hash */
+    u32 at, fault_at,
+        pad_at; /* offsets in the area: start, the guest's instruction, where a fault goes on */
     u8 key[STUB_KEY_MAX];
     u8 key_len;
-    u8 kind;                 /* enum stub_kind */
-    u8 size, access;         /* of the memory operand: bytes, ACC_*; size 0: none */
-    u8 align;                /* address bits that are to be 0, else #GP */
-    bool align_mm;           /* … unless MXCSR.MM */
+    u8 kind;         /* enum stub_kind */
+    u8 size, access; /* of the memory operand: bytes, ACC_*; size 0: none */
+    u8 align;        /* address bits that are to be 0, else #GP */
+    bool align_mm;   /* … unless MXCSR.MM */
 };
 
 /* Registers of a stub's own, chosen so that the guest's instruction uses none of them. */
@@ -71,7 +72,7 @@ struct stub_cache {
     u32 n;
     struct stub *stubs;
     struct stub *hash[1 << 12];
-    ZydisDecoder decoder;  /* 64-bit: judges what was re-encoded */
+    ZydisDecoder decoder; /* 64-bit: judges what was re-encoded */
 };
 
 /* stub.c.  Once a vCPU, before its process is locked: maps the code area. */
@@ -85,8 +86,8 @@ void soft_stubs_reset(struct soft_cpu *c);
 bool stub_encode(const struct stub_cache *sc, const struct emit *m, const struct stub_regs *regs,
                  struct stub_insn *ret);
 /* Writes the stub's code to `out` (STUB_CODE_MAX bytes that will run at `base` + s->at) and sets its offsets; returns its length. */
-u32 stub_emit(struct stub *s, const struct stub_use *use, const struct stub_regs *regs, const struct stub_insn *in,
-              u8 *out);
+u32 stub_emit(struct stub *s, const struct stub_use *use, const struct stub_regs *regs,
+              const struct stub_insn *in, u8 *out);
 
 /* stub_run.c */
 uop_fn stub_handler(enum stub_kind kind, bool mem);

@@ -5,7 +5,10 @@
 #include "cpu/soft/stub.h"
 
 enum {
-    RAX = 0, RSP = 4, RSI = 6, RDI = 7,
+    RAX = 0,
+    RSP = 4,
+    RSI = 6,
+    RDI = 7,
     CALLEE_SAVED = 1 << 3 | 1 << 5 | 0xf000, /* RBX, RBP, R12 to R15 */
     MXCSR_AT = 8, /* the area begins with the default MXCSR, at this offset */
 };
@@ -14,8 +17,8 @@ enum {
 
 struct form {
     bool osize, rex_w, rex_any, vex, mem;
-    u8 rep;           /* 0, 0xf2, 0xf3 */
-    u8 map;           /* ZydisOpcodeMap */
+    u8 rep; /* 0, 0xf2, 0xf3 */
+    u8 map; /* ZydisOpcodeMap */
     u8 opcode, modrm;
     bool has_modrm;
     u8 reg, rm, vvvv; /* register numbers, 0 to 15 */
@@ -89,7 +92,8 @@ static void form_operands(struct form *f, const struct emit *m, const struct stu
             f->reg = regs->sp;
         else if (o->encoding == ZYDIS_OPERAND_ENCODING_NDSNDD)
             f->vvvv = regs->sp;
-        else if (o->encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM || o->encoding == ZYDIS_OPERAND_ENCODING_OPCODE)
+        else if (o->encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM ||
+                 o->encoding == ZYDIS_OPERAND_ENCODING_OPCODE)
             f->rm = regs->sp;
     }
 }
@@ -98,7 +102,8 @@ static bool form_of(struct form *f, const struct emit *m, const struct stub_regs
 {
     const ZydisDecodedInstruction *in = m->in;
 
-    if (in->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && in->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
+    if (in->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
+        in->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
         return false;
 
     f->map = (u8)in->opcode_map;
@@ -134,7 +139,8 @@ static void put(struct stub_insn *s, u32 byte)
 static void form_write_legacy(const struct form *f, struct stub_insn *s)
 {
     bool reg_op = f->has_modrm || f->rm > 7;
-    u32 rex = (f->rex_w ? 8u : 0) | (f->has_modrm && f->reg > 7 ? 4u : 0) | (reg_op && f->rm > 7 ? 1u : 0);
+    u32 rex = (f->rex_w ? 8u : 0) | (f->has_modrm && f->reg > 7 ? 4u : 0) |
+              (reg_op && f->rm > 7 ? 1u : 0);
 
     if (f->osize)
         put(s, 0x66);
@@ -167,14 +173,17 @@ static void form_write(const struct form *f, struct stub_insn *s)
         put(s, f->imm[i]);
 }
 
-static bool same_operand(const ZydisDecodedOperand *a, const ZydisDecodedOperand *b, const struct stub_regs *regs)
+static bool same_operand(const ZydisDecodedOperand *a, const ZydisDecodedOperand *b,
+                         const struct stub_regs *regs)
 {
     if (a->type != b->type)
         return false;
     if (a->type == ZYDIS_OPERAND_TYPE_MEMORY)
-        return a->mem.base == ZYDIS_REGISTER_RAX + regs->mem && a->mem.index == ZYDIS_REGISTER_NONE &&
-               a->mem.disp.value == 0 && a->mem.type == ZYDIS_MEMOP_TYPE_MEM && a->size == b->size;
-    if (a->type != ZYDIS_OPERAND_TYPE_REGISTER || ZydisRegisterGetClass(a->reg.value) == ZYDIS_REGCLASS_FLAGS)
+        return a->mem.base == ZYDIS_REGISTER_RAX + regs->mem &&
+               a->mem.index == ZYDIS_REGISTER_NONE && a->mem.disp.value == 0 &&
+               a->mem.type == ZYDIS_MEMOP_TYPE_MEM && a->size == b->size;
+    if (a->type != ZYDIS_OPERAND_TYPE_REGISTER ||
+        ZydisRegisterGetClass(a->reg.value) == ZYDIS_REGCLASS_FLAGS)
         return true;
     if (b->size == 0) /* RAX and RDX of VPCMPESTRI outside 64-bit code, where VEX.W is ignored */
         return a->size == 32;
@@ -182,14 +191,15 @@ static bool same_operand(const ZydisDecodedOperand *a, const ZydisDecodedOperand
 }
 
 /* Does what was written mean the same to the host?  Also the last word on what a stub may touch. */
-static bool form_same(const struct stub_cache *sc, const struct emit *m, const struct stub_regs *regs,
-                      const struct stub_insn *s)
+static bool form_same(const struct stub_cache *sc, const struct emit *m,
+                      const struct stub_regs *regs, const struct stub_insn *s)
 {
     ZydisDecodedInstruction in;
     ZydisDecodedOperand o[ZYDIS_MAX_OPERAND_COUNT];
 
-    if (ZYAN_FAILED(ZydisDecoderDecodeFull(&sc->decoder, s->bytes, s->n, &in, o)) || in.length != s->n ||
-        in.mnemonic != m->in->mnemonic || in.operand_count != m->in->operand_count)
+    if (ZYAN_FAILED(ZydisDecoderDecodeFull(&sc->decoder, s->bytes, s->n, &in, o)) ||
+        in.length != s->n || in.mnemonic != m->in->mnemonic ||
+        in.operand_count != m->in->operand_count)
         return false;
     for (u32 i = 0; i < in.operand_count; i++) {
         if (!same_operand(&o[i], &m->opnd[i], regs))
@@ -201,7 +211,8 @@ static bool form_same(const struct stub_cache *sc, const struct emit *m, const s
 bool stub_encode(const struct stub_cache *sc, const struct emit *m, const struct stub_regs *regs,
                  struct stub_insn *ret)
 {
-    bool legacy16 = m->in->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY && m->in->operand_width == 16;
+    bool legacy16 =
+        m->in->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY && m->in->operand_width == 16;
     bool code64 = (m->key & KEY_SIZE) == SIZE_64;
     struct form f = {};
 
@@ -359,8 +370,8 @@ static void store_results(struct code *a, const struct stub_use *use, u32 at)
     }
 }
 
-u32 stub_emit(struct stub *s, const struct stub_use *use, const struct stub_regs *regs, const struct stub_insn *in,
-              u8 *out)
+u32 stub_emit(struct stub *s, const struct stub_use *use, const struct stub_regs *regs,
+              const struct stub_insn *in, u8 *out)
 {
     u32 own = 1u << regs->ctx | (s->size ? 1u << regs->mem : 0) | (use->sp ? 1u << regs->sp : 0);
     u32 saved = (use->gpr | own) & CALLEE_SAVED;

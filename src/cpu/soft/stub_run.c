@@ -37,7 +37,8 @@ static inline void need_sse(struct soft_cpu *c, const struct uop *op)
 
 static inline void need_avx(struct soft_cpu *c, const struct uop *op)
 {
-    if (unlikely(!(c->cr4 & CR4_OSXSAVE) || (c->xcr0 & XCR0_AVX_ALL) != XCR0_AVX_ALL || !soft_protected(c)))
+    if (unlikely(!(c->cr4 & CR4_OSXSAVE) || (c->xcr0 & XCR0_AVX_ALL) != XCR0_AVX_ALL ||
+                 !soft_protected(c)))
         soft_raise(c, op, VEC_UD);
     if (unlikely(c->cr0 & CR0_TS))
         soft_raise(c, op, VEC_NM);

@@ -2,10 +2,11 @@
  * cpu/soft/stub_test.c: what the comparison with the host's CPU cannot show about vector and x87 instructions: enabling bits,
  * features that are not offered, layouts of other modes, operands that are not plain RAM, the stubs' store.
  */
+#include "cpu/soft/stub.h"
+
 #include "cpu/soft/fpu.h"
 #include "cpu/soft/insn.h"
 #include "cpu/soft/rig.h"
-#include "cpu/soft/stub.h"
 #include "testlib/test.h"
 
 #include <stdlib.h>
@@ -100,8 +101,9 @@ TEST(soft_stub_features_not_offered)
         u32 len;
         u8 feature;
     } rows[] = {
-        { "SSE", CODE(ADDPS), F_SSE },       { "MMX", CODE(PADDB_MM), F_MMX }, { "x87", CODE(FLD1), F_FPU },
-        { "AVX", CODE(VADDPS), F_AVX },      { "BMI1", CODE(ANDN), F_BMI1 },   { "POPCNT", CODE(POPCNT), F_POPCNT },
+        { "SSE", CODE(ADDPS), F_SSE },        { "MMX", CODE(PADDB_MM), F_MMX },
+        { "x87", CODE(FLD1), F_FPU },         { "AVX", CODE(VADDPS), F_AVX },
+        { "BMI1", CODE(ANDN), F_BMI1 },       { "POPCNT", CODE(POPCNT), F_POPCNT },
         { "FXSR", CODE(FXSAVE_RDI), F_FXSR },
     };
 
@@ -162,9 +164,12 @@ TEST(soft_fpu_environment_layouts)
         u32 fip, cs_fop, fdp;
         bool words16;
     } rows[] = {
-        { "64-bit code", RIG_LONG, CODE("\xd9\x07\xd9\x36"), RIG_CODE, 0x01070008, RIG_DATA, false },
-        { "32-bit code", RIG_PROT32, CODE("\xd9\x07\xd9\x36"), RIG_CODE, 0x01070008, RIG_DATA, false },
-        { "32-bit code, 16-bit words", RIG_PROT32, CODE("\xd9\x07\x66\xd9\x36"), RIG_CODE, 0x08, 0, true },
+        { "64-bit code", RIG_LONG, CODE("\xd9\x07\xd9\x36"), RIG_CODE, 0x01070008, RIG_DATA,
+          false },
+        { "32-bit code", RIG_PROT32, CODE("\xd9\x07\xd9\x36"), RIG_CODE, 0x01070008, RIG_DATA,
+          false },
+        { "32-bit code, 16-bit words", RIG_PROT32, CODE("\xd9\x07\x66\xd9\x36"), RIG_CODE, 0x08, 0,
+          true },
         { "real mode", RIG_REAL, CODE("\xd9\x05\xd9\x34"), RIG_CODE, 0x105, 0x7000, true },
     };
     struct rig *r = rig_new(1);

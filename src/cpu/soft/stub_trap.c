@@ -24,7 +24,7 @@ static void pass_on(int sig, siginfo_t *info, void *context)
         if (old->sa_flags & SA_SIGINFO)
             old->sa_sigaction(sig, info, context);
         else if (old->sa_handler == SIG_DFL || old->sa_handler == SIG_IGN)
-            signal(sig, SIG_DFL);
+            sigaction(sig, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
         else
             old->sa_handler(sig);
     }
@@ -48,7 +48,9 @@ static void on_trap(int sig, siginfo_t *info, void *context)
 /* Others may have put theirs over it since (a test's runner does). */
 static int catch_one(size_t i, struct err *e)
 {
-    struct sigaction act = { .sa_sigaction = on_trap, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK }, now;
+    struct sigaction act = { .sa_sigaction = on_trap,
+                             .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK },
+                     now;
 
     if (sigaction(trap_signals[i], NULL, &now) < 0)
         return err_errno(e, "look at the handler of signal %d", trap_signals[i]);

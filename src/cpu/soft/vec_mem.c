@@ -143,7 +143,8 @@ static void op_vmask_store(struct soft_cpu *c, const struct uop *op)
     }
     for (u32 i = 0; i < n; i++) {
         if (mask[size * i + size - 1] & 0x80)
-            soft_store_bytes(c, op, element_lin(c, op, size * i, size, ACC_WRITE), from + size * i, size);
+            soft_store_bytes(c, op, element_lin(c, op, size * i, size, ACC_WRITE), from + size * i,
+                             size);
     }
     UOP_NEXT;
 }
@@ -151,7 +152,8 @@ static void op_vmask_store(struct soft_cpu *c, const struct uop *op)
 void soft_emit_vmaskmov(struct emit *m)
 {
     bool store = m->opnd[0].type == ZYDIS_OPERAND_TYPE_MEMORY;
-    bool wide = m->in->mnemonic == ZYDIS_MNEMONIC_VMASKMOVPD || m->in->mnemonic == ZYDIS_MNEMONIC_VPMASKMOVQ;
+    bool wide = m->in->mnemonic == ZYDIS_MNEMONIC_VMASKMOVPD ||
+                m->in->mnemonic == ZYDIS_MNEMONIC_VPMASKMOVQ;
 
     m->op->aux = (wide ? AUX_DATA64 : 0) | (m->in->avx.vector_length == 256 ? AUX_YMM : 0);
     m->op->src = vec_number(m->opnd[1].reg.value);
@@ -177,7 +179,8 @@ static void probe_masked(struct soft_cpu *c, const struct uop *op, const u8 *mas
         soft_probe_write(c, op, lin, n);
 }
 
-static void store_masked(struct soft_cpu *c, const struct uop *op, const u8 *from, const u8 *mask, u32 n)
+static void store_masked(struct soft_cpu *c, const struct uop *op, const u8 *from, const u8 *mask,
+                         u32 n)
 {
     element_lin(c, op, 0, 1, ACC_WRITE); /* rights of the segment, even with an empty mask */
     for (u32 i = 0; i < n; i++) {
@@ -205,7 +208,8 @@ static void op_maskmovq(struct soft_cpu *c, const struct uop *op)
 
     soft_need(c, op, STUB_MMX);
     soft_fpu_wait(c, op);
-    __asm__ volatile("movd %%mm0, %0" : "=r"(unused)); /* enters the MMX state, even when a fault follows */
+    __asm__ volatile("movd %%mm0, %0"
+                     : "=r"(unused)); /* enters the MMX state, even when a fault follows */
     soft_x87_store(c, image);
     store_masked(c, op, image + 32 + 16 * op->dst, image + 32 + 16 * op->src, 8);
     UOP_NEXT;

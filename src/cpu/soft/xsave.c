@@ -23,7 +23,7 @@ enum {
 /* What one instruction works on. */
 struct xs {
     u64 lin;
-    u64 rfbm;     /* components asked for that exist */
+    u64 rfbm; /* components asked for that exist */
     bool wide;
     u32 avx_at, pkru_at;
 };
@@ -53,7 +53,8 @@ static u32 place(struct xs *x, u64 bv)
     if (!(bv & COMPACT)) {
         x->avx_at = XSAVE_AVX;
         x->pkru_at = soft_pkru_at();
-        return x->rfbm & XCR0_PKRU ? x->pkru_at + PKRU_SIZE : XSAVE_AVX + (x->rfbm & XCR0_AVX ? AVX_SIZE : 0);
+        return x->rfbm & XCR0_PKRU ? x->pkru_at + PKRU_SIZE
+                                   : XSAVE_AVX + (x->rfbm & XCR0_AVX ? AVX_SIZE : 0);
     }
     x->avx_at = at;
     at += bv & XCR0_AVX ? AVX_SIZE : 0;
@@ -62,7 +63,8 @@ static u32 place(struct xs *x, u64 bv)
 }
 
 /* Writes the components of `which`; the whole area is known to be writable. */
-static void store_parts(struct soft_cpu *c, const struct uop *op, const struct xs *x, u64 which, bool mxcsr)
+static void store_parts(struct soft_cpu *c, const struct uop *op, const struct xs *x, u64 which,
+                        bool mxcsr)
 {
     u32 mask = soft_mxcsr_mask(), n = soft_vec_count(c);
     u8 image[LEGACY_END] = {}, high[AVX_SIZE];
@@ -150,7 +152,8 @@ struct image {
     u32 pkru, mxcsr;
 };
 
-static void load_image(struct soft_cpu *c, const struct uop *op, const struct xs *x, u64 bv, struct image *im)
+static void load_image(struct soft_cpu *c, const struct uop *op, const struct xs *x, u64 bv,
+                       struct image *im)
 {
     u32 n = soft_vec_count(c);
 
