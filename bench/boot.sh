@@ -1,6 +1,7 @@
 #!/bin/bash
 # bench/boot.sh: boots one kernel and one tiny initrd under Socle and under QEMU in turn, and prints medians and ratios.
-# Usage: bench/boot.sh [--rounds N] [--only NAME,NAME]   (5 rounds; all of the table below that are there)
+# Usage: bench/boot.sh [--engine kvm|soft] [--rounds N] [--only NAME,NAME]   (5 rounds; all of the table below that are there)
+# With --engine soft Socle's software engine runs beside QEMU's TCG, on this machine: no lab is needed.
 # Times run from the start of the process to init's first line, and to the end of the process, in milliseconds.
 # A first round is not counted: it fills the caches of files.
 # Where KVM is slow the times are those of the lab; only the ratios mean anything:
@@ -17,16 +18,20 @@ marker="bench: init"
 limit=120
 rounds=5
 only=
+engine=kvm
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
-history=${SOCLE_LAB_OUT:-$tree/build/lab-out}/bench-boot.history # git ignores build/
+# git ignores build/
+history=${SOCLE_LAB_OUT:-$tree/build/lab-out}/bench-boot.history
 
 # One command line for all.  Less of it would be unfair to nobody: what a guest of a cloud does not have is not probed.
 append="console=ttyS0 quiet reboot=t panic=-1 no_timer_check tsc=reliable i8042.noaux i8042.nomux i8042.nopnp i8042.dumbkbd"
 memory=256
 
 qemu() { # MACHINE KERNEL: what each peer gives at best for a serial console and one CPU, without a disk or a card
-    command=(qemu-system-x86_64 -accel kvm -cpu host -machine "$1" -smp 1 -m "$memory" -nodefaults -no-user-config
+    local accel=(-accel kvm -cpu host)
+    [ $engine = kvm ] || accel=(-accel tcg,thread=multi -cpu max,la57=off)
+    command=(qemu-system-x86_64 "${accel[@]}" -machine "$1" -smp 1 -m "$memory" -nodefaults -no-user-config
         -display none -no-reboot -serial stdio -kernel "$2" -initrd "$initrd" -append "$append")
 }
 
@@ -35,7 +40,7 @@ row() {
     case $1 in
     socle)
         [ -x "$socle" ] || return 1
-        command=("$socle" run --engine kvm --memory "${memory}M" --cpus 1 --kernel "$kernel" --initrd "$initrd"
+        command=("$socle" run --engine "$engine" --memory "${memory}M" --cpus 1 --kernel "$kernel" --initrd "$initrd"
             --append "$append" --console stdio --net none)
         ;;
     microvm) qemu microvm "$kernel" ;;
@@ -97,6 +102,7 @@ while [ $# -gt 0 ]; do
     case $1 in
     --rounds) rounds=$2; shift 2 ;;
     --only) only=${2//,/ }; shift 2 ;;
+    --engine) engine=$2; shift 2 ;;
     --prepare) prepare; exit ;;
     *) echo "boot: unknown option '$1'" >&2; exit 2 ;;
     esac
@@ -116,6 +122,6 @@ done
 run_rounds "$present"
 report "$present" | tee "$results/report"
 {
-    date -u +%FT%TZ
+    echo "$(date -u +%FT%TZ) $engine"
     cat "$results/report"
 } >>"$history"
