@@ -2,6 +2,7 @@
  * cpu/cpu.c: the engine contract: opens an engine for a machine, and hands each call to it.
  */
 #include "cpu/engine.h"
+#include "cpu/walk.h"
 
 #include <stdlib.h>
 
@@ -181,6 +182,38 @@ int vcpu_get(struct vcpu *v, struct vcpu_state *ret, struct err *e)
 int vcpu_set(struct vcpu *v, const struct vcpu_state *s, struct err *e)
 {
     return v->vm->en->set(v, s, e);
+}
+
+int vcpu_regs_get(struct vcpu *v, struct vcpu_state *ret, struct err *e)
+{
+    return v->vm->en->regs_get(v, ret, e);
+}
+
+int vcpu_regs_set(struct vcpu *v, const struct vcpu_state *s, struct err *e)
+{
+    return v->vm->en->regs_set(v, s, e);
+}
+
+int vcpu_debug_set(struct vcpu *v, const struct cpu_debug *d, struct err *e)
+{
+    static const struct cpu_debug none;
+
+    return v->vm->en->debug_set(v, d ? d : &none, e);
+}
+
+int vcpu_translate(struct vcpu *v, u64 gva, u64 *ret_gpa, struct err *e)
+{
+    AUTO(free) struct vcpu_state *s = xnew(struct vcpu_state);
+    struct walk w;
+    int r = vcpu_regs_get(v, s, e);
+
+    if (r < 0)
+        return r;
+    r = walk_gva(s, v->vm->mem, gva, &w);
+    if (r < 0)
+        return err_set(e, r, "vCPU %u has nothing at 0x%llx", v->index, gva);
+    *ret_gpa = w.gpa;
+    return 0;
 }
 
 int vcpu_reset(struct vcpu *v, struct err *e)

@@ -22,6 +22,9 @@ struct engine {
     void (*settle)(struct vcpu *v);
     int (*get)(struct vcpu *v, struct vcpu_state *ret, struct err *e);
     int (*set)(struct vcpu *v, const struct vcpu_state *s, struct err *e);
+    int (*regs_get)(struct vcpu *v, struct vcpu_state *ret, struct err *e);
+    int (*regs_set)(struct vcpu *v, const struct vcpu_state *s, struct err *e);
+    int (*debug_set)(struct vcpu *v, const struct cpu_debug *d, struct err *e);
     const char *(*exit_name)(u32 row);
     void (*irq)(struct cpu_vm *vm, u32 gsi, bool level);
     struct msi *(*msi_new)(struct cpu_vm *vm);

@@ -207,7 +207,6 @@ static const struct jail_row rows[] = {
     IOCTL(KVM_SET_CPUID2,            M | V, "features after a reset or a load"),
     IOCTL(KVM_KVMCLOCK_CTRL,         M | V, "tells the guest's watchdog that it was paused"),
     IOCTL(KVM_SET_GUEST_DEBUG,       M | V, "breakpoints of the debugger"),
-    IOCTL(KVM_TRANSLATE,             M | V, "the debugger reads virtual addresses"),
     IOCTL(KVM_INTERRUPT,             V,     "split irqchip: the PIC's interrupt"),
     IOCTL(KVM_NMI,                   M | V, "the operator's NMI"),
     IOCTL(KVM_SMI,                   M | V, "firmware's SMI"),

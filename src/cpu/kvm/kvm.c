@@ -100,6 +100,7 @@ static int vm_make(struct cpu_vm *vm, struct kvm_vm *k, struct err *e)
     if (k->fd < 0)
         return err_code(e, k->fd, "create the VM");
     k->any_len_doorbell = cap(k->fd, KVM_CAP_IOEVENTFD_ANY_LENGTH) > 0;
+    k->blocks_irq = cap(k->dev_fd, KVM_CAP_SET_GUEST_DEBUG2) & KVM_GUESTDBG_BLOCKIRQ;
     k->has_payload = cap(k->fd, KVM_CAP_EXCEPTION_PAYLOAD) > 0 &&
                      kvm_ioctl(k->fd, KVM_ENABLE_CAP, &payload) >= 0;
     if (kvm_ioctl(k->fd, KVM_SET_TSS_ADDR, (void *)(uintptr_t)KVM_TSS_GPA) < 0 ||
@@ -251,6 +252,9 @@ const struct engine kvm_engine = {
     .settle = kvm_settle,
     .get = kvm_regs_get,
     .set = kvm_regs_set,
+    .regs_get = kvm_core_get,
+    .regs_set = kvm_core_set,
+    .debug_set = kvm_debug_set,
     .exit_name = kvm_exit_name,
     .irq = kvm_irq_line,
     .msi_new = kvm_msi_new,

@@ -68,6 +68,11 @@ static enum vcpu_next on_nothing(struct vcpu *v [[maybe_unused]],
     return GO_ON;
 }
 
+static enum vcpu_next on_debug(struct vcpu *v, struct kvm_run *run)
+{
+    return kvm_debug_hit(v, &run->debug.arch) ? VCPU_DEBUG : GO_ON;
+}
+
 static enum vcpu_next on_shutdown(struct vcpu *v [[maybe_unused]],
                                   struct kvm_run *run [[maybe_unused]])
 {
@@ -84,6 +89,8 @@ static enum vcpu_next on_fail_entry(struct vcpu *v, struct kvm_run *run)
 
 static enum vcpu_next on_internal_error(struct vcpu *v, struct kvm_run *run)
 {
+    if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION && kvm_debug_stuck(v))
+        return VCPU_DEBUG;
     str_fmt(v->failure, sizeof(v->failure), "KVM internal error %u%s", run->internal.suberror,
             run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION
                 ? ": an instruction it cannot emulate"
@@ -102,6 +109,7 @@ static const struct exit_def {
     [KVM_EXIT_INTR]            = { "intr",           on_nothing },
     [KVM_EXIT_IRQ_WINDOW_OPEN] = { "irq-window",     on_nothing },
     [KVM_EXIT_HLT]             = { "hlt",            on_nothing },
+    [KVM_EXIT_DEBUG]           = { "debug",          on_debug },
     [KVM_EXIT_SHUTDOWN]        = { "shutdown",       on_shutdown },
     [KVM_EXIT_FAIL_ENTRY]      = { "fail-entry",     on_fail_entry },
     [KVM_EXIT_INTERNAL_ERROR]  = { "internal-error", on_internal_error },
