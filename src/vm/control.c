@@ -228,63 +228,6 @@ static int cmd_reset(struct client *cl, const struct request *rq [[maybe_unused]
     return defer(cl, NULL, done_null, e);
 }
 
-static void print_vcpu(struct vm *vm, u32 i, struct strbuf *out)
-{
-    AUTO(free) struct vcpu_state *s = xnew(struct vcpu_state);
-    struct err e = {};
-
-    strbuf_add(out, "\"vcpu%u\": ", i);
-    if (vcpu_get(cpu_vcpu(vm->cpu, i), s, &e) < 0)
-        strbuf_add(out, "null");
-    else
-        state_print(&vcpu_state_def, s, out);
-}
-
-static void print_irqchip(struct vm *vm, struct strbuf *out)
-{
-    AUTO(free) struct cpu_vm_state *s = xnew(struct cpu_vm_state);
-    struct err e = {};
-
-    strbuf_add(out, "\"irqchip\": ");
-    if (cpu_vm_get(vm->cpu, s, &e) < 0)
-        strbuf_add(out, "null");
-    else
-        state_print(&cpu_vm_state_def, s, out);
-}
-
-static bool wanted(const char *want, const char *name)
-{
-    return !*want || strcmp(want, name) == 0;
-}
-
-static u32 inspect_all(struct vm *vm, const char *want, struct strbuf *out)
-{
-    u32 n = 0;
-
-    strbuf_add(out, "{");
-    for (u32 i = 0; i < vm->n_devices; i++) {
-        if (!wanted(want, vm->devices[i]->name))
-            continue;
-        strbuf_add(out, "%s\"%s\": ", n++ ? ", " : "", vm->devices[i]->name);
-        device_inspect(vm->devices[i], out);
-    }
-    for (u32 i = 0; i < cpu_count(vm->cpu); i++) {
-        char name[16];
-
-        str_fmt(name, sizeof(name), "vcpu%u", i);
-        if (!wanted(want, name))
-            continue;
-        strbuf_add(out, n++ ? ", " : "");
-        print_vcpu(vm, i, out);
-    }
-    if (wanted(want, "irqchip")) {
-        strbuf_add(out, n++ ? ", " : "");
-        print_irqchip(vm, out);
-    }
-    strbuf_add(out, "}");
-    return n;
-}
-
 static void do_inspect(struct vm *vm, void *arg)
 {
     AUTO(free) struct later *l = arg;
@@ -293,7 +236,7 @@ static void do_inspect(struct vm *vm, void *arg)
 
     if (!cl)
         return;
-    if (inspect_all(vm, l->device, &out))
+    if (inspect_print(vm, l->device, &out))
         answer_text(cl, true, out.text);
     else
         answer_error(cl, "there is no such device: 'inspect' without a name lists all");
@@ -533,7 +476,7 @@ static void on_connect(struct loop_fd *f, int events [[maybe_unused]])
         close(fd);
 }
 
-static int listen_at(const char *path, struct err *e)
+int control_listen(const char *path, int backlog, struct err *e)
 {
     struct sockaddr_un sa = { .sun_family = AF_UNIX };
     AUTO(fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -542,20 +485,20 @@ static int listen_at(const char *path, struct err *e)
     int r;
 
     if (fd < 0)
-        return err_errno(e, "control socket");
+        return err_errno(e, "make a socket");
     if (!str_copy(sa.sun_path, sizeof(sa.sun_path), path))
-        return err_set(e, -ENAMETOOLONG, "control socket '%s': longer than %zu bytes", path,
+        return err_set(e, -ENAMETOOLONG, "socket '%s': longer than %zu bytes", path,
                        sizeof(sa.sun_path) - 1);
     if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
-        return err_set(e, -EEXIST, "control socket '%s': something else has that name", path);
+        return err_set(e, -EEXIST, "socket '%s': something else has that name", path);
     if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0)
-        return err_set(e, -EADDRINUSE, "control socket '%s': another machine listens there", path);
+        return err_set(e, -EADDRINUSE, "socket '%s': another machine listens there", path);
     unlink(path); /* what a dead machine left */
     old = umask(0177);
     r = bind(fd, (struct sockaddr *)&sa, sizeof(sa));
     umask(old);
-    if (r < 0 || listen(fd, CLIENTS_MAX) < 0)
-        return err_errno(e, "control socket '%s'", path);
+    if (r < 0 || listen(fd, backlog) < 0)
+        return err_errno(e, "socket '%s'", path);
     return TAKE_FD(fd);
 }
 
@@ -567,13 +510,13 @@ int control_open(struct vm *vm, const char *path, struct control **ret, struct e
     *c = (struct control){ .vm = vm, .fd = -1 };
     *ret = c;
     if (path) {
-        c->fd = r = listen_at(path, e);
+        c->fd = r = control_listen(path, CLIENTS_MAX, e);
         if (r >= 0)
             r = loop_fd_open(&vm->loop, &c->watch, c->fd, UV_READABLE, on_connect, c);
     }
     if (r >= 0 && vm->spec->control_fd)
         r = client_add(c, (int)vm->spec->control_fd);
-    return r < 0 ? err_code(e, r, "control socket") : 0;
+    return r < 0 ? err_wrap(e, "control socket") : 0;
 }
 
 void control_close(struct control *c)

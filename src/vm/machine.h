@@ -128,3 +128,8 @@ extern const struct machine_ops run_machine_ops;
 /* vm/control.c: the control socket; see doc/control.md.  NULL path: none. */
 int control_open(struct vm *vm, const char *path, struct control **ret, struct err *e);
 void control_close(struct control *c);
+/* A unix socket that listens at `path`, mode 0600; what a dead machine left there is replaced.  Owned fd. */
+int control_listen(const char *path, int backlog, struct err *e);
+
+/* vm/inspect.c: JSON of the device `want` ("vcpuN", "irqchip"; "": all); how many there were.  All vCPUs are parked. */
+u32 inspect_print(struct vm *vm, const char *want, struct strbuf *out);
