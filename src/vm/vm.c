@@ -3,6 +3,7 @@
  */
 #include "vm/vm.h"
 
+#include "vm/gdb.h"
 #include "vm/machine.h"
 
 #include <stdlib.h>
@@ -56,6 +57,10 @@ int vm_new(const struct vm_spec *spec, struct vm **ret, struct err *e)
     r = control_open(vm, spec->control, &vm->control, e);
     if (r < 0)
         return r;
+    r = gdb_open(vm, spec->gdb.listen, &vm->gdb, e);
+    if (r < 0)
+        return r;
+    vm->debug_paused = spec->gdb.wait;
     *ret = TAKE(vm);
     return 0;
 }
@@ -65,6 +70,7 @@ void vm_free(struct vm *vm)
     if (!vm)
         return;
     control_close(vm->control);
+    gdb_close(vm->gdb);
     while (vm->n_devices > 0) /* the reverse of their making: children first */
         device_free(vm->devices[--vm->n_devices]);
     pci_bus_free(vm->pci);
