@@ -6,34 +6,6 @@
 
 #include <stdlib.h>
 
-/* Ring 0 below this many instructions a second is emulation, not virtualization. */
-#define KVM_USABLE_IPS (50 * 1000 * 1000ll)
-
-const struct engine *cpu_engine_pick(const char *name, char *ret_why, size_t why_size,
-                                     struct err *e)
-{
-    s64 ips;
-
-    if (strcmp(name, "kvm") == 0) {
-        str_copy(ret_why, why_size, "asked for");
-        return &kvm_engine;
-    }
-    if (strcmp(name, "auto") != 0) {
-        err_set(e, -EINVAL, "engine '%s': this build has 'kvm' and 'auto'", name);
-        return NULL;
-    }
-    ips = kvm_measure(e);
-    if (ips < 0) {
-        err_wrap(e, "engine 'auto': KVM cannot be used");
-        return NULL;
-    }
-    str_fmt(
-        ret_why, why_size, "guest ring 0 runs %lld million instructions a second%s", ips / 1000000,
-        ips < KVM_USABLE_IPS ? ": this host emulates it, and a whole system takes minutes to boot"
-                             : "");
-    return &kvm_engine;
-}
-
 const char *cpu_engine_name(const struct engine *en)
 {
     return en->name;

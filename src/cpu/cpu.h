@@ -89,9 +89,12 @@ struct vcpu {
     void *engine_data;
 };
 
-/* Which engine will run, and why: kvm_engine, or what `auto` finds after a measurement.  NULL with `e` when none can. */
-const struct engine *cpu_engine_pick(const char *name, char *ret_why, size_t why_size,
-                                     struct err *e);
+/*
+ * The engine that `name` says, or that `auto` finds to be the quickest here; `ret_why` says why, for people.  Measurements are
+ * kept in `cache_dir` until the host boots again; NULL: nowhere.  NULL with `e` when none can run.
+ */
+const struct engine *cpu_engine_pick(const char *name, const char *cache_dir, char *ret_why,
+                                     size_t why_size, struct err *e);
 const char *cpu_engine_name(const struct engine *en);
 
 /* Owned in *ret.  `m` and `host` are borrowed until cpu_close. */

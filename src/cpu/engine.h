@@ -10,8 +10,17 @@
 #include "cpu/ioapic.h"
 #include "mem/mem.h"
 
+/* What a guest may expect of an engine on this host. */
+struct cpu_rating {
+    u64 ips;     /* instructions a second in ring 0 */
+    u64 exit_ns; /* for one port access, there and back */
+    u64 took_ns; /* to find out; 0: known from before */
+};
+
 struct engine {
     const char *name;
+    /* -errno: it cannot be used, `e` says why.  `cache_dir`: may keep results there; NULL: nowhere. */
+    int (*rate)(const char *cache_dir, struct cpu_rating *ret, struct err *e);
     int (*open)(struct cpu_vm *vm, struct err *e);
     void (*close)(struct cpu_vm *vm);
     int (*vcpu_open)(struct vcpu *v, struct err *e);
@@ -63,5 +72,8 @@ void cpu_mmio_write(struct cpu_vm *vm, u64 gpa, u32 len, u64 val);
 
 extern const struct engine kvm_engine;
 
-/* May this machine's /dev/kvm be used, and how fast is guest ring 0 there?  Instructions a second, or a negative errno. */
-s64 kvm_measure(struct err *e);
+/* cpu/pick.c: the engine for `name`, of `n` rows. */
+const struct engine *engine_pick(const struct engine *const *rows, u32 n, const char *name,
+                                 const char *cache_dir, struct strbuf *why, struct err *e);
+/* Ring 0 below this many instructions a second is emulation, not virtualization. */
+#define CPU_EMULATED_IPS (50 * 1000 * 1000ull)

@@ -60,7 +60,7 @@ struct vm {
     struct machine machine;
     struct cpu_vm *cpu;
     const struct engine *engine;
-    char engine_why[160];
+    char engine_why[400];
     struct kernel *kernel;
     struct acpi_cfg acpi;
     u32 apic_ids[CPU_MAX];

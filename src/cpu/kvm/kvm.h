@@ -66,6 +66,12 @@ enum { KVM_CPUID_MAX = 256 };
 /* ioctl, restarted after signals; a negative errno on failure. */
 int kvm_ioctl(int fd, unsigned long request, void *arg);
 
+/* kvm.c: an fd of /dev/kvm, or a negative errno. */
+int kvm_dev_open(struct err *e);
+
+/* kvm_measure.c */
+int kvm_rate(const char *cache_dir, struct cpu_rating *ret, struct err *e);
+
 /* kvm_cpuid.c: what the guest sees, from what this KVM supports; `index` is the vCPU's APIC id. */
 int kvm_cpuid_load(struct kvm_vm *k, struct err *e);
 int kvm_cpuid_set(struct cpu_vm *vm, struct kvm_vcpu *kv, u32 index, struct err *e);

@@ -142,9 +142,9 @@ TEST(kvm_debug_breakpoints_in_registers_and_memory)
 /* Where KVM emulates the kernel's instructions it looks at breakpoints, but not at data. */
 static void need_hardware(void)
 {
-    s64 ips = kvm_measure(NULL);
+    struct cpu_rating rating;
 
-    if (ips >= 0 && ips < 50 * 1000 * 1000)
+    if (kvm_engine.rate(NULL, &rating, NULL) >= 0 && rating.ips < CPU_EMULATED_IPS)
         test_skip("this host emulates ring 0, and its KVM has no watchpoints there");
 }
 
