@@ -12,9 +12,10 @@
 
 /* What a guest may expect of an engine on this host. */
 struct cpu_rating {
-    u64 ips;     /* instructions a second in ring 0 */
-    u64 exit_ns; /* for one port access, there and back */
-    u64 took_ns; /* to find out; 0: known from before */
+    u64 ips;          /* instructions a second in ring 0 */
+    u64 exit_ns;      /* for one port access, there and back */
+    u64 took_ns;      /* to find out; 0: known from before */
+    const char *note; /* what else there is to say; NULL: nothing */
 };
 
 struct engine {
@@ -75,5 +76,5 @@ extern const struct engine kvm_engine;
 /* cpu/pick.c: the engine for `name`, of `n` rows. */
 const struct engine *engine_pick(const struct engine *const *rows, u32 n, const char *name,
                                  const char *cache_dir, struct strbuf *why, struct err *e);
-/* Ring 0 below this many instructions a second is emulation, not virtualization. */
+/* KVM below this many instructions a second emulates ring 0. */
 #define CPU_EMULATED_IPS (50 * 1000 * 1000ull)

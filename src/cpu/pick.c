@@ -24,8 +24,8 @@ static void describe(const struct engine *en, const struct cpu_rating *r, struct
     if (r->took_ns)
         strbuf_add(out, " (measured in %llu.%llu ms)", r->took_ns / NSEC_PER_MSEC,
                    r->took_ns % NSEC_PER_MSEC / (NSEC_PER_MSEC / 10));
-    if (r->ips < CPU_EMULATED_IPS)
-        strbuf_add(out, ": this host emulates it, and a whole system takes minutes to boot");
+    if (r->note)
+        strbuf_add(out, ": %s", r->note);
 }
 
 /* The quickest; what was found about each is in `why`. */

@@ -21,7 +21,8 @@ static int rate_steady(const char *, struct cpu_rating *ret, struct err *)
 }
 static int rate_emulated(const char *, struct cpu_rating *ret, struct err *)
 {
-    *ret = (struct cpu_rating){ 1 * 1000 * 1000ull, 40 * NSEC_PER_USEC, 0 };
+    *ret =
+        (struct cpu_rating){ 1 * 1000 * 1000ull, 40 * NSEC_PER_USEC, 0, "this host emulates it" };
     return 0;
 }
 static int rate_none(const char *, struct cpu_rating *, struct err *e)

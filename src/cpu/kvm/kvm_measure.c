@@ -193,12 +193,14 @@ int kvm_rate(const char *cache_dir, struct cpu_rating *ret, struct err *e)
     AUTO(free) char *path = cache_dir ? str_new("%s/kvm-speed", cache_dir) : NULL;
     char key[TEXT_SIZE / 2];
     bool kept = path && make_key(key, sizeof(key));
-    int r;
+    int r = 0;
 
-    if (kept && access("/dev/kvm", R_OK | W_OK) == 0 && recall(path, key, ret))
-        return 0;
-    r = measure(ret, e);
-    if (r >= 0 && kept)
-        keep(path, key, ret);
+    if (!kept || access("/dev/kvm", R_OK | W_OK) < 0 || !recall(path, key, ret)) {
+        r = measure(ret, e);
+        if (r >= 0 && kept)
+            keep(path, key, ret);
+    }
+    if (r >= 0 && ret->ips < CPU_EMULATED_IPS)
+        ret->note = "this host emulates it, and a whole system takes minutes to boot";
     return r;
 }
