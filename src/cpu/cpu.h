@@ -137,6 +137,11 @@ int vcpu_reset(struct vcpu *v, struct err *e);
 /* Names of rows of v->exits; NULL where there is none. */
 const char *cpu_exit_name(const struct cpu_vm *vm, u32 row);
 
+/* Puts the points of cpu/trace.def on the list of base/trace.h. */
+void cpu_trace_register(void);
+/* False: this engine never records the point, since the hardware does such things by itself. */
+bool cpu_trace_sees(const struct engine *en, const char *point);
+
 /* Interrupt lines and messages. */
 void cpu_irq(struct cpu_vm *vm, u32 gsi, bool level);
 struct msi *

@@ -22,6 +22,7 @@ struct engine {
     const char *name;
     /* -errno: it cannot be used, `e` says why.  `cache_dir`: may keep results there; NULL: nowhere. */
     int (*rate)(const char *cache_dir, struct cpu_rating *ret, struct err *e);
+    const char *const *unseen; /* trace points that it never records, ends with NULL; may be NULL */
     int (*open)(struct cpu_vm *vm, struct err *e);
     void (*close)(struct cpu_vm *vm);
     int (*vcpu_open)(struct vcpu *v, struct err *e);

@@ -17,8 +17,8 @@ static u64 cost_of(const struct cpu_rating *r)
 
 static void describe(const struct engine *en, const struct cpu_rating *r, struct strbuf *out)
 {
-    strbuf_add(out, "'%s' runs %llu million instructions a second in ring 0", en->name,
-               r->ips / 1000000);
+    strbuf_add(out, "'%s' runs %llu.%llu million instructions a second in ring 0", en->name,
+               r->ips / 1000000, r->ips % 1000000 / 100000);
     if (r->exit_ns)
         strbuf_add(out, ", an exit takes %llu.%llu us", r->exit_ns / 1000, r->exit_ns % 1000 / 100);
     if (r->took_ns)

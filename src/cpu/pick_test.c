@@ -45,7 +45,7 @@ TEST(pick_engine)
         const struct engine *best; /* NULL: none */
         const char *says;
     } rows[] = {
-        { "the quicker", { &steady, &quick }, "auto", &quick, "2000 million" },
+        { "the quicker", { &steady, &quick }, "auto", &quick, "2000.0 million" },
         { "emulation is slow", { &emulated, &steady }, "auto", &steady, "this host emulates it" },
         { "dear exits count, too", { &exits, &steady }, "auto", &steady, "300.0 us" },
         { "what is there",
@@ -57,7 +57,7 @@ TEST(pick_engine)
           { &emulated, &none },
           "auto",
           &emulated,
-          "1 million" },
+          "1.0 million" },
         { "nothing", { &none, &none }, "auto", NULL, "no device" },
         { "asked for", { &quick, &none }, "none", &none, "asked for" },
         { "unknown",

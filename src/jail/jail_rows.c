@@ -154,6 +154,7 @@ static const struct jail_row rows[] = {
     SYS(exit,                        ALL,   "a thread ends"),
     SYS(exit_group,                  ALL,   "the process ends"),
     SYS_IF(prctl, ALL, EQ, 0, PR_SET_NAME,  "a thread names itself"),
+    SYS_IF(prctl, ALL, EQ, 0, PR_GET_NAME,  "its first trace record keeps its name"),
     SYS(getrandom,                   ALL,   "the guest's entropy device; hash seeds"),
     SYS(getrusage,                   M | V, "CPU time for statistics and steal time"),
     SYS(sysinfo,                     M,     "free memory of the host for the balloon"),

@@ -281,6 +281,7 @@ int build_machine(struct vm *vm, struct err *e)
     if (r < 0)
         return r;
     dev_trace_register();
+    cpu_trace_register();
     vm->pio = bus_new("port");
     vm->mmio = bus_new("address");
     vm->machine =

@@ -11,13 +11,19 @@
 #include "dev/virtio/balloon.h"
 #include "vm/machine.h"
 
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 64 * 1024, CLIENTS_MAX = 16, UNSENT_MAX = 8 * 1024 * 1024 };
+enum {
+    LINE_MAX_BYTES = 64 * 1024,
+    CLIENTS_MAX = 16,
+    UNSENT_MAX = 8 * 1024 * 1024,
+    TRACE_RECORDS_MAX = 50000, /* lines of one answer; at 150 bytes they fit UNSENT_MAX */
+};
 
 struct client {
     struct control *c;
@@ -304,36 +310,78 @@ static int cmd_balloon(struct client *cl, const struct request *rq, struct err *
     return err_set(e, -ENOENT, "this machine has no balloon");
 }
 
+/* A point that the engine never records is neither on nor off. */
+struct points {
+    const struct engine *engine;
+    const char *pattern; /* those of `list` all match */
+    json_t *list;
+    u32 seen, unseen;
+};
+
 static void put_point(void *arg, const struct trace_point *p)
 {
-    json_object_set_new(arg, p->name, json_boolean(atomic_load(&p->on)));
+    struct points *to = arg;
+    bool sees = cpu_trace_sees(to->engine, p->name);
+
+    if (to->list)
+        json_object_set_new(to->list, p->name,
+                            sees ? json_boolean(atomic_load(&p->on)) : json_null());
+    if (!to->pattern || fnmatch(to->pattern, p->name, 0) != 0)
+        return;
+    to->seen += sees;
+    to->unseen += !sees;
+}
+
+static int trace_set(struct client *cl, const struct request *rq, struct err *e)
+{
+    struct points n = { .engine = cl->c->vm->engine, .pattern = rq->pattern };
+
+    trace_list(put_point, &n);
+    if (n.unseen && !n.seen)
+        return err_set(e, -EOPNOTSUPP, "engine '%s' does not see what '%.60s' records",
+                       cpu_engine_name(n.engine), rq->pattern);
+    trace_enable(rq->pattern, rq->on);
+    answer_json(cl, json_integer(n.seen));
+    return 0;
+}
+
+static int trace_show(struct client *cl, const struct request *rq [[maybe_unused]],
+                      struct err *e [[maybe_unused]])
+{
+    struct points all = { .engine = cl->c->vm->engine, .list = json_object() };
+
+    trace_list(put_point, &all);
+    answer_json(cl, all.list);
+    return 0;
+}
+
+static int trace_print(struct client *cl, const struct request *rq [[maybe_unused]],
+                       struct err *e [[maybe_unused]])
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+
+    must(f);
+    trace_dump(f, TRACE_RECORDS_MAX);
+    fclose(f);
+    answer_json(cl, json_stringn(text, len));
+    free(text);
+    return 0;
 }
 
 static int cmd_trace(struct client *cl, const struct request *rq, struct err *e)
 {
+    static const struct {
+        const char *action;
+        int (*fn)(struct client *cl, const struct request *rq, struct err *e);
+    } actions[] = { { "list", trace_show }, { "set", trace_set }, { "dump", trace_print } };
     const char *action = rq->action ? rq->action : "list";
 
-    if (strcmp(action, "set") == 0) {
-        answer_json(cl, json_integer(trace_enable(rq->pattern, rq->on)));
-    } else if (strcmp(action, "list") == 0) {
-        json_t *points = json_object();
-
-        trace_list(put_point, points);
-        answer_json(cl, points);
-    } else if (strcmp(action, "dump") == 0) {
-        char *text = NULL;
-        size_t len = 0;
-        FILE *f = open_memstream(&text, &len);
-
-        trace_dump(f);
-        fclose(f);
-        answer_json(cl, json_stringn(text, len));
-        free(text);
-    } else {
-        return err_set(e, -EINVAL, "trace action '%s': allowed are 'list', 'set' and 'dump'",
-                       action);
-    }
-    return 0;
+    for_each_row(a, actions)
+        if (strcmp(a->action, action) == 0)
+            return a->fn(cl, rq, e);
+    return err_set(e, -EINVAL, "trace action '%s': allowed are 'list', 'set' and 'dump'", action);
 }
 
 static int cmd_nmi(struct client *cl, const struct request *rq [[maybe_unused]], struct err *e)

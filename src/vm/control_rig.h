@@ -34,8 +34,10 @@ static int rig_nmi(struct vcpu *)
 {
     return 0;
 }
+static const char *const rig_unseen[] = { "cpu_insn", NULL };
 static const struct engine rig_engine = {
     .name = "rig",
+    .unseen = rig_unseen,
     .get = rig_get,
     .vm_get = rig_vm_get,
     .vm_set = rig_vm_set,

@@ -238,9 +238,15 @@ static int kvm_vm_set(struct cpu_vm *vm, const struct cpu_vm_state *s, struct er
     return kvm_irq_set(vm, s, e);
 }
 
+/* The CPU does it in the guest. */
+static const char *const unseen[] = {
+    "cpu_msr_read", "cpu_msr_write", "cpu_exception", "cpu_interrupt", "cpu_block", "cpu_insn", NULL
+};
+
 const struct engine kvm_engine = {
     .name = "kvm",
     .rate = kvm_rate,
+    .unseen = unseen,
     .open = kvm_open,
     .close = kvm_close,
     .vcpu_open = kvm_vcpu_open,
