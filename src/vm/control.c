@@ -10,6 +10,7 @@
 #include "conf/conf.h"
 #include "dev/virtio/balloon.h"
 #include "vm/machine.h"
+#include "vm/profile.h"
 
 #include <fnmatch.h>
 #include <stdlib.h>
@@ -51,7 +52,7 @@ struct control {
 struct request {
     char *cmd;
     char *device, *action, *pattern;
-    u64 bytes;
+    u64 bytes, seconds;
     bool on;
 };
 static const struct field request_fields[] = {
@@ -60,6 +61,7 @@ static const struct field request_fields[] = {
     FIELD_STR(request, action, "power: button or off; trace: list, set or dump"),
     FIELD_STR(request, pattern, "trace: which points", .sdflt = "*"),
     FIELD_BYTES(request, bytes, "balloon: memory that the guest shall keep"),
+    FIELD_INT(request, seconds, "profile: how long", .dflt = 5),
     FIELD_BOOL(request, on, "trace: turn the points on", .dflt = 1),
     {},
 };
@@ -384,6 +386,32 @@ static int cmd_trace(struct client *cl, const struct request *rq, struct err *e)
     return err_set(e, -EINVAL, "trace action '%s': allowed are 'list', 'set' and 'dump'", action);
 }
 
+static void profile_answer(struct vm *vm, const char *json, void *arg)
+{
+    AUTO(free) struct later *l = arg;
+    struct client *cl = later_client(l);
+
+    if (!cl)
+        return;
+    if (json)
+        answer_text(cl, true, json);
+    else
+        answer_error(cl, "the machine ended");
+    if (vm->state != RUN_ENDED)
+        serve_lines(cl);
+}
+
+static int cmd_profile(struct client *cl, const struct request *rq, struct err *e)
+{
+    struct later *l = later_new(cl, NULL);
+    int r = profile_start(cl->c->vm->profile, rq->seconds, profile_answer, l, e);
+
+    if (r >= 0)
+        return 0;
+    free(l);
+    return r;
+}
+
 static int cmd_nmi(struct client *cl, const struct request *rq [[maybe_unused]], struct err *e)
 {
     int r = cpu_nmi(cpu_vcpu(cl->c->vm->cpu, 0));
@@ -408,6 +436,7 @@ static const struct command {
     { "stats",   cmd_stats },
     { "balloon", cmd_balloon },
     { "trace",   cmd_trace },
+    { "profile", cmd_profile },
     { "nmi",     cmd_nmi },
 };
 /* clang-format on */

@@ -6,6 +6,7 @@
 
 #include "cpu/engine.h"
 #include "vm/machine.h"
+#include "vm/profile.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -76,6 +77,7 @@ static inline struct rig *rig_new(void)
     r->vm.user_paused = true;
     pthread_mutex_init(&r->vm.lock, NULL);
     pthread_cond_init(&r->vm.go, NULL);
+    profile_open(&r->vm, &r->vm.profile);
     must(control_open(&r->vm, NULL, &r->vm.control, &e) == 0);
     r->fd = pair[0];
     return r;
@@ -83,6 +85,7 @@ static inline struct rig *rig_new(void)
 
 static inline void rig_free(struct rig *r)
 {
+    profile_close(r->vm.profile);
     control_close(r->vm.control);
     loop_fini(&r->vm.loop);
     fd_close(&r->fd);

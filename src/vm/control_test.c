@@ -43,6 +43,8 @@ TEST(control_answers)
         { "… unless others match, too",
           "{\"cmd\": \"trace\", \"action\": \"set\", \"pattern\": \"cpu_*n*\", \"on\": false}",
           "\"ok\": true" },
+        { "no profile of what stands still", "{\"cmd\": \"profile\"}", "the machine is paused" },
+        { "too long a profile", "{\"cmd\": \"profile\", \"seconds\": 61}", "allowed are 1 to 60" },
         { "a bad trace action", "{\"cmd\": \"trace\", \"action\": \"sing\"}", "allowed are" },
         { "NMI", "{\"cmd\": \"nmi\"}", "\"ok\": true" },
     };

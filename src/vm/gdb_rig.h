@@ -7,6 +7,7 @@
 #include "cpu/engine.h"
 #include "vm/gdb_internal.h"
 #include "vm/machine.h"
+#include "vm/profile.h"
 
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -155,6 +156,7 @@ static inline struct rig *rig_new(u32 n_cpus)
     pthread_mutex_init(&r->vm.lock, NULL);
     pthread_mutex_init(&r->vm.why_lock, NULL);
     pthread_cond_init(&r->vm.go, NULL);
+    profile_open(&r->vm, &r->vm.profile);
     must(gdb_open(&r->vm, NULL, &r->vm.gdb, &e) == 0);
     r->fd = -1;
     return r;
@@ -174,6 +176,7 @@ static inline void rig_free(struct rig *r)
 {
     run_join(&r->vm);
     gdb_close(r->vm.gdb);
+    profile_close(r->vm.profile);
     loop_fini(&r->vm.loop);
     mem_free(r->vm.mem);
     fd_close(&r->fd);

@@ -50,6 +50,7 @@ struct io_loop {
 
 struct control;
 struct gdb;
+struct profile;
 
 struct vm {
     const struct vm_spec *spec;
@@ -89,6 +90,7 @@ struct vm {
     bool ending;
     struct control *control;
     struct gdb *gdb;
+    struct profile *profile;
 
     /* vCPU threads and the control loop; guarded by lock. */
     pthread_mutex_t lock;

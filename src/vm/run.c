@@ -5,6 +5,7 @@
 #include "dev/pc/pm.h"
 #include "vm/gdb.h"
 #include "vm/machine.h"
+#include "vm/profile.h"
 
 #include <signal.h>
 
@@ -80,6 +81,7 @@ static void vcpu_ended(struct vcpu_thread *t, enum vcpu_next next)
 
     if (next == VCPU_KICKED) {
         vcpu_settle(t->v);
+        profile_sample(t->vm->profile, t->v);
         return;
     }
     hold_here(t->vm);

@@ -5,6 +5,7 @@
 
 #include "vm/gdb.h"
 #include "vm/machine.h"
+#include "vm/profile.h"
 
 #include <stdlib.h>
 #include <sys/random.h>
@@ -51,6 +52,7 @@ int vm_new(const struct vm_spec *spec, struct vm **ret, struct err *e)
     r = loop_init(&vm->loop, "control");
     if (r < 0)
         return err_code(e, r, "control loop");
+    profile_open(vm, &vm->profile);
     r = build_machine(vm, e);
     if (r < 0)
         return r;
@@ -69,6 +71,7 @@ void vm_free(struct vm *vm)
 {
     if (!vm)
         return;
+    profile_close(vm->profile); /* answers its client */
     control_close(vm->control);
     gdb_close(vm->gdb);
     while (vm->n_devices > 0) /* the reverse of their making: children first */
