@@ -110,10 +110,32 @@ void gdb_hit(struct gdb *g, u64 hits)
         run_debug_stop(g->vm, on_stopped, g); /* it holds for nobody: let it go on */
 }
 
+/* One vCPU alone is to step, and it waits to be started by another: it would never come back. */
+static bool step_is_idle(struct gdb *g, u64 frozen, u64 steps)
+{
+    const struct vcpu_state *s;
+    u32 cpu = (u32)__builtin_ctzll(steps | 1ull << 63);
+
+    if (!is_pow2(steps) || (frozen | steps) != cpu_mask(g->vm->cpu))
+        return false;
+    g->cpu = cpu;
+    s = gdb_regs(g);
+    if (!s || (s->run_state != VCPU_WAIT_SIPI && s->run_state != VCPU_INIT_RECEIVED))
+        return false;
+    g->signal = GDB_SIGTRAP;
+    g->stop_cpu = cpu;
+    g->stop_is_hit = false;
+    return true;
+}
+
 void gdb_go(struct gdb *g, u64 frozen, u64 steps)
 {
     struct err e = {};
 
+    if (step_is_idle(g, frozen, steps)) {
+        gdb_tell_stop(g);
+        return;
+    }
     if (gdb_points_apply(g, steps, &e) < 0) {
         log_warn("debugger: %s", e.text);
         gdb_points_clear(g);

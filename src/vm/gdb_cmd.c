@@ -329,17 +329,12 @@ static void cmd_alive(struct gdb *g, const char *text, size_t)
     send_result(g, parse_thread(g, &text, &cpu) && cpu >= 0 ? 0 : -EINVAL);
 }
 
-static u64 all_cpus(const struct gdb *g)
-{
-    return ~0ull >> (64 - cpu_count(g->vm->cpu));
-}
-
 /* "s" of one thread leaves the others where they are: gdb steps over a breakpoint so. */
 static void cmd_step(struct gdb *g, const char *, size_t)
 {
     u32 cpu = g->cpu_go >= 0 ? (u32)g->cpu_go : g->cpu;
 
-    gdb_go(g, all_cpus(g) & ~(1ull << cpu), 1ull << cpu);
+    gdb_go(g, cpu_mask(g->vm->cpu) & ~(1ull << cpu), 1ull << cpu);
 }
 
 static void cmd_go(struct gdb *g, const char *, size_t)
@@ -363,7 +358,7 @@ static bool take_action(struct gdb *g, const char **text, u64 *have, u64 *runs, 
         if (!parse_thread(g, text, &cpu))
             return false;
     }
-    mask = (cpu < 0 ? all_cpus(g) : 1ull << cpu) & ~*have;
+    mask = (cpu < 0 ? cpu_mask(g->vm->cpu) : 1ull << cpu) & ~*have;
     *have |= mask;
     if (action != 't')
         *runs |= mask;
@@ -384,7 +379,7 @@ static void cmd_vcont(struct gdb *g, const char *text, size_t)
     if (*text || !runs)
         send_error(g, -EINVAL);
     else
-        gdb_go(g, all_cpus(g) & ~runs, steps);
+        gdb_go(g, cpu_mask(g->vm->cpu) & ~runs, steps);
 }
 
 static void cmd_vcont_what(struct gdb *g, const char *, size_t)

@@ -52,6 +52,12 @@ struct gdb {
     struct cpu_debug debug; /* the same for the engine */
 };
 
+/* A bit for each vCPU. */
+static inline u64 cpu_mask(const struct cpu_vm *cpu)
+{
+    return ~0ull >> (64 - cpu_count(cpu));
+}
+
 /* gdb.c */
 /* The vCPUs that are not `frozen` go on; those of `steps` for one instruction. */
 void gdb_go(struct gdb *g, u64 frozen, u64 steps);

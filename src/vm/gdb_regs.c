@@ -177,8 +177,8 @@ void gdb_regs_xml(struct strbuf *out)
             strbuf_add(out, "%s<feature name=\"%s\">%s", open == GROUPS ? "" : "</feature>",
                        features[r->group], types[r->group]);
         open = r->group;
-        strbuf_add(out, "<reg name=\"%s\" bitsize=\"%d\" type=\"%s\"%s/>", r->name, r->size * 8,
-                   r->type, r->group == SYSTEM ? " group=\"system\"" : "");
+        strbuf_add(out, "<reg name=\"%s\" bitsize=\"%d\" type=\"%s\"/>", r->name, r->size * 8,
+                   r->type);
     }
     strbuf_add(out, "</feature></target>");
 }

@@ -179,6 +179,20 @@ TEST(gdb_steps_one_vcpu_and_leaves_the_others)
     rig_free(r);
 }
 
+TEST(gdb_steps_a_vcpu_that_waits_to_be_started)
+{
+    struct rig *r = start(2);
+    u64 rip;
+
+    ask(r, "?");
+    r->cpus[1].s.run_state = VCPU_WAIT_SIPI;
+    rip = r->cpus[1].s.rip;
+    CHECK_STR(ask(r, "vCont;s:2"), "T05thread:2;");
+    CHECK_EQ(r->cpus[1].s.rip, rip);
+    CHECK_EQ(r->vm.state, RUN_PAUSED);
+    rig_free(r);
+}
+
 TEST(gdb_breakpoint_watchpoint_and_break)
 {
     struct rig *r = start(1);
