@@ -12,12 +12,13 @@ static void check_answers(struct rig *r)
     u8 buf[4096];
     ssize_t n;
 
-    while ((n = recv(r->fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0)
+    while ((n = recv(r->fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
         for (ssize_t i = 0; i < n; i++) {
             enum gdb_token t = gdb_packet_feed(&r->reader, buf[i]);
 
             must(t != GDB_GARBLED && t != GDB_TOO_LONG && t != GDB_BREAK);
         }
+    }
 }
 
 /* What was read, framed anew, is read as the same. */

@@ -71,10 +71,11 @@ static int run_until(struct probe *p, u32 reason)
 
 static int load(struct probe *p, const u8 *code, size_t len)
 {
-    const struct kvm_regs regs = { .rflags = 2 };
+    struct kvm_regs regs = { .rflags = 2 };
 
+    must(p->page);
     memcpy(p->page, code, len);
-    return kvm_ioctl(p->vcpu, KVM_SET_REGS, (void *)(uintptr_t)&regs);
+    return kvm_ioctl(p->vcpu, KVM_SET_REGS, &regs);
 }
 
 /* ns for the loop: the quickest of some rounds, since the first pays for page faults and tables, and others may be disturbed. */
