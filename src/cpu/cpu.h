@@ -125,8 +125,9 @@ int vcpu_regs_get(struct vcpu *v, struct vcpu_state *ret, struct err *e);
 int vcpu_regs_set(struct vcpu *v, const struct vcpu_state *s, struct err *e);
 /*
  * What ends vcpu_run with VCPU_DEBUG from now on; NULL: nothing.  All vCPUs are stopped, since a breakpoint may be written into
- * memory that they share.  A vCPU that stands at an EXEC point stops there again.  -ENOSPC: more watchpoints than the engine
- * has; -EFAULT: a breakpoint where the guest has no memory now; then the former points are gone, too.
+ * memory that they share.  A vCPU that stands at an EXEC point stops there again.  Returns how many breakpoints are not in
+ * force because this vCPU has no memory there now; another's may be.  -ENOSPC: more watchpoints than the engine has; then the
+ * former points are gone, too.
  */
 int vcpu_debug_set(struct vcpu *v, const struct cpu_debug *d, struct err *e);
 /* Guest-physical address of linear `gva`, without side effects; -EFAULT: not mapped. */

@@ -60,7 +60,7 @@ static int rebuild(struct gdb *g)
     return r;
 }
 
-/* Would the engine take them?  It is asked with the vCPU that gdb looks at. */
+/* Would the engine take them?  It is asked with the vCPU that gdb looks at.  As vcpu_debug_set. */
 static int try_points(struct gdb *g)
 {
     struct vcpu *v = cpu_vcpu(g->vm->cpu, g->cpu);
@@ -72,8 +72,8 @@ static int try_points(struct gdb *g)
 
 int gdb_point_add(struct gdb *g, const struct gdb_point *p)
 {
+    int r, missing;
     u8 byte;
-    int r;
 
     if (p->type >= GDB_POINT_TYPES || p->len < 1 || p->len > 8 * CPU_POINTS_MAX ||
         (is_break(p) && p->len != 1))
@@ -85,10 +85,13 @@ int gdb_point_add(struct gdb *g, const struct gdb_point *p)
         return -ENOSPC;
     if (p->type == GDB_SOFT && gdb_mem_read(g, p->addr, &byte, 1) != 1)
         return -EFAULT;
+    missing = max(try_points(g), 0);
     g->points[g->n_points++] = *p;
     r = rebuild(g);
     if (r >= 0)
         r = try_points(g);
+    if (r > missing) /* this one cannot be set now */
+        r = -EFAULT;
     if (r >= 0)
         return 0;
     g->n_points--;

@@ -13,7 +13,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CODE = 0x1000, CODE_END = 0x1100, WRITES = 0x1080, DATA = 0x2000, RIG_CPUS_MAX = 4 };
+enum {
+    CODE = 0x1000,
+    CODE_END = 0x1100,
+    WRITES = 0x1080,
+    DATA = 0x2000,
+    RAM = 0x100000,
+    RIG_CPUS_MAX = 4
+};
 
 struct fake_cpu {
     struct vcpu_state s;
@@ -100,14 +107,16 @@ static int fake_set(struct vcpu *v, const struct vcpu_state *s, struct err *)
 
 static int fake_debug_set(struct vcpu *v, const struct cpu_debug *d, struct err *e)
 {
-    u32 watches = 0;
+    u32 watches = 0, missing = 0;
 
-    for (u32 i = 0; i < d->n_points; i++)
+    for (u32 i = 0; i < d->n_points; i++) {
         watches += d->point[i].kind != CPU_POINT_EXEC;
+        missing += d->point[i].addr >= RAM;
+    }
     if (watches > 4)
         return err_set(e, -ENOSPC, "more than 4 watchpoints");
     fake_of(v)->d = *d;
-    return 0;
+    return (int)missing;
 }
 
 static int fake_vm_get(struct cpu_vm *, struct cpu_vm_state *, struct err *)
@@ -138,9 +147,9 @@ static inline struct rig *rig_new(u32 n_cpus)
     struct err e = {};
 
     str_copy(r->name, sizeof(r->name), "rig");
-    r->spec = (struct vm_spec){ .name = r->name, .cpus = n_cpus, .memory = 1 * MiB };
+    r->spec = (struct vm_spec){ .name = r->name, .cpus = n_cpus, .memory = RAM };
     must(loop_init(&r->vm.loop, "rig") == 0);
-    must(mem_new(&(struct mem_cfg){ .size = 1 * MiB }, &r->vm.mem, &e) == 0);
+    must(mem_new(&(struct mem_cfg){ .size = RAM }, &r->vm.mem, &e) == 0);
     r->cpu = (struct cpu_vm){ .en = &fake_engine, .cfg = { .n_cpus = n_cpus }, .mem = r->vm.mem };
     for (u32 i = 0; i < n_cpus; i++) {
         r->cpu.vcpus[i].vm = &r->cpu;

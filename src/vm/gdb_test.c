@@ -109,6 +109,7 @@ TEST(gdb_answers)
         { "no such register to set", "Pfff=00", "E16" },
         { "no such point", "Z5,1000,1", "E16" },
         { "a breakpoint where nothing is", "Z0,100000,1", "E0e" },
+        { "a hardware breakpoint where nothing is", "Z1,100000,1", "E0e" },
         { "a breakpoint", "Z0,1010,1", "OK" },
         { "watched: nothing", "Z2,2000,0", "E16" },
         { "five watchpoints", "Z2,2001,1f", "E1c" },

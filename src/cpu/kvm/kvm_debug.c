@@ -72,6 +72,7 @@ static void patches_drop(struct vcpu *v)
     }
 }
 
+/* 1: there is no memory. */
 static int patch_add(struct vcpu *v, const struct vcpu_state *s, u64 addr, struct err *e)
 {
     static const u8 int3 = INT3;
@@ -79,31 +80,32 @@ static int patch_add(struct vcpu *v, const struct vcpu_state *s, u64 addr, struc
     struct kvm_patch *p;
     struct walk w;
 
-    if (walk_gva(s, v->vm->mem, addr, &w) < 0)
-        return err_set(e, -EFAULT, "breakpoint at 0x%llx: vCPU %u has nothing there", addr,
-                       v->index);
+    if (walk_gva(s, v->vm->mem, addr, &w) < 0 || !mem_at(v->vm->mem, w.gpa, 1))
+        return 1;
     p = patch_at(k, w.gpa);
     if (!p) {
         p = patch_free_row(k);
         if (!p)
             return err_set(e, -ENOSPC, "breakpoint at 0x%llx: more than %d", addr, KVM_PATCHES_MAX);
-        if (mem_read(v->vm->mem, w.gpa, &p->was, 1) < 0 ||
-            mem_write(v->vm->mem, w.gpa, &int3, 1) < 0)
-            return err_set(e, -EFAULT, "breakpoint at 0x%llx: no RAM there", addr);
+        must(mem_read(v->vm->mem, w.gpa, &p->was, 1) == 0 &&
+             mem_write(v->vm->mem, w.gpa, &int3, 1) == 0);
         p->gpa = w.gpa;
     }
     p->users |= 1ull << v->index;
     return 0;
 }
 
+/* How many have no memory. */
 static int patches_add(struct vcpu *v, const struct cpu_point *const *points, u32 n, struct err *e)
 {
     AUTO(free) struct vcpu_state *s = xnew(struct vcpu_state);
-    int r = kvm_core_get(v, s, e);
+    int r = kvm_core_get(v, s, e), missing = 0;
 
-    for (u32 i = 0; i < n && r >= 0; i++)
+    for (u32 i = 0; i < n && r >= 0; i++) {
         r = patch_add(v, s, points[i]->addr, e);
-    return r;
+        missing += r > 0;
+    }
+    return r < 0 ? r : missing;
 }
 
 /* Debug registers for what needs them and what fits; *ret_rest: the breakpoints that are left, for INT3s. */
@@ -163,7 +165,7 @@ int kvm_debug_set(struct vcpu *v, const struct cpu_debug *d, struct err *e)
 {
     const struct cpu_point *rest[CPU_POINTS_MAX];
     u32 n_rest = 0;
-    int r;
+    int missing = 0, r;
 
     must(d->n_points <= CPU_POINTS_MAX);
     for (u32 i = 0; i < d->n_points; i++)
@@ -171,11 +173,11 @@ int kvm_debug_set(struct vcpu *v, const struct cpu_debug *d, struct err *e)
     patches_drop(v);
     r = use_registers(kvm_vcpu_of(v), d, rest, &n_rest, e);
     if (r >= 0 && n_rest)
-        r = patches_add(v, rest, n_rest, e);
+        r = missing = patches_add(v, rest, n_rest, e);
     if (r >= 0)
         r = apply(v, d->step, n_rest > 0, e);
     if (r >= 0)
-        return 0;
+        return missing;
     patches_drop(v);
     memset(kvm_vcpu_of(v)->points, 0, sizeof(kvm_vcpu_of(v)->points));
     apply(v, false, false, NULL);
