@@ -110,6 +110,14 @@ void gdb_hit(struct gdb *g, u64 hits)
         run_debug_stop(g->vm, on_stopped, g); /* it holds for nobody: let it go on */
 }
 
+bool gdb_crash(struct gdb *g, u32 cpu)
+{
+    if (!g || g->state != GDB_RUNNING || g->fd < 0)
+        return false;
+    stop(g, GDB_SIGABRT, cpu, false);
+    return true;
+}
+
 /* One vCPU alone is to step, and it waits to be started by another: it would never come back. */
 static bool step_is_idle(struct gdb *g, u64 frozen, u64 steps)
 {
@@ -304,7 +312,9 @@ void gdb_close(struct gdb *g)
     if (!g)
         return;
     if (g->fd >= 0 && g->owes_stop && g->vm->state == RUN_ENDED) {
-        str_fmt(text, sizeof(text), "W%02x", g->vm->result.status & 0xff);
+        bool crash = g->vm->result.end == VM_END_CRASH;
+        str_fmt(text, sizeof(text), "%c%02x", crash ? 'X' : 'W',
+                crash ? GDB_SIGABRT : g->vm->result.status & 0xff);
         gdb_send(g, text, strlen(text));
     }
     client_close(g);

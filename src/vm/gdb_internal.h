@@ -16,7 +16,7 @@
  */
 enum gdb_state { GDB_IDLE, GDB_STOPPING, GDB_STOPPED, GDB_RUNNING };
 
-enum { GDB_SIGINT = 2, GDB_SIGTRAP = 5 };
+enum { GDB_SIGINT = 2, GDB_SIGTRAP = 5, GDB_SIGABRT = 6 };
 
 /* As gdb asked for it: Z0 to Z4. */
 enum gdb_point_type { GDB_SOFT, GDB_HARD, GDB_WRITE, GDB_READ, GDB_ACCESS, GDB_POINT_TYPES };

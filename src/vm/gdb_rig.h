@@ -25,7 +25,7 @@ enum {
 struct fake_cpu {
     struct vcpu_state s;
     struct cpu_debug d;
-    atomic_bool kicked;
+    atomic_bool kicked, crashes;
 };
 
 struct rig {
@@ -80,6 +80,8 @@ static enum vcpu_next fake_run(struct vcpu *v)
 
         if (atomic_exchange(&f->kicked, false))
             return VCPU_KICKED;
+        if (atomic_load(&f->crashes))
+            return VCPU_TRIPLE_FAULT;
         if (fake_stops(v, CPU_POINT_EXEC, rip, CPU_STOP_EXEC))
             return VCPU_DEBUG;
         f->s.rip = rip + 1 < CODE_END ? rip + 1 : CODE;
@@ -158,6 +160,7 @@ static inline struct rig *rig_new(u32 n_cpus)
         r->cpus[i].s.rip = CODE;
         r->cpus[i].s.cr0 = 1;
     }
+    r->vm.machine = (struct machine){ .ops = &run_machine_ops, .arg = &r->vm };
     r->vm.spec = &r->spec;
     r->vm.cpu = &r->cpu;
     r->vm.engine = &fake_engine;

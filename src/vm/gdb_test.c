@@ -303,6 +303,24 @@ TEST(gdb_hears_of_the_end)
     rig_free(r);
 }
 
+TEST(gdb_sees_a_triple_fault_before_the_end)
+{
+    struct rig *r = start(2);
+
+    ask(r, "?");
+    atomic_store(&r->cpus[1].crashes, true);
+    CHECK_STR(ask(r, "vCont;c"), "T06thread:2;");
+    CHECK_EQ(r->vm.state, RUN_PAUSED);
+    run_resume(&r->vm); /* the operator does not know */
+    CHECK_EQ(r->vm.state, RUN_PAUSED);
+    tell(r, "vCont;c");
+    while (r->vm.state != RUN_ENDED)
+        rig_turn(r);
+    CHECK_EQ(r->vm.result.end, VM_END_CRASH);
+    CHECK_STR(r->vm.result.why, "vCPU 1: triple fault");
+    rig_free(r);
+}
+
 TEST(gdb_monitor_commands)
 {
     static const struct {

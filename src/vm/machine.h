@@ -77,9 +77,10 @@ struct vm {
 
     /* Control loop only. */
     enum run_state state;
-    bool user_paused;  /* pause was asked for and not taken back */
-    bool debug_paused; /* the debugger holds the guest */
-    bool calling;      /* calls are being done */
+    bool user_paused;   /* pause was asked for and not taken back */
+    bool debug_paused;  /* the debugger holds the guest */
+    bool calling;       /* calls are being done */
+    char crash_why[64]; /* a vCPU had a triple fault, and the debugger looks at it; empty: none */
     char pause_why[160];
     struct vm_call calls[VM_CALLS_MAX];
     u32 n_calls;

@@ -220,21 +220,6 @@ void run_resume(struct vm *vm)
     go_on_if_free(vm);
 }
 
-int run_debug_stop(struct vm *vm, void (*fn)(struct vm *vm, void *arg), void *arg)
-{
-    vm->debug_paused = true;
-    return run_parked(vm, fn, arg);
-}
-
-void run_debug_go(struct vm *vm, u64 frozen)
-{
-    pthread_mutex_lock(&vm->lock);
-    vm->frozen = frozen;
-    pthread_mutex_unlock(&vm->lock);
-    vm->debug_paused = false;
-    go_on_if_free(vm);
-}
-
 static void do_reset(struct vm *vm, void *arg [[maybe_unused]])
 {
     struct err e = {};
@@ -242,6 +227,7 @@ static void do_reset(struct vm *vm, void *arg [[maybe_unused]])
 
     if (vm->state == RUN_ENDED)
         return;
+    vm->crash_why[0] = 0;
     for (u32 i = 0; i < vm->n_devices; i++)
         device_reset(vm->devices[i]);
     for (u32 i = 0; r >= 0 && i < cpu_count(vm->cpu); i++)
@@ -267,6 +253,24 @@ void run_end(struct vm *vm, enum vm_end end, u32 status, const char *why)
     vm->result = (struct vm_result){ .end = end, .status = status };
     str_fmt(vm->result.why, sizeof(vm->result.why), "%.199s", why ? why : "");
     loop_stop(&vm->loop);
+}
+
+int run_debug_stop(struct vm *vm, void (*fn)(struct vm *vm, void *arg), void *arg)
+{
+    vm->debug_paused = true;
+    return run_parked(vm, fn, arg);
+}
+
+void run_debug_go(struct vm *vm, u64 frozen)
+{
+    pthread_mutex_lock(&vm->lock);
+    vm->frozen = frozen;
+    pthread_mutex_unlock(&vm->lock);
+    vm->debug_paused = false;
+    if (vm->crash_why[0])
+        run_end(vm, VM_END_CRASH, 0, vm->crash_why);
+    else
+        go_on_if_free(vm);
 }
 
 static void on_grace_over(uv_timer_t *t)
@@ -323,6 +327,11 @@ static void on_panic(struct vm *vm, const char *why)
         return;
     }
     str_fmt(text, sizeof(text), "vCPU %d: %s", v, why);
+    if (triple && gdb_crash(vm->gdb, (u32)v)) {
+        atomic_store(&vm->failed_vcpu, -1); /* a reset may bring it back to life */
+        str_fmt(vm->crash_why, sizeof(vm->crash_why), "%.60s", text);
+        return;
+    }
     run_end(vm, triple ? VM_END_CRASH : VM_END_ENGINE, 0, text);
 }
 
