@@ -21,9 +21,11 @@ address() { # SYMBOL of the payload
     nm "$pay/count" | awk -v name="$1" '$3 == name { print "0x" $1 }'
 }
 
-start() { # [OPTION...]: the machine in the background, its stub at $TMPDIR/gdb
+start() { # PAYLOAD [OPTION...]: the machine in the background, its stub at $TMPDIR/gdb
+    local payload=$1
+    shift
     rm -f "$TMPDIR/gdb"
-    "$socle" run --timeout 60 --engine kvm --memory 16M --kernel "$pay/count" --net none "$@" </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err" &
+    "$socle" run --timeout 60 --engine kvm --memory 16M --kernel "$pay/$payload" --net none "$@" </dev/null >"$TMPDIR/out" 2>"$TMPDIR/err" &
     vm=$!
     for _ in $(seq 200); do
         [ -S "$TMPDIR/gdb" ] && return
@@ -52,7 +54,7 @@ ends() { # WHAT STATUS
 tick=$(address tick) counter=$(address counter) stop=$(address stop)
 after=$(printf '0x%x' $((tick + 6))) # incl counter has 6 bytes
 
-start --gdb "unix:$TMPDIR/gdb,wait" --cpus 2
+start count --gdb "unix:$TMPDIR/gdb,wait" --cpus 2
 debug 'info threads' \
     "break *$tick" continue 'printf "at %lx\n", $rip' "printf \"before %d\\n\", {int}$counter" \
     stepi 'printf "then %lx\n", $rip' "printf \"after %d\\n\", {int}$counter" \
@@ -76,7 +78,7 @@ debug "set {int}$stop = 1" detach >"$TMPDIR/gdb.out" # gdb's end above let the g
 ends "the guest sees what gdb wrote" 43
 grep -q ready "$TMPDIR/out" || fail "the guest did not come to its loop"
 
-start --gdb "unix:$TMPDIR/gdb"
+start count --gdb "unix:$TMPDIR/gdb"
 for _ in $(seq 100); do grep -q ready "$TMPDIR/out" && break; sleep 0.1; done
 breaks=()
 for i in 0 6 13 15; do breaks+=("hbreak *$((tick + i))"); done
@@ -86,6 +88,12 @@ hits=$(grep -c 'already hit' "$TMPDIR/gdb.out")
 [ "$hits" -ge 4 ] && echo "ok: six breakpoints" || fail "of six breakpoints $hits were hit: $(cat "$TMPDIR/gdb.out")"
 ends "killed by gdb" 143
 [ -e "$TMPDIR/gdb" ] && fail "the socket is still there"
+
+start triple --gdb "unix:$TMPDIR/gdb,wait"
+debug continue 'info threads' continue >"$TMPDIR/gdb.out"
+want "a triple fault stops" 'received signal SIGABRT'
+want "and then ends the machine" 'terminated with signal SIGABRT'
+ends "a crash is a crash" 126
 
 "$socle" run --kernel "$pay/count" --gdb wait </dev/null >/dev/null 2>"$TMPDIR/err" && fail "--gdb wait"
 grep -q 'unix:PATH or tcp:PORT' "$TMPDIR/err" || fail "--gdb wait: $(cat "$TMPDIR/err")"
