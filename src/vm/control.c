@@ -145,10 +145,12 @@ static int cmd_status(struct client *cl, const struct request *rq [[maybe_unused
                       struct err *e [[maybe_unused]])
 {
     const struct vm *vm = cl->c->vm;
+    const char *reason =
+        vm->debug_paused && !vm->user_paused ? "held by the debugger" : vm->pause_why;
 
     answer_json(cl, json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:b}", "name",
-                              vm->spec->name, "state", run_state_name(vm->state), "reason",
-                              vm->pause_why, "engine", cpu_engine_name(vm->engine), "engine_reason",
+                              vm->spec->name, "state", run_state_name(vm->state), "reason", reason,
+                              "engine", cpu_engine_name(vm->engine), "engine_reason",
                               vm->engine_why, "cpus", (json_int_t)vm->spec->cpus, "memory",
                               (json_int_t)vm->spec->memory, "uptime_ms",
                               (json_int_t)((clock_mono_ns() - vm->started_ns) / NSEC_PER_MSEC),

@@ -74,7 +74,7 @@ static void on_stopped(struct vm *vm, void *arg)
         return;
     gdb_points_clear(g);
     g->regs_of = -1;
-    if (g->fd < 0) { /* it left while we were about to stop */
+    if (g->fd < 0 || g->state != GDB_STOPPING) { /* it left while we were about to stop */
         g->state = GDB_IDLE;
         run_debug_go(vm, 0);
         return;

@@ -89,6 +89,12 @@ hits=$(grep -c 'already hit' "$TMPDIR/gdb.out")
 ends "killed by gdb" 143
 [ -e "$TMPDIR/gdb" ] && fail "the socket is still there"
 
+start count --gdb "unix:$TMPDIR/gdb,wait" --control "$TMPDIR/sock"
+"$socle" ctl "$TMPDIR/sock" status >"$TMPDIR/gdb.out"
+want "status tells who holds the guest" 'held by the debugger'
+"$socle" ctl "$TMPDIR/sock" power off
+wait $vm
+
 start triple --gdb "unix:$TMPDIR/gdb,wait"
 debug continue 'info threads' continue >"$TMPDIR/gdb.out"
 want "a triple fault stops" 'received signal SIGABRT'
