@@ -49,6 +49,7 @@ const struct opt run_opts[] = {
     SPEC("balloon", balloon),
     SPEC("rng", rng),
     SPEC("irqchip", irqchip),
+    SPEC("hpet", hpet),
     SPEC("uuid", uuid),
     SPEC("testdev", testdev),
     SPEC("cache-dir", cache_dir, "DIR"),

@@ -158,19 +158,28 @@ int vcpu_set(struct vcpu *v, const struct vcpu_state *s, struct err *e)
 
 int vcpu_regs_get(struct vcpu *v, struct vcpu_state *ret, struct err *e)
 {
-    return v->vm->en->regs_get(v, ret, e);
+    const struct engine *en = v->vm->en;
+
+    return en->regs_get ? en->regs_get(v, ret, e) : en->get(v, ret, e);
 }
 
 int vcpu_regs_set(struct vcpu *v, const struct vcpu_state *s, struct err *e)
 {
-    return v->vm->en->regs_set(v, s, e);
+    const struct engine *en = v->vm->en;
+
+    return en->regs_set ? en->regs_set(v, s, e) : en->set(v, s, e);
 }
 
 int vcpu_debug_set(struct vcpu *v, const struct cpu_debug *d, struct err *e)
 {
     static const struct cpu_debug none;
+    const struct engine *en = v->vm->en;
 
-    return v->vm->en->debug_set(v, d ? d : &none, e);
+    if (en->debug_set)
+        return en->debug_set(v, d ? d : &none, e);
+    if (!d || (!d->step && !d->n_points))
+        return 0;
+    return err_set(e, -EOPNOTSUPP, "engine '%s' has no breakpoints and steps", en->name);
 }
 
 int vcpu_translate(struct vcpu *v, u64 gva, u64 *ret_gpa, struct err *e)
@@ -202,7 +211,7 @@ void cpu_irq(struct cpu_vm *vm, u32 gsi, bool level)
 {
     must(gsi < CPU_GSI_PINS);
     if (vm->cfg.irqchip == CPU_IRQCHIP_SPLIT)
-        ioapic_set(&vm->ioapic, gsi, level);
+        ioapic_set(&vm->ioapic, gsi == 0 ? 2 : gsi, level); /* as everywhere: the timer's pin */
     else
         vm->en->irq(vm, gsi, level);
 }

@@ -46,6 +46,8 @@ struct cpu_cfg {
     u32 n_cpus; /* 1..CPU_MAX */
     enum cpu_irqchip irqchip;
     bool legacy; /* offer the 8259 pair and the 8254 too */
+    const char
+        *model; /* what CPU the software engine shows: x86-64-v1, -v2, -v3, host; NULL: host */
 };
 
 struct engine;
@@ -160,7 +162,7 @@ int cpu_doorbell(struct cpu_vm *vm, u64 addr, u32 len, int fd, bool on);
 int cpu_vm_get(struct cpu_vm *vm, struct cpu_vm_state *ret, struct err *e);
 int cpu_vm_set(struct cpu_vm *vm, const struct cpu_vm_state *s, struct err *e);
 int cpu_vm_reset(struct cpu_vm *vm, struct err *e);
-/* Guest time stands still between the two: the paravirtual clock goes on where it was. */
+/* Guest time stands still between the two, and before the first start: the paravirtual clock goes on where it was. */
 void cpu_clock_stop(struct cpu_vm *vm);
 void cpu_clock_start(struct cpu_vm *vm);
 

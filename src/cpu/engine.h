@@ -20,7 +20,8 @@ struct cpu_rating {
 
 struct engine {
     const char *name;
-    /* -errno: it cannot be used, `e` says why.  `cache_dir`: may keep results there; NULL: nowhere. */
+    /* -errno: it cannot be used, `e` says why.  `cache_dir`: may keep results there; NULL: nowhere.  No rate: `auto` does not
+     * consider it. */
     int (*rate)(const char *cache_dir, struct cpu_rating *ret, struct err *e);
     const char *const *unseen; /* trace points that it never records, ends with NULL; may be NULL */
     int (*open)(struct cpu_vm *vm, struct err *e);
@@ -33,8 +34,10 @@ struct engine {
     void (*settle)(struct vcpu *v);
     int (*get)(struct vcpu *v, struct vcpu_state *ret, struct err *e);
     int (*set)(struct vcpu *v, const struct vcpu_state *s, struct err *e);
+    /* NULL: as get and set. */
     int (*regs_get)(struct vcpu *v, struct vcpu_state *ret, struct err *e);
     int (*regs_set)(struct vcpu *v, const struct vcpu_state *s, struct err *e);
+    /* NULL: it cannot stop for a debugger. */
     int (*debug_set)(struct vcpu *v, const struct cpu_debug *d, struct err *e);
     const char *(*exit_name)(u32 row);
     void (*irq)(struct cpu_vm *vm, u32 gsi, bool level);
@@ -72,7 +75,7 @@ struct cpu_vm {
 void cpu_mmio_read(struct cpu_vm *vm, u64 gpa, u32 len, u64 *ret);
 void cpu_mmio_write(struct cpu_vm *vm, u64 gpa, u32 len, u64 val);
 
-extern const struct engine kvm_engine;
+extern const struct engine kvm_engine, soft_engine;
 
 /* cpu/pick.c: the engine for `name`, of `n` rows. */
 const struct engine *engine_pick(const struct engine *const *rows, u32 n, const char *name,

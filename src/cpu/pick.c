@@ -7,7 +7,7 @@
 enum { INSTRUCTIONS_PER_EXIT = 20000 };
 
 /* A new engine is one row; where two are as quick as each other, `auto` takes the first. */
-static const struct engine *const engines[] = { &kvm_engine };
+static const struct engine *const engines[] = { &kvm_engine, &soft_engine };
 
 /* ns for INSTRUCTIONS_PER_EXIT instructions and an exit. */
 static u64 cost_of(const struct cpu_rating *r)
@@ -39,7 +39,9 @@ static const struct engine *quickest(const struct engine *const *rows, u32 n, co
         struct cpu_rating r = {};
         struct err e = {};
 
-        strbuf_add(why, "%s", i ? "; " : "");
+        if (!rows[i]->rate)
+            continue;
+        strbuf_add(why, "%s", why->len ? "; " : "");
         if (rows[i]->rate(cache_dir, &r, &e) < 0) {
             strbuf_add(why, "'%s' cannot be used: %s", rows[i]->name, e.text);
             continue;

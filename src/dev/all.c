@@ -8,6 +8,7 @@
 const struct device_def *const all_devices[] = {
     &debug_def,
     &fw_cfg_def,
+    &hpet_def,
     &i8042_def,
     &pm_def,
     &rtc_def,

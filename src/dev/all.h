@@ -7,6 +7,7 @@
 
 extern const struct device_def debug_def;
 extern const struct device_def fw_cfg_def;
+extern const struct device_def hpet_def;
 extern const struct device_def i8042_def;
 extern const struct device_def pm_def;
 extern const struct device_def rtc_def;

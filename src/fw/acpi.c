@@ -192,9 +192,9 @@ static void madt(struct tables *t, const struct acpi_cfg *cfg)
     put(w, 0, 1);
     put(w, LAYOUT_IOAPIC, 4);
     put(w, 0, 4);
-    if (cfg->legacy)
-        madt_override(w, 0, 2);
-    put(w, 4, 1); /* local APIC NMI: all processors, LINT1 */
+    if (cfg->legacy || cfg->hpet)
+        madt_override(w, 0, 2); /* the timer's line, which is pin 2 of the I/O APIC */
+    put(w, 4, 1);               /* local APIC NMI: all processors, LINT1 */
     put(w, 6, 1);
     put(w, 0xff, 1);
     put(w, 0, 2);
@@ -220,6 +220,24 @@ static void mcfg(struct tables *t, const struct acpi_cfg *cfg)
     put(&t->w, 0, 1);   /* first bus */
     put(&t->w, 255, 1); /* last bus */
     put(&t->w, 0, 4);
+    table_end(t, at);
+}
+
+/* IA-PC HPET specification 1.0a, 3.2.4. */
+static void hpet(struct tables *t, const struct acpi_cfg *cfg)
+{
+    struct aml *w = &t->w;
+    size_t at = table_begin(t, "HPET", 1);
+
+    put(w, cfg->hpet_id, 4);
+    put(w, 0, 1); /* system memory */
+    put(w, 64, 1);
+    put(w, 0, 2);
+    put(w, cfg->hpet, 8);
+    put(w, 0, 1); /* number */
+    put(w, 5000,
+        2); /* fewest ticks between periodic interrupts: 50 us, as dev/pc/hpet.c keeps to */
+    put(w, 0, 1);
     table_end(t, at);
 }
 
@@ -358,6 +376,8 @@ int acpi_build(struct mem *m, const struct acpi_cfg *cfg, u64 *ret_rsdp, struct 
     fadt(&t, cfg, t.gpa[0]);
     madt(&t, cfg);
     mcfg(&t, cfg);
+    if (cfg->hpet)
+        hpet(&t, cfg);
     if (cfg->n_nodes > 1) {
         srat(&t, cfg);
         slit(&t, cfg);

@@ -1,5 +1,5 @@
 /*
- * fw/acpi.h: the ACPI tables of a machine, hardware-reduced: RSDP, XSDT, FADT, MADT, MCFG, SRAT, SLIT, DSDT.
+ * fw/acpi.h: the ACPI tables of a machine, hardware-reduced: RSDP, XSDT, FADT, MADT, MCFG, HPET, SRAT, SLIT, DSDT.
  * Interrupts: ISA devices and the GED are edge, active high; PCI INTx level, active low, as PCI has it.
  */
 #pragma once
@@ -32,13 +32,15 @@ struct acpi_cfg {
     const struct acpi_mem_range *mem_ranges;
     const u8 *distances;
 
-    bool legacy; /* there are PICs and a PIT: ISA IRQ 0 is GSI 2 */
+    bool legacy; /* there are PICs and a PIT */
     u8 ioapic_id;
     bool i8042; /* a keyboard controller at 0x60 */
     unsigned n_serials;
     struct acpi_serial serials[ACPI_SERIALS_MAX];
     u16 rtc_port; /* 0: no RTC */
     u32 rtc_gsi;
+    u64 hpet;    /* its address; 0: no HPET */
+    u32 hpet_id; /* low half of its first register */
 
     u16 ged_port, sleep_ctl_port, sleep_sts_port, reset_port;
     u32 ged_gsi;

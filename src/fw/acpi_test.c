@@ -118,6 +118,7 @@ TEST(acpi_devices)
         { "power button", "PWRB", true },     { "generation id", "VMGENCTR", false },
         { "clock", "RTC0", false },           { "serial port", "COM1", false },
         { "keyboard", "KBD0", false },        { "PCI interrupts", "_PRT", true },
+        { "event timer", "HPET", false },
     };
     AUTO(mem) struct mem *m = small_mem();
     const u32 id = 0;
@@ -129,12 +130,14 @@ TEST(acpi_devices)
     cfg.n_cpus = 1;
     cfg.apic_ids = &id;
     cfg.i8042 = true;
+    cfg.hpet = LAYOUT_HPET;
     CHECK_OK(acpi_build(m, &cfg, &rsdp, &e), &e);
     for_each_row(c, rows) {
         ROW(c);
         CHECK(dsdt_has(m, rsdp, c->id));
     }
     cfg.i8042 = false;
+    cfg.hpet = 0;
     cfg.n_serials = 0;
     cfg.rtc_port = 0;
     cfg.vmgenid_gpa = 0;
@@ -143,6 +146,32 @@ TEST(acpi_devices)
         ROW(c);
         CHECK_EQ(dsdt_has(m, rsdp, c->id), c->always);
     }
+}
+
+TEST(acpi_hpet)
+{
+    AUTO(mem) struct mem *m = small_mem();
+    const u32 id = 0;
+    struct acpi_cfg cfg;
+    struct err e;
+    const u8 *t;
+    size_t len;
+    u64 rsdp;
+
+    acpi_cfg_init(&cfg);
+    cfg.n_cpus = 1;
+    cfg.apic_ids = &id;
+    CHECK_OK(acpi_build(m, &cfg, &rsdp, &e), &e);
+    CHECK(find(m, rsdp, "HPET", &len) == NULL);
+    cfg.hpet = LAYOUT_HPET;
+    cfg.hpet_id = 0x8086a201;
+    CHECK_OK(acpi_build(m, &cfg, &rsdp, &e), &e);
+    t = find(m, rsdp, "HPET", &len);
+    CHECK_EQ(len, 56);
+    CHECK_EQ(le_load(t + 36, 4), 0x8086a201);
+    CHECK_EQ(le_load(t + 44, 8), LAYOUT_HPET);
+    t = find(m, rsdp, "APIC", &len);
+    CHECK_EQ(len, 44 + 8 + 12 + 10 + 6); /* its line 0 is pin 2 */
 }
 
 TEST(acpi_options)

@@ -54,6 +54,17 @@ static void rtc(struct aml *a, const struct acpi_cfg *cfg)
     aml_close(a);
 }
 
+/* Device (HPET) { _HID PNP0103, _CRS { Memory32Fixed } } */
+static void hpet(struct aml *a, u64 gpa)
+{
+    aml_device(a, "HPET");
+    hid(a, "PNP0103");
+    crs(a);
+    aml_res_mem32(a, (u32)gpa, 0x400);
+    aml_close(a);
+    aml_close(a);
+}
+
 /* Device (KBD0) { _HID PNP0303, _STA, _CRS { IO, IO, IRQ } } */
 static void keyboard(struct aml *a)
 {
@@ -191,6 +202,8 @@ void dsdt_write(struct aml *a, const struct acpi_cfg *cfg)
         serial(a, i, &cfg->serials[i]);
     if (cfg->rtc_port)
         rtc(a, cfg);
+    if (cfg->hpet)
+        hpet(a, cfg->hpet);
     if (cfg->i8042)
         keyboard(a);
     if (cfg->vmgenid_gpa)

@@ -27,6 +27,7 @@
 #define LAYOUT_ECAM         0xe0000000ull  /* 256 buses */
 #define LAYOUT_ECAM_SIZE    0x10000000ull
 #define LAYOUT_IOAPIC       0xfec00000ull
+#define LAYOUT_HPET         0xfed00000ull
 #define LAYOUT_LAPIC        0xfee00000ull
 
 /* I/O ports. */

@@ -21,6 +21,9 @@ struct mem {
     atomic_bool dirty_on;
     atomic_ullong
         *dirty; /* one bit a page; made by the first mem_dirty_start, kept until mem_free */
+    const atomic_ullong *watched; /* mem_watch */
+    void (*on_write)(void *arg, u64 page);
+    void *on_write_arg;
 };
 
 static int check_cfg(const struct mem_cfg *cfg, struct err *e)
@@ -194,6 +197,7 @@ int mem_discard(struct mem *m, u64 gpa, u64 len)
     if (fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                   (off_t)(r->fd_offset + first - r->gpa), (off_t)(end - first)) < 0)
         return -errno;
+    mem_dirty(m, first, end - first);
     return 0;
 }
 
@@ -221,19 +225,38 @@ void mem_dirty_stop(struct mem *m)
     atomic_store(&m->dirty_on, false);
 }
 
+void mem_watch(struct mem *m, const atomic_ullong *pages, void (*fn)(void *arg, u64 page), void *arg)
+{
+    m->on_write = fn;
+    m->on_write_arg = arg;
+    m->watched = pages;
+}
+
+/* The write comes before the look at the page's word: whoever sets it and then reads the page misses neither. */
+static void tell_watcher(const struct mem *m, u64 page, u64 last)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    for (; page <= last; page++)
+        if (unlikely(atomic_load_explicit(&m->watched[page], memory_order_relaxed)))
+            m->on_write(m->on_write_arg, page);
+}
+
 void mem_dirty(struct mem *m, u64 gpa, u64 len)
 {
+    bool log = atomic_load_explicit(&m->dirty_on, memory_order_acquire);
     const struct mem_region *r;
     u64 page, last;
 
-    if (likely(!atomic_load_explicit(&m->dirty_on, memory_order_acquire)) || len == 0)
+    if (likely(!log && !m->watched) || len == 0)
         return;
     r = region_of(m, gpa, len);
     if (!r)
         return;
     page = (r->fd_offset + gpa - r->gpa) / MEM_PAGE;
     last = (r->fd_offset + gpa - r->gpa + len - 1) / MEM_PAGE;
-    for (; page <= last; page++)
+    if (m->watched)
+        tell_watcher(m, page, last);
+    for (; log && page <= last; page++)
         atomic_fetch_or_explicit(&m->dirty[page / 64], 1ull << (page % 64), memory_order_relaxed);
 }
 

@@ -108,3 +108,38 @@ TEST(mem_discard_zeroes_whole_pages_only)
     CHECK_EQ(got[1], 0);
     CHECK_EQ(mem_discard(m, 2 * MiB, 4096), -EFAULT);
 }
+
+struct watcher {
+    u32 calls;
+    u64 page;
+};
+
+static void on_write(void *arg, u64 page)
+{
+    struct watcher *w = arg;
+
+    w->calls++;
+    w->page = page;
+}
+
+TEST(mem_watched_page_tells_of_writes)
+{
+    AUTO(mem) struct mem *m = NULL;
+    struct watcher w = {};
+    struct err e = {};
+
+    CHECK_OK(mem_new(&(struct mem_cfg){ .size = 1 * MiB }, &m, &e), &e);
+    atomic_ullong *pages = xnew_n(atomic_ullong, mem_pages(m));
+    mem_watch(m, pages, on_write, &w);
+    mem_write(m, 0x3000, "x", 1);
+    CHECK_EQ(w.calls, 0);
+    atomic_store(&pages[3], 1);
+    mem_write(m, 0x2fff, "xy", 2);
+    CHECK(w.calls > 0);
+    CHECK_EQ(w.page, 3);
+    w.calls = 0;
+    CHECK_OK(mem_discard(m, 0x3000, 0x1000), &e);
+    CHECK(w.calls > 0);
+    mem_watch(m, NULL, NULL, NULL);
+    free(pages);
+}

@@ -240,6 +240,9 @@ TEST(user_network_offers_an_address)
     CHECK_MEM(got + NET_HDR + 42 + 16, "\x0a\0\2\x0f", 4);  /* 10.0.2.15 */
     CHECK_MEM(got + NET_HDR + DHCP_OPTIONS, "\x35\1\2", 3); /* offer */
     CHECK_EQ(net_recv(b, 0, in, 2), -EAGAIN);
+    for (u32 i = 0; i < 4; i++)
+        turn(&l);
+    CHECK(uv_backend_timeout(&l.uv) != 0); /* nothing to do: the loop sleeps */
     net_stop(b);
     loop_fini(&l);
     net_free(b);

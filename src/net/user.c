@@ -210,6 +210,11 @@ static void on_timer(uv_timer_t *t)
     container_of(t, struct user, timer)->due = true;
 }
 
+/* It only kept the loop from waiting. */
+static void on_round(uv_timer_t *)
+{
+}
+
 static void ask(struct user *u)
 {
     u32 timeout = UINT32_MAX;
@@ -234,8 +239,10 @@ static void on_prepare(uv_prepare_t *p)
 
     if (u->stale)
         ask(u);
-    if (u->due || (u->fifo_n > 0 && u->watched))
-        uv_timer_start(&u->timer, on_timer, 0, 0); /* do not wait in this round */
+    if (u->due || (u->fifo_n > 0 && u->watched)) {
+        uv_timer_start(&u->timer, on_round, 0, 0); /* do not wait in this round */
+        u->stale = true;                           /* the next one sets libslirp's own time again */
+    }
 }
 
 static void on_ready(struct loop_fd *f, int)

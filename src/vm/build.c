@@ -5,6 +5,7 @@
  */
 #include "dev/all.h"
 #include "dev/pc/fw_cfg.h"
+#include "dev/pc/hpet.h"
 #include "dev/pc/i8042.h"
 #include "dev/pc/pm.h"
 #include "dev/pc/rtc.h"
@@ -169,6 +170,7 @@ static int add_pc_devices(struct vm *vm, struct err *e)
     const u64 low = min(vm->spec->memory, MEM_LOW_END);
     const struct rtc_cfg rtc = { LAYOUT_GSI_RTC, low, vm->spec->memory - low };
     const struct i8042_cfg i8042 = { .gsi = 1 };
+    const struct hpet_cfg hpet = { LAYOUT_HPET };
     const struct pm_cfg pm = { LAYOUT_GED_PORT, LAYOUT_SLEEP_CTL, LAYOUT_GSI_GED };
     int r = add_console(vm, e);
 
@@ -176,6 +178,8 @@ static int add_pc_devices(struct vm *vm, struct err *e)
         r = add(vm, &rtc_def, "rtc0", &rtc, e);
     if (r >= 0)
         r = add(vm, &i8042_def, "i8042", &i8042, e);
+    if (r >= 0 && vm->spec->hpet)
+        r = add(vm, &hpet_def, "hpet", &hpet, e);
     if (r >= 0)
         r = add(vm, &pm_def, "pm", &pm, e);
     if (r < 0)
@@ -269,6 +273,8 @@ static void describe(struct vm *vm)
     vm->acpi.n_cpus = vm->spec->cpus;
     vm->acpi.apic_ids = vm->apic_ids;
     vm->acpi.legacy = vm->legacy;
+    vm->acpi.hpet = vm->spec->hpet ? LAYOUT_HPET : 0;
+    vm->acpi.hpet_id = HPET_BLOCK_ID;
     vm->acpi.pci_mem64 = mem64_window(vm);
 }
 

@@ -485,6 +485,7 @@ int run_start(struct vm *vm, struct err *e)
     vm->started_ns = clock_mono_ns();
     log_info("machine '%s' enters its guest after %llu us of CPU time", vm->spec->name,
              clock_ns(CLOCK_PROCESS_CPUTIME_ID) / NSEC_PER_USEC);
+    cpu_clock_start(vm->cpu);
     move_to(vm, RUN_RUNNING);
     if (vm->debug_paused)
         run_parked(vm, nothing, NULL); /* the first instruction waits for the debugger */

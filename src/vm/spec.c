@@ -278,6 +278,7 @@ const struct field spec_fields[] = {
     FIELD_OBJ(vm_spec, vsock, vsock_fields, "sockets between host and guest", .metavar = "CID[,...]"),
     FIELD_BOOL(vm_spec, balloon, "memory balloon", .dflt = true),
     FIELD_BOOL(vm_spec, rng, "random numbers from the host", .dflt = true),
+    FIELD_BOOL(vm_spec, hpet, "high precision event timer"),
     FIELD_BOOL(vm_spec, testdev, "devices for test payloads (pc-testdev, pci-testdev)"),
     FIELD_STR(vm_spec, control, "make a control socket here", .metavar = "SOCKET", .ok = socket_ok,
               .want = "a path of 1 to 107 bytes"),

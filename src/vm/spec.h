@@ -69,7 +69,7 @@ struct vm_spec {
     struct field_list nets;         /* struct vm_net */
     struct vm_console console;
     struct vm_vsock vsock;
-    bool balloon, rng, testdev;
+    bool balloon, rng, hpet, testdev;
     char *control;  /* path of the control socket that is made; NULL: none */
     u32 control_fd; /* an inherited, connected control socket; 0: none */
     struct vm_gdb gdb;

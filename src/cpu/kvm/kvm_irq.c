@@ -4,6 +4,7 @@
  *       write() can raise it, and so may vhost.
  *   (2) KVM_SET_GSI_ROUTING replaces the whole table: it is rebuilt from what we know under `lock`.
  */
+#include "base/clock.h"
 #include "cpu/kvm/kvm.h"
 
 #include <stdlib.h>
@@ -251,6 +252,16 @@ static void ioapic_to(struct kvm_ioapic_state *p, const struct ioapic_state *s)
         p->redirtbl[i].bits = s->redir[i];
 }
 
+/* KVM's load times are those of the host's clock; what is saved is how long ago they were.  A channel that had no control word
+ * yet (mode 0xff) does not count. */
+static void pit_turn_times(struct kvm_pit_state2 *pit)
+{
+    s64 now = (s64)clock_mono_ns();
+
+    for_each_row(c, pit->channels)
+        c->count_load_time = c->mode > 5 ? 0 : now - c->count_load_time;
+}
+
 static int chip(struct kvm_vm *k, unsigned long request, u32 id, struct kvm_irqchip *c,
                 struct err *e)
 {
@@ -286,6 +297,7 @@ int kvm_irq_get(struct cpu_vm *vm, struct cpu_vm_state *ret, struct err *e)
         r = kvm_ioctl(k->fd, KVM_GET_PIT2, &pit);
         if (r < 0)
             return err_code(e, r, "PIT");
+        pit_turn_times(&pit);
         memcpy(ret->pit, &pit, sizeof(pit));
     }
     return 0;
@@ -309,6 +321,7 @@ int kvm_irq_set(struct cpu_vm *vm, const struct cpu_vm_state *s, struct err *e)
         struct kvm_pit_state2 pit;
 
         memcpy(&pit, s->pit, sizeof(pit));
+        pit_turn_times(&pit); /* and back; today's KVM begins all periods anew */
         r = kvm_ioctl(k->fd, KVM_SET_PIT2, &pit);
         if (r < 0)
             return err_code(e, r, "PIT");

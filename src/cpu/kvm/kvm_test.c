@@ -2,6 +2,7 @@
  * cpu/kvm/kvm_test.c: the KVM engine with payloads of a few instructions, on whatever /dev/kvm there is.
  */
 #include "cpu/engine.h"
+#include "cpu/lapic.h"
 #include "testlib/test.h"
 
 #include <pthread.h>
@@ -271,10 +272,60 @@ TEST(kvm_state_round_trip_between_machines)
     CHECK_EQ(vt.ioapic[0].redir[5], 0x10031);
     CHECK_EQ(vt.pic[1].imr, 0xaa);
     CHECK(vt.clock_ns >= vs.clock_ns);
+    CHECK_EQ(le_load(vs.pit + 16, 8), 0); /* channel 0 never ran: no time of the host's clock */
     free(s);
     free(t);
     rig_free(a);
     rig_free(b);
+}
+
+static void lapic_ignores(void *arg [[maybe_unused]])
+{
+}
+
+/* The local APIC of cpu/lapic.c and KVM's: the same after power-on, and each takes what the other saved. */
+TEST(kvm_lapic_state_is_ours)
+{
+    static const struct lapic_host host = { .wake = lapic_ignores };
+    static const struct lapic_time now = { 1000, 1000 };
+    struct rig *r = rig_new(CPU_IRQCHIP_KERNEL, true, 2);
+    struct vcpu_state *s = xnew(struct vcpu_state);
+    u8 ours[VCPU_LAPIC_SIZE];
+    struct err e = {};
+    struct lapic l;
+
+    for (u32 i = 0; i < 2; i++) {
+        struct vcpu *v = cpu_vcpu(r->vm, i);
+
+        lapic_init(&l, i, 40, &host, NULL);
+        lapic_save(&l, ours, now);
+        CHECK_OK(vcpu_get(v, s, &e), &e);
+        CHECK_MEM(ours, s->lapic, sizeof(ours));
+        CHECK_EQ(lapic_base(&l), s->apic_base);
+
+        CHECK_EQ(lapic_set_base(&l, lapic_base(&l) | 1 << 10), 0);
+        CHECK_EQ(lapic_msr_write(&l, 0x80f, 0x1ff, now), 0);
+        CHECK_EQ(lapic_msr_write(&l, 0x832, 0x20040, now), 0); /* periodic */
+        CHECK_EQ(lapic_msr_write(&l, 0x83e, 0xb, now), 0);
+        CHECK_EQ(lapic_msr_write(&l, 0x838, 4000000000u, now), 0);
+        lapic_accept(&l, 0x99, true);
+        lapic_accept(&l, 0x55, false);
+        lapic_ack(&l, 0x99);
+        lapic_save(&l, ours, now);
+        memcpy(s->lapic, ours, sizeof(ours));
+        s->apic_base = lapic_base(&l);
+        CHECK_OK(vcpu_set(v, s, &e), &e);
+        CHECK_OK(vcpu_get(v, s, &e), &e);
+        CHECK(le_load(s->lapic + 0x390, 4) > 1000000000); /* what is left of the 4 s goes on */
+        memcpy(s->lapic + 0x390, ours + 0x390, 4);
+        memcpy(s->lapic + 0xa0, ours + 0xa0, 4); /* PPR, which some bring up to date only to run */
+        CHECK_MEM(s->lapic, ours, sizeof(ours));
+        CHECK_EQ(lapic_load(&l, s->lapic, s->apic_base, now), 0);
+        lapic_save(&l, ours, now);
+        CHECK_MEM(ours, s->lapic, sizeof(ours));
+    }
+    free(s);
+    rig_free(r);
 }
 
 TEST(kvm_reset_restores_power_on)

@@ -1,0 +1,255 @@
+/*
+ * cpu/soft/alu.h: arithmetic by the host's own instructions: the result, and the flags as silicon leaves them, undefined
+ * ones too.  Flags travel in the form of LAHF;SETO (soft.h: FL_*).
+ */
+#pragma once
+
+#include "cpu/soft/soft_mem.h"
+
+/* Suffixes and types of the operand sizes. */
+#define SFX_8  "b"
+#define SFX_16 "w"
+#define SFX_32 "l"
+#define SFX_64 "q"
+
+/* A write of a 32-bit register clears its upper half; 8 and 16 bits leave the rest alone. */
+#define REG_GET(bits, at) (*(u##bits *)(void *)((u8 *)c->reg + (at)))
+static inline void reg_put8(struct soft_cpu *c, u32 at, u8 v)
+{
+    *((u8 *)c->reg + at) = v;
+}
+static inline void reg_put16(struct soft_cpu *c, u32 at, u16 v)
+{
+    *(u16 *)(void *)((u8 *)c->reg + at) = v;
+}
+static inline void reg_put32(struct soft_cpu *c, u32 at, u32 v)
+{
+    *soft_reg(c, at) = v;
+}
+static inline void reg_put64(struct soft_cpu *c, u32 at, u64 v)
+{
+    *soft_reg(c, at) = v;
+}
+
+/* Saves the host's flags in `fl` (RAX), and brings saved ones back. */
+#define FLAGS_OUT "lahf; seto %%al"
+#define FLAGS_IN  "addb $0x7f, %%al; sahf; "
+#define CARRY_IN  "btl $8, %%eax; "
+
+/* name##8..64(a, b, &fl): a op b. */
+#define ALU2_SIZE(name, insn, in, bits)                                                \
+    static inline u##bits name##bits(u##bits a, u##bits b, u32 *flags)                 \
+    {                                                                                  \
+        u32 fl = *flags;                                                               \
+        __asm__(in insn SFX_##bits " %[b], %[a]; " FLAGS_OUT                           \
+                : [a] "+&r"(a), "+&a"(fl)                                              \
+                : [b] "r"(b)                                                           \
+                : "cc");                                                               \
+        *flags = fl;                                                                   \
+        return a;                                                                      \
+    }
+#define ALU2(name, insn, in)      \
+    ALU2_SIZE(name, insn, in, 8)  \
+    ALU2_SIZE(name, insn, in, 16) \
+    ALU2_SIZE(name, insn, in, 32) \
+    ALU2_SIZE(name, insn, in, 64)
+
+ALU2(alu_add, "add", "")
+ALU2(alu_or, "or", "")
+ALU2(alu_adc, "adc", CARRY_IN)
+ALU2(alu_sbb, "sbb", CARRY_IN)
+ALU2(alu_and, "and", "")
+ALU2(alu_sub, "sub", "")
+ALU2(alu_xor, "xor", "")
+ALU2(alu_cmp, "cmp", "")
+ALU2(alu_test, "test", "")
+
+/* The same on memory, atomically. */
+#define ALU2_LOCK_SIZE(name, insn, in, bits)                                                       \
+    static inline void name##_lock##bits(void *p, u##bits b, u32 *flags)                           \
+    {                                                                                              \
+        u32 fl = *flags;                                                                           \
+        __asm__ volatile(in "lock; " insn SFX_##bits " %[b], %[m]; " FLAGS_OUT                     \
+                         : [m] "+m"(*(guest_##u##bits *)p), "+&a"(fl)                              \
+                         : [b] "r"(b)                                                              \
+                         : "cc", "memory");                                                        \
+        *flags = fl;                                                                               \
+    }
+#define ALU2_LOCK(name, insn, in)      \
+    ALU2_LOCK_SIZE(name, insn, in, 8)  \
+    ALU2_LOCK_SIZE(name, insn, in, 16) \
+    ALU2_LOCK_SIZE(name, insn, in, 32) \
+    ALU2_LOCK_SIZE(name, insn, in, 64)
+
+ALU2_LOCK(alu_add, "add", "")
+ALU2_LOCK(alu_or, "or", "")
+ALU2_LOCK(alu_adc, "adc", CARRY_IN)
+ALU2_LOCK(alu_sbb, "sbb", CARRY_IN)
+ALU2_LOCK(alu_and, "and", "")
+ALU2_LOCK(alu_sub, "sub", "")
+ALU2_LOCK(alu_xor, "xor", "")
+
+/* One operand; flags that the instruction leaves alone come from *flags. */
+#define ALU1_SIZE(name, insn, bits)                                                                \
+    static inline u##bits name##bits(u##bits a, u32 *flags)                                        \
+    {                                                                                              \
+        u32 fl = *flags;                                                                           \
+        __asm__(FLAGS_IN insn SFX_##bits " %[a]; " FLAGS_OUT : [a] "+&r"(a), "+&a"(fl) : : "cc");  \
+        *flags = fl;                                                                               \
+        return a;                                                                                  \
+    }                                                                                              \
+    static inline void name##_lock##bits(void *p, u32 *flags)                                      \
+    {                                                                                              \
+        u32 fl = *flags;                                                                           \
+        __asm__ volatile(FLAGS_IN "lock; " insn SFX_##bits " %[m]; " FLAGS_OUT                     \
+                         : [m] "+m"(*(guest_##u##bits *)p), "+&a"(fl)                              \
+                         :                                                                         \
+                         : "cc", "memory");                                                        \
+        *flags = fl;                                                                               \
+    }
+#define ALU1(name, insn)      \
+    ALU1_SIZE(name, insn, 8)  \
+    ALU1_SIZE(name, insn, 16) \
+    ALU1_SIZE(name, insn, 32) \
+    ALU1_SIZE(name, insn, 64)
+
+ALU1(alu_inc, "inc")
+ALU1(alu_dec, "dec")
+ALU1(alu_neg, "neg")
+ALU1(alu_not, "not")
+
+/* Shifts and rotates by a count. */
+#define SHIFT_SIZE(name, insn, bits)                                                   \
+    static inline u##bits name##bits(u##bits a, u8 n, u32 *flags)                      \
+    {                                                                                  \
+        u32 fl = *flags;                                                               \
+        __asm__(FLAGS_IN insn SFX_##bits " %%cl, %[a]; " FLAGS_OUT                     \
+                : [a] "+&r"(a), "+&a"(fl)                                              \
+                : "c"(n)                                                               \
+                : "cc");                                                               \
+        *flags = fl;                                                                   \
+        return a;                                                                      \
+    }
+#define SHIFT(name, insn)      \
+    SHIFT_SIZE(name, insn, 8)  \
+    SHIFT_SIZE(name, insn, 16) \
+    SHIFT_SIZE(name, insn, 32) \
+    SHIFT_SIZE(name, insn, 64)
+
+SHIFT(alu_shl, "shl")
+SHIFT(alu_shr, "shr")
+SHIFT(alu_sar, "sar")
+SHIFT(alu_rol, "rol")
+SHIFT(alu_ror, "ror")
+SHIFT(alu_rcl, "rcl")
+SHIFT(alu_rcr, "rcr")
+
+#define SHIFT_DOUBLE_SIZE(name, insn, bits)                                            \
+    static inline u##bits name##bits(u##bits a, u##bits b, u8 n, u32 *flags)           \
+    {                                                                                  \
+        u32 fl = *flags;                                                               \
+        __asm__(FLAGS_IN insn SFX_##bits " %%cl, %[b], %[a]; " FLAGS_OUT               \
+                : [a] "+&r"(a), "+&a"(fl)                                              \
+                : "c"(n), [b] "r"(b)                                                   \
+                : "cc");                                                               \
+        *flags = fl;                                                                   \
+        return a;                                                                      \
+    }
+#define SHIFT_DOUBLE(name, insn)      \
+    SHIFT_DOUBLE_SIZE(name, insn, 16) \
+    SHIFT_DOUBLE_SIZE(name, insn, 32) \
+    SHIFT_DOUBLE_SIZE(name, insn, 64)
+
+SHIFT_DOUBLE(alu_shld, "shld")
+SHIFT_DOUBLE(alu_shrd, "shrd")
+
+/* dst = op(src), 16 to 64 bits; dst stays when the instruction leaves it. */
+#define SCAN_SIZE(name, insn, bits)                                                    \
+    static inline u##bits name##bits(u##bits dst, u##bits src, u32 *flags)             \
+    {                                                                                  \
+        u32 fl = *flags;                                                               \
+        __asm__(FLAGS_IN insn SFX_##bits " %[s], %[d]; " FLAGS_OUT                     \
+                : [d] "+&r"(dst), "+&a"(fl)                                            \
+                : [s] "r"(src)                                                         \
+                : "cc");                                                               \
+        *flags = fl;                                                                   \
+        return dst;                                                                    \
+    }
+#define SCAN(name, insn)      \
+    SCAN_SIZE(name, insn, 16) \
+    SCAN_SIZE(name, insn, 32) \
+    SCAN_SIZE(name, insn, 64)
+
+SCAN(alu_imul, "imul")
+SCAN(alu_bsf, "bsf")
+SCAN(alu_bsr, "bsr")
+SCAN(alu_tzcnt, "tzcnt")
+SCAN(alu_lzcnt, "lzcnt")
+SCAN(alu_popcnt, "popcnt")
+
+/* Bit test on a value; b is below the width. */
+#define BIT_SIZE(name, insn, bits)                                                     \
+    static inline u##bits name##bits(u##bits a, u##bits b, u32 *flags)                 \
+    {                                                                                  \
+        u32 fl = *flags;                                                               \
+        __asm__(FLAGS_IN insn SFX_##bits " %[b], %[a]; " FLAGS_OUT                     \
+                : [a] "+&r"(a), "+&a"(fl)                                              \
+                : [b] "r"(b)                                                           \
+                : "cc");                                                               \
+        *flags = fl;                                                                   \
+        return a;                                                                      \
+    }                                                                                  \
+    static inline void name##_lock##bits(void *p, u##bits b, u32 *flags)               \
+    {                                                                                  \
+        u32 fl = *flags;                                                               \
+        __asm__ volatile(FLAGS_IN "lock; " insn SFX_##bits " %[b], %[m]; " FLAGS_OUT   \
+                         : [m] "+m"(*(guest_##u##bits *)p), "+&a"(fl)                  \
+                         : [b] "r"(b)                                                  \
+                         : "cc", "memory");                                            \
+        *flags = fl;                                                                   \
+    }
+#define BIT(name, insn)      \
+    BIT_SIZE(name, insn, 16) \
+    BIT_SIZE(name, insn, 32) \
+    BIT_SIZE(name, insn, 64)
+
+BIT(alu_bts, "bts")
+BIT(alu_btr, "btr")
+BIT(alu_btc, "btc")
+
+/* Widening multiplication: lo is in and out, hi is out. */
+#define MUL_SIZE(name, insn, bits)                                                     \
+    static inline void name##bits(u##bits *lo, u##bits *hi, u##bits b, u32 *flags)     \
+    {                                                                                  \
+        u64 ax = *lo, dx = *hi;                                                        \
+        u16 fl;                                                                        \
+        __asm__(insn SFX_##bits " %[b]; mov %%rax, %%rcx; " FLAGS_OUT                  \
+                "; xchg %%rax, %%rcx"                                                  \
+                : "+&a"(ax), "+&d"(dx), "=&c"(fl)                                      \
+                : [b] "r"(b)                                                           \
+                : "cc");                                                               \
+        *flags = fl;                                                                   \
+        *lo = (u##bits)ax;                                                             \
+        *hi = (u##bits)dx;                                                             \
+    }
+#define MUL(name, insn)      \
+    MUL_SIZE(name, insn, 16) \
+    MUL_SIZE(name, insn, 32) \
+    MUL_SIZE(name, insn, 64)
+
+MUL(alu_mul, "mul")
+MUL(alu_imul1, "imul")
+
+static inline u16 alu_mul8(u8 a, u8 b, bool is_signed, u32 *flags)
+{
+    u32 ax = a;
+    u16 fl, result;
+
+    if (is_signed)
+        __asm__("imulb %[b]; mov %%eax, %%ecx; " FLAGS_OUT "; xchg %%eax, %%ecx" : "+&a"(ax), "=&c"(fl) : [b] "q"(b) : "cc");
+    else
+        __asm__("mulb %[b]; mov %%eax, %%ecx; " FLAGS_OUT "; xchg %%eax, %%ecx" : "+&a"(ax), "=&c"(fl) : [b] "q"(b) : "cc");
+    result = (u16)ax;
+    *flags = fl;
+    return result;
+}

@@ -1,0 +1,550 @@
+/*
+ * cpu/soft/block.c: the decoded blocks of one vCPU: lookup, making, and dropping when their bytes are written.
+ * The rules (1) to (3) are in code.h.
+ */
+#include "cpu/soft/code.h"
+#include "cpu/soft/soft_mem.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum {
+    HASH_BITS = 15,
+    PAGE_HASH_BITS = 12,
+    WRITTEN_MAX = 64, /* pages that others wrote to, until we look; more: everything is dropped */
+    FRESH_MAX = 64,
+};
+#define POOL_SIZE (32 * MiB) /* of address space; touched as it fills */
+
+/* A page of guest RAM that holds decoded code. */
+struct code_page {
+    u64 page; /* index in the memfd */
+    /* Bit i: bytes of granule i were decoded; `crossing`: by blocks that begin in the page before (crossing_is_true looks after those). */
+    u64 granules[CODE_GRANULES / 64], crossing[CODE_GRANULES / 64];
+    struct block *blocks;
+    struct code_page *next; /* in its hash row */
+};
+
+struct fresh_page {
+    u64 page;
+    u32 acks[CPU_MAX]; /* tlb_acks of the others when the page was marked */
+};
+
+struct code_cache {
+    struct block *hash[1 << HASH_BITS];
+    struct code_page *pages[1 << PAGE_HASH_BITS];
+    u8 *pool;
+    size_t used;
+    struct fresh_page fresh[FRESH_MAX];
+    u32 n_fresh;
+    pthread_mutex_t lock; /* guards written, n_written */
+    u64 written[WRITTEN_MAX];
+    u32 n_written; /* above WRITTEN_MAX: too many */
+};
+
+int soft_code_init(struct soft_cpu *c, struct err *e)
+{
+    struct code_cache *cc = xnew(struct code_cache);
+
+    c->code = cc;
+    pthread_mutex_init(&cc->lock, NULL);
+    c->jumps = xnew_n(struct jump_entry, 1 << SOFT_JUMP_BITS);
+    c->jump_gen = 1;
+    cc->pool = mmap(NULL, POOL_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (cc->pool == MAP_FAILED) {
+        cc->pool = NULL;
+        return err_errno(e, "reserve %llu MiB for decoded code", POOL_SIZE / MiB);
+    }
+    return 0;
+}
+
+void soft_code_fini(struct soft_cpu *c)
+{
+    if (c->code && c->code->pool)
+        munmap(c->code->pool, POOL_SIZE);
+    free(c->code);
+    free(c->jumps);
+    c->code = NULL;
+    c->jumps = NULL;
+}
+
+static void *pool_take(struct code_cache *cc, size_t size)
+{
+    void *at = cc->pool + cc->used;
+
+    must(cc->used + size <= POOL_SIZE);
+    cc->used += align_up(size, (size_t)32);
+    return at;
+}
+
+/* Pages. */
+
+/* The granules of bytes [gpa, gpa + len), which do not leave their page. */
+static void granules_mark(u64 *map, u64 gpa, u32 len)
+{
+    for (u32 g = (u32)(gpa % GUEST_PAGE) / CODE_GRANULE; g <= ((u32)(gpa % GUEST_PAGE) + len - 1) / CODE_GRANULE; g++)
+        map[g / 64] |= 1ull << (g % 64);
+}
+
+static bool granules_hit(const u64 *map, u64 gpa, u32 len)
+{
+    for (u32 g = (u32)(gpa % GUEST_PAGE) / CODE_GRANULE; g <= ((u32)(gpa % GUEST_PAGE) + len - 1) / CODE_GRANULE; g++)
+        if (map[g / 64] >> (g % 64) & 1)
+            return true;
+    return false;
+}
+
+static struct code_page **page_row(struct code_cache *cc, u64 page)
+{
+    return &cc->pages[(page * 0x9e3779b97f4a7c15ull) >> (64 - PAGE_HASH_BITS)];
+}
+
+static struct code_page *page_find(struct code_cache *cc, u64 page)
+{
+    struct code_page *p = *page_row(cc, page);
+
+    while (p && p->page != page)
+        p = p->next;
+    return p;
+}
+
+/* The page's bit goes up before its bytes are read (1); whoever held a write tag for it is asked to drop it (2). */
+static void page_mark(struct soft_cpu *c, u64 page)
+{
+    struct code_cache *cc = c->code;
+    u64 bit = 1ull << c->v->index;
+    struct fresh_page *f;
+
+    if (atomic_fetch_or(&c->vm->page_code[page], bit) & bit)
+        return;
+    soft_tlb_drop_write(c, soft_ram_page(c->vm, page));
+    if (c->vm->n_cpus == 1)
+        return;
+    if (cc->n_fresh == FRESH_MAX) { /* cannot be watched any longer: watch anew */
+        soft_code_flush(c);
+        atomic_fetch_or(&c->vm->page_code[page], bit);
+    }
+    f = &cc->fresh[cc->n_fresh++];
+    f->page = page;
+    for (u32 i = 0; i < c->vm->n_cpus; i++) {
+        struct soft_cpu *o = c->vm->cpus[i];
+
+        if (o == c || !o)
+            continue;
+        f->acks[i] = atomic_load(&o->tlb_acks);
+        soft_request(o, REQ_TLB);
+    }
+}
+
+static struct code_page *page_of(struct soft_cpu *c, u64 page)
+{
+    struct code_cache *cc = c->code;
+    struct code_page *p = page_find(cc, page);
+
+    if (p)
+        return p;
+    p = pool_take(cc, sizeof(*p));
+    *p = (struct code_page){ .page = page, .next = *page_row(cc, page) };
+    *page_row(cc, page) = p;
+    return p;
+}
+
+static u32 sum_of(const u8 *bytes, u32 n, u32 seed)
+{
+    u32 s = seed;
+
+    for (u32 i = 0; i < n; i++)
+        s = (s ^ bytes[i]) * 16777619u;
+    return s;
+}
+
+/* Lookup. */
+
+static struct block **block_row(struct code_cache *cc, u64 gpa, u32 key)
+{
+    return &cc->hash[((gpa * 256 + key) * 0x9e3779b97f4a7c15ull) >> (64 - HASH_BITS)];
+}
+
+static struct block *block_find(struct code_cache *cc, u64 gpa, u32 key)
+{
+    struct block *b = *block_row(cc, gpa, key);
+
+    while (b && (b->gpa != gpa || b->key != key))
+        b = b->hash_next;
+    return b;
+}
+
+static void row_remove(struct code_cache *cc, struct block *b)
+{
+    struct block **at = block_row(cc, b->gpa, b->key);
+
+    while (*at && *at != b)
+        at = &(*at)->hash_next;
+    if (*at)
+        *at = b->hash_next;
+}
+
+/* Do the block's bytes in this page meet [first, last], offsets in the page? */
+static bool touches(const struct block *b, u32 first, u32 last)
+{
+    u32 at = (u32)(b->gpa % GUEST_PAGE);
+
+    return at <= last && first < at + min((u64)b->bytes, GUEST_PAGE - at);
+}
+
+static void page_remove(struct soft_cpu *c, struct code_page *p)
+{
+    struct code_page **at = page_row(c->code, p->page);
+
+    while (*at != p)
+        at = &(*at)->next;
+    *at = p->next;
+    atomic_fetch_and(&c->vm->page_code[p->page], ~(1ull << c->v->index));
+}
+
+/* Drops the blocks of a page that have bytes in [first, last], and the links to them; a page without blocks is forgotten. */
+static void page_drop(struct soft_cpu *c, struct code_page *p, u32 first, u32 last)
+{
+    struct block **at = &p->blocks;
+
+    memcpy(p->granules, p->crossing, sizeof(p->granules));
+    while (*at) {
+        struct block *b = *at;
+
+        if (touches(b, first, last)) {
+            row_remove(c->code, b);
+            b->key |= KEY_DROPPED;
+            *at = b->page_next;
+        } else {
+            granules_mark(p->granules, b->gpa, (u32)min((u64)b->bytes, GUEST_PAGE - b->gpa % GUEST_PAGE));
+            at = &b->page_next;
+        }
+    }
+    for (struct block *b = p->blocks; b; b = b->page_next)
+        for (u32 i = 0; i < ARRAY_LEN(b->succ); i++)
+            if (b->succ[i] && (b->succ[i]->key & KEY_DROPPED))
+                b->succ[i] = NULL;
+    c->jump_gen++;
+    if (!p->blocks && !granules_hit(p->crossing, 0, GUEST_PAGE))
+        page_remove(c, p);
+}
+
+void soft_code_flush(struct soft_cpu *c)
+{
+    struct code_cache *cc = c->code;
+
+    for (u32 i = 0; i < ARRAY_LEN(cc->pages); i++)
+        for (struct code_page *p = cc->pages[i]; p; p = p->next)
+            atomic_fetch_and(&c->vm->page_code[p->page], ~(1ull << c->v->index));
+    memset(cc->hash, 0, sizeof(cc->hash));
+    memset(cc->pages, 0, sizeof(cc->pages));
+    cc->used = 0;
+    cc->n_fresh = 0;
+    c->link = NULL;
+    c->jump_gen++;
+    soft_stubs_reset(c);
+}
+
+/* The rest of the block under way would be stale: it is left after this instruction. */
+static void cut_current(struct soft_cpu *c, const struct uop *op)
+{
+    struct block *b = c->block;
+
+    if (!op || !b || op < b->ops || op >= b->ops + b->n)
+        return;
+    for (struct uop *u = b->ops + (op - b->ops) + 1; u < b->ops + b->n; u++)
+        u->fn = soft_op_cut;
+}
+
+static void own_page_written(struct soft_cpu *c, const struct uop *op, u64 page, u64 gpa, u32 len)
+{
+    struct code_page *p = page_find(c->code, page);
+    u32 first = (u32)(gpa % GUEST_PAGE);
+
+    if (!p) {
+        atomic_fetch_and(&c->vm->page_code[page], ~(1ull << c->v->index));
+        return;
+    }
+    if (!granules_hit(p->granules, gpa, len))
+        return;
+    page_drop(c, p, first, first + len - 1);
+    cut_current(c, op);
+}
+
+/* Tells vCPU `o` that a page it decoded was written to. */
+static void tell(struct soft_cpu *o, u64 page)
+{
+    struct code_cache *cc = o->code;
+
+    pthread_mutex_lock(&cc->lock);
+    if (cc->n_written < WRITTEN_MAX)
+        cc->written[cc->n_written] = page;
+    if (cc->n_written <= WRITTEN_MAX)
+        cc->n_written++;
+    pthread_mutex_unlock(&cc->lock);
+    soft_request(o, REQ_CODE);
+}
+
+void soft_code_written(struct soft_cpu *c, const struct uop *op, u64 page, u64 gpa, u32 len)
+{
+    u64 who;
+
+    atomic_thread_fence(memory_order_seq_cst);
+    who = atomic_load_explicit(&c->vm->page_code[page], memory_order_relaxed);
+    if (likely(who == 0))
+        return;
+    if (who & 1ull << c->v->index)
+        own_page_written(c, op, page, gpa, len);
+    for (who &= ~(1ull << c->v->index); who; who &= who - 1)
+        tell(c->vm->cpus[__builtin_ctzll(who)], page);
+}
+
+void soft_code_dma(struct soft_vm *vm, u64 page)
+{
+    u64 who = atomic_load(&vm->page_code[page]);
+
+    for (; who; who &= who - 1)
+        tell(vm->cpus[__builtin_ctzll(who)], page);
+}
+
+void soft_code_attend(struct soft_cpu *c)
+{
+    struct code_cache *cc = c->code;
+    u64 pages[WRITTEN_MAX];
+    u32 n;
+
+    pthread_mutex_lock(&cc->lock);
+    n = cc->n_written;
+    memcpy(pages, cc->written, sizeof(pages));
+    cc->n_written = 0;
+    pthread_mutex_unlock(&cc->lock);
+    if (n > WRITTEN_MAX) {
+        soft_code_flush(c);
+        return;
+    }
+    for (u32 i = 0; i < n; i++) {
+        struct code_page *p = page_find(cc, pages[i]);
+
+        if (p)
+            page_drop(c, p, 0, GUEST_PAGE - 1);
+    }
+    c->link = NULL;
+}
+
+static bool page_is_true(struct soft_cpu *c, const struct code_page *p)
+{
+    for (const struct block *b = p->blocks; b; b = b->page_next) {
+        u32 n1 = (u32)min((u64)b->bytes, GUEST_PAGE - b->gpa % GUEST_PAGE);
+        const u8 *at = soft_ram(c->vm, b->gpa, n1, NULL);
+        const u8 *at2 = n1 < b->bytes ? soft_ram(c->vm, b->gpa2, b->bytes - n1, NULL) : at;
+        u32 s;
+
+        if (!at || !at2)
+            return false;
+        s = sum_of(at, n1, 0);
+        if (n1 < b->bytes)
+            s = sum_of(at2, b->bytes - n1, s);
+        if (s != b->sum)
+            return false;
+    }
+    return true;
+}
+
+/* All others have dropped their write tags since, or run nothing. */
+static bool others_passed(const struct soft_cpu *c, const struct fresh_page *f)
+{
+    for (u32 i = 0; i < c->vm->n_cpus; i++) {
+        struct soft_cpu *o = c->vm->cpus[i];
+
+        if (o != c && atomic_load(&o->in_guest) && atomic_load(&o->tlb_acks) == f->acks[i])
+            return false;
+    }
+    return true;
+}
+
+void soft_code_second_look(struct soft_cpu *c)
+{
+    struct code_cache *cc = c->code;
+
+    for (u32 i = 0; i < cc->n_fresh;) {
+        struct code_page *p;
+
+        if (!others_passed(c, &cc->fresh[i])) {
+            i++;
+            continue;
+        }
+        p = page_find(cc, cc->fresh[i].page);
+        cc->fresh[i] = cc->fresh[--cc->n_fresh];
+        if (p && !page_is_true(c, p)) {
+            page_drop(c, p, 0, GUEST_PAGE - 1);
+            c->link = NULL;
+        }
+    }
+}
+
+/* Making. */
+
+static void block_add(struct soft_cpu *c, struct block *b, u64 page, u64 page2)
+{
+    struct code_cache *cc = c->code;
+    struct block **row = block_row(cc, b->gpa, b->key);
+    u32 n1 = (u32)min((u64)b->bytes, GUEST_PAGE - b->gpa % GUEST_PAGE);
+    struct code_page *p = page_of(c, page);
+
+    b->hash_next = *row;
+    *row = b;
+    b->page_next = p->blocks;
+    p->blocks = b;
+    granules_mark(p->granules, b->gpa, n1);
+    if (b->gpa2 != BLOCK_ONE_PAGE && page2 != page) { /* written there, it is dropped by its sum: see crossing_is_true */
+        p = page_of(c, page2);
+        granules_mark(p->crossing, 0, b->bytes - n1);
+        granules_mark(p->granules, 0, b->bytes - n1);
+    }
+}
+
+/* Where the code at `lin` is; raises. */
+static u64 fetch_gpa(struct soft_cpu *c, u64 lin)
+{
+    struct tlb_entry *t = soft_tlb_entry(c, lin);
+
+    if (t->tag_x == (lin & GUEST_PAGE_MASK)) {
+        const u8 *host = (const u8 *)(uintptr_t)(lin + (u64)t->addend);
+
+        for (const struct mem_region *r = c->vm->ram; r < c->vm->ram + c->vm->n_ram; r++)
+            if (host >= r->host && host < r->host + r->size)
+                return r->gpa + (u64)(host - r->host);
+    }
+    return soft_walk(c, NULL, lin, ACC_EXEC);
+}
+
+/* Bytes that cross into the next page, or that are outside RAM (all ones there). */
+struct fetch {
+    u8 bytes[2 * INSN_LEN_MAX + 2];
+    u64 gpa2;
+    u64 page2;
+};
+
+static u32 code_byte_limit(struct soft_cpu *c, u64 rip)
+{
+    u64 left;
+
+    if ((c->key & KEY_SIZE) == SIZE_64 || (c->key & KEY_FLAT))
+        return INSN_LEN_MAX;
+    if (rip > c->seg[SEG_CS].limit)
+        soft_raise_error(c, NULL, VEC_GP, 0);
+    left = c->seg[SEG_CS].limit - rip + 1;
+    return (u32)min(left, (u64)INSN_LEN_MAX);
+}
+
+/* One instruction whose bytes do not all lie in RAM of one page. */
+static void decode_crossing(struct soft_cpu *c, struct block *b, u64 lin, struct fetch *f)
+{
+    u32 n1 = (u32)(GUEST_PAGE - lin % GUEST_PAGE), limit = code_byte_limit(c, c->rip), n = min(n1, limit);
+    const u8 *at = soft_ram(c->vm, b->gpa, n, NULL);
+    u64 next = lin + n1;
+
+    f->gpa2 = BLOCK_ONE_PAGE;
+    if (at)
+        memcpy(f->bytes, at, n);
+    else
+        memset(f->bytes, 0xff, n);
+    if (n == limit || soft_decode(c, b, f->bytes, n, b->key | KEY_SINGLE) == 0) {
+        if (n == limit && soft_decode(c, b, f->bytes, n, b->key | KEY_SINGLE) < 0)
+            soft_raise_error(c, NULL, VEC_GP, 0);
+        return;
+    }
+    if (!soft_code64(c))
+        next = (u32)next;
+    f->gpa2 = fetch_gpa(c, next);
+    at = soft_ram(c->vm, f->gpa2, limit - n, &f->page2);
+    if (at) {
+        page_mark(c, f->page2);
+        memcpy(f->bytes + n, at, limit - n);
+    } else {
+        memset(f->bytes + n, 0xff, limit - n);
+    }
+    if (soft_decode(c, b, f->bytes, limit, b->key | KEY_SINGLE) < 0)
+        soft_raise_error(c, NULL, VEC_GP, 0);
+}
+
+/* True when the second page of a crossing instruction is still the one it was decoded from, with the same bytes. */
+static bool crossing_is_true(struct soft_cpu *c, const struct block *b, u64 lin)
+{
+    u32 n1 = (u32)(GUEST_PAGE - b->gpa % GUEST_PAGE);
+    u64 next = lin + n1;
+    const u8 *at, *at2;
+
+    if (fetch_gpa(c, soft_code64(c) ? next : (u32)next) != b->gpa2)
+        return false;
+    at = soft_ram(c->vm, b->gpa, n1, NULL);
+    at2 = soft_ram(c->vm, b->gpa2, b->bytes - n1, NULL);
+    return at && at2 && sum_of(at2, b->bytes - n1, sum_of(at, n1, 0)) == b->sum;
+}
+
+static void make_room(struct soft_cpu *c)
+{
+    size_t most = sizeof(struct block) + (BLOCK_UOPS_MAX + 1) * sizeof(struct uop) + 3 * sizeof(struct code_page) + 256;
+
+    if (c->code->used + most > POOL_SIZE || soft_stubs_full(c))
+        soft_code_flush(c);
+}
+
+static struct block *block_make(struct soft_cpu *c, u64 lin, u64 gpa)
+{
+    struct code_cache *cc = c->code;
+    struct fetch f = { .gpa2 = BLOCK_ONE_PAGE };
+    u8 copy[BLOCK_UOPS_MAX * INSN_LEN_MAX]; /* another vCPU may write to them while we look */
+    struct block *b;
+    const u8 *at;
+    u64 page = 0;
+    u32 n = (u32)min(GUEST_PAGE - gpa % GUEST_PAGE, (u64)sizeof(copy));
+
+    make_room(c);
+    at = soft_ram(c->vm, gpa, n, &page);
+    if (at) {
+        page_mark(c, page);
+        memcpy(copy, at, n);
+        at = copy;
+    }
+    b = (struct block *)(void *)(cc->pool + cc->used);
+    *b = (struct block){ .gpa = gpa, .key = c->key };
+    if (!(c->key & KEY_FLAT) && c->rip + n - 1 > c->seg[SEG_CS].limit)
+        n = (u32)min((u64)n, c->rip > c->seg[SEG_CS].limit ? 0 : c->seg[SEG_CS].limit - c->rip + 1);
+    if (!at || n == 0 || soft_decode(c, b, at, n, c->key) < 0) {
+        decode_crossing(c, b, lin, &f);
+        at = f.bytes;
+    }
+    b->gpa2 = b->bytes > GUEST_PAGE - gpa % GUEST_PAGE ? f.gpa2 : BLOCK_ONE_PAGE;
+    b->sum = sum_of(at, b->bytes, 0);
+    pool_take(cc, sizeof(*b) + (b->n + 1u) * sizeof(struct uop));
+    if (soft_ram(c->vm, gpa, 1, NULL))
+        block_add(c, b, page, f.page2);
+    return b;
+}
+
+struct block *soft_block(struct soft_cpu *c)
+{
+    u64 lin = soft_code64(c) ? c->rip : (u32)(c->seg[SEG_CS].base + c->rip);
+    struct jump_entry *j = &c->jumps[(lin ^ lin >> SOFT_JUMP_BITS) % (1 << SOFT_JUMP_BITS)];
+    struct block *b;
+    u64 gpa;
+
+    if (likely(j->lin == lin && j->gen == c->jump_gen && j->block->key == c->key))
+        return j->block;
+    gpa = fetch_gpa(c, lin);
+    b = block_find(c->code, gpa, c->key);
+    if (b && unlikely(!(c->key & KEY_FLAT)) && c->rip + b->bytes - 1 > c->seg[SEG_CS].limit) {
+        row_remove(c->code, b); /* the segment ends inside it */
+        b = NULL;
+    }
+    if (b && unlikely(b->gpa2 != BLOCK_ONE_PAGE) && !crossing_is_true(c, b, lin)) {
+        row_remove(c->code, b);
+        b = NULL;
+    }
+    if (!b)
+        b = block_make(c, lin, gpa);
+    if (b->gpa2 == BLOCK_ONE_PAGE && (c->key & KEY_FLAT))
+        *j = (struct jump_entry){ lin, b, c->jump_gen };
+    return b;
+}

@@ -1,0 +1,57 @@
+/*
+ * cpu/soft/code.h: decoded code of one vCPU: found by address and mode, made by the decoder, dropped when the guest
+ * writes to its bytes.
+ *   (1) Before bytes of a page are decoded, the vCPU's bit in soft_vm.page_code says so; every writer looks at these bits after
+ *       its write (mem.c for vCPUs, the hook of mem_watch for devices).
+ *   (2) A vCPU that wrote through a write tag of before (1) is caught by a second look: when all other vCPUs have dropped their
+ *       tags, the blocks of a newly marked page are compared with memory by their sum.
+ *   (3) Memory of dropped blocks is reused when everything is dropped: a fixed budget, no list of free pieces.
+ */
+#pragma once
+
+#include "cpu/soft/soft.h"
+
+enum {
+    CODE_GRANULE = 8, /* bytes; writes to other granules of a page leave its blocks alone */
+    CODE_GRANULES = 4096 / CODE_GRANULE,
+};
+
+int soft_code_init(struct soft_cpu *c, struct err *e);
+void soft_code_fini(struct soft_cpu *c);
+
+/* The block at CS:RIP in the mode in force; raises what fetching raises. */
+struct block *soft_block(struct soft_cpu *c);
+/* Drops all blocks, and stubs. */
+void soft_code_flush(struct soft_cpu *c);
+/* A write to [gpa, gpa + len) inside page `page` of the memfd has been done by this vCPU (`op`) ... */
+void soft_code_written(struct soft_cpu *c, const struct uop *op, u64 page, u64 gpa, u32 len);
+/* ... or by a device, on any thread. */
+void soft_code_dma(struct soft_vm *vm, u64 page);
+/* REQ_CODE: drops what others wrote to. */
+void soft_code_attend(struct soft_cpu *c);
+/* (2), when the other vCPUs have dropped their tags. */
+void soft_code_second_look(struct soft_cpu *c);
+
+/* decode.c: decodes into `b` from at most `n` bytes; bytes and n of the block are set.  `single`: one instruction.
+ * 0: the block is whole.  -EAGAIN: not even one instruction fits into the bytes. */
+int soft_decode(struct soft_cpu *c, struct block *b, const u8 *bytes, u32 n, u32 key);
+int soft_decode_init(void);
+
+/* mmu.c */
+int soft_tlb_init(struct soft_cpu *c);
+void soft_tlb_fini(struct soft_cpu *c);
+void soft_tlb_drop_writes(struct soft_cpu *c);
+/* Drops the write tags of the page at `host`. */
+void soft_tlb_drop_write(struct soft_cpu *c, const u8 *host);
+/* Host address of a page of the memfd. */
+const u8 *soft_ram_page(const struct soft_vm *vm, u64 page);
+struct tlb_entry *soft_tlb_of_mode(struct soft_cpu *c);
+/* The entry that a fetch or an access of this mode finds, watched or not. */
+struct tlb_entry *soft_tlb_entry(struct soft_cpu *c, u64 lin);
+
+/* stub.c */
+bool soft_stubs_full(const struct soft_cpu *c);
+void soft_stubs_reset(struct soft_cpu *c);
+
+/* The handler of instructions that a write made void. */
+void soft_op_cut(struct soft_cpu *c, const struct uop *op);

@@ -1,0 +1,226 @@
+/*
+ * cpu/soft/decode.c: guest bytes to uops: Zydis says what an instruction is, the rows of insn.h say what to do with it.
+ */
+#include "cpu/soft/code.h"
+#include "cpu/soft/insn.h"
+
+#include <pthread.h>
+
+/* The tables, joined: row of each mnemonic. */
+static const struct insn_row *rows[ZYDIS_MNEMONIC_MAX_VALUE + 1];
+/* By code size, and [3]: 16-bit code of real and virtual-8086 mode. */
+static ZydisDecoder decoders[4];
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static const struct insn_row *const tables[] = {
+    insn_int_rows,    insn_int2_rows,  insn_flow_rows, insn_string_rows, insn_sys_rows, insn_cr_rows, insn_io_rows,
+    insn_tables_rows, insn_flags_rows, insn_iret_rows, insn_call_rows,   insn_seg_rows, insn_fpu_rows,
+};
+
+static void init_once(void)
+{
+    static const struct {
+        ZydisMachineMode mode;
+        ZydisStackWidth stack;
+    } modes[] = {
+        { ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16 },
+        { ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32 },
+        { ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64 },
+        { ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16 },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(tables); i++)
+        for (const struct insn_row *r = tables[i]; r->emit; r++) {
+            must(!rows[r->mnemonic]); /* one fact, one row */
+            rows[r->mnemonic] = r;
+        }
+    for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+        ZydisDecoder *d = &decoders[i];
+
+        must(ZYAN_SUCCESS(ZydisDecoderInit(d, modes[i].mode, modes[i].stack)));
+        ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_MPX, false);
+        ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_CET, false);
+        ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_CLDEMOTE, false);
+    }
+}
+
+int soft_decode_init(void)
+{
+    pthread_once(&once, init_once);
+    return 0;
+}
+
+const struct insn_row *insn_row_of(ZydisMnemonic m)
+{
+    return rows[m];
+}
+
+void soft_op_ud(struct soft_cpu *c, const struct uop *op)
+{
+    soft_raise(c, op, VEC_UD);
+}
+
+void soft_op_nop(struct soft_cpu *c, const struct uop *op)
+{
+    UOP_NEXT;
+}
+
+/* The guest wrote over what follows: the block ends in front of it. */
+void soft_op_cut(struct soft_cpu *c, const struct uop *op)
+{
+    u64 rip = c->base_rip + op->off;
+
+    soft_leave(c, soft_code64(c) ? rip : c->key & KEY_REAL ? (u16)rip : (u32)rip);
+}
+
+/* The block's bytes are used up: op->imm is 1 when the next block is in the same page. */
+static void op_end(struct soft_cpu *c, const struct uop *op)
+{
+    soft_op_cut(c, op);
+    if (op->imm)
+        c->link = &c->block->succ[0];
+}
+
+static void op_gp(struct soft_cpu *c, const struct uop *op)
+{
+    soft_raise_error(c, op, VEC_GP, 0);
+}
+
+u8 emit_reg(ZydisRegister r)
+{
+    static const struct {
+        ZydisRegister first, last;
+        u8 at;
+    } classes[] = {
+        { ZYDIS_REGISTER_AL, ZYDIS_REGISTER_BL, 0 },    { ZYDIS_REGISTER_AH, ZYDIS_REGISTER_BH, 1 },
+        { ZYDIS_REGISTER_SPL, ZYDIS_REGISTER_R15B, 32 }, { ZYDIS_REGISTER_AX, ZYDIS_REGISTER_R15W, 0 },
+        { ZYDIS_REGISTER_EAX, ZYDIS_REGISTER_R15D, 0 }, { ZYDIS_REGISTER_RAX, ZYDIS_REGISTER_R15, 0 },
+    };
+
+    for_each_row(k, classes)
+        if (r >= k->first && r <= k->last)
+            return (u8)(k->at + (r - k->first) * 8);
+    return REG_ZERO;
+}
+
+bool emit_has(const struct emit *m, enum soft_feature f)
+{
+    return f == F_ALWAYS || m->c->vm->features[f / 64] >> (f % 64) & 1;
+}
+
+static u8 seg_of(const struct emit *m, const ZydisDecodedOperand *o)
+{
+    static const u8 segs[] = { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS };
+    u8 seg = segs[o->mem.segment - ZYDIS_REGISTER_ES];
+    bool size64 = (m->key & KEY_SIZE) == SIZE_64;
+
+    if (size64 && seg < SEG_FS) {
+        bool stack = o->mem.base == ZYDIS_REGISTER_RSP || o->mem.base == ZYDIS_REGISTER_RBP ||
+                     o->mem.base == ZYDIS_REGISTER_ESP || o->mem.base == ZYDIS_REGISTER_EBP;
+        return stack ? SEG_FLAT_SS : SEG_FLAT;
+    }
+    if (!size64 && (m->key & KEY_FLAT) && seg < SEG_FS && seg != SEG_CS)
+        return SEG_FLAT;
+    return seg;
+}
+
+static void emit_rip(struct uop *op, s64 from_block)
+{
+    op->base = from_block <= INT32_MAX ? REG_RIP : REG_RIP_FAR;
+    op->disp = (s32)(from_block <= INT32_MAX ? from_block : from_block - (s64)GiB);
+}
+
+void emit_mem(struct emit *m, const ZydisDecodedOperand *o)
+{
+    struct uop *op = m->op;
+
+    op->asize = m->in->address_width == 64 ? SIZE_64 : m->in->address_width == 32 ? SIZE_32 : SIZE_16;
+    op->disp = (s32)o->mem.disp.value;
+    op->seg = seg_of(m, o);
+    if (o->mem.index != ZYDIS_REGISTER_NONE)
+        op->index = emit_reg(o->mem.index);
+    op->scale = (u8)(o->mem.scale ? __builtin_ctz(o->mem.scale) : 0);
+    if (o->mem.base == ZYDIS_REGISTER_RIP || o->mem.base == ZYDIS_REGISTER_EIP)
+        emit_rip(op, o->mem.disp.value + op->off + m->in->length);
+    else if (o->mem.base != ZYDIS_REGISTER_NONE)
+        op->base = emit_reg(o->mem.base);
+}
+
+/* Operand size of the instruction, log2 of bytes. */
+static u32 osize_of(const ZydisDecodedInstruction *in)
+{
+    return in->operand_width == 64 ? 3 : in->operand_width == 32 ? 2 : in->operand_width == 16 ? 1 : 0;
+}
+
+static void emit_one(struct emit *m)
+{
+    const struct insn_row *row = rows[m->in->mnemonic];
+
+    m->osize = osize_of(m->in);
+    m->row = row;
+    if (!row) {
+        if (!insn_native(m))
+            m->op->fn = soft_op_ud;
+        return;
+    }
+    m->ends = row->flags & INSN_ENDS;
+    if (!emit_has(m, row->feature))
+        m->op->fn = soft_op_ud;
+    else
+        row->emit(m);
+}
+
+/* The instruction was longer than 15 bytes, or does not exist: what does the CPU say? */
+static uop_fn refused(ZyanStatus s)
+{
+    return s == ZYDIS_STATUS_INSTRUCTION_TOO_LONG ? op_gp : soft_op_ud;
+}
+
+static const ZydisDecoder *decoder_of(u32 key)
+{
+    return &decoders[key & KEY_REAL && (key & KEY_SIZE) == SIZE_16 ? 3 : key & KEY_SIZE];
+}
+
+static struct uop *uop_start(struct block *b, u32 off)
+{
+    struct uop *op = &b->ops[b->n];
+
+    *op = (struct uop){ .base = REG_ZERO, .index = REG_ZERO, .seg = SEG_FLAT, .off = (u16)off };
+    return op;
+}
+
+int soft_decode(struct soft_cpu *c, struct block *b, const u8 *bytes, u32 n, u32 key)
+{
+    u32 max_n = key & KEY_SINGLE ? 1 : BLOCK_UOPS_MAX, off = 0;
+    ZydisDecodedOperand opnd[ZYDIS_MAX_OPERAND_COUNT];
+    ZydisDecodedInstruction in;
+    bool ends = false;
+
+    b->n = 0;
+    while (b->n < max_n && !ends) {
+        struct uop *op = uop_start(b, off);
+        struct emit m = { .c = c, .in = &in, .opnd = opnd, .op = op, .bytes = bytes + off, .block_gpa = b->gpa, .key = key };
+        ZyanStatus s = ZydisDecoderDecodeFull(decoder_of(key), bytes + off, n - off, &in, opnd);
+
+        if (s == ZYDIS_STATUS_NO_MORE_DATA && n - off < INSN_LEN_MAX)
+            break;
+        if (ZYAN_SUCCESS(s)) {
+            op->len = in.length;
+            emit_one(&m);
+        } else {
+            op->len = 1;
+            op->fn = refused(s);
+            m.ends = true;
+        }
+        ends = m.ends || op->fn == soft_op_ud;
+        off += op->len;
+        b->n++;
+    }
+    if (b->n == 0)
+        return -EAGAIN;
+    b->bytes = (u16)off;
+    struct uop *last = uop_start(b, off);
+    last->fn = op_end;
+    last->imm = (b->gpa & 4095) + off < 4096 && !(key & KEY_SINGLE);
+    return 0;
+}

@@ -1,0 +1,56 @@
+/*
+ * cpu/soft/fpu.h: x87, MMX, SSE and AVX state of a vCPU, and its images in memory.
+ * (Intel SDM volume 1, chapters 8 to 14; AMD APM volume 2, chapter 11)
+ *
+ *   (1) While x87_live, the x87 state is in the registers of the vCPU's thread, and no C code there may use x87 or MMX.
+ *       soft_fpu_park ends that before the thread leaves soft_run.
+ *   (2) FIP, FDP and FOP of the host's registers are never shown to the guest: soft_fpu has the guest's.
+ *   (3) XMM and YMM are always in soft_fpu.ymm.
+ */
+#pragma once
+
+#include "cpu/soft/soft.h"
+
+enum {
+    XCR0_X87 = 1 << 0,
+    XCR0_SSE = 1 << 1,
+    XCR0_AVX = 1 << 2,
+    XCR0_PKRU = 1 << 9,
+    XCR0_AVX_ALL = XCR0_SSE | XCR0_AVX,
+    XCR0_KNOWN = XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_PKRU,
+    FXSAVE_SIZE = 512,
+    XSAVE_HEADER = 512, /* offset; 64 bytes */
+    XSAVE_AVX = 576,
+    MXCSR_INIT = 0x1f80,
+};
+
+/* As after RESET. */
+void soft_fpu_init(struct soft_cpu *c);
+/* The part that FNINIT sets, parked or live. */
+void soft_fpu_init_x87(struct soft_cpu *c);
+void soft_fpu_unpark(struct soft_cpu *c);
+void soft_fpu_park(struct soft_cpu *c);
+static inline void soft_fpu_live(struct soft_cpu *c)
+{
+    if (unlikely(!c->fpu.x87_live))
+        soft_fpu_unpark(c);
+}
+/* Raises #MF when an exception waits: what all but the FN… instructions do first. */
+void soft_fpu_wait(struct soft_cpu *c, const struct uop *op);
+/* After an x87 instruction that is none of control: notes where it was. */
+void soft_fpu_note(struct soft_cpu *c, const struct uop *op, bool mem);
+
+/* To and from vcpu_state.xsave: standard format, VCPU_XSAVE_SIZE bytes.  Load refuses reserved bits. */
+void soft_fpu_save(struct soft_cpu *c, u8 *ret);
+int soft_fpu_load(struct soft_cpu *c, const u8 *xsave, struct err *e);
+
+/* MXCSR bits that exist, here and in guests. */
+u32 soft_mxcsr_mask(void);
+/* Where PKRU is in the standard format: as on the host, so that guests may move between engines. */
+u32 soft_pkru_at(void);
+
+/* The x87 part of an FXSAVE image: bytes 0 to 23 and 32 to 159, 64-bit pointers. */
+void soft_x87_store(struct soft_cpu *c, u8 *image);
+void soft_x87_load(struct soft_cpu *c, const u8 *image);
+/* Components that are not in their initial state: also what XGETBV(1) reads. */
+u64 soft_xinuse(struct soft_cpu *c);

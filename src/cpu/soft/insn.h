@@ -1,0 +1,84 @@
+/*
+ * cpu/soft/insn.h: the one table of instructions: from it the decoder makes uops, CPUID decides what exists, and the
+ * tests and the fuzzer take what to generate and which flags are undefined.  Rows stand with their handlers, in insn_*.c.
+ */
+#pragma once
+
+#include "cpu/soft/soft.h"
+
+#include <Zydis/Zydis.h>
+
+/* Features that CPUID may offer and that instructions need; rows of the table in cpuid.c. */
+enum soft_feature {
+    F_ALWAYS, F_FPU, F_CX8, F_CMOV, F_MMX, F_FXSR, F_SSE, F_SSE2, F_SSE3, F_SSSE3, F_SSE41, F_SSE42, F_PCLMUL, F_CX16,
+    F_MOVBE, F_POPCNT, F_AES, F_XSAVE, F_AVX, F_F16C, F_FMA, F_RDRAND, F_RDSEED, F_AVX2, F_BMI1, F_BMI2, F_LZCNT, F_ADX, F_SHA,
+    F_SYSCALL, F_SEP, F_LM, F_NX, F_GB_PAGES, F_RDTSCP, F_FSGSBASE, F_SMEP, F_SMAP, F_PKU, F_UMIP, F_PCID, F_INVPCID,
+    F_ERMS, F_FSRM, F_CLFLUSH, F_CLFLUSHOPT, F_CLWB, F_RDPID, F_MONITOR, F_XSAVEOPT, F_XSAVEC, F_XGETBV1, F_LAHF64,
+    F_X2APIC, F_TSC_DEADLINE, F_VAES, F_VPCLMUL, F_GFNI, F_SSE4A, F_PREFETCHW, F_TSC, F_MSR, F_PAE, F_PSE, F_PGE, F_PAT, F_MTRR, F_VME, F_DE, F_TSC_ADJUST,
+    F_COUNT,
+};
+
+struct insn_row;
+
+/* What the decoder knows while it makes one uop. */
+struct emit {
+    const struct soft_cpu *c;
+    const struct insn_row *row;
+    const ZydisDecodedInstruction *in;
+    const ZydisDecodedOperand *opnd; /* explicit ones first */
+    struct uop *op;                  /* zeroed but for off, len; base, index: REG_ZERO; seg: SEG_FLAT */
+    const u8 *bytes;                 /* the instruction: in->length of them */
+    u64 block_gpa;                   /* of the block's first byte */
+    u32 key;                         /* KEY_* of the code */
+    u32 osize;                       /* operand size, log2 of bytes: 0..3 */
+    bool ends;                       /* set by the row: the block ends after this instruction */
+};
+
+/* Fills m->op; sets op->fn last.  May set fn to soft_op_ud. */
+typedef void (*emit_fn)(struct emit *m);
+
+enum {
+    INSN_ENDS = 1,    /* the block ends after it: RIP or what is in force may change */
+    INSN_LOCK = 2,    /* LOCK is allowed with a memory destination (else #UD by the decoder, which Zydis does) */
+    INSN_NO_FUZZ = 4, /* cannot run natively in ring 3 with the same meaning */
+};
+
+struct insn_row {
+    ZydisMnemonic mnemonic;
+    u8 feature; /* enum soft_feature */
+    u8 flags;   /* INSN_* */
+    emit_fn emit;
+    u32 undefined; /* RF_* that the manuals leave undefined after it */
+    uop_fn fn;     /* for emit functions that serve many rows: the handler, or the first of an array */
+    const void *data; /* the emit function's own */
+};
+
+/* Each insn_*.c has one; the last row has no emit. */
+extern const struct insn_row insn_int_rows[], insn_int2_rows[], insn_flow_rows[], insn_string_rows[], insn_sys_rows[], insn_cr_rows[] /* control and debug registers */, insn_io_rows[], insn_fpu_rows[];
+extern const struct insn_row insn_seg_rows[], insn_tables_rows[] /* LGDT … STR */, insn_flags_rows[] /* PUSHF, CLI, INT n */, insn_iret_rows[],
+    insn_call_rows[] /* SYSCALL, SYSENTER and back */;
+/* Row of a mnemonic, or NULL: then the native stubs may know it by its ISA set. */
+const struct insn_row *insn_row_of(ZydisMnemonic m);
+
+/* stub.c: an instruction that works on registers and at most one memory operand runs on the host's CPU.  False: not such a one. */
+bool insn_native(struct emit *m);
+
+/* Byte offset of a general register in soft_cpu.reg. */
+u8 emit_reg(ZydisRegister r);
+/* Fills base, index, scale, disp, seg, asize from a memory operand. */
+void emit_mem(struct emit *m, const ZydisDecodedOperand *o);
+bool emit_has(const struct emit *m, enum soft_feature f);
+
+/* Forms of mnemonics whose rows are in insn_flow.c and insn_int.c: far JMP, CALL and RET; MOV, PUSH and POP with a segment register. */
+void emit_far_jmp(struct emit *m);
+void emit_far_call(struct emit *m);
+void emit_far_ret(struct emit *m);
+void emit_mov_sreg(struct emit *m); /* either way */
+void emit_push_sreg(struct emit *m);
+void emit_pop_sreg(struct emit *m);
+
+/* Handlers every table may use. */
+void soft_op_ud(struct soft_cpu *c, const struct uop *op);
+void soft_op_nop(struct soft_cpu *c, const struct uop *op);
+/* Goes on with the next instruction of the block. */
+#define UOP_NEXT return op[1].fn(c, op + 1)

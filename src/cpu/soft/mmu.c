@@ -1,0 +1,493 @@
+/*
+ * cpu/soft/mmu.c: linear to guest-physical: page walk, rights, accessed and dirty bits, and the software TLB.
+ * (Intel SDM volume 3, chapter 4; AMD APM volume 2, chapter 5)
+ *   (1) A TLB entry's write tag exists only if the page's D bit is set, no vCPU has decoded code in the page and no dirty log runs.
+ *   (2) Accessed and dirty bits are set by compare-and-swap; an entry that changed meanwhile is walked again.
+ *   (3) Tables that lie outside RAM read as all ones: reserved bits are set, the walk ends in a page fault.
+ */
+#include "cpu/soft/code.h"
+#include "cpu/soft/insn.h"
+#include "cpu/soft/io.h"
+#include "cpu/soft/soft_mem.h"
+
+#define PTE_P   (1ull << 0)
+#define PTE_W   (1ull << 1)
+#define PTE_U   (1ull << 2)
+#define PTE_A   (1ull << 5)
+#define PTE_D   (1ull << 6)
+#define PTE_PS  (1ull << 7)
+#define PTE_G   (1ull << 8)
+#define PTE_NX  (1ull << 63)
+#define PTE_KEY_SHIFT 59
+
+#define PF_P    (1u << 0)
+#define PF_W    (1u << 1)
+#define PF_U    (1u << 2)
+#define PF_RSVD (1u << 3)
+#define PF_ID   (1u << 4)
+#define PF_PK   (1u << 5)
+
+#define CR3_PCID 0xfffull
+
+/* One walk: what it looks for, and what it found. */
+struct walk {
+    u64 lin;
+    u32 access;
+    bool user;    /* rights of CPL 3 */
+    u64 rights;   /* PTE_W, PTE_U: all levels have it; PTE_NX: one has it */
+    u64 leaf;     /* the last entry */
+    u64 gpa;      /* of lin */
+    u32 page_bits;
+    u32 error;    /* of the page fault, when there is one */
+};
+
+/* The shape of each paging mode, from the top level down. */
+struct level {
+    u8 shift;      /* index bits begin here */
+    u8 bits;
+    bool can_leaf; /* PS makes it a page */
+};
+/* clang-format off */
+static const struct level levels_32[] = { { 22, 10, true },  { 12, 10, false } };
+static const struct level levels_pae[] = { { 30, 2, false }, { 21, 9, true }, { 12, 9, false } };
+static const struct level levels_64[] = { { 39, 9, false },  { 30, 9, true }, { 21, 9, true }, { 12, 9, false } };
+/* clang-format on */
+
+u8 *soft_ram(const struct soft_vm *vm, u64 gpa, u64 len, u64 *ret_page)
+{
+    for (const struct mem_region *r = vm->ram; r < vm->ram + vm->n_ram; r++) {
+        if (gpa < r->gpa || gpa - r->gpa >= r->size || len > r->size - (gpa - r->gpa))
+            continue;
+        if (ret_page)
+            *ret_page = (r->fd_offset + gpa - r->gpa) / GUEST_PAGE;
+        return r->host + (gpa - r->gpa);
+    }
+    return NULL;
+}
+
+static u64 entry_read(const struct soft_vm *vm, u64 gpa, u32 size)
+{
+    const u8 *at = soft_ram(vm, gpa, size, NULL);
+
+    if (!at)
+        return ~0ull;
+    return size == 8 ? *(const volatile guest_u64 *)at : *(const volatile guest_u32 *)at;
+}
+
+/* Sets bits of an entry that was read as `old`.  False: it has changed. */
+static bool entry_mark(struct soft_cpu *c, u64 gpa, u32 size, u64 old, u64 bits)
+{
+    u64 page;
+    u8 *at = soft_ram(c->vm, gpa, size, &page);
+    u32 old32 = (u32)old;
+    bool ok;
+
+    if ((old & bits) == bits || !at)
+        return true;
+    if (size == 8)
+        ok = __atomic_compare_exchange_n((u64 *)(void *)at, &old, old | bits, false, __ATOMIC_SEQ_CST,
+                                         __ATOMIC_SEQ_CST);
+    else
+        ok = __atomic_compare_exchange_n((u32 *)(void *)at, &old32, old32 | (u32)bits, false,
+                                         __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    if (ok)
+        soft_code_written(c, NULL, page, gpa, size);
+    return ok;
+}
+
+/* Bits that must be 0 in an entry of this level. */
+static u64 reserved_bits(const struct soft_cpu *c, const struct level *l, u64 pte, bool pae, bool leaf)
+{
+    u64 r = 0;
+
+    if (!pae)
+        return leaf && l->shift == 22 ? 1ull << 21 : 0;
+    r = ~c->vm->gpa_mask & 0x000fffffffffffffull;
+    if (!(c->efer & EFER_NXE))
+        r |= PTE_NX;
+    if (!soft_long_mode(c)) {
+        r |= 0x7ff0000000000000ull;
+        if (l->shift == 30)
+            r |= 0x1e6 | PTE_NX;
+    }
+    if (l->shift == 39)
+        r |= PTE_PS;
+    if (leaf && l->shift > 12)
+        r |= ((1ull << l->shift) - 1) & ~0x1fffull;
+    (void)pte;
+    return r;
+}
+
+static bool smap_forbids(const struct soft_cpu *c, const struct walk *w)
+{
+    if (!(c->cr4 & CR4_SMAP) || w->user || (w->access & ACC_EXEC) || !(w->rights & PTE_U))
+        return false;
+    return (w->access & ACC_SYSTEM) || !(c->eflags & RF_AC);
+}
+
+/* What of ACC_READ, ACC_WRITE, ACC_EXEC the rights found allow. */
+static u32 allowed(const struct soft_cpu *c, const struct walk *w, bool *ret_key)
+{
+    bool page_user = w->rights & PTE_U;
+    u32 ok = ACC_READ;
+
+    *ret_key = false;
+    if (w->user && !page_user)
+        return 0;
+    if (w->rights & PTE_W || (!w->user && !(c->cr0 & CR0_WP)))
+        ok |= ACC_WRITE;
+    if (!(w->rights & PTE_NX) && !(page_user && !w->user && (c->cr4 & CR4_SMEP)))
+        ok |= ACC_EXEC;
+    if (smap_forbids(c, w))
+        ok &= ~(u32)(ACC_READ | ACC_WRITE);
+    if (page_user && (c->cr4 & CR4_PKE) && soft_long_mode(c)) {
+        u32 key = c->pkru >> (2 * ((w->leaf >> PTE_KEY_SHIFT) & 15));
+        u32 lost = 0;
+
+        if (key & 1)
+            lost = ACC_READ | ACC_WRITE;
+        else if ((key & 2) && (w->user || (c->cr0 & CR0_WP)))
+            lost = ACC_WRITE;
+        *ret_key = ok & lost & w->access;
+        ok &= ~lost;
+    }
+    return ok;
+}
+
+static bool fail(const struct soft_cpu *c, struct walk *w, u32 error)
+{
+    bool says_fetch = (c->cr4 & CR4_SMEP) || ((c->cr4 & CR4_PAE) && (c->efer & EFER_NXE));
+
+    w->error = error | (w->access & ACC_WRITE ? PF_W : 0) | (w->user ? PF_U : 0);
+    if ((w->access & ACC_EXEC) && says_fetch)
+        w->error |= PF_ID;
+    return false;
+}
+
+/* Notes what this entry allows. */
+static void collect(const struct soft_cpu *c, struct walk *w, const struct level *l, u64 pte, bool pae)
+{
+    if (!(pae && !soft_long_mode(c) && l->shift == 30)) /* a PDPTE of PAE has no rights */
+        w->rights &= pte | ~(PTE_W | PTE_U);
+    if (pae && (c->efer & EFER_NXE))
+        w->rights |= pte & PTE_NX;
+}
+
+enum step { STEP_DOWN, STEP_LEAF, STEP_FAULT, STEP_AGAIN };
+
+static bool is_leaf(const struct soft_cpu *c, const struct level *l, u64 pte, bool pae)
+{
+    if (l->shift == 12)
+        return true;
+    if (!l->can_leaf || !(pte & PTE_PS))
+        return false;
+    if (!pae && !(c->cr4 & CR4_PSE))
+        return false;
+    return true;
+}
+
+static enum step walk_level(struct soft_cpu *c, struct walk *w, const struct level *l, bool pae, u64 *table)
+{
+    u32 size = pae ? 8 : 4;
+    u64 at = *table + ((w->lin >> l->shift) & ((1ull << l->bits) - 1)) * size;
+    u64 pte = entry_read(c->vm, at, size);
+    bool leaf, key;
+
+    if (!pae)
+        pte = (u32)pte;
+    if (!(pte & PTE_P))
+        return fail(c, w, 0), STEP_FAULT;
+    leaf = is_leaf(c, l, pte, pae);
+    if (pte & reserved_bits(c, l, pte, pae, leaf))
+        return fail(c, w, PF_P | PF_RSVD), STEP_FAULT;
+    if (l->shift == 30 && leaf && !(c->vm->features[F_GB_PAGES / 64] >> (F_GB_PAGES % 64) & 1))
+        return fail(c, w, PF_P | PF_RSVD), STEP_FAULT;
+    collect(c, w, l, pte, pae);
+    if (!leaf) {
+        bool pdpte = pae && !soft_long_mode(c) && l->shift == 30;
+
+        if (!pdpte && !entry_mark(c, at, size, pte, PTE_A))
+            return STEP_AGAIN;
+        *table = pte & c->vm->gpa_mask & GUEST_PAGE_MASK;
+        return STEP_DOWN;
+    }
+    w->leaf = pte;
+    u32 ok = allowed(c, w, &key);
+    if ((w->access & 7) & ~ok)
+        return fail(c, w, PF_P | (key ? PF_PK : 0)), STEP_FAULT;
+    u64 mark = PTE_A | (w->access & ACC_WRITE ? PTE_D : 0);
+    if (!entry_mark(c, at, size, pte, mark))
+        return STEP_AGAIN;
+    w->leaf |= mark;
+    w->page_bits = l->shift;
+    u64 frame = pte & c->vm->gpa_mask & ~((1ull << l->shift) - 1);
+    if (!pae && l->shift == 22) /* PSE-36 */
+        frame = (pte & 0xffc00000) | (pte & 0x1fe000) << 19;
+    w->gpa = frame | (w->lin & ((1ull << l->shift) - 1));
+    return STEP_LEAF;
+}
+
+/* False with w->error when it ends in a page fault. */
+static bool walk_tables(struct soft_cpu *c, struct walk *w)
+{
+    bool pae = c->cr4 & CR4_PAE;
+    bool lm = soft_long_mode(c);
+    const struct level *l;
+    enum step s;
+    u64 table;
+
+    do {
+        table = lm ? c->cr3 & c->vm->gpa_mask & GUEST_PAGE_MASK
+                   : pae ? (u32)c->cr3 & ~31u : (u32)c->cr3 & ~0xfffu;
+        w->rights = PTE_W | PTE_U;
+        l = lm ? levels_64 : pae ? levels_pae : levels_32;
+        do
+            s = walk_level(c, w, l++, pae, &table);
+        while (s == STEP_DOWN);
+    } while (s == STEP_AGAIN);
+    return s == STEP_LEAF;
+}
+
+static enum soft_mmu mmu_mode(const struct soft_cpu *c, u32 access)
+{
+    if (access & ACC_SYSTEM)
+        return MMU_KERNEL;
+    if (c->cpl == 3)
+        return MMU_USER;
+    return (c->cr4 & CR4_SMAP) && !(c->eflags & RF_AC) ? MMU_KERNEL : MMU_KERNEL_AC;
+}
+
+/* Remembers a translation for accesses to come. */
+static void fill(struct soft_cpu *c, const struct walk *w, u32 ok)
+{
+    enum soft_mmu mode = mmu_mode(c, w->access);
+    u64 lin = w->lin & GUEST_PAGE_MASK, page;
+    u8 *host = soft_ram(c->vm, w->gpa & GUEST_PAGE_MASK, GUEST_PAGE, &page);
+    struct tlb_entry *t;
+
+    if (!host)
+        return;
+    t = &c->set->e[mode][(lin / GUEST_PAGE) % SOFT_TLB_SIZE];
+    c->set->filled[mode] = true;
+    t->addend = (s64)((uintptr_t)host - lin);
+    t->tag_r = ok & ACC_READ ? lin : TLB_NONE;
+    t->tag_x = ok & ACC_EXEC ? lin : TLB_NONE;
+    t->tag_w = TLB_NONE;
+    if (!(ok & ACC_WRITE) || !(w->leaf & PTE_D) || atomic_load(&c->vm->dirty_log))
+        return;
+    if (atomic_load(&c->vm->page_code[page]) == 0)
+        t->tag_w = lin;
+}
+
+static bool canonical(const struct soft_cpu *c, u64 lin)
+{
+    return !soft_long_mode(c) || (u64)((s64)(lin << 16) >> 16) == lin;
+}
+
+u64 soft_walk(struct soft_cpu *c, const struct uop *op, u64 lin, u32 access)
+{
+    struct walk w = { .lin = lin, .access = access, .user = c->cpl == 3 && !(access & ACC_SYSTEM) };
+    bool key;
+
+    if (!canonical(c, lin))
+        soft_raise_error(c, op, op && (op->seg == SEG_FLAT_SS || op->seg == SEG_SS) ? VEC_SS : VEC_GP, 0);
+    if (!(c->cr0 & CR0_PG)) {
+        w.gpa = lin & c->vm->gpa_mask;
+        w.leaf = PTE_D;
+        fill(c, &w, ACC_READ | ACC_WRITE | ACC_EXEC);
+        return w.gpa;
+    }
+    if (!walk_tables(c, &w))
+        soft_raise_pf(c, op, lin, w.error);
+    fill(c, &w, allowed(c, &w, &key));
+    return w.gpa;
+}
+
+bool soft_peek(struct soft_cpu *c, u64 lin, u64 *ret_gpa)
+{
+    bool pae = c->cr4 & CR4_PAE, lm = soft_long_mode(c);
+    const struct level *l = lm ? levels_64 : pae ? levels_pae : levels_32;
+    u64 table = lm ? c->cr3 & c->vm->gpa_mask & GUEST_PAGE_MASK
+                   : pae ? (u32)c->cr3 & ~31u : (u32)c->cr3 & ~0xfffu;
+
+    if (!canonical(c, lin))
+        return false;
+    if (!(c->cr0 & CR0_PG)) {
+        *ret_gpa = lin & c->vm->gpa_mask;
+        return true;
+    }
+    for (;; l++) {
+        u32 size = pae ? 8 : 4;
+        u64 pte = entry_read(c->vm, table + ((lin >> l->shift) & ((1ull << l->bits) - 1)) * size, size);
+
+        if (!(pte & PTE_P))
+            return false;
+        table = pte & c->vm->gpa_mask & GUEST_PAGE_MASK & (pae ? ~0ull : 0xffffffffull);
+        if (is_leaf(c, l, pte, pae)) {
+            *ret_gpa = (table & ~((1ull << l->shift) - 1)) | (lin & ((1ull << l->shift) - 1));
+            return true;
+        }
+    }
+}
+
+/* The TLB's upkeep. */
+
+static void set_clear(struct tlb_set *s)
+{
+    for (u32 m = 0; m < MMU_MODES; m++) {
+        if (s->filled[m])
+            memset(s->e[m], 0xff, sizeof(s->e[m]));
+        s->filled[m] = false;
+    }
+}
+
+void soft_tlb_flush_all(struct soft_cpu *c)
+{
+    for (u32 i = 0; i < SOFT_TLB_SETS; i++) {
+        set_clear(c->sets[i]);
+        c->sets[i]->pcid = i == 0 ? (c->cr4 & CR4_PCIDE ? c->cr3 & CR3_PCID : 0) : ~0ull;
+    }
+    c->set = c->sets[0];
+    c->jump_gen++;
+    soft_mode_changed(c);
+}
+
+static void flush_page_of(struct tlb_set *s, u64 lin)
+{
+    for (u32 m = 0; m < MMU_MODES; m++) {
+        struct tlb_entry *t = &s->e[m][(lin / GUEST_PAGE) % SOFT_TLB_SIZE];
+
+        t->tag_r = t->tag_w = t->tag_x = TLB_NONE;
+    }
+}
+
+void soft_tlb_flush_page(struct soft_cpu *c, u64 lin)
+{
+    for (u32 i = 0; i < SOFT_TLB_SETS; i++) /* a global page is in all of them */
+        flush_page_of(c->sets[i], lin);
+    c->jump_gen++;
+}
+
+static struct tlb_set *set_find(struct soft_cpu *c, u64 pcid)
+{
+    for (u32 i = 0; i < SOFT_TLB_SETS; i++)
+        if (c->sets[i]->pcid == pcid)
+            return c->sets[i];
+    return NULL;
+}
+
+static struct tlb_set *set_victim(struct soft_cpu *c)
+{
+    struct tlb_set *v = c->sets[0];
+
+    for (u32 i = 1; i < SOFT_TLB_SETS; i++)
+        if (c->sets[i]->used_at < v->used_at)
+            v = c->sets[i];
+    return v;
+}
+
+void soft_tlb_switch(struct soft_cpu *c, u64 cr3, bool keep)
+{
+    u64 pcid = c->cr4 & CR4_PCIDE ? cr3 & CR3_PCID : 0;
+    struct tlb_set *s = set_find(c, pcid);
+
+    if (!s) {
+        s = set_victim(c);
+        keep = false;
+    }
+    if (!keep)
+        set_clear(s);
+    s->pcid = pcid;
+    s->used_at = ++c->tlb_clock;
+    c->set = s;
+    c->jump_gen++;
+    soft_mode_changed(c);
+}
+
+void soft_tlb_invpcid(struct soft_cpu *c, u32 type, u64 pcid, u64 lin)
+{
+    struct tlb_set *s = set_find(c, pcid);
+
+    if (type >= 2)
+        soft_tlb_flush_all(c);
+    else if (s && type == 0)
+        flush_page_of(s, lin);
+    else if (s)
+        set_clear(s);
+    c->jump_gen++;
+}
+
+/* Pages that could be written to unseen until now. */
+static void note_dirty(struct soft_cpu *c, const struct tlb_entry *t)
+{
+    if (t->tag_w != TLB_NONE)
+        soft_dirty_host(c->vm, (const u8 *)(uintptr_t)(t->tag_w + (u64)t->addend));
+}
+
+/* Drops every write tag: the next write to each page is looked at. */
+void soft_tlb_drop_writes(struct soft_cpu *c)
+{
+    bool log = atomic_load(&c->vm->dirty_log);
+
+    for (u32 i = 0; i < SOFT_TLB_SETS * MMU_MODES; i++) {
+        struct tlb_set *set = c->sets[i / MMU_MODES];
+        struct tlb_entry *e = set->e[i % MMU_MODES];
+
+        if (!set->filled[i % MMU_MODES])
+            continue;
+        for (struct tlb_entry *t = e; t < e + SOFT_TLB_SIZE; t++) {
+            if (log)
+                note_dirty(c, t);
+            t->tag_w = TLB_NONE;
+        }
+    }
+}
+
+const u8 *soft_ram_page(const struct soft_vm *vm, u64 page)
+{
+    return vm->ram[0].host - vm->ram[0].fd_offset + page * GUEST_PAGE; /* all of RAM is one mapping, in order of the memfd */
+}
+
+void soft_tlb_drop_write(struct soft_cpu *c, const u8 *host)
+{
+    for (u32 i = 0; i < SOFT_TLB_SETS; i++)
+        for (u32 m = 0; m < MMU_MODES; m++)
+            for (struct tlb_entry *t = c->sets[i]->e[m]; c->sets[i]->filled[m] && t < c->sets[i]->e[m] + SOFT_TLB_SIZE; t++)
+                if (t->tag_w + (u64)t->addend == (uintptr_t)host)
+                    t->tag_w = TLB_NONE;
+}
+
+int soft_tlb_init(struct soft_cpu *c)
+{
+    for (u32 i = 0; i < SOFT_TLB_SETS; i++) {
+        c->sets[i] = xnew(struct tlb_set);
+        memset(c->sets[i]->e, 0xff, sizeof(c->sets[i]->e));
+        c->sets[i]->pcid = i == 0 ? 0 : ~0ull;
+    }
+    c->set = c->sets[0];
+    c->tlb_never = xnew_n(struct tlb_entry, SOFT_TLB_SIZE);
+    memset(c->tlb_never, 0xff, SOFT_TLB_SIZE * sizeof(struct tlb_entry));
+    c->tlb = c->tlb_never;
+    return 0;
+}
+
+void soft_tlb_fini(struct soft_cpu *c)
+{
+    for (u32 i = 0; i < SOFT_TLB_SETS; i++)
+        free(c->sets[i]);
+    free(c->tlb_never);
+}
+
+/* Which TLB serves the accesses of this mode. */
+struct tlb_entry *soft_tlb_of_mode(struct soft_cpu *c)
+{
+    bool watch = c->dr7 & 0xff;
+    bool align = c->cpl == 3 && (c->cr0 & CR0_AM) && (c->eflags & RF_AC);
+
+    return watch || align ? c->tlb_never : c->set->e[mmu_mode(c, 0)];
+}
+
+struct tlb_entry *soft_tlb_entry(struct soft_cpu *c, u64 lin)
+{
+    return &c->set->e[mmu_mode(c, 0)][(lin / GUEST_PAGE) % SOFT_TLB_SIZE];
+}

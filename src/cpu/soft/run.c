@@ -1,0 +1,490 @@
+/*
+ * cpu/soft/run.c: the loop of a vCPU: blocks, and between them interrupts, exceptions, time and sleep.
+ *   (1) An exception leaves its handler by longjmp: `event` says which, c->rip which instruction.  The loop delivers it; what that
+ *       raises replaces it by the rules of the double fault (SDM volume 3, "Interrupt 8").
+ *   (2) Others ask for attention through `request`.  A bit is cleared before what it stands for is looked at.
+ *   (3) An interrupt that finds IF clear sets irq_wait: the loop then looks again as soon as IF is set.
+ *   (4) Between sleep and the next block all requests are seen to: a vCPU that is not in_guest holds no stale translation.
+ */
+#include "cpu/soft/code.h"
+#include "cpu/soft/fpu.h"
+#include "cpu/soft/io.h"
+#include "cpu/soft/pv.h"
+#include "cpu/soft/seg.h"
+
+#include "base/clock.h"
+
+/* Instructions between looks at the clock. */
+#define QUANTUM 10000
+
+#define SHADOW_MOV_SS 1
+
+/* Nothing to report: the loop goes on. */
+#define GO_ON ((enum vcpu_next) - 1)
+
+#define DR6_BS (1u << 14)
+#define DR6_BD (1u << 13)
+#define DR7_GD (1u << 13)
+
+/* Exceptions. */
+
+enum fault_class { BENIGN, CONTRIBUTORY, PAGE_FAULT, DOUBLE_FAULT };
+
+static enum fault_class class_of(u8 vector)
+{
+    switch (vector) {
+    case VEC_DE:
+    case VEC_TS:
+    case VEC_NP:
+    case VEC_SS:
+    case VEC_GP:
+        return CONTRIBUTORY;
+    case VEC_PF:
+        return PAGE_FAULT;
+    case VEC_DF:
+        return DOUBLE_FAULT;
+    default:
+        return BENIGN;
+    }
+}
+
+/* A second exception while one is being delivered. */
+static void merge(struct soft_cpu *c, struct soft_event *ev)
+{
+    enum fault_class first = c->delivering_soft ? BENIGN : class_of(c->delivering), second = class_of(ev->vector);
+
+    c->in_delivery = false;
+    c->rip = c->delivery_rip;
+    if (first == DOUBLE_FAULT && second != BENIGN)
+        c->triple = true;
+    else if ((first == CONTRIBUTORY && second == CONTRIBUTORY) ||
+             (first == PAGE_FAULT && (second == CONTRIBUTORY || second == PAGE_FAULT)))
+        *ev = (struct soft_event){ .vector = VEC_DF, .has_error = true };
+}
+
+static _Noreturn void raise_event(struct soft_cpu *c, const struct uop *op, struct soft_event ev)
+{
+    struct block *b = c->block;
+
+    soft_exclusive_end(c);
+    if (op && b && op >= b->ops && op < b->ops + b->n)
+        c->budget += b->ops + b->n - op;
+    if (op && !ev.soft) {
+        u64 rip = c->base_rip + op->off;
+
+        c->rip = soft_code64(c) ? rip : (c->key & KEY_SIZE) == SIZE_32 ? (u32)rip : (u16)rip;
+    }
+    if (ev.vector == VEC_PF)
+        c->cr2 = ev.cr2;
+    if (c->in_delivery)
+        merge(c, &ev);
+    ev.pending = true;
+    c->event = ev;
+    longjmp(*c->fault, 1);
+}
+
+void soft_raise(struct soft_cpu *c, const struct uop *op, u8 vector)
+{
+    raise_event(c, op, (struct soft_event){ .vector = vector });
+}
+
+void soft_raise_error(struct soft_cpu *c, const struct uop *op, u8 vector, u32 error)
+{
+    raise_event(c, op, (struct soft_event){ .vector = vector, .has_error = true, .error = error });
+}
+
+void soft_raise_pf(struct soft_cpu *c, const struct uop *op, u64 lin, u32 error)
+{
+    raise_event(c, op, (struct soft_event){ .vector = VEC_PF, .has_error = true, .error = error, .cr2 = lin });
+}
+
+void soft_raise_int(struct soft_cpu *c, const struct uop *op, u8 vector)
+{
+    u64 start = c->base_rip + op->off;
+
+    c->delivery_rip = soft_code64(c) ? start : (c->key & KEY_SIZE) == SIZE_32 ? (u32)start : (u16)start;
+    c->rip = soft_next_rip(c, op);
+    raise_event(c, op, (struct soft_event){ .vector = vector, .soft = true });
+}
+
+/* Enters the handler of `ev`; may come back by longjmp to (1). */
+static void deliver(struct soft_cpu *c, struct soft_event ev)
+{
+    c->event.pending = false;
+    c->in_delivery = true;
+    c->delivering = ev.vector;
+    c->delivering_soft = ev.soft || ev.external;
+    if (!ev.soft)
+        c->delivery_rip = c->rip;
+    c->shadow = 0;
+    c->halted = false;
+    if (ev.vector == VEC_DB && !ev.soft)
+        c->dr7 &= ~(u64)DR7_GD;
+    soft_deliver(c, &ev);
+    c->in_delivery = false;
+    c->link = NULL;
+}
+
+/* Requests. */
+
+void soft_request(struct soft_cpu *c, u32 bits)
+{
+    atomic_fetch_or(&c->request, bits);
+    if (!atomic_load(&c->sleeping))
+        return;
+    pthread_mutex_lock(&c->sleep_lock);
+    pthread_cond_signal(&c->awake);
+    pthread_mutex_unlock(&c->sleep_lock);
+}
+
+/* KEY_* of the mode. */
+
+static bool flat_data(const struct seg_state *s)
+{
+    return !s->unusable && s->base == 0 && s->limit == 0xffffffff &&
+           (s->attr & (SEG_P | SEG_S | SEG_CODE | SEG_WRITE | SEG_DOWN)) == (SEG_P | SEG_S | SEG_WRITE);
+}
+
+static bool is_flat(const struct soft_cpu *c)
+{
+    const struct seg_state *cs = &c->seg[SEG_CS];
+
+    return cs->base == 0 && cs->limit == 0xffffffff && flat_data(&c->seg[SEG_ES]) && flat_data(&c->seg[SEG_SS]) &&
+           flat_data(&c->seg[SEG_DS]);
+}
+
+static bool steps(const struct soft_cpu *c)
+{
+    return (c->eflags & (RF_TF | RF_RF)) || (c->dr7 & 0xff) || c->shadow;
+}
+
+void soft_mode_changed(struct soft_cpu *c)
+{
+    bool real = !soft_protected(c), long64 = soft_long_mode(c) && (c->seg[SEG_CS].attr & SEG_L);
+    u32 key = long64 ? SIZE_64 : c->seg[SEG_CS].attr & SEG_DB ? SIZE_32 : SIZE_16;
+
+    key |= (long64 ? SIZE_64 : c->seg[SEG_SS].attr & SEG_DB ? SIZE_32 : SIZE_16) << KEY_STACK_SHIFT;
+    if (long64 || (!real && is_flat(c)))
+        key |= KEY_FLAT;
+    if (real)
+        key |= KEY_REAL;
+    if (c->cpl == 3)
+        key |= KEY_USER;
+    if (steps(c))
+        key |= KEY_SINGLE;
+    c->key = key;
+    c->tlb = soft_tlb_of_mode(c);
+}
+
+/* Time. */
+
+static void timers(struct soft_cpu *c)
+{
+    struct lapic_time now = soft_time(c);
+
+    if (now.ns >= lapic_deadline_ns(&c->lapic)) {
+        lapic_tick(&c->lapic, now);
+        soft_pv_steal_update(c);
+    }
+    if (c->v->index == 0 && now.ns >= irqchip_deadline_ns(&c->vm->irqchip))
+        irqchip_tick(&c->vm->irqchip, now.ns);
+}
+
+static u64 next_deadline(struct soft_cpu *c)
+{
+    u64 at = lapic_deadline_ns(&c->lapic);
+
+    return c->v->index == 0 ? min(at, irqchip_deadline_ns(&c->vm->irqchip)) : at;
+}
+
+/* Waits for a request, at most until the next deadline. */
+static void sleep_until(struct soft_cpu *c, u64 deadline_ns)
+{
+    u64 now = soft_now_ns(c->vm), host_at;
+    struct timespec t;
+
+    if (deadline_ns <= now)
+        return;
+    if (c->vm->icount) { /* nothing happens until then: so it is then */
+        soft_icount_skip(c, deadline_ns);
+        return;
+    }
+    host_at = deadline_ns == LAPIC_NEVER ? LAPIC_NEVER : clock_mono_ns() + (deadline_ns - now);
+    t = (struct timespec){ (time_t)(host_at / NSEC_PER_SEC), (long)(host_at % NSEC_PER_SEC) };
+    pthread_mutex_lock(&c->sleep_lock);
+    atomic_store(&c->sleeping, true);
+    while (!atomic_load(&c->request)) {
+        int r = deadline_ns == LAPIC_NEVER ? pthread_cond_wait(&c->awake, &c->sleep_lock)
+                                           : pthread_cond_timedwait(&c->awake, &c->sleep_lock, &t);
+        if (r == ETIMEDOUT)
+            break;
+    }
+    atomic_store(&c->sleeping, false);
+    pthread_mutex_unlock(&c->sleep_lock);
+}
+
+/* Signals from other vCPUs. */
+
+static void on_init(struct soft_cpu *c)
+{
+    soft_cpu_init(c, true);
+    c->link = NULL;
+}
+
+static void on_sipi(struct soft_cpu *c)
+{
+    if (!c->wait_sipi)
+        return;
+    c->wait_sipi = false;
+    c->seg[SEG_CS].selector = (u16)(c->sipi_vector << 8);
+    c->seg[SEG_CS].base = (u64)c->sipi_vector << 12;
+    c->rip = 0;
+    c->link = NULL;
+    soft_mode_changed(c);
+}
+
+/* Interrupts. */
+
+static int take_pic(struct soft_cpu *c)
+{
+    if (c->v->index != 0 || !atomic_load(&c->vm->pic_intr) || !lapic_takes_pic(&c->lapic))
+        return -1;
+    return c->eflags & RF_IF ? irqchip_ack(&c->vm->irqchip) : 256;
+}
+
+/* An interrupt that can be taken now is being delivered on return; one that cannot sets irq_wait. */
+static void interrupts(struct soft_cpu *c)
+{
+    int vector;
+
+    c->irq_wait = 0;
+    vector = lapic_pending(&c->lapic);
+    if (vector >= 0 && !(c->eflags & RF_IF)) {
+        c->irq_wait = RF_IF;
+        return;
+    }
+    if (vector >= 0) {
+        lapic_ack(&c->lapic, (u8)vector);
+        c->irq_wait = RF_IF; /* there may be more */
+    } else {
+        vector = take_pic(c);
+        if (vector == 256)
+            c->irq_wait = RF_IF;
+        if (vector < 0 || vector == 256)
+            return;
+        c->irq_wait = RF_IF;
+    }
+    deliver(c, (struct soft_event){ .vector = (u8)vector, .external = true });
+}
+
+static void nmi(struct soft_cpu *c)
+{
+    if (c->nmi_masked) {
+        c->nmi_waits = true; /* IRET asks again */
+        return;
+    }
+    c->nmi_masked = true;
+    c->nmi_waits = false;
+    deliver(c, (struct soft_event){ .vector = VEC_NMI, .external = true });
+}
+
+/* What was asked for since the last look.  GO_ON: enter the next block. */
+static enum vcpu_next attend(struct soft_cpu *c)
+{
+    u32 keep = c->shadow ? REQ_IRQ | REQ_NMI : 0, req;
+
+    c->link = NULL;
+    if (c->budget < 0) {
+        c->insns += (u64)(QUANTUM - c->budget);
+        c->budget = QUANTUM;
+        timers(c);
+    }
+    req = atomic_fetch_and(&c->request, keep) & ~keep;
+    if (req & REQ_TLB) {
+        soft_tlb_drop_writes(c);
+        atomic_fetch_add(&c->tlb_acks, 1);
+    }
+    if (req & REQ_CODE)
+        soft_code_attend(c);
+    soft_code_second_look(c);
+    if (c->triple)
+        return VCPU_TRIPLE_FAULT;
+    if (req & REQ_INIT)
+        on_init(c);
+    if (req & REQ_SIPI)
+        on_sipi(c);
+    if (req & REQ_TIMER)
+        timers(c);
+    if (req & REQ_KICK) {
+        soft_request(c, req & (REQ_IRQ | REQ_NMI)); /* for when we come back */
+        c->v->exits[SOFT_EXIT_KICK]++;
+        return VCPU_KICKED;
+    }
+    soft_mode_changed(c); /* a shadow makes the next instruction a block of its own */
+    if (c->wait_sipi)
+        return GO_ON;
+    if (req & REQ_NMI)
+        nmi(c);
+    else if (!c->shadow && (req & REQ_IRQ || c->irq_wait & c->eflags))
+        interrupts(c);
+    return GO_ON;
+}
+
+/* HLT and wait-for-SIPI. */
+static void idle(struct soft_cpu *c)
+{
+    if (c->halted && atomic_exchange(&c->pv_kicked, false)) { /* the hypercall ends this HLT */
+        c->halted = false;
+        return;
+    }
+    soft_pv_steal_update(c);
+    if (!atomic_load(&c->request)) {
+        atomic_store(&c->in_guest, false);
+        sleep_until(c, c->wait_sipi ? LAPIC_NEVER : next_deadline(c));
+        atomic_store(&c->in_guest, true);
+    }
+    soft_pv_steal_skip(c);
+    timers(c);
+}
+
+/* Blocks. */
+
+static inline void run_block(struct soft_cpu *c, struct block *b)
+{
+    c->block = b;
+    c->base_rip = c->rip;
+    *soft_reg(c, REG_RIP) = c->rip;
+    *soft_reg(c, REG_RIP_FAR) = c->rip + GiB;
+    c->budget -= b->n;
+    b->ops[0].fn(c, b->ops);
+}
+
+static void debug_trap(struct soft_cpu *c, u64 bits)
+{
+    c->dr6 = (c->dr6 & ~15ull) | bits;
+    c->db_pending = 0;
+    soft_raise(c, NULL, VEC_DB);
+}
+
+/* Instruction breakpoints at the next instruction. */
+static u64 breakpoints(const struct soft_cpu *c)
+{
+    u64 lin = soft_code64(c) ? c->rip : (u32)(c->seg[SEG_CS].base + c->rip), hit = 0;
+
+    for (u32 i = 0; i < 4; i++)
+        if ((c->dr7 >> (2 * i) & 3) && !(c->dr7 >> (16 + 4 * i) & 3) && c->dr[i] == lin)
+            hit |= 1ull << i;
+    return hit;
+}
+
+/* One instruction, looked at from all sides: single step, breakpoints, interrupt shadows. */
+static void single(struct soft_cpu *c)
+{
+    u32 flags = c->eflags;
+    u8 shadow = c->shadow;
+    u64 hit = flags & RF_RF ? 0 : breakpoints(c);
+
+    if (hit && !(shadow & SHADOW_MOV_SS))
+        debug_trap(c, hit);
+    c->eflags &= ~RF_RF;
+    c->step_flags = flags;
+    run_block(c, soft_block(c));
+    if (c->shadow == shadow)
+        c->shadow = 0;
+    if (flags & RF_TF)
+        c->db_pending |= DR6_BS;
+    soft_mode_changed(c);
+    if (c->irq_wait || c->shadow)
+        soft_request(c, REQ_IRQ);
+    if (c->db_pending && !(c->shadow & SHADOW_MOV_SS))
+        debug_trap(c, c->db_pending);
+}
+
+static enum vcpu_next loop(struct soft_cpu *c)
+{
+    for (;;) {
+        struct block *b, **link;
+        u32 want = atomic_load_explicit(&c->request, memory_order_relaxed) | (c->irq_wait & c->eflags);
+
+        if (unlikely(want || c->budget < 0)) {
+            enum vcpu_next next = attend(c);
+
+            if (next != GO_ON)
+                return next;
+        }
+        if (unlikely(c->halted || c->wait_sipi)) {
+            idle(c);
+            continue;
+        }
+        if (unlikely(c->key & KEY_SINGLE)) {
+            single(c);
+            continue;
+        }
+        link = c->link;
+        b = link ? *link : NULL;
+        if (!b) {
+            b = soft_block(c);
+            if (c->link && b->gpa2 == BLOCK_ONE_PAGE)
+                *link = b;
+        }
+        run_block(c, b);
+    }
+}
+
+enum vcpu_next soft_run(struct vcpu *v)
+{
+    struct soft_cpu *c = v->engine_data;
+    enum vcpu_next next;
+    jmp_buf fault;
+
+    c->fault = &fault;
+    c->link = NULL;
+    soft_pv_steal_skip(c);
+    atomic_store(&c->in_guest, true);
+    if (_setjmp(fault))
+        c->link = NULL;
+    if (c->triple) {
+        next = VCPU_TRIPLE_FAULT;
+    } else {
+        if (c->event.pending)
+            deliver(c, c->event);
+        next = loop(c);
+    }
+    if (next == VCPU_TRIPLE_FAULT)
+        v->exits[SOFT_EXIT_SHUTDOWN]++;
+    soft_fpu_park(c);
+    atomic_store(&c->in_guest, false);
+    c->fault = NULL;
+    return next;
+}
+
+enum vcpu_next soft_run_test(struct soft_cpu *c, u32 max)
+{
+    jmp_buf fault;
+
+    c->fault = &fault;
+    c->link = NULL;
+    c->in_delivery = false;
+    atomic_store(&c->in_guest, true);
+    if (_setjmp(fault)) {
+        soft_fpu_park(c);
+        atomic_store(&c->in_guest, false);
+        return c->triple ? VCPU_TRIPLE_FAULT : VCPU_FAILED;
+    }
+    for (volatile u32 n = 0; n < max; n++) {
+        if (atomic_load(&c->request) && attend(c) != GO_ON)
+            break;
+        if (c->halted)
+            break;
+        c->key |= KEY_SINGLE;
+        single(c);
+    }
+    soft_fpu_park(c);
+    atomic_store(&c->in_guest, false);
+    return c->triple ? VCPU_TRIPLE_FAULT : VCPU_KICKED;
+}
+
+u64 soft_insns(const struct soft_cpu *c)
+{
+    return c->insns + (u64)(QUANTUM - c->budget);
+}
