@@ -7,6 +7,7 @@
  *   (4) Between sleep and the next block all requests are seen to: a vCPU that is not in_guest holds no stale translation.
  */
 #include "cpu/soft/code.h"
+#include "cpu/soft/debug.h"
 #include "cpu/soft/fpu.h"
 #include "cpu/soft/io.h"
 #include "cpu/soft/pv.h"
@@ -155,7 +156,7 @@ static bool is_flat(const struct soft_cpu *c)
 
 static bool steps(const struct soft_cpu *c)
 {
-    return (c->eflags & (RF_TF | RF_RF)) || (c->dr7 & 0xff) || c->shadow;
+    return (c->eflags & (RF_TF | RF_RF)) || (c->dr7 & 0xff) || c->shadow || c->debugging;
 }
 
 void soft_mode_changed(struct soft_cpu *c)
@@ -291,7 +292,8 @@ static void nmi(struct soft_cpu *c)
 /* What was asked for since the last look.  GO_ON: enter the next block. */
 static enum vcpu_next attend(struct soft_cpu *c)
 {
-    u32 keep = c->shadow ? REQ_IRQ | REQ_NMI : 0, req;
+    bool later = c->shadow || (c->debugging && c->debug.step); /* a step does not end in a handler */
+    u32 keep = later ? REQ_IRQ | REQ_NMI : 0, req;
 
     c->link = NULL;
     if (c->budget < 0) {
@@ -325,7 +327,7 @@ static enum vcpu_next attend(struct soft_cpu *c)
         return GO_ON;
     if (req & REQ_NMI)
         nmi(c);
-    else if (!c->shadow && (req & REQ_IRQ || c->irq_wait & c->eflags))
+    else if (!later && (req & REQ_IRQ || c->irq_wait & c->eflags))
         interrupts(c);
     return GO_ON;
 }
@@ -413,10 +415,14 @@ static enum vcpu_next loop(struct soft_cpu *c)
                 return next;
         }
         if (unlikely(c->halted || c->wait_sipi)) {
+            if (c->debugging && (c->debug_ran || c->debug_hit) && soft_debug_stop(c))
+                return VCPU_DEBUG;
             idle(c);
             continue;
         }
         if (unlikely(c->key & KEY_SINGLE)) {
+            if (unlikely(c->debugging) && soft_debug_stop(c))
+                return VCPU_DEBUG;
             single(c);
             continue;
         }

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "cpu/soft/code.h"
 #include "cpu/soft/cpuid.h"
+#include "cpu/soft/debug.h"
 #include "cpu/soft/fpu.h"
 #include "cpu/soft/io.h"
 #include "cpu/soft/msr.h"
@@ -317,6 +318,8 @@ const struct engine soft_engine = {
     .settle = soft_settle,
     .get = soft_state_get,
     .set = soft_state_set,
+    .regs_set = soft_regs_set,
+    .debug_set = soft_debug_set,
     .exit_name = soft_exit_name,
     .irq = soft_irq,
     .msi_new = soft_msi_new,
