@@ -197,7 +197,7 @@ enum vcpu_next kvm_run_vcpu(struct vcpu *v)
             __atomic_store_n(&kv->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
             atomic_store(&kv->kicked, false);
             v->exits[EXIT_KICK]++;
-            trace_cpu_kick(kv->run->exit_reason);
+            trace_cpu_kick(v->exits[EXIT_KICK]);
             next = next == GO_ON ? VCPU_KICKED : next;
         }
     }

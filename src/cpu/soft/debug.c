@@ -5,6 +5,9 @@
  */
 #include "cpu/soft/debug.h"
 
+#define TRACE_DEF "cpu/trace.def"
+#include "base/trace_points.h"
+
 int soft_debug_set(struct vcpu *v, const struct cpu_debug *d, struct err *e [[maybe_unused]])
 {
     struct soft_cpu *c = v->engine_data;
@@ -23,6 +26,7 @@ int soft_debug_set(struct vcpu *v, const struct cpu_debug *d, struct err *e [[ma
 
 static bool stop(struct soft_cpu *c, enum cpu_stop_kind kind, u64 addr)
 {
+    trace_cpu_stop(kind, addr);
     c->v->debug = (struct cpu_stop){ kind, addr };
     c->debug_ran = c->debug_hit = false;
     return true;

@@ -15,6 +15,9 @@
 
 #include "base/clock.h"
 
+#define TRACE_DEF "cpu/trace.def"
+#include "base/trace_points.h"
+
 /* Instructions between looks at the clock. */
 #define QUANTUM 10000
 
@@ -115,6 +118,10 @@ static void deliver(struct soft_cpu *c, struct soft_event ev)
     c->in_delivery = true;
     c->delivering = ev.vector;
     c->delivering_soft = ev.soft || ev.external;
+    if (ev.external)
+        trace_cpu_interrupt(c->rip, ev.vector);
+    else
+        trace_cpu_exception(c->rip, ev.vector, ev.error, ev.cr2);
     if (!ev.soft)
         c->delivery_rip = c->rip;
     c->shadow = 0;
@@ -156,7 +163,8 @@ static bool is_flat(const struct soft_cpu *c)
 
 static bool steps(const struct soft_cpu *c)
 {
-    return (c->eflags & (RF_TF | RF_RF)) || (c->dr7 & 0xff) || c->shadow || c->debugging;
+    return (c->eflags & (RF_TF | RF_RF)) || (c->dr7 & 0xff) || c->shadow || c->debugging ||
+           atomic_load_explicit(&trace_point_cpu_insn.on, memory_order_relaxed);
 }
 
 void soft_mode_changed(struct soft_cpu *c)
@@ -320,6 +328,7 @@ static enum vcpu_next attend(struct soft_cpu *c)
     if (req & REQ_KICK) {
         soft_request(c, req & (REQ_IRQ | REQ_NMI)); /* for when we come back */
         c->v->exits[SOFT_EXIT_KICK]++;
+        trace_cpu_kick(c->v->exits[SOFT_EXIT_KICK]);
         return VCPU_KICKED;
     }
     soft_mode_changed(c); /* a shadow makes the next instruction a block of its own */
@@ -353,6 +362,7 @@ static void idle(struct soft_cpu *c)
 
 static inline void run_block(struct soft_cpu *c, struct block *b)
 {
+    trace_cpu_block(c->rip, b->gpa, b->key);
     c->block = b;
     c->base_rip = c->rip;
     *soft_reg(c, REG_RIP) = c->rip;
@@ -390,6 +400,7 @@ static void single(struct soft_cpu *c)
         debug_trap(c, hit);
     c->eflags &= ~RF_RF;
     c->step_flags = flags;
+    trace_cpu_insn(c->rip, c->reg[GPR_RAX], c->reg[GPR_RSP], soft_flags(c));
     run_block(c, soft_block(c));
     if (c->shadow == shadow)
         c->shadow = 0;

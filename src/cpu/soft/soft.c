@@ -306,8 +306,12 @@ static void soft_dirty_stop(struct cpu_vm *vm)
     atomic_store(&soft_vm_of(vm)->dirty_log, false);
 }
 
+/* The local APIC tells the I/O APIC by itself. */
+static const char *const unseen[] = { "cpu_eoi", NULL };
+
 const struct engine soft_engine = {
     .name = "soft",
+    .unseen = unseen,
     .open = soft_open,
     .close = soft_close,
     .vcpu_open = soft_vcpu_open,
