@@ -13,7 +13,7 @@ build   libseccomp-dev libcap-ng-dev
 build   zlib1g-dev liblzma-dev liblz4-dev libzstd-dev
 build   libzydis-dev
 check   clang-14 clang libclang-rt-14-dev clang-format-14 clang-tidy-14
-check   python3 codespell shellcheck qemu-utils iproute2 acpica-tools
+check   python3 codespell shellcheck qemu-utils iproute2 acpica-tools gdb
 guest   mmdebstrap e2fsprogs fakeroot uidmap zstd xz-utils lz4 gzip python3
 lab     qemu-system-x86 busybox-static cpio kmod zstd xz-utils gcc libc6-dev linux-libc-dev
 bench   qemu-system-x86 cpio gcc libc6-dev python3

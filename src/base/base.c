@@ -11,6 +11,6 @@
 _Noreturn void must_failed(const char *cond, const char *file, int line, const char *func)
 {
     fprintf(stderr, "socle: bug: %s:%d: %s: must(%s)\n", file, line, func, cond);
-    trace_dump(stderr);
+    trace_dump(stderr, ~0ull);
     abort();
 }

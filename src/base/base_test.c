@@ -1,9 +1,10 @@
 /*
- * base/base_test.c: strings, numbers, errors, checked arithmetic, the loop.
+ * base/base_test.c: strings, numbers, errors, checked arithmetic, the loop, traces.
  */
 #include "base/base.h"
 
 #include "base/loop.h"
+#include "base/trace.h"
 #include "testlib/test.h"
 
 TEST(str_size)
@@ -74,4 +75,42 @@ TEST(loop_call_runs_on_the_thread_and_waits)
     loop_call(&l, add_one, &n);
     CHECK_EQ(n, 102);
     loop_fini(&l);
+}
+
+static struct trace_point point = { "knock", "number %llu", false, NULL };
+
+static void *record_two(void *)
+{
+    pthread_setname_np(pthread_self(), "other");
+    trace_record(&point, 2, 0, 0, 0);
+    trace_record(&point, 3, 0, 0, 0);
+    return NULL;
+}
+
+static void dump_into(char *text, size_t size, u64 most)
+{
+    FILE *f = fmemopen(text, size, "w");
+
+    trace_dump(f, most);
+    fclose(f);
+}
+
+TEST(trace_dump_merges_threads_by_time)
+{
+    char all[1024] = {}, newest[1024] = {};
+    pthread_t t;
+
+    pthread_setname_np(pthread_self(), "first");
+    trace_record(&point, 1, 0, 0, 0);
+    pthread_create(&t, NULL, record_two, NULL);
+    pthread_join(t, NULL);
+    trace_record(&point, 4, 0, 0, 0);
+    dump_into(all, sizeof(all), ~0ull);
+    CHECK_HAS(all, "first knock number 1\n");
+    CHECK_HAS(all, "other knock number 2\n");
+    CHECK(strstr(all, "number 2") < strstr(all, "number 3"));
+    CHECK(strstr(all, "number 3") < strstr(all, "number 4"));
+    dump_into(newest, sizeof(newest), 2);
+    CHECK(!strstr(newest, "number 2"));
+    CHECK_HAS(newest, "number 3");
 }

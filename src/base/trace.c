@@ -8,9 +8,10 @@
 #include "base/clock.h"
 
 #include <fnmatch.h>
+#include <pthread.h>
 #include <stdlib.h>
 
-enum { TRACE_RING = 1024 };
+enum { TRACE_RING = 4096 };
 
 struct record {
     const struct trace_point *point;
@@ -20,7 +21,9 @@ struct record {
 struct ring {
     struct record rows[TRACE_RING];
     atomic_ullong written;
+    char thread[16];
     struct ring *next;
+    u64 at, end; /* of a dump under way */
 };
 
 static struct trace_point *points;
@@ -58,6 +61,7 @@ static struct ring *ring_get(void)
 {
     if (!my_ring) {
         my_ring = xnew(struct ring);
+        pthread_getname_np(pthread_self(), my_ring->thread, sizeof(my_ring->thread));
         my_ring->next = atomic_load(&rings);
         while (!atomic_compare_exchange_weak(&rings, &my_ring->next, my_ring))
             ;
@@ -74,26 +78,39 @@ void trace_record(const struct trace_point *p, u64 a, u64 b, u64 c, u64 d)
     atomic_store_explicit(&r->written, at + 1, memory_order_release);
 }
 
-static void ring_dump(FILE *to, const struct ring *r)
+static void record_dump(FILE *to, const struct ring *r, const struct record *row)
 {
-    u64 end = atomic_load(&r->written);
-
-    for (u64 i = end > TRACE_RING ? end - TRACE_RING : 0; i < end; i++) {
-        const struct record *row = &r->rows[i % TRACE_RING];
-
-        fprintf(to, "trace %llu.%06llu %s ", row->at_ns / NSEC_PER_SEC,
-                row->at_ns % NSEC_PER_SEC / NSEC_PER_USEC, row->point->name);
+    fprintf(to, "trace %llu.%06llu %s %s ", row->at_ns / NSEC_PER_SEC,
+            row->at_ns % NSEC_PER_SEC / NSEC_PER_USEC, r->thread, row->point->name);
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored \
-    "-Wformat-nonliteral" /* the rows' formats are checked by trace_test.c */
-        fprintf(to, row->point->fmt, row->arg[0], row->arg[1], row->arg[2], row->arg[3]);
+#pragma GCC diagnostic ignored "-Wformat-nonliteral" /* each row's format takes u64s only */
+    fprintf(to, row->point->fmt, row->arg[0], row->arg[1], row->arg[2], row->arg[3]);
 #pragma GCC diagnostic pop
-        fputc('\n', to);
-    }
+    fputc('\n', to);
 }
 
-void trace_dump(FILE *to)
+/* The ring whose next record is the oldest; NULL: all are dumped. */
+static struct ring *oldest_ring(void)
 {
-    for (const struct ring *r = atomic_load(&rings); r; r = r->next)
-        ring_dump(to, r);
+    struct ring *best = NULL;
+
+    for (struct ring *r = atomic_load(&rings); r; r = r->next)
+        if (r->at < r->end &&
+            (!best || r->rows[r->at % TRACE_RING].at_ns < best->rows[best->at % TRACE_RING].at_ns))
+            best = r;
+    return best;
+}
+
+void trace_dump(FILE *to, u64 most)
+{
+    u64 left = 0;
+
+    for (struct ring *r = atomic_load(&rings); r; r = r->next) {
+        r->end = atomic_load(&r->written);
+        r->at = r->end > TRACE_RING ? r->end - TRACE_RING : 0;
+        left += r->end - r->at;
+    }
+    for (struct ring *r; (r = oldest_ring()); left--, r->at++)
+        if (left <= most)
+            record_dump(to, r, &r->rows[r->at % TRACE_RING]);
 }

@@ -26,8 +26,9 @@ void trace_register(struct trace_point *first, size_t n);
 int trace_enable(const char *pattern, bool on);
 /* Calls fn for each registered point. */
 void trace_list(void (*fn)(void *arg, const struct trace_point *p), void *arg);
-/* Writes what the rings hold, oldest first, at most TRACE_RING records a thread.  Callable from a failing process. */
-void trace_dump(FILE *to);
+/* Writes what the rings of all threads hold, but at most the `most` newest records, oldest first, with the thread's name.  By one
+ * thread at a time; also when the process fails. */
+void trace_dump(FILE *to, u64 most);
 
 /* Behind the inline functions. */
 void trace_record(const struct trace_point *p, u64 a, u64 b, u64 c, u64 d);

@@ -6,6 +6,7 @@
  */
 #include "cmd/command.h"
 #include "cmd/exit_status.h"
+#include "cmd/profile.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,13 +41,26 @@ static const struct ctl_row rows[] = {
     { "stats",   "counters of each device and of each exit reason",   {}, 0 },
     { "balloon", "leave the guest so much memory",                    { { "bytes", "SIZE", false } }, 1 },
     { "nmi",     "interrupt the guest so that it shows where it is",  {}, 0 },
+    { "profile", "where the guest spends its time, by page, or by function with --map",
+                 { { "seconds", "SECONDS", false } }, 0 },
     { "trace",   "show the trace points, turn some on or off, or dump what they recorded",
                  { { "action", "list|set|dump", false }, { "pattern", "PATTERN", false }, { "on", "on|off", true } }, 0 },
 };
 /* clang-format on */
 
-const char ctl_words[] = "status pause resume reset power inspect stats balloon nmi trace";
-const struct opt ctl_opts[] = { {} };
+const char ctl_words[] = "status pause resume reset power inspect stats balloon nmi profile trace";
+
+struct ctl {
+    char *map;
+};
+
+static const struct field ctl_fields[] = {
+    FIELD_STR(ctl, map, "profile: the guest kernel's System.map, or a copy of its /proc/kallsyms",
+              .metavar = "FILE"),
+    {},
+};
+
+const struct opt ctl_opts[] = { { "map", ctl_fields, 0, "map", "FILE" }, {} };
 
 static const struct ctl_row *find_row(const char *name)
 {
@@ -129,9 +143,15 @@ static char *make_request(const char *const *words, unsigned n, struct err *e)
     return text;
 }
 
-static int dial(const char *path, struct err *e)
+/* How long an answer may take: a profile lasts PROFILE_SECONDS_MAX (vm/profile.h) before it is told. */
+static int limit_of(const char *command)
 {
-    const struct timeval limit = { .tv_sec = CTL_TIMEOUT_SECONDS };
+    return CTL_TIMEOUT_SECONDS + (strcmp(command, "profile") == 0 ? 60 : 0);
+}
+
+static int dial(const char *path, int seconds, struct err *e)
+{
+    const struct timeval limit = { .tv_sec = seconds };
     struct sockaddr_un at = { .sun_family = AF_UNIX };
     AUTO(fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -149,7 +169,7 @@ static int dial(const char *path, struct err *e)
 
 /* What was read of a socket; lines before `at` are taken. */
 struct reader {
-    int fd;
+    int fd, seconds; /* seconds: without a byte, until it gives up */
     struct strbuf got;
     size_t at;
 };
@@ -163,7 +183,7 @@ static int read_more(struct reader *rd, struct err *e)
     if (n < 0 && errno == EINTR)
         return 0;
     if (n < 0 && errno == EAGAIN)
-        return err_set(e, -ETIMEDOUT, "no answer in %d seconds", CTL_TIMEOUT_SECONDS);
+        return err_set(e, -ETIMEDOUT, "no answer in %d seconds", rd->seconds);
     if (n < 0)
         return err_errno(e, "read the answer");
     if (n == 0)
@@ -197,11 +217,11 @@ static json_t *read_object(struct reader *rd, struct err *e)
 }
 
 /* The reply whose id is ours; other lines are events.  Owned; NULL with `e`. */
-static json_t *exchange(const char *socket, const char *request, struct err *e)
+static json_t *exchange(const char *socket, const char *request, int seconds, struct err *e)
 {
-    AUTO(fd) int fd = dial(socket, e);
+    AUTO(fd) int fd = dial(socket, seconds, e);
     AUTO(strbuf) struct strbuf line = {};
-    struct reader rd = { .fd = fd };
+    struct reader rd = { .fd = fd, .seconds = seconds };
     json_t *reply;
 
     if (fd < 0)
@@ -244,7 +264,15 @@ static void print_lines(json_t *result)
     }
 }
 
-static int print_reply(const char *command, const json_t *reply)
+static void print_profile(const json_t *result, const struct symbols *s)
+{
+    AUTO(strbuf) struct strbuf out = {};
+
+    profile_print(result, s, &out);
+    printf("%s", out.text);
+}
+
+static int print_reply(const char *command, const struct symbols *s, const json_t *reply)
 {
     json_t *result = json_object_get(reply, "result");
     const char *error = json_string_value(json_object_get(reply, "error"));
@@ -255,6 +283,8 @@ static int print_reply(const char *command, const json_t *reply)
     }
     if (strcmp(command, "status") == 0 && json_is_object(result))
         print_lines(result);
+    else if (strcmp(command, "profile") == 0 && json_is_object(result))
+        print_profile(result, s);
     else if (json_is_string(result))
         printf("%s\n", json_string_value(result));
     else if (result && !json_is_null(result))
@@ -262,30 +292,43 @@ static int print_reply(const char *command, const json_t *reply)
     return 0;
 }
 
-int ctl_main(int argc, char **argv)
+/* What the words ask for; an exit status. */
+static int do_command(const struct opt_args *args, const struct symbols *s)
 {
-    struct opt_args args = {};
     struct err e = {};
-    AUTO(free) char *request = NULL;
+    AUTO(free) char *request = make_request(args->arg + 1, args->n - 1, &e);
     json_t *reply;
-    int r = opt_parse(ctl_opts, NULL, argc, argv, &args, &e);
+    int r;
 
-    if (r == 1)
-        return command_help("ctl");
-    if (r >= 0 && args.n < 2)
-        r = err_set(&e, -EINVAL, "SOCKET and COMMAND are needed");
-    if (r >= 0) {
-        request = make_request(args.arg + 1, args.n - 1, &e);
-        r = request ? 0 : e.code;
-    }
-    if (r < 0)
+    if (!request)
         return command_usage_error("ctl", &e);
-    reply = exchange(args.arg[0], request, &e);
+    reply = exchange(args->arg[0], request, limit_of(args->arg[1]), &e);
     if (!reply) {
         log_error("%s", e.text);
         return 1;
     }
-    r = print_reply(args.arg[1], reply);
+    r = print_reply(args->arg[1], s, reply);
     json_decref(reply);
+    return r;
+}
+
+int ctl_main(int argc, char **argv)
+{
+    struct opt_args args = {};
+    struct symbols symbols = {};
+    struct ctl ctl = {};
+    struct err e = {};
+    int r = opt_parse(ctl_opts, &ctl, argc, argv, &args, &e);
+
+    if (r == 0 && args.n < 2)
+        r = err_set(&e, -EINVAL, "SOCKET and COMMAND are needed");
+    if (r == 0 && ctl.map && symbols_load(&symbols, ctl.map, &e) < 0)
+        r = err_wrap(&e, "--map");
+    if (r < 0)
+        r = command_usage_error("ctl", &e);
+    else
+        r = r == 1 ? command_help("ctl") : do_command(&args, &symbols);
+    symbols_fini(&symbols);
+    conf_fini(ctl_fields, &ctl);
     return r;
 }

@@ -42,6 +42,7 @@ const struct opt run_opts[] = {
     SPEC("console", console, "stdio pty none unix: file:"),
     SPEC("name", name),
     SPEC("control", control, "FILE"),
+    SPEC("gdb", gdb, "unix: tcp:"),
     SPEC("vsock", vsock),
     SPEC("hugepages", hugepages),
     SPEC("prealloc", prealloc),
@@ -205,6 +206,8 @@ static int run_machine(struct run *run)
     spawn_fini(&vm);
     if (run->spec.control && r != EXIT_STATUS_START)
         unlink(run->spec.control); /* the machine cannot: it was confined */
+    if (run->spec.gdb.listen && str_starts(run->spec.gdb.listen, "unix:") && r != EXIT_STATUS_START)
+        unlink(run->spec.gdb.listen + strlen("unix:"));
     return r;
 }
 

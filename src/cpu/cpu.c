@@ -2,40 +2,9 @@
  * cpu/cpu.c: the engine contract: opens an engine for a machine, and hands each call to it.
  */
 #include "cpu/engine.h"
+#include "cpu/walk.h"
 
 #include <stdlib.h>
-
-/* Ring 0 below this many instructions a second is emulation, not virtualization. */
-#define KVM_USABLE_IPS (50 * 1000 * 1000ll)
-
-const struct engine *cpu_engine_pick(const char *name, char *ret_why, size_t why_size,
-                                     struct err *e)
-{
-    s64 ips;
-
-    if (strcmp(name, "kvm") == 0) {
-        str_copy(ret_why, why_size, "asked for");
-        return &kvm_engine;
-    }
-    if (strcmp(name, "soft") == 0) {
-        str_copy(ret_why, why_size, "asked for");
-        return &soft_engine;
-    }
-    if (strcmp(name, "auto") != 0) {
-        err_set(e, -EINVAL, "engine '%s': this build has 'kvm', 'soft' and 'auto'", name);
-        return NULL;
-    }
-    ips = kvm_measure(e);
-    if (ips < 0) {
-        err_wrap(e, "engine 'auto': KVM cannot be used");
-        return NULL;
-    }
-    str_fmt(
-        ret_why, why_size, "guest ring 0 runs %lld million instructions a second%s", ips / 1000000,
-        ips < KVM_USABLE_IPS ? ": this host emulates it, and a whole system takes minutes to boot"
-                             : "");
-    return &kvm_engine;
-}
 
 const char *cpu_engine_name(const struct engine *en)
 {
@@ -185,6 +154,47 @@ int vcpu_get(struct vcpu *v, struct vcpu_state *ret, struct err *e)
 int vcpu_set(struct vcpu *v, const struct vcpu_state *s, struct err *e)
 {
     return v->vm->en->set(v, s, e);
+}
+
+int vcpu_regs_get(struct vcpu *v, struct vcpu_state *ret, struct err *e)
+{
+    const struct engine *en = v->vm->en;
+
+    return en->regs_get ? en->regs_get(v, ret, e) : en->get(v, ret, e);
+}
+
+int vcpu_regs_set(struct vcpu *v, const struct vcpu_state *s, struct err *e)
+{
+    const struct engine *en = v->vm->en;
+
+    return en->regs_set ? en->regs_set(v, s, e) : en->set(v, s, e);
+}
+
+int vcpu_debug_set(struct vcpu *v, const struct cpu_debug *d, struct err *e)
+{
+    static const struct cpu_debug none;
+    const struct engine *en = v->vm->en;
+
+    if (en->debug_set)
+        return en->debug_set(v, d ? d : &none, e);
+    if (!d || (!d->step && !d->n_points))
+        return 0;
+    return err_set(e, -EOPNOTSUPP, "engine '%s' has no breakpoints and steps", en->name);
+}
+
+int vcpu_translate(struct vcpu *v, u64 gva, u64 *ret_gpa, struct err *e)
+{
+    AUTO(free) struct vcpu_state *s = xnew(struct vcpu_state);
+    struct walk w;
+    int r = vcpu_regs_get(v, s, e);
+
+    if (r < 0)
+        return r;
+    r = walk_gva(s, v->vm->mem, gva, &w);
+    if (r < 0)
+        return err_set(e, r, "vCPU %u has nothing at 0x%llx", v->index, gva);
+    *ret_gpa = w.gpa;
+    return 0;
 }
 
 int vcpu_reset(struct vcpu *v, struct err *e)

@@ -4,8 +4,8 @@
  * (cpu/vcpu_state.h), so that a machine saved under one engine resumes under the other.
  *
  * Threads:
- *   (1) vcpu_run, vcpu_get, vcpu_set and vcpu_reset of one vCPU are called by one thread at a time: its own while the machine
- *       runs, the control loop while it is paused.
+ *   (1) vcpu_run, vcpu_get, vcpu_set, vcpu_regs_*, vcpu_debug_set and vcpu_reset of one vCPU are called by one thread at a
+ *       time: its own while the machine runs, the control loop while it is paused.
  *   (2) vcpu_kick, cpu_irq, cpu_msi_* and cpu_doorbell may be called from any thread at any time.
  *   (3) While a guest runs undisturbed, vcpu_run neither allocates, nor locks, nor logs.
  */
@@ -22,6 +22,7 @@ enum {
     CPU_GSI_PINS = 24,   /* interrupt lines: pins of the IOAPIC */
     CPU_MSI_MAX = 2048,  /* message-signalled interrupts of one machine */
     CPU_EXIT_KINDS = 64, /* rows of the exit statistics */
+    CPU_POINTS_MAX = 64, /* break- and watchpoints of a machine */
 };
 
 #define CPU_IOAPIC_BASE 0xfec00000ull
@@ -45,7 +46,8 @@ struct cpu_cfg {
     u32 n_cpus; /* 1..CPU_MAX */
     enum cpu_irqchip irqchip;
     bool legacy; /* offer the 8259 pair and the 8254 too */
-    const char *model; /* what CPU the software engine shows: x86-64-v1, -v2, -v3, host; NULL: host */
+    const char
+        *model; /* what CPU the software engine shows: x86-64-v1, -v2, -v3, host; NULL: host */
 };
 
 struct engine;
@@ -55,8 +57,29 @@ struct msi;
 /* Why vcpu_run came back. */
 enum vcpu_next {
     VCPU_KICKED,       /* vcpu_kick, or a signal */
+    VCPU_DEBUG,        /* what vcpu_debug_set asked for happened: v->debug says what */
     VCPU_TRIPLE_FAULT, /* the guest's CPU shut down */
     VCPU_FAILED,       /* the engine cannot go on; v->failure says why */
+};
+
+/* Where a debugger wants the guest to stop.  Addresses are linear. */
+enum cpu_point_kind { CPU_POINT_EXEC, CPU_POINT_WRITE, CPU_POINT_ACCESS };
+struct cpu_point {
+    enum cpu_point_kind kind;
+    u32 len; /* EXEC: 1; others 1, 2, 4 or 8, and `addr` a multiple of it */
+    u64 addr;
+};
+struct cpu_debug {
+    bool step; /* return after one instruction; interrupts wait where the engine can make them */
+    u32 n_points;
+    struct cpu_point point[CPU_POINTS_MAX];
+};
+
+/* An EXEC point stops before its instruction, the others after theirs. */
+enum cpu_stop_kind { CPU_STOP_STEP, CPU_STOP_EXEC, CPU_STOP_WRITE, CPU_STOP_ACCESS };
+struct cpu_stop {
+    enum cpu_stop_kind kind;
+    u64 addr; /* of the instruction, or of the point's data */
 };
 
 struct vcpu {
@@ -64,12 +87,16 @@ struct vcpu {
     u32 index;                 /* also its APIC id */
     u64 exits[CPU_EXIT_KINDS]; /* written by its thread, read by anyone: statistics */
     char failure[160];         /* set with VCPU_FAILED */
+    struct cpu_stop debug;     /* set with VCPU_DEBUG */
     void *engine_data;
 };
 
-/* Which engine will run, and why: kvm_engine, or what `auto` finds after a measurement.  NULL with `e` when none can. */
-const struct engine *cpu_engine_pick(const char *name, char *ret_why, size_t why_size,
-                                     struct err *e);
+/*
+ * The engine that `name` says, or that `auto` finds to be the quickest here; `ret_why` says why, for people.  Measurements are
+ * kept in `cache_dir` until the host boots again; NULL: nowhere.  NULL with `e` when none can run.
+ */
+const struct engine *cpu_engine_pick(const char *name, const char *cache_dir, char *ret_why,
+                                     size_t why_size, struct err *e);
 const char *cpu_engine_name(const struct engine *en);
 
 /* Owned in *ret.  `m` and `host` are borrowed until cpu_close. */
@@ -92,11 +119,31 @@ void vcpu_settle(struct vcpu *v);
 int vcpu_get(struct vcpu *v, struct vcpu_state *ret, struct err *e);
 /* Registers that the engine does not know are reported by a log line, not refused. */
 int vcpu_set(struct vcpu *v, const struct vcpu_state *s, struct err *e);
+/*
+ * As vcpu_get and vcpu_set, but only what a debugger looks at and changes: general registers, RIP, flags, segments, descriptor
+ * tables, control registers, EFER, x87 and vector registers, run_state (get only).  Quick, and no clock moves.
+ */
+int vcpu_regs_get(struct vcpu *v, struct vcpu_state *ret, struct err *e);
+int vcpu_regs_set(struct vcpu *v, const struct vcpu_state *s, struct err *e);
+/*
+ * What ends vcpu_run with VCPU_DEBUG from now on; NULL: nothing.  All vCPUs are stopped, since a breakpoint may be written into
+ * memory that they share.  A vCPU that stands at an EXEC point stops there again.  Returns how many breakpoints are not in
+ * force because this vCPU has no memory there now; another's may be.  -ENOSPC: more watchpoints than the engine has; then the
+ * former points are gone, too.
+ */
+int vcpu_debug_set(struct vcpu *v, const struct cpu_debug *d, struct err *e);
+/* Guest-physical address of linear `gva`, without side effects; -EFAULT: not mapped. */
+int vcpu_translate(struct vcpu *v, u64 gva, u64 *ret_gpa, struct err *e);
 /* Power-on state: what the CPU has after RESET#; vCPU 0 runs, others wait for SIPI. */
 int vcpu_reset(struct vcpu *v, struct err *e);
 
 /* Names of rows of v->exits; NULL where there is none. */
 const char *cpu_exit_name(const struct cpu_vm *vm, u32 row);
+
+/* Puts the points of cpu/trace.def on the list of base/trace.h. */
+void cpu_trace_register(void);
+/* False: this engine never records the point, since the hardware does such things by itself. */
+bool cpu_trace_sees(const struct engine *en, const char *point);
 
 /* Interrupt lines and messages. */
 void cpu_irq(struct cpu_vm *vm, u32 gsi, bool level);

@@ -10,8 +10,20 @@
 #include "cpu/ioapic.h"
 #include "mem/mem.h"
 
+/* What a guest may expect of an engine on this host. */
+struct cpu_rating {
+    u64 ips;          /* instructions a second in ring 0 */
+    u64 exit_ns;      /* for one port access, there and back */
+    u64 took_ns;      /* to find out; 0: known from before */
+    const char *note; /* what else there is to say; NULL: nothing */
+};
+
 struct engine {
     const char *name;
+    /* -errno: it cannot be used, `e` says why.  `cache_dir`: may keep results there; NULL: nowhere.  No rate: `auto` does not
+     * consider it. */
+    int (*rate)(const char *cache_dir, struct cpu_rating *ret, struct err *e);
+    const char *const *unseen; /* trace points that it never records, ends with NULL; may be NULL */
     int (*open)(struct cpu_vm *vm, struct err *e);
     void (*close)(struct cpu_vm *vm);
     int (*vcpu_open)(struct vcpu *v, struct err *e);
@@ -22,6 +34,11 @@ struct engine {
     void (*settle)(struct vcpu *v);
     int (*get)(struct vcpu *v, struct vcpu_state *ret, struct err *e);
     int (*set)(struct vcpu *v, const struct vcpu_state *s, struct err *e);
+    /* NULL: as get and set. */
+    int (*regs_get)(struct vcpu *v, struct vcpu_state *ret, struct err *e);
+    int (*regs_set)(struct vcpu *v, const struct vcpu_state *s, struct err *e);
+    /* NULL: it cannot stop for a debugger. */
+    int (*debug_set)(struct vcpu *v, const struct cpu_debug *d, struct err *e);
     const char *(*exit_name)(u32 row);
     void (*irq)(struct cpu_vm *vm, u32 gsi, bool level);
     struct msi *(*msi_new)(struct cpu_vm *vm);
@@ -60,5 +77,8 @@ void cpu_mmio_write(struct cpu_vm *vm, u64 gpa, u32 len, u64 val);
 
 extern const struct engine kvm_engine, soft_engine;
 
-/* May this machine's /dev/kvm be used, and how fast is guest ring 0 there?  Instructions a second, or a negative errno. */
-s64 kvm_measure(struct err *e);
+/* cpu/pick.c: the engine for `name`, of `n` rows. */
+const struct engine *engine_pick(const struct engine *const *rows, u32 n, const char *name,
+                                 const char *cache_dir, struct strbuf *why, struct err *e);
+/* KVM below this many instructions a second emulates ring 0. */
+#define CPU_EMULATED_IPS (50 * 1000 * 1000ull)

@@ -67,8 +67,8 @@ static int build_engine(struct vm *vm, struct err *e)
     const struct cpu_host host = { host_pio_read, host_pio_write, host_mmio_read, host_mmio_write,
                                    vm };
 
-    vm->engine =
-        cpu_engine_pick(names[vm->spec->engine], vm->engine_why, sizeof(vm->engine_why), e);
+    vm->engine = cpu_engine_pick(names[vm->spec->engine], vm->spec->cache_dir, vm->engine_why,
+                                 sizeof(vm->engine_why), e);
     if (!vm->engine)
         return e->code;
     log_info("engine '%s': %s", cpu_engine_name(vm->engine), vm->engine_why);
@@ -287,6 +287,7 @@ int build_machine(struct vm *vm, struct err *e)
     if (r < 0)
         return r;
     dev_trace_register();
+    cpu_trace_register();
     vm->pio = bus_new("port");
     vm->mmio = bus_new("address");
     vm->machine =

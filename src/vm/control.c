@@ -10,14 +10,21 @@
 #include "conf/conf.h"
 #include "dev/virtio/balloon.h"
 #include "vm/machine.h"
+#include "vm/profile.h"
 
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 64 * 1024, CLIENTS_MAX = 16, UNSENT_MAX = 8 * 1024 * 1024 };
+enum {
+    LINE_MAX_BYTES = 64 * 1024,
+    CLIENTS_MAX = 16,
+    UNSENT_MAX = 8 * 1024 * 1024,
+    TRACE_RECORDS_MAX = 50000, /* lines of one answer; at 150 bytes they fit UNSENT_MAX */
+};
 
 struct client {
     struct control *c;
@@ -45,7 +52,7 @@ struct control {
 struct request {
     char *cmd;
     char *device, *action, *pattern;
-    u64 bytes;
+    u64 bytes, seconds;
     bool on;
 };
 static const struct field request_fields[] = {
@@ -54,6 +61,7 @@ static const struct field request_fields[] = {
     FIELD_STR(request, action, "power: button or off; trace: list, set or dump"),
     FIELD_STR(request, pattern, "trace: which points", .sdflt = "*"),
     FIELD_BYTES(request, bytes, "balloon: memory that the guest shall keep"),
+    FIELD_INT(request, seconds, "profile: how long", .dflt = 5),
     FIELD_BOOL(request, on, "trace: turn the points on", .dflt = 1),
     {},
 };
@@ -137,10 +145,12 @@ static int cmd_status(struct client *cl, const struct request *rq [[maybe_unused
                       struct err *e [[maybe_unused]])
 {
     const struct vm *vm = cl->c->vm;
+    const char *reason =
+        vm->debug_paused && !vm->user_paused ? "held by the debugger" : vm->pause_why;
 
     answer_json(cl, json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:b}", "name",
-                              vm->spec->name, "state", run_state_name(vm->state), "reason",
-                              vm->pause_why, "engine", cpu_engine_name(vm->engine), "engine_reason",
+                              vm->spec->name, "state", run_state_name(vm->state), "reason", reason,
+                              "engine", cpu_engine_name(vm->engine), "engine_reason",
                               vm->engine_why, "cpus", (json_int_t)vm->spec->cpus, "memory",
                               (json_int_t)vm->spec->memory, "uptime_ms",
                               (json_int_t)((clock_mono_ns() - vm->started_ns) / NSEC_PER_MSEC),
@@ -228,63 +238,6 @@ static int cmd_reset(struct client *cl, const struct request *rq [[maybe_unused]
     return defer(cl, NULL, done_null, e);
 }
 
-static void print_vcpu(struct vm *vm, u32 i, struct strbuf *out)
-{
-    AUTO(free) struct vcpu_state *s = xnew(struct vcpu_state);
-    struct err e = {};
-
-    strbuf_add(out, "\"vcpu%u\": ", i);
-    if (vcpu_get(cpu_vcpu(vm->cpu, i), s, &e) < 0)
-        strbuf_add(out, "null");
-    else
-        state_print(&vcpu_state_def, s, out);
-}
-
-static void print_irqchip(struct vm *vm, struct strbuf *out)
-{
-    AUTO(free) struct cpu_vm_state *s = xnew(struct cpu_vm_state);
-    struct err e = {};
-
-    strbuf_add(out, "\"irqchip\": ");
-    if (cpu_vm_get(vm->cpu, s, &e) < 0)
-        strbuf_add(out, "null");
-    else
-        state_print(&cpu_vm_state_def, s, out);
-}
-
-static bool wanted(const char *want, const char *name)
-{
-    return !*want || strcmp(want, name) == 0;
-}
-
-static u32 inspect_all(struct vm *vm, const char *want, struct strbuf *out)
-{
-    u32 n = 0;
-
-    strbuf_add(out, "{");
-    for (u32 i = 0; i < vm->n_devices; i++) {
-        if (!wanted(want, vm->devices[i]->name))
-            continue;
-        strbuf_add(out, "%s\"%s\": ", n++ ? ", " : "", vm->devices[i]->name);
-        device_inspect(vm->devices[i], out);
-    }
-    for (u32 i = 0; i < cpu_count(vm->cpu); i++) {
-        char name[16];
-
-        str_fmt(name, sizeof(name), "vcpu%u", i);
-        if (!wanted(want, name))
-            continue;
-        strbuf_add(out, n++ ? ", " : "");
-        print_vcpu(vm, i, out);
-    }
-    if (wanted(want, "irqchip")) {
-        strbuf_add(out, n++ ? ", " : "");
-        print_irqchip(vm, out);
-    }
-    strbuf_add(out, "}");
-    return n;
-}
-
 static void do_inspect(struct vm *vm, void *arg)
 {
     AUTO(free) struct later *l = arg;
@@ -293,7 +246,7 @@ static void do_inspect(struct vm *vm, void *arg)
 
     if (!cl)
         return;
-    if (inspect_all(vm, l->device, &out))
+    if (inspect_print(vm, l->device, &out))
         answer_text(cl, true, out.text);
     else
         answer_error(cl, "there is no such device: 'inspect' without a name lists all");
@@ -361,36 +314,104 @@ static int cmd_balloon(struct client *cl, const struct request *rq, struct err *
     return err_set(e, -ENOENT, "this machine has no balloon");
 }
 
+/* A point that the engine never records is neither on nor off. */
+struct points {
+    const struct engine *engine;
+    const char *pattern; /* those of `list` all match */
+    json_t *list;
+    u32 seen, unseen;
+};
+
 static void put_point(void *arg, const struct trace_point *p)
 {
-    json_object_set_new(arg, p->name, json_boolean(atomic_load(&p->on)));
+    struct points *to = arg;
+    bool sees = cpu_trace_sees(to->engine, p->name);
+
+    if (to->list)
+        json_object_set_new(to->list, p->name,
+                            sees ? json_boolean(atomic_load(&p->on)) : json_null());
+    if (!to->pattern || fnmatch(to->pattern, p->name, 0) != 0)
+        return;
+    to->seen += sees;
+    to->unseen += !sees;
+}
+
+static int trace_set(struct client *cl, const struct request *rq, struct err *e)
+{
+    struct points n = { .engine = cl->c->vm->engine, .pattern = rq->pattern };
+
+    trace_list(put_point, &n);
+    if (n.unseen && !n.seen)
+        return err_set(e, -EOPNOTSUPP, "engine '%s' does not see what '%.60s' records",
+                       cpu_engine_name(n.engine), rq->pattern);
+    trace_enable(rq->pattern, rq->on);
+    answer_json(cl, json_integer(n.seen));
+    return 0;
+}
+
+static int trace_show(struct client *cl, const struct request *rq [[maybe_unused]],
+                      struct err *e [[maybe_unused]])
+{
+    struct points all = { .engine = cl->c->vm->engine, .list = json_object() };
+
+    trace_list(put_point, &all);
+    answer_json(cl, all.list);
+    return 0;
+}
+
+static int trace_print(struct client *cl, const struct request *rq [[maybe_unused]],
+                       struct err *e [[maybe_unused]])
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+
+    must(f);
+    trace_dump(f, TRACE_RECORDS_MAX);
+    fclose(f);
+    answer_json(cl, json_stringn(text, len));
+    free(text);
+    return 0;
 }
 
 static int cmd_trace(struct client *cl, const struct request *rq, struct err *e)
 {
+    static const struct {
+        const char *action;
+        int (*fn)(struct client *cl, const struct request *rq, struct err *e);
+    } actions[] = { { "list", trace_show }, { "set", trace_set }, { "dump", trace_print } };
     const char *action = rq->action ? rq->action : "list";
 
-    if (strcmp(action, "set") == 0) {
-        answer_json(cl, json_integer(trace_enable(rq->pattern, rq->on)));
-    } else if (strcmp(action, "list") == 0) {
-        json_t *points = json_object();
+    for_each_row(a, actions)
+        if (strcmp(a->action, action) == 0)
+            return a->fn(cl, rq, e);
+    return err_set(e, -EINVAL, "trace action '%s': allowed are 'list', 'set' and 'dump'", action);
+}
 
-        trace_list(put_point, points);
-        answer_json(cl, points);
-    } else if (strcmp(action, "dump") == 0) {
-        char *text = NULL;
-        size_t len = 0;
-        FILE *f = open_memstream(&text, &len);
+static void profile_answer(struct vm *vm, const char *json, void *arg)
+{
+    AUTO(free) struct later *l = arg;
+    struct client *cl = later_client(l);
 
-        trace_dump(f);
-        fclose(f);
-        answer_json(cl, json_stringn(text, len));
-        free(text);
-    } else {
-        return err_set(e, -EINVAL, "trace action '%s': allowed are 'list', 'set' and 'dump'",
-                       action);
-    }
-    return 0;
+    if (!cl)
+        return;
+    if (json)
+        answer_text(cl, true, json);
+    else
+        answer_error(cl, "the machine ended");
+    if (vm->state != RUN_ENDED)
+        serve_lines(cl);
+}
+
+static int cmd_profile(struct client *cl, const struct request *rq, struct err *e)
+{
+    struct later *l = later_new(cl, NULL);
+    int r = profile_start(cl->c->vm->profile, rq->seconds, profile_answer, l, e);
+
+    if (r >= 0)
+        return 0;
+    free(l);
+    return r;
 }
 
 static int cmd_nmi(struct client *cl, const struct request *rq [[maybe_unused]], struct err *e)
@@ -417,6 +438,7 @@ static const struct command {
     { "stats",   cmd_stats },
     { "balloon", cmd_balloon },
     { "trace",   cmd_trace },
+    { "profile", cmd_profile },
     { "nmi",     cmd_nmi },
 };
 /* clang-format on */
@@ -533,7 +555,7 @@ static void on_connect(struct loop_fd *f, int events [[maybe_unused]])
         close(fd);
 }
 
-static int listen_at(const char *path, struct err *e)
+int control_listen(const char *path, int backlog, struct err *e)
 {
     struct sockaddr_un sa = { .sun_family = AF_UNIX };
     AUTO(fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -542,20 +564,20 @@ static int listen_at(const char *path, struct err *e)
     int r;
 
     if (fd < 0)
-        return err_errno(e, "control socket");
+        return err_errno(e, "make a socket");
     if (!str_copy(sa.sun_path, sizeof(sa.sun_path), path))
-        return err_set(e, -ENAMETOOLONG, "control socket '%s': longer than %zu bytes", path,
+        return err_set(e, -ENAMETOOLONG, "socket '%s': longer than %zu bytes", path,
                        sizeof(sa.sun_path) - 1);
     if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
-        return err_set(e, -EEXIST, "control socket '%s': something else has that name", path);
+        return err_set(e, -EEXIST, "socket '%s': something else has that name", path);
     if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0)
-        return err_set(e, -EADDRINUSE, "control socket '%s': another machine listens there", path);
+        return err_set(e, -EADDRINUSE, "socket '%s': another machine listens there", path);
     unlink(path); /* what a dead machine left */
     old = umask(0177);
     r = bind(fd, (struct sockaddr *)&sa, sizeof(sa));
     umask(old);
-    if (r < 0 || listen(fd, CLIENTS_MAX) < 0)
-        return err_errno(e, "control socket '%s'", path);
+    if (r < 0 || listen(fd, backlog) < 0)
+        return err_errno(e, "socket '%s'", path);
     return TAKE_FD(fd);
 }
 
@@ -567,13 +589,13 @@ int control_open(struct vm *vm, const char *path, struct control **ret, struct e
     *c = (struct control){ .vm = vm, .fd = -1 };
     *ret = c;
     if (path) {
-        c->fd = r = listen_at(path, e);
+        c->fd = r = control_listen(path, CLIENTS_MAX, e);
         if (r >= 0)
             r = loop_fd_open(&vm->loop, &c->watch, c->fd, UV_READABLE, on_connect, c);
     }
     if (r >= 0 && vm->spec->control_fd)
         r = client_add(c, (int)vm->spec->control_fd);
-    return r < 0 ? err_code(e, r, "control socket") : 0;
+    return r < 0 ? err_wrap(e, "control socket") : 0;
 }
 
 void control_close(struct control *c)

@@ -6,6 +6,7 @@
 
 #include "cpu/engine.h"
 #include "vm/machine.h"
+#include "vm/profile.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -34,8 +35,10 @@ static int rig_nmi(struct vcpu *)
 {
     return 0;
 }
+static const char *const rig_unseen[] = { "cpu_insn", NULL };
 static const struct engine rig_engine = {
     .name = "rig",
+    .unseen = rig_unseen,
     .get = rig_get,
     .vm_get = rig_vm_get,
     .vm_set = rig_vm_set,
@@ -74,6 +77,7 @@ static inline struct rig *rig_new(void)
     r->vm.user_paused = true;
     pthread_mutex_init(&r->vm.lock, NULL);
     pthread_cond_init(&r->vm.go, NULL);
+    profile_open(&r->vm, &r->vm.profile);
     must(control_open(&r->vm, NULL, &r->vm.control, &e) == 0);
     r->fd = pair[0];
     return r;
@@ -81,6 +85,7 @@ static inline struct rig *rig_new(void)
 
 static inline void rig_free(struct rig *r)
 {
+    profile_close(r->vm.profile);
     control_close(r->vm.control);
     loop_fini(&r->vm.loop);
     fd_close(&r->fd);

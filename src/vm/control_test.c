@@ -36,10 +36,20 @@ TEST(control_answers)
           "allowed are 'button' and 'off'" },
         { "trace", "{\"cmd\": \"trace\", \"action\": \"set\", \"pattern\": \"no*such\"}",
           "\"result\": 0" },
+        { "points of the CPU", "{\"cmd\": \"trace\"}", "\"cpu_pio_read\":false" },
+        { "points that this engine does not have", "{\"cmd\": \"trace\"}", "\"cpu_insn\":null" },
+        { "… cannot be set", "{\"cmd\": \"trace\", \"action\": \"set\", \"pattern\": \"cpu_insn\"}",
+          "engine 'rig' does not see" },
+        { "… unless others match, too",
+          "{\"cmd\": \"trace\", \"action\": \"set\", \"pattern\": \"cpu_*n*\", \"on\": false}",
+          "\"ok\": true" },
+        { "no profile of what stands still", "{\"cmd\": \"profile\"}", "the machine is paused" },
+        { "too long a profile", "{\"cmd\": \"profile\", \"seconds\": 61}", "allowed are 1 to 60" },
         { "a bad trace action", "{\"cmd\": \"trace\", \"action\": \"sing\"}", "allowed are" },
         { "NMI", "{\"cmd\": \"nmi\"}", "\"ok\": true" },
     };
 
+    cpu_trace_register();
     for_each_row(c, rows) {
         struct rig *r = rig_new();
         AUTO(strbuf) struct strbuf got = {};

@@ -49,6 +49,8 @@ struct io_loop {
 };
 
 struct control;
+struct gdb;
+struct profile;
 
 struct vm {
     const struct vm_spec *spec;
@@ -59,7 +61,7 @@ struct vm {
     struct machine machine;
     struct cpu_vm *cpu;
     const struct engine *engine;
-    char engine_why[160];
+    char engine_why[400];
     struct kernel *kernel;
     struct acpi_cfg acpi;
     u32 apic_ids[CPU_MAX];
@@ -75,7 +77,10 @@ struct vm {
 
     /* Control loop only. */
     enum run_state state;
-    bool user_paused; /* pause was asked for and not taken back */
+    bool user_paused;   /* pause was asked for and not taken back */
+    bool debug_paused;  /* the debugger holds the guest */
+    bool calling;       /* calls are being done */
+    char crash_why[64]; /* a vCPU had a triple fault, and the debugger looks at it; empty: none */
     char pause_why[160];
     struct vm_call calls[VM_CALLS_MAX];
     u32 n_calls;
@@ -85,11 +90,14 @@ struct vm {
     uv_timer_t grace; /* between the power button and cutting the power */
     bool ending;
     struct control *control;
+    struct gdb *gdb;
+    struct profile *profile;
 
     /* vCPU threads and the control loop; guarded by lock. */
     pthread_mutex_t lock;
     pthread_cond_t go;
     bool hold, quit;
+    u64 frozen; /* vCPUs that stay parked while the others run, for the debugger */
     u32 n_parked;
     uv_async_t parked; /* the last vCPU parked */
     struct vcpu_thread vcpus[CPU_MAX];
@@ -98,7 +106,8 @@ struct vm {
     uv_async_t events;
     atomic_uint event_bits; /* by enum machine_event */
     atomic_ullong exit_value;
-    atomic_int failed_vcpu; /* index, or -1 */
+    atomic_int failed_vcpu;   /* index, or -1 */
+    atomic_ullong debug_hits; /* vCPUs that came back with VCPU_DEBUG */
     pthread_mutex_t why_lock;
     char event_why[160]; /* guarded by why_lock: of the last MACHINE_IO_STOP or MACHINE_PANIC */
 };
@@ -117,6 +126,9 @@ int run_parked(struct vm *vm, void (*fn)(struct vm *vm, void *arg), void *arg);
 /* Control loop.  `why` is shown by status. */
 void run_pause(struct vm *vm, const char *why);
 void run_resume(struct vm *vm);
+/* As run_parked, and the guest does not go on before run_debug_go; then without the vCPUs of the mask `frozen`. */
+int run_debug_stop(struct vm *vm, void (*fn)(struct vm *vm, void *arg), void *arg);
+void run_debug_go(struct vm *vm, u64 frozen);
 int run_reset(struct vm *vm);
 void run_end(struct vm *vm, enum vm_end end, u32 status, const char *why);
 /* Presses the power button; after the grace period the power is cut. */
@@ -128,3 +140,8 @@ extern const struct machine_ops run_machine_ops;
 /* vm/control.c: the control socket; see doc/control.md.  NULL path: none. */
 int control_open(struct vm *vm, const char *path, struct control **ret, struct err *e);
 void control_close(struct control *c);
+/* A unix socket that listens at `path`, mode 0600; what a dead machine left there is replaced.  Owned fd. */
+int control_listen(const char *path, int backlog, struct err *e);
+
+/* vm/inspect.c: JSON of the device `want` ("vcpuN", "irqchip"; "": all); how many there were.  All vCPUs are parked. */
+u32 inspect_print(struct vm *vm, const char *want, struct strbuf *out);

@@ -3,7 +3,9 @@
  */
 #include "base/clock.h"
 #include "dev/pc/pm.h"
+#include "vm/gdb.h"
 #include "vm/machine.h"
+#include "vm/profile.h"
 
 #include <signal.h>
 
@@ -38,17 +40,25 @@ static void move_to(struct vm *vm, enum run_state to)
 
 /* vCPU threads. */
 
-/* Waits while the machine holds its vCPUs.  False: the machine ended. */
+/* vm->lock is held. */
+static bool is_held(const struct vcpu_thread *t)
+{
+    const struct vm *vm = t->vm;
+
+    return !vm->quit && (vm->hold || vm->frozen >> t->v->index & 1);
+}
+
+/* Waits while the machine holds this vCPU.  False: the machine ended. */
 static bool wait_while_held(struct vcpu_thread *t)
 {
     struct vm *vm = t->vm;
     bool go_on;
 
     pthread_mutex_lock(&vm->lock);
-    if (vm->hold && !vm->quit) {
+    if (is_held(t)) {
         if (++vm->n_parked == cpu_count(vm->cpu))
             uv_async_send(&vm->parked);
-        while (vm->hold && !vm->quit)
+        while (is_held(t))
             pthread_cond_wait(&vm->go, &vm->lock);
         vm->n_parked--;
     }
@@ -57,19 +67,32 @@ static bool wait_while_held(struct vcpu_thread *t)
     return go_on;
 }
 
+/* This vCPU, and others when they come by, wait until the control loop has decided. */
+static void hold_here(struct vm *vm)
+{
+    pthread_mutex_lock(&vm->lock);
+    vm->hold = true;
+    pthread_mutex_unlock(&vm->lock);
+}
+
 static void vcpu_ended(struct vcpu_thread *t, enum vcpu_next next)
 {
+    int none = -1;
+
     if (next == VCPU_KICKED) {
         vcpu_settle(t->v);
+        profile_sample(t->vm->profile, t->v);
         return;
     }
-    int none = -1;
+    hold_here(t->vm);
+    if (next == VCPU_DEBUG) {
+        atomic_fetch_or(&t->vm->debug_hits, 1ull << t->v->index);
+        uv_async_send(&t->vm->events);
+        return;
+    }
     atomic_compare_exchange_strong(&t->vm->failed_vcpu, &none, (int)t->v->index);
     machine_event(&t->vm->machine, MACHINE_PANIC, 0,
                   next == VCPU_TRIPLE_FAULT ? "triple fault" : t->v->failure);
-    pthread_mutex_lock(&t->vm->lock);
-    t->vm->hold = true; /* until the control loop has decided */
-    pthread_mutex_unlock(&t->vm->lock);
 }
 
 static void *vcpu_main(void *arg)
@@ -129,12 +152,22 @@ static void go_on(struct vm *vm)
     release_vcpus(vm);
 }
 
-/* Does what waited for parked vCPUs. */
+/* A vCPU that stands at a breakpoint is told to the debugger first: on_events is under way. */
+static void go_on_if_free(struct vm *vm)
+{
+    if (vm->state == RUN_PAUSED && !vm->user_paused && !vm->debug_paused && !vm->calling &&
+        !atomic_load(&vm->debug_hits))
+        go_on(vm);
+}
+
+/* Does what waited for parked vCPUs; none of it makes the guest go on before all is done. */
 static void run_calls(struct vm *vm)
 {
+    vm->calling = true;
     for (u32 i = 0; i < vm->n_calls; i++)
         vm->calls[i].fn(vm, vm->calls[i].arg);
     vm->n_calls = 0;
+    vm->calling = false;
 }
 
 static void on_parked(uv_async_t *a)
@@ -148,8 +181,7 @@ static void on_parked(uv_async_t *a)
         device_pause(vm->devices[i]);
     move_to(vm, RUN_PAUSED);
     run_calls(vm);
-    if (vm->state == RUN_PAUSED && !vm->user_paused)
-        go_on(vm);
+    go_on_if_free(vm);
 }
 
 int run_parked(struct vm *vm, void (*fn)(struct vm *vm, void *arg), void *arg)
@@ -164,6 +196,7 @@ int run_parked(struct vm *vm, void (*fn)(struct vm *vm, void *arg), void *arg)
     if (vm->state == RUN_RUNNING) {
         move_to(vm, RUN_PAUSING);
         hold_vcpus(vm);
+        uv_async_send(&vm->parked); /* they may all have parked by themselves, at breakpoints */
     }
     return 0;
 }
@@ -183,8 +216,8 @@ void run_pause(struct vm *vm, const char *why)
 void run_resume(struct vm *vm)
 {
     vm->user_paused = false;
-    if (vm->state == RUN_PAUSED)
-        go_on(vm);
+    vm->pause_why[0] = 0;
+    go_on_if_free(vm);
 }
 
 static void do_reset(struct vm *vm, void *arg [[maybe_unused]])
@@ -194,6 +227,7 @@ static void do_reset(struct vm *vm, void *arg [[maybe_unused]])
 
     if (vm->state == RUN_ENDED)
         return;
+    vm->crash_why[0] = 0;
     for (u32 i = 0; i < vm->n_devices; i++)
         device_reset(vm->devices[i]);
     for (u32 i = 0; r >= 0 && i < cpu_count(vm->cpu); i++)
@@ -219,6 +253,24 @@ void run_end(struct vm *vm, enum vm_end end, u32 status, const char *why)
     vm->result = (struct vm_result){ .end = end, .status = status };
     str_fmt(vm->result.why, sizeof(vm->result.why), "%.199s", why ? why : "");
     loop_stop(&vm->loop);
+}
+
+int run_debug_stop(struct vm *vm, void (*fn)(struct vm *vm, void *arg), void *arg)
+{
+    vm->debug_paused = true;
+    return run_parked(vm, fn, arg);
+}
+
+void run_debug_go(struct vm *vm, u64 frozen)
+{
+    pthread_mutex_lock(&vm->lock);
+    vm->frozen = frozen;
+    pthread_mutex_unlock(&vm->lock);
+    vm->debug_paused = false;
+    if (vm->crash_why[0])
+        run_end(vm, VM_END_CRASH, 0, vm->crash_why);
+    else
+        go_on_if_free(vm);
 }
 
 static void on_grace_over(uv_timer_t *t)
@@ -275,6 +327,11 @@ static void on_panic(struct vm *vm, const char *why)
         return;
     }
     str_fmt(text, sizeof(text), "vCPU %d: %s", v, why);
+    if (triple && gdb_crash(vm->gdb, (u32)v)) {
+        atomic_store(&vm->failed_vcpu, -1); /* a reset may bring it back to life */
+        str_fmt(vm->crash_why, sizeof(vm->crash_why), "%.60s", text);
+        return;
+    }
     run_end(vm, triple ? VM_END_CRASH : VM_END_ENGINE, 0, text);
 }
 
@@ -282,6 +339,7 @@ static void on_events(uv_async_t *a)
 {
     struct vm *vm = container_of(a, struct vm, events);
     u32 bits = atomic_exchange(&vm->event_bits, 0);
+    u64 hits = atomic_exchange(&vm->debug_hits, 0);
     char why[sizeof(vm->event_why)];
 
     pthread_mutex_lock(&vm->why_lock);
@@ -295,6 +353,8 @@ static void on_events(uv_async_t *a)
         on_panic(vm, why);
     else if (bits & 1u << MACHINE_RESET)
         run_reset(vm);
+    if (hits && vm->state != RUN_ENDED)
+        gdb_hit(vm->gdb, hits);
     if (bits & 1u << MACHINE_IO_STOP && vm->state != RUN_ENDED) {
         log_warn("machine '%s' is paused: %s", vm->spec->name, why);
         run_pause(vm, why);
@@ -427,7 +487,10 @@ int run_start(struct vm *vm, struct err *e)
              clock_ns(CLOCK_PROCESS_CPUTIME_ID) / NSEC_PER_USEC);
     cpu_clock_start(vm->cpu);
     move_to(vm, RUN_RUNNING);
-    release_vcpus(vm);
+    if (vm->debug_paused)
+        run_parked(vm, nothing, NULL); /* the first instruction waits for the debugger */
+    else
+        release_vcpus(vm);
     return 0;
 }
 

@@ -186,6 +186,11 @@ static bool backend_ok(const char *s)
     return spec_console_fds(s, &in, &out) == 0;
 }
 
+static bool gdb_ok(const char *s)
+{
+    return str_starts(s, "unix:") ? socket_ok(s + 5) : str_starts(s, "tcp:") && port_of(s + 4);
+}
+
 bool spec_has_param(const char *append, const char *name)
 {
     for (const char *p = append; p && (p = strstr(p, name)); p++)
@@ -244,6 +249,13 @@ static const struct field vsock_fields[] = {
     {},
 };
 
+static const struct field gdb_fields[] = {
+    FIELD_STR(vm_gdb, listen, "unix:PATH, or tcp:PORT of 127.0.0.1, to which every user of the host may connect", .first = true,
+              .metavar = "WHERE", .ok = gdb_ok, .want = "unix:PATH or tcp:PORT"),
+    FIELD_BOOL(vm_gdb, wait, "the guest starts when the debugger says so"),
+    {},
+};
+
 const struct field spec_fields[] = {
     FIELD_STR(vm_spec, name, "name of the machine", .sdflt = "vm", .ok = name_ok,
               .want = "1 to 63 letters, digits, '.', '-' or '_', a letter or digit first,"),
@@ -271,6 +283,7 @@ const struct field spec_fields[] = {
     FIELD_STR(vm_spec, control, "make a control socket here", .metavar = "SOCKET", .ok = socket_ok,
               .want = "a path of 1 to 107 bytes"),
     FIELD_INT(vm_spec, control_fd, "inherited control socket", .max = 65535),
+    FIELD_OBJ(vm_spec, gdb, gdb_fields, "serve gdb", .metavar = "WHERE[,wait]"),
     FIELD_STR(vm_spec, cache_dir, "where unpacked kernels are kept; the user's cache folder when not given", .metavar = "DIR", .ok = path_ok,
               .want = "the name of a folder"),
     FIELD_BOOL(vm_spec, no_jail, "for debugging only: the process keeps its rights"),
@@ -350,6 +363,8 @@ int spec_check(struct vm_spec *s, struct err *e)
                        "which this version does not have)");
     if (s->vsock.cid == 1 || s->vsock.cid == 2)
         return err_set(e, -EINVAL, "'cid' is %u; 3 to 4294967294 are guests", s->vsock.cid);
+    if (s->gdb.wait && !s->gdb.listen)
+        return err_set(e, -EINVAL, "gdb: 'listen' is missing: nobody could end the 'wait'");
     if (s->vsock.path && !s->vsock.cid)
         return err_set(e, -EINVAL, "vsock: 'cid' is missing (3 and more)");
     return 0;

@@ -51,6 +51,11 @@ struct vm_vsock {
     char *path; /* the host's unix sockets are PATH_<port>; NULL: the guest reaches nobody */
 };
 
+struct vm_gdb {
+    char *listen; /* "unix:PATH" or "tcp:PORT"; NULL: no debugger */
+    bool wait;    /* before the first instruction */
+};
+
 struct vm_spec {
     char *name; /* of the machine: in messages, as its process's name */
     char *uuid; /* NULL: made from the name */
@@ -67,6 +72,7 @@ struct vm_spec {
     bool balloon, rng, hpet, testdev;
     char *control;  /* path of the control socket that is made; NULL: none */
     u32 control_fd; /* an inherited, connected control socket; 0: none */
+    struct vm_gdb gdb;
     char *cache_dir;
     bool no_jail, verbose;
 };

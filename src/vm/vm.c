@@ -3,7 +3,9 @@
  */
 #include "vm/vm.h"
 
+#include "vm/gdb.h"
 #include "vm/machine.h"
+#include "vm/profile.h"
 
 #include <stdlib.h>
 #include <sys/random.h>
@@ -50,12 +52,17 @@ int vm_new(const struct vm_spec *spec, struct vm **ret, struct err *e)
     r = loop_init(&vm->loop, "control");
     if (r < 0)
         return err_code(e, r, "control loop");
+    profile_open(vm, &vm->profile);
     r = build_machine(vm, e);
     if (r < 0)
         return r;
     r = control_open(vm, spec->control, &vm->control, e);
     if (r < 0)
         return r;
+    r = gdb_open(vm, spec->gdb.listen, &vm->gdb, e);
+    if (r < 0)
+        return r;
+    vm->debug_paused = spec->gdb.wait;
     *ret = TAKE(vm);
     return 0;
 }
@@ -64,7 +71,9 @@ void vm_free(struct vm *vm)
 {
     if (!vm)
         return;
+    profile_close(vm->profile); /* answers its client */
     control_close(vm->control);
+    gdb_close(vm->gdb);
     while (vm->n_devices > 0) /* the reverse of their making: children first */
         device_free(vm->devices[--vm->n_devices]);
     pci_bus_free(vm->pci);

@@ -3,8 +3,6 @@
  */
 #include "cpu/kvm/kvm.h"
 
-#include "base/clock.h"
-
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -24,7 +22,7 @@ int kvm_ioctl(int fd, unsigned long request, void *arg)
     return r < 0 ? -errno : r;
 }
 
-static int dev_open(struct err *e)
+int kvm_dev_open(struct err *e)
 {
     AUTO(fd) int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     int version;
@@ -100,6 +98,7 @@ static int vm_make(struct cpu_vm *vm, struct kvm_vm *k, struct err *e)
     if (k->fd < 0)
         return err_code(e, k->fd, "create the VM");
     k->any_len_doorbell = cap(k->fd, KVM_CAP_IOEVENTFD_ANY_LENGTH) > 0;
+    k->blocks_irq = cap(k->dev_fd, KVM_CAP_SET_GUEST_DEBUG2) & KVM_GUESTDBG_BLOCKIRQ;
     k->has_payload = cap(k->fd, KVM_CAP_EXCEPTION_PAYLOAD) > 0 &&
                      kvm_ioctl(k->fd, KVM_ENABLE_CAP, &payload) >= 0;
     if (kvm_ioctl(k->fd, KVM_SET_TSS_ADDR, (void *)(uintptr_t)KVM_TSS_GPA) < 0 ||
@@ -115,7 +114,7 @@ static int kvm_open(struct cpu_vm *vm, struct err *e)
 
     k->fd = -1;
     vm->engine_data = k; /* cpu_close frees what is half-built */
-    k->dev_fd = dev_open(e);
+    k->dev_fd = kvm_dev_open(e);
     if (k->dev_fd < 0)
         return k->dev_fd;
     r = check_caps(k->dev_fd, e);
@@ -239,8 +238,15 @@ static int kvm_vm_set(struct cpu_vm *vm, const struct cpu_vm_state *s, struct er
     return kvm_irq_set(vm, s, e);
 }
 
+/* The CPU does it in the guest. */
+static const char *const unseen[] = {
+    "cpu_msr_read", "cpu_msr_write", "cpu_exception", "cpu_interrupt", "cpu_block", "cpu_insn", NULL
+};
+
 const struct engine kvm_engine = {
     .name = "kvm",
+    .rate = kvm_rate,
+    .unseen = unseen,
     .open = kvm_open,
     .close = kvm_close,
     .vcpu_open = kvm_vcpu_open,
@@ -251,6 +257,9 @@ const struct engine kvm_engine = {
     .settle = kvm_settle,
     .get = kvm_regs_get,
     .set = kvm_regs_set,
+    .regs_get = kvm_core_get,
+    .regs_set = kvm_core_set,
+    .debug_set = kvm_debug_set,
     .exit_name = kvm_exit_name,
     .irq = kvm_irq_line,
     .msi_new = kvm_msi_new,
@@ -269,63 +278,3 @@ const struct engine kvm_engine = {
     .dirty_take = kvm_dirty_take,
     .dirty_stop = kvm_dirty_stop,
 };
-
-/* mov cx, 2000; loop: dec cx; jnz loop; hlt (real mode): 2 × 2000 instructions of ring 0 */
-enum { MEASURE_LOOPS = 2000 };
-static const u8 measure_code[] = { 0xb9, MEASURE_LOOPS & 0xff, MEASURE_LOOPS >> 8, 0x49, 0x75, 0xfd,
-                                   0xf4 };
-
-/* A VM of one page and one vCPU without interrupt controllers, so that HLT exits. */
-static s64 measure_in(int vm_fd, int vcpu_fd, u8 *page, struct kvm_run *run, struct err *e)
-{
-    struct kvm_userspace_memory_region slot = { .memory_size = MEM_PAGE,
-                                                .userspace_addr = (uintptr_t)page };
-    struct kvm_sregs sregs;
-    struct kvm_regs regs = { .rflags = 2 };
-    u64 best = ~0ull;
-    int r;
-
-    memcpy(page, measure_code, sizeof(measure_code));
-    if ((r = kvm_ioctl(vm_fd, KVM_SET_USER_MEMORY_REGION, &slot)) < 0 ||
-        (r = kvm_ioctl(vcpu_fd, KVM_GET_SREGS, &sregs)) < 0)
-        return err_code(e, r, "measure KVM");
-    sregs.cs.base = sregs.cs.selector = 0;
-    kvm_ioctl(vcpu_fd, KVM_SET_SREGS, &sregs);
-    for (int round = 0; round < 2; round++) { /* the first pays for page faults and tables */
-        u64 start;
-
-        if ((r = kvm_ioctl(vcpu_fd, KVM_SET_REGS, &regs)) < 0)
-            return err_code(e, r, "measure KVM");
-        start = clock_mono_ns();
-        if ((r = kvm_ioctl(vcpu_fd, KVM_RUN, NULL)) < 0 || run->exit_reason != KVM_EXIT_HLT)
-            return err_set(e, -EIO, "measure KVM: exit reason %u, result %d", run->exit_reason, r);
-        best = min(best, clock_mono_ns() - start);
-    }
-    return (s64)(2 * MEASURE_LOOPS * NSEC_PER_SEC / max(best, 1ull));
-}
-
-s64 kvm_measure(struct err *e)
-{
-    AUTO(fd) int dev = dev_open(e), vm_fd = -1, vcpu_fd = -1;
-    struct kvm_run *run;
-    u8 *page;
-    s64 ips;
-    int size;
-
-    if (dev < 0)
-        return dev;
-    vm_fd = kvm_ioctl(dev, KVM_CREATE_VM, NULL);
-    vcpu_fd = vm_fd < 0 ? vm_fd : kvm_ioctl(vm_fd, KVM_CREATE_VCPU, NULL);
-    size = kvm_ioctl(dev, KVM_GET_VCPU_MMAP_SIZE, NULL);
-    if (vcpu_fd < 0 || size < 0)
-        return err_code(e, min(vcpu_fd, size), "measure KVM");
-    run = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu_fd, 0);
-    page = mmap(NULL, MEM_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    ips = run == MAP_FAILED || page == MAP_FAILED ? err_errno(e, "measure KVM")
-                                                  : measure_in(vm_fd, vcpu_fd, page, run, e);
-    if (run != MAP_FAILED)
-        munmap(run, (size_t)size);
-    if (page != MAP_FAILED)
-        munmap(page, MEM_PAGE);
-    return ips;
-}

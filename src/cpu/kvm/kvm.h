@@ -16,6 +16,16 @@ struct msi {
     u32 data;
 };
 
+enum { KVM_HW_POINTS = 4, KVM_PATCHES_MAX = CPU_POINTS_MAX };
+
+/* An INT3 of ours in guest memory. */
+struct kvm_patch {
+    u64 gpa;
+    u64 users; /* bit n: vCPU n; 0: the row is free */
+    u8 was;    /* the guest's byte */
+};
+static_assert(CPU_MAX <= 64, "kvm_patch.users has a bit for each vCPU");
+
 struct kvm_vm {
     int dev_fd, fd; /* /dev/kvm, the VM */
     u32 run_size;   /* bytes of a vCPU's shared page(s) */
@@ -28,6 +38,8 @@ struct kvm_vm {
     pthread_mutex_t lock; /* guards the routing table: msis, routing */
     struct msi msis[CPU_MSI_MAX];
     struct kvm_irq_routing *routing; /* room for all; rebuilt on each change */
+    bool blocks_irq;                 /* while a debugger steps */
+    struct kvm_patch patches[KVM_PATCHES_MAX];
 };
 
 struct kvm_vcpu {
@@ -35,6 +47,9 @@ struct kvm_vcpu {
     struct kvm_run *run;
     pthread_t thread;
     atomic_bool has_thread, kicked;
+    bool steps;                             /* a debugger asked for one step */
+    struct kvm_guest_debug debug;           /* as it was set last */
+    struct cpu_point points[KVM_HW_POINTS]; /* in the debug registers; len 0: none */
 };
 
 static inline struct kvm_vm *kvm_vm_of(const struct cpu_vm *vm)
@@ -51,6 +66,12 @@ enum { KVM_CPUID_MAX = 256 };
 /* ioctl, restarted after signals; a negative errno on failure. */
 int kvm_ioctl(int fd, unsigned long request, void *arg);
 
+/* kvm.c: an fd of /dev/kvm, or a negative errno. */
+int kvm_dev_open(struct err *e);
+
+/* kvm_measure.c */
+int kvm_rate(const char *cache_dir, struct cpu_rating *ret, struct err *e);
+
 /* kvm_cpuid.c: what the guest sees, from what this KVM supports; `index` is the vCPU's APIC id. */
 int kvm_cpuid_load(struct kvm_vm *k, struct err *e);
 int kvm_cpuid_set(struct cpu_vm *vm, struct kvm_vcpu *kv, u32 index, struct err *e);
@@ -58,6 +79,15 @@ int kvm_cpuid_set(struct cpu_vm *vm, struct kvm_vcpu *kv, u32 index, struct err 
 /* kvm_regs.c */
 int kvm_regs_get(struct vcpu *v, struct vcpu_state *s, struct err *e);
 int kvm_regs_set(struct vcpu *v, const struct vcpu_state *s, struct err *e);
+int kvm_core_get(struct vcpu *v, struct vcpu_state *s, struct err *e);
+int kvm_core_set(struct vcpu *v, const struct vcpu_state *s, struct err *e);
+
+/* kvm_debug.c */
+int kvm_debug_set(struct vcpu *v, const struct cpu_debug *d, struct err *e);
+/* Whose is the debug exit: true and v->debug is set, or false: the guest's own, and it goes on with it. */
+bool kvm_debug_hit(struct vcpu *v, const struct kvm_debug_exit_arch *x);
+/* The same where KVM gave up emulating: on hosts that emulate ring 0, it does at an INT3 of ours. */
+bool kvm_debug_stuck(struct vcpu *v);
 
 /* kvm_irq.c */
 int kvm_irq_open(struct cpu_vm *vm, struct err *e);

@@ -252,6 +252,11 @@ static int debug_set(struct kvm_vcpu *kv, const struct vcpu_state *s)
     return kvm_ioctl(kv->fd, KVM_SET_DEBUGREGS, &d);
 }
 
+static u8 run_state_from(const struct kvm_mp_state *mp)
+{
+    return (u8)(mp->mp_state <= KVM_MP_STATE_SIPI_RECEIVED ? mp->mp_state : KVM_MP_STATE_RUNNABLE);
+}
+
 int kvm_regs_get(struct vcpu *v, struct vcpu_state *s, struct err *e)
 {
     struct kvm_vcpu *kv = kvm_vcpu_of(v);
@@ -272,8 +277,7 @@ int kvm_regs_get(struct vcpu *v, struct vcpu_state *s, struct err *e)
     regs_from(s, &regs);
     sregs_from(s, &sregs);
     events_from(s, &events);
-    s->run_state =
-        (u8)(mp.mp_state <= KVM_MP_STATE_SIPI_RECEIVED ? mp.mp_state : KVM_MP_STATE_RUNNABLE);
+    s->run_state = run_state_from(&mp);
     return 0;
 }
 
@@ -317,6 +321,42 @@ int kvm_regs_set(struct vcpu *v, const struct vcpu_state *s, struct err *e)
         (r = kvm_ioctl(kv->fd, KVM_SET_SREGS, &sregs)) < 0 || (r = msrs_and_apic_set(v, s)) < 0 ||
         (r = debug_set(kv, s)) < 0 || (r = kvm_ioctl(kv->fd, KVM_SET_VCPU_EVENTS, &events)) < 0 ||
         (r = kvm_ioctl(kv->fd, KVM_SET_MP_STATE, &mp)) < 0)
+        return err_code(e, r, "set the registers of vCPU %u", v->index);
+    return 0;
+}
+
+int kvm_core_get(struct vcpu *v, struct vcpu_state *s, struct err *e)
+{
+    struct kvm_vcpu *kv = kvm_vcpu_of(v);
+    struct kvm_regs regs;
+    struct kvm_sregs sregs;
+    struct kvm_mp_state mp;
+    int r;
+
+    if ((r = kvm_ioctl(kv->fd, KVM_GET_REGS, &regs)) < 0 ||
+        (r = kvm_ioctl(kv->fd, KVM_GET_SREGS, &sregs)) < 0 ||
+        (r = kvm_ioctl(kv->fd, KVM_GET_MP_STATE, &mp)) < 0 || (r = xsave_get(kv, s)) < 0)
+        return err_code(e, r, "read the registers of vCPU %u", v->index);
+    regs_from(s, &regs);
+    sregs_from(s, &sregs);
+    s->run_state = run_state_from(&mp);
+    return 0;
+}
+
+int kvm_core_set(struct vcpu *v, const struct vcpu_state *s, struct err *e)
+{
+    struct kvm_vcpu *kv = kvm_vcpu_of(v);
+    struct kvm_regs regs;
+    struct kvm_sregs now, sregs;
+    int r;
+
+    regs_to(&regs, s);
+    sregs_to(&sregs, s);
+    if ((r = kvm_ioctl(kv->fd, KVM_GET_SREGS, &now)) < 0)
+        return err_code(e, r, "read the registers of vCPU %u", v->index);
+    memcpy(sregs.interrupt_bitmap, now.interrupt_bitmap, sizeof(sregs.interrupt_bitmap));
+    if ((r = kvm_ioctl(kv->fd, KVM_SET_REGS, &regs)) < 0 || (r = xsave_set(kv, s)) < 0 ||
+        (r = kvm_ioctl(kv->fd, KVM_SET_SREGS, &sregs)) < 0)
         return err_code(e, r, "set the registers of vCPU %u", v->index);
     return 0;
 }

@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <sys/ioctl.h>
 
+#define TRACE_DEF "cpu/trace.def"
+#include "base/trace_points.h"
+
 #define KICK_SIGNAL SIGUSR1
 
 typedef enum vcpu_next (*exit_fn)(struct vcpu *v, struct kvm_run *run);
@@ -27,10 +30,13 @@ static enum vcpu_next on_io(struct vcpu *v, struct kvm_run *run)
         u64 val;
 
         if (run->io.direction == KVM_EXIT_IO_OUT) {
-            h->pio_write(h->arg, run->io.port, size, le_load(p, size));
+            val = le_load(p, size);
+            trace_cpu_pio_write(run->io.port, size, val);
+            h->pio_write(h->arg, run->io.port, size, val);
             continue;
         }
         h->pio_read(h->arg, run->io.port, size, &val);
+        trace_cpu_pio_read(run->io.port, size, val);
         le_store(p, size, val);
     }
     return GO_ON;
@@ -46,9 +52,12 @@ static enum vcpu_next on_mmio(struct vcpu *v, struct kvm_run *run)
         u64 val = ~0ull;
 
         if (run->mmio.is_write) {
-            cpu_mmio_write(v->vm, gpa + done, piece, le_load(run->mmio.data + done, piece));
+            val = le_load(run->mmio.data + done, piece);
+            trace_cpu_mmio_write(gpa + done, piece, val);
+            cpu_mmio_write(v->vm, gpa + done, piece, val);
         } else {
             cpu_mmio_read(v->vm, gpa + done, piece, &val);
+            trace_cpu_mmio_read(gpa + done, piece, val);
             le_store(run->mmio.data + done, piece, val);
         }
         done += piece;
@@ -58,6 +67,7 @@ static enum vcpu_next on_mmio(struct vcpu *v, struct kvm_run *run)
 
 static enum vcpu_next on_ioapic_eoi(struct vcpu *v, struct kvm_run *run)
 {
+    trace_cpu_eoi(run->eoi.vector);
     ioapic_eoi(&v->vm->ioapic, run->eoi.vector);
     return GO_ON;
 }
@@ -66,6 +76,14 @@ static enum vcpu_next on_nothing(struct vcpu *v [[maybe_unused]],
                                  struct kvm_run *run [[maybe_unused]])
 {
     return GO_ON;
+}
+
+static enum vcpu_next on_debug(struct vcpu *v, struct kvm_run *run)
+{
+    if (!kvm_debug_hit(v, &run->debug.arch))
+        return GO_ON;
+    trace_cpu_stop(v->debug.kind, v->debug.addr);
+    return VCPU_DEBUG;
 }
 
 static enum vcpu_next on_shutdown(struct vcpu *v [[maybe_unused]],
@@ -84,6 +102,8 @@ static enum vcpu_next on_fail_entry(struct vcpu *v, struct kvm_run *run)
 
 static enum vcpu_next on_internal_error(struct vcpu *v, struct kvm_run *run)
 {
+    if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION && kvm_debug_stuck(v))
+        return VCPU_DEBUG;
     str_fmt(v->failure, sizeof(v->failure), "KVM internal error %u%s", run->internal.suberror,
             run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION
                 ? ": an instruction it cannot emulate"
@@ -102,6 +122,7 @@ static const struct exit_def {
     [KVM_EXIT_INTR]            = { "intr",           on_nothing },
     [KVM_EXIT_IRQ_WINDOW_OPEN] = { "irq-window",     on_nothing },
     [KVM_EXIT_HLT]             = { "hlt",            on_nothing },
+    [KVM_EXIT_DEBUG]           = { "debug",          on_debug },
     [KVM_EXIT_SHUTDOWN]        = { "shutdown",       on_shutdown },
     [KVM_EXIT_FAIL_ENTRY]      = { "fail-entry",     on_fail_entry },
     [KVM_EXIT_INTERNAL_ERROR]  = { "internal-error", on_internal_error },
@@ -176,6 +197,7 @@ enum vcpu_next kvm_run_vcpu(struct vcpu *v)
             __atomic_store_n(&kv->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
             atomic_store(&kv->kicked, false);
             v->exits[EXIT_KICK]++;
+            trace_cpu_kick(v->exits[EXIT_KICK]);
             next = next == GO_ON ? VCPU_KICKED : next;
         }
     }

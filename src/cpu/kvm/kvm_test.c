@@ -364,18 +364,21 @@ TEST(kvm_dirty_log)
     rig_free(r);
 }
 
-TEST(kvm_auto_measures)
+TEST(kvm_is_measured_once_a_boot)
 {
-    char why[120];
+    struct cpu_rating first, again;
     struct err e = {};
 
     if (access("/dev/kvm", R_OK | W_OK) < 0)
         test_skip("no access to /dev/kvm");
-    const struct engine *en = cpu_engine_pick("auto", why, sizeof(why), &e);
-    CHECK(en == &kvm_engine);
-    CHECK_HAS(why, "million instructions a second");
-    CHECK(!cpu_engine_pick("turbo", why, sizeof(why), &e));
-    CHECK_HAS(e.text, "turbo");
+    CHECK_OK(kvm_engine.rate(test_dir(), &first, &e), &e);
+    CHECK(first.ips > 1000 && first.exit_ns > 100 && first.took_ns > 0);
+    CHECK_OK(kvm_engine.rate(test_dir(), &again, &e), &e);
+    CHECK_EQ(again.ips, first.ips);
+    CHECK_EQ(again.exit_ns, first.exit_ns);
+    CHECK_EQ(again.took_ns, 0);
+    CHECK_OK(kvm_engine.rate("/nonexistent", &again, &e), &e);
+    CHECK(again.took_ns > 0);
 }
 
 /* The guest programs its I/O APIC, a line rises, the interrupt arrives. */

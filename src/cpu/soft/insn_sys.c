@@ -12,6 +12,9 @@
 
 #include <sched.h>
 
+#define TRACE_DEF "cpu/trace.def"
+#include "base/trace_points.h"
+
 static void emit_fn_only(struct emit *m)
 {
     m->op->fn = m->row->fn;
@@ -136,6 +139,7 @@ static void op_rdmsr(struct soft_cpu *c, const struct uop *op)
     c->v->exits[SOFT_EXIT_MSR]++;
     if (!soft_msr_read(c, (u32)c->reg[GPR_RCX], &val))
         soft_raise_error(c, op, VEC_GP, 0);
+    trace_cpu_msr_read(soft_next_rip(c, op), (u32)c->reg[GPR_RCX], val);
     c->reg[GPR_RAX] = (u32)val;
     c->reg[GPR_RDX] = val >> 32;
     UOP_NEXT;
@@ -147,6 +151,7 @@ static void op_wrmsr(struct soft_cpu *c, const struct uop *op)
 
     soft_need_cpl0(c, op);
     c->v->exits[SOFT_EXIT_MSR]++;
+    trace_cpu_msr_write(soft_next_rip(c, op), (u32)c->reg[GPR_RCX], val);
     if (!soft_msr_write(c, (u32)c->reg[GPR_RCX], val))
         soft_raise_error(c, op, VEC_GP, 0);
     soft_leave(c, soft_next_rip(c, op));

@@ -10,6 +10,9 @@
 #include "base/clock.h"
 #include "cpu/soft/msr.h"
 
+#define TRACE_DEF "cpu/trace.def"
+#include "base/trace_points.h"
+
 /* Time. */
 
 u64 soft_now_ns(struct soft_vm *vm)
@@ -288,16 +291,20 @@ u64 soft_mmio_read(struct soft_cpu *c, u64 gpa, u32 len)
 
     if (lapic_covers(&c->lapic, gpa)) {
         c->v->exits[SOFT_EXIT_LAPIC]++;
-        return lapic_read(&c->lapic, gpa % LAPIC_SIZE, len, soft_time(c));
+        val = lapic_read(&c->lapic, gpa % LAPIC_SIZE, len, soft_time(c));
+        trace_cpu_mmio_read(gpa, len, val);
+        return val;
     }
     c->v->exits[SOFT_EXIT_MMIO]++;
     if (split(c) || !irqchip_mmio_read(&c->vm->irqchip, gpa, len, &val))
         cpu_mmio_read(c->vm->vm, gpa, len, &val);
+    trace_cpu_mmio_read(gpa, len, val);
     return val;
 }
 
 void soft_mmio_write(struct soft_cpu *c, u64 gpa, u32 len, u64 val)
 {
+    trace_cpu_mmio_write(gpa, len, val);
     if (lapic_covers(&c->lapic, gpa)) {
         u64 before = lapic_deadline_ns(&c->lapic);
 
@@ -323,6 +330,7 @@ u64 soft_pio_read(struct soft_cpu *c, u16 port, u32 len)
     c->v->exits[SOFT_EXIT_IO]++;
     if (!irqchip_pio_read(&c->vm->irqchip, port, len, soft_now_ns(c->vm), &val))
         h->pio_read(h->arg, port, len, &val);
+    trace_cpu_pio_read(port, len, val);
     return val;
 }
 
@@ -331,6 +339,7 @@ void soft_pio_write(struct soft_cpu *c, u16 port, u32 len, u64 val)
     const struct cpu_host *h = &c->vm->vm->host;
 
     c->v->exits[SOFT_EXIT_IO]++;
+    trace_cpu_pio_write(port, len, val);
     if (irqchip_pio_write(&c->vm->irqchip, port, len, val, soft_now_ns(c->vm)))
         soft_request(c->vm->cpus[0], REQ_TIMER); /* it watches the 8254 */
     else

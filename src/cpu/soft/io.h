@@ -63,6 +63,7 @@ enum soft_exit {
 /* state.c: a vCPU's registers in the engine-neutral format, and what RESET# and INIT make of them. */
 int soft_state_get(struct vcpu *v, struct vcpu_state *s, struct err *e);
 int soft_state_set(struct vcpu *v, const struct vcpu_state *s, struct err *e);
+int soft_regs_set(struct vcpu *v, const struct vcpu_state *s, struct err *e);
 void soft_cpu_init(struct soft_cpu *c, bool is_init);
 
 static inline struct soft_vm *soft_vm_of(const struct cpu_vm *vm)

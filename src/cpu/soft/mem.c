@@ -3,6 +3,7 @@
  * across two pages, pages that hold code, watched addresses.  The rules are in soft_mem.h.
  */
 #include "cpu/soft/code.h"
+#include "cpu/soft/debug.h"
 #include "cpu/soft/io.h"
 #include "cpu/soft/soft_mem.h"
 
@@ -41,6 +42,8 @@ static void look(struct soft_cpu *c, const struct uop *op, u64 lin, u32 size, bo
     check_alignment(c, op, lin, size);
     if (c->dr7 & 0xff)
         check_watch(c, lin, size, write);
+    if (c->debugging)
+        soft_debug_access(c, lin, size, write);
 }
 
 /* Accesses inside one page, by GPA. */

@@ -7,12 +7,16 @@
  *   (4) Between sleep and the next block all requests are seen to: a vCPU that is not in_guest holds no stale translation.
  */
 #include "cpu/soft/code.h"
+#include "cpu/soft/debug.h"
 #include "cpu/soft/fpu.h"
 #include "cpu/soft/io.h"
 #include "cpu/soft/pv.h"
 #include "cpu/soft/seg.h"
 
 #include "base/clock.h"
+
+#define TRACE_DEF "cpu/trace.def"
+#include "base/trace_points.h"
 
 /* Instructions between looks at the clock. */
 #define QUANTUM 10000
@@ -114,6 +118,10 @@ static void deliver(struct soft_cpu *c, struct soft_event ev)
     c->in_delivery = true;
     c->delivering = ev.vector;
     c->delivering_soft = ev.soft || ev.external;
+    if (ev.external)
+        trace_cpu_interrupt(c->rip, ev.vector);
+    else
+        trace_cpu_exception(c->rip, ev.vector, ev.error, ev.cr2);
     if (!ev.soft)
         c->delivery_rip = c->rip;
     c->shadow = 0;
@@ -155,7 +163,8 @@ static bool is_flat(const struct soft_cpu *c)
 
 static bool steps(const struct soft_cpu *c)
 {
-    return (c->eflags & (RF_TF | RF_RF)) || (c->dr7 & 0xff) || c->shadow;
+    return (c->eflags & (RF_TF | RF_RF)) || (c->dr7 & 0xff) || c->shadow || c->debugging ||
+           atomic_load_explicit(&trace_point_cpu_insn.on, memory_order_relaxed);
 }
 
 void soft_mode_changed(struct soft_cpu *c)
@@ -291,7 +300,8 @@ static void nmi(struct soft_cpu *c)
 /* What was asked for since the last look.  GO_ON: enter the next block. */
 static enum vcpu_next attend(struct soft_cpu *c)
 {
-    u32 keep = c->shadow ? REQ_IRQ | REQ_NMI : 0, req;
+    bool later = c->shadow || (c->debugging && c->debug.step); /* a step does not end in a handler */
+    u32 keep = later ? REQ_IRQ | REQ_NMI : 0, req;
 
     c->link = NULL;
     if (c->budget < 0) {
@@ -318,6 +328,7 @@ static enum vcpu_next attend(struct soft_cpu *c)
     if (req & REQ_KICK) {
         soft_request(c, req & (REQ_IRQ | REQ_NMI)); /* for when we come back */
         c->v->exits[SOFT_EXIT_KICK]++;
+        trace_cpu_kick(c->v->exits[SOFT_EXIT_KICK]);
         return VCPU_KICKED;
     }
     soft_mode_changed(c); /* a shadow makes the next instruction a block of its own */
@@ -325,7 +336,7 @@ static enum vcpu_next attend(struct soft_cpu *c)
         return GO_ON;
     if (req & REQ_NMI)
         nmi(c);
-    else if (!c->shadow && (req & REQ_IRQ || c->irq_wait & c->eflags))
+    else if (!later && (req & REQ_IRQ || c->irq_wait & c->eflags))
         interrupts(c);
     return GO_ON;
 }
@@ -351,6 +362,7 @@ static void idle(struct soft_cpu *c)
 
 static inline void run_block(struct soft_cpu *c, struct block *b)
 {
+    trace_cpu_block(c->rip, b->gpa, b->key);
     c->block = b;
     c->base_rip = c->rip;
     *soft_reg(c, REG_RIP) = c->rip;
@@ -388,6 +400,7 @@ static void single(struct soft_cpu *c)
         debug_trap(c, hit);
     c->eflags &= ~RF_RF;
     c->step_flags = flags;
+    trace_cpu_insn(c->rip, c->reg[GPR_RAX], c->reg[GPR_RSP], soft_flags(c));
     run_block(c, soft_block(c));
     if (c->shadow == shadow)
         c->shadow = 0;
@@ -413,10 +426,14 @@ static enum vcpu_next loop(struct soft_cpu *c)
                 return next;
         }
         if (unlikely(c->halted || c->wait_sipi)) {
+            if (c->debugging && (c->debug_ran || c->debug_hit) && soft_debug_stop(c))
+                return VCPU_DEBUG;
             idle(c);
             continue;
         }
         if (unlikely(c->key & KEY_SINGLE)) {
+            if (unlikely(c->debugging) && soft_debug_stop(c))
+                return VCPU_DEBUG;
             single(c);
             continue;
         }

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "cpu/soft/code.h"
 #include "cpu/soft/cpuid.h"
+#include "cpu/soft/debug.h"
 #include "cpu/soft/fpu.h"
 #include "cpu/soft/io.h"
 #include "cpu/soft/msr.h"
@@ -305,8 +306,12 @@ static void soft_dirty_stop(struct cpu_vm *vm)
     atomic_store(&soft_vm_of(vm)->dirty_log, false);
 }
 
+/* The local APIC tells the I/O APIC by itself. */
+static const char *const unseen[] = { "cpu_eoi", NULL };
+
 const struct engine soft_engine = {
     .name = "soft",
+    .unseen = unseen,
     .open = soft_open,
     .close = soft_close,
     .vcpu_open = soft_vcpu_open,
@@ -317,6 +322,8 @@ const struct engine soft_engine = {
     .settle = soft_settle,
     .get = soft_state_get,
     .set = soft_state_set,
+    .regs_set = soft_regs_set,
+    .debug_set = soft_debug_set,
     .exit_name = soft_exit_name,
     .irq = soft_irq,
     .msi_new = soft_msi_new,

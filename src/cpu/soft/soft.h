@@ -255,6 +255,12 @@ struct soft_cpu {
     struct code_cache *code;  /* block.c */
     struct stub_cache *stubs; /* stub.c */
 
+    bool debugging, debug_watches; /* `debug` asks for something, for watchpoints */
+    bool debug_ran;                /* an instruction since the debugger let go */
+    bool debug_hit;                /* debug_access is to be told after this instruction */
+    struct cpu_stop debug_access;
+    struct cpu_debug debug;
+
     struct lapic lapic;
     struct soft_msrs *msrs;   /* msr.c */
     struct vcpu *v;

@@ -231,3 +231,21 @@ int soft_state_set(struct vcpu *v, const struct vcpu_state *s, struct err *e)
     soft_mode_changed(c);
     return 0;
 }
+
+/* What a debugger changes: no clock, no local APIC, no MSR. */
+int soft_regs_set(struct vcpu *v, const struct vcpu_state *s, struct err *e)
+{
+    struct soft_cpu *c = soft_cpu_of(v);
+    int r = check(c, s, e);
+
+    if (r >= 0)
+        r = soft_fpu_load(c, s->xsave, e);
+    if (r < 0)
+        return err_wrap(e, "vCPU %u", v->index);
+    registers_set(c, s);
+    lapic_set_cr8(&c->lapic, s->cr8 & 15);
+    soft_tlb_flush_all(c);
+    soft_code_flush(c); /* the debugger may have written to code, too */
+    soft_mode_changed(c);
+    return 0;
+}
