@@ -90,7 +90,7 @@ class Statuses(unittest.TestCase):
         self.assertIn(b"socle-vm was ended by signal 6", p.stderr)
 
     def test_timeout(self):
-        p = run("deaf", "--timeout", "1")
+        p = run("deaf", "--timeout", "4")
         self.assertEqual(p.returncode, 124)
         self.assertEqual(p.stdout, b"ready\r\n")
 
