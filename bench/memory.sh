@@ -61,7 +61,7 @@ row() {
         # By PCI too: the guest's initrd has no virtio-mmio.
         [ "$1" = q35 ] || machine=microvm,pcie=on
         qemu "$machine,memory-backend=ram" $memory
-        # RAM from a memfd, as Socle has it: then it is one mapping that has a name.
+        # RAM in an object of its own: then it is one mapping.
         command=("${peer[@]}" "${kernel[@]}" -object "memory-backend-memfd,id=ram,size=${memory}M"
             -drive "if=none,id=disk,file=$scratch/$1.img,format=raw" -device "virtio-blk-pci,drive=disk"
             -netdev user,id=net -device "virtio-net-pci,netdev=net")
@@ -100,15 +100,17 @@ vmm_of() { # PID
 }
 
 # "KIB NAME" for each name that has mappings, the largest first.  A mapping's first line is its range, rights, offset, device,
-# inode and name; its Rss is some lines below.
+# inode and name; its Size and Rss are some lines below.  Guest RAM is the one mapping that is as large as it.
 by_mapping() { # PID
-    awk '/^[0-9a-f]+-[0-9a-f]+ / { name = $6 == "" ? "[anonymous]" : $6 }
+    awk -v ram=$((memory * 1024)) '
+        /^[0-9a-f]+-[0-9a-f]+ / { name = $6 == "" ? "[anonymous]" : $6 }
+        $1 == "Size:" && $2 == ram { name = "guest-ram" }
         $1 == "Rss:" { kib[name] += $2 }
         END { for (n in kib) if (kib[n]) print kib[n], n }' "/proc/$1/smaps" | sort -rn
 }
 
 beyond_ram() { # "KIB NAME" lines on standard input
-    awk '$2 !~ /^\/memfd:(guest-ram|memory-backend-memfd)/ { sum += $1 } END { if (NR) print sum }'
+    awk '$2 != "guest-ram" { sum += $1 } END { if (NR) print sum }'
 }
 
 report() { # ROW

@@ -168,24 +168,37 @@ void run_fini(struct run *run)
     spec_fini(&run->spec);
 }
 
+/* The folder that the user named for the cache, made when it is missing. */
+static int make_cache(const char *dir, struct err *e)
+{
+    struct stat st;
+
+    if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+        return err_errno(e, "--cache-dir: make folder '%s'", dir);
+    if (stat(dir, &st) < 0 || !S_ISDIR(st.st_mode))
+        return err_set(e, -ENOTDIR, "--cache-dir: '%s' is not a folder", dir);
+    return access(dir, W_OK | X_OK) < 0 ? err_errno(e, "--cache-dir: write to '%s'", dir) : 0;
+}
+
 /* Unpacked kernels go to the user's cache folder (XDG base directory specification), unless the user said where.  Without a
  * home there is none, and each start unpacks. */
-static void choose_cache(struct vm_spec *s)
+static int choose_cache(struct vm_spec *s, struct err *e)
 {
     const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     AUTO(free) char *parent = NULL;
 
     if (s->cache_dir)
-        return;
+        return make_cache(s->cache_dir, e);
     if (base && base[0] == '/')
         parent = xdup(base);
     else if (home && home[0] == '/')
         parent = str_new("%s/.cache", home);
     else
-        return;
+        return 0;
     s->cache_dir = str_new("%s/socle", parent);
     mkdir(parent, 0700);
     mkdir(s->cache_dir, 0700);
+    return 0;
 }
 
 static int run_machine(struct run *run)
@@ -195,9 +208,11 @@ static int run_machine(struct run *run)
     struct err e = {};
     int r;
 
-    choose_cache(&run->spec);
-    relay_block_signals();
-    r = spawn_start(&run->spec, stdio && isatty(STDIN_FILENO), &vm, &e);
+    r = choose_cache(&run->spec, &e);
+    if (r >= 0) {
+        relay_block_signals();
+        r = spawn_start(&run->spec, stdio && isatty(STDIN_FILENO), &vm, &e);
+    }
     if (r < 0) {
         log_error("%s", e.text);
         return EXIT_STATUS_START;

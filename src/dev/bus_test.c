@@ -7,6 +7,7 @@
 #include "testlib/test.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 
 struct port {
     struct device dev;
@@ -200,5 +201,57 @@ TEST(bus_changes_under_readers)
     atomic_store(&r.stop, true);
     pthread_join(t, NULL);
     CHECK_EQ(r.wrong, 0);
+    bus_free(b);
+}
+
+struct slow {
+    struct device dev;
+    struct bus *b;
+    sem_t inside, go_on;
+};
+
+static void slow_write(struct device *d, u64, u32, u64)
+{
+    struct slow *s = container_of(d, struct slow, dev);
+
+    sem_post(&s->inside);
+    sem_wait(&s->go_on);
+}
+
+static void *write_slowly(void *arg)
+{
+    struct slow *s = arg;
+
+    bus_write(s->b, 0x2000, 4, 1);
+    return NULL;
+}
+
+/* One vCPU is inside a device for as long as that takes; another's accesses elsewhere on the bus pass: no lock is common to both.
+ * With one, this test would not end. */
+TEST(bus_one_waits_alone)
+{
+    static const struct bus_ops slow_ops = { .read = port_read, .write = slow_write };
+    struct bus *b = bus_new("memory");
+    struct slow slow = { .b = b };
+    struct port quick;
+    pthread_t t;
+    u64 v = 0;
+
+    pthread_mutex_init(&slow.dev.lock, NULL);
+    sem_init(&slow.inside, 0, 0);
+    sem_init(&slow.go_on, 0, 0);
+    port_init(&quick, "quick", 0x77);
+    CHECK_EQ(bus_add(b, 0x1000, 0x100, &port_ops, &quick.dev, NULL), 0);
+    CHECK_EQ(bus_add(b, 0x2000, 0x100, &slow_ops, &slow.dev, NULL), 0);
+    CHECK_EQ(pthread_create(&t, NULL, write_slowly, &slow), 0);
+    sem_wait(&slow.inside);
+    CHECK_EQ(pthread_mutex_trylock(&slow.dev.lock),
+             EBUSY); /* its own lock is held, and only that */
+    CHECK(bus_read(b, 0x1000, 1, &v));
+    CHECK_EQ(v, 0x77);
+    CHECK(bus_write(b, 0x1000, 1, 5));
+    CHECK(!bus_read(b, 0x3000, 1, &v));
+    sem_post(&slow.go_on);
+    pthread_join(t, NULL);
     bus_free(b);
 }

@@ -216,9 +216,9 @@ static void mcfg(struct tables *t, const struct acpi_cfg *cfg)
 
     put(&t->w, 0, 8);
     put(&t->w, cfg->ecam, 8);
-    put(&t->w, 0, 2);   /* segment */
-    put(&t->w, 0, 1);   /* first bus */
-    put(&t->w, 255, 1); /* last bus */
+    put(&t->w, 0, 2); /* segment */
+    put(&t->w, 0, 1); /* first bus */
+    put(&t->w, LAYOUT_ECAM_LAST_BUS, 1);
     put(&t->w, 0, 4);
     table_end(t, at);
 }

@@ -48,7 +48,7 @@ struct acpi_cfg {
     u64 vmgenid_gpa; /* 0: none */
 
     struct acpi_window pci_io, pci_mem32, pci_mem64;
-    u64 ecam; /* of 256 buses */
+    u64 ecam; /* of buses 0 to LAYOUT_ECAM_LAST_BUS */
     u32 intx_gsi;
 };
 

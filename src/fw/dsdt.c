@@ -174,7 +174,7 @@ static void pci(struct aml *a, const struct acpi_cfg *cfg)
     aml_name_int(a, "_UID", 0);
     aml_name_int(a, "_CBA", cfg->ecam);
     crs(a);
-    aml_res_bus(a, 0, 255);
+    aml_res_bus(a, 0, LAYOUT_ECAM_LAST_BUS);
     aml_res_io(a, 0xcf8, 8);
     if (cfg->pci_io.size)
         aml_res_window_io(a, (u16)cfg->pci_io.base, cfg->pci_io.size);

@@ -9,8 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CHUNK (256 * KiB) /* stays in the cache between reading, summing and writing */
-
 int image_open(const char *path, struct image *ret, struct err *e)
 {
     /* O_NONBLOCK: a FIFO must be refused, not waited for. */
@@ -68,81 +66,51 @@ u64 image_sum(u64 sum, const void *p, u64 len)
     return lane[0];
 }
 
-u64 image_sum_chunks(u64 sum, const u8 *p, u64 len)
-{
-    for (u64 n; len > 0; p += n, len -= n) {
-        n = min(len, CHUNK);
-        sum = image_sum(sum, p, n);
-    }
-    return sum;
-}
-
 static bool all_zero(const u8 *p, u64 len)
 {
     return len == 0 || (p[0] == 0 && memcmp(p, p + 1, len - 1) == 0);
 }
 
-/*
- * Writes by way of the memfd: half the price of touching fresh pages through the mapping, and a host without memory is an
- * error here and a SIGBUS there.  Pages of 2 MiB cannot be written so (hugetlbfs).
- */
-static int write_fresh(struct mem *m, u64 gpa, const u8 *p, u64 len)
+/* RAM is zero: what is zero is left alone, page by page.  A third of a Linux kernel is. */
+static void copy_fresh(u8 *to, const u8 *from, u64 len)
 {
-    unsigned n;
-    const struct mem_region *r = mem_regions(m, &n);
-    int result;
-
-    while (gpa < r->gpa || gpa - r->gpa >= r->size)
-        r++; /* the caller found it to be RAM */
-    result = fd_pwrite_all(mem_fd(m), p, len, r->fd_offset + (gpa - r->gpa));
-    return result == -EINVAL || result == -EBADF ? mem_write(m, gpa, p, len) : result;
+    for (u64 at = 0, n; at < len; at += n) {
+        n = min(len - at, MEM_PAGE - (uintptr_t)(to + at) % MEM_PAGE);
+        if (!all_zero(from + at, n))
+            memcpy(to + at, from + at, n);
+    }
 }
 
-/* RAM is zero: what is zero is left alone, page by page.  A third of a Linux kernel is. */
-static int put_fresh(struct mem *m, u64 gpa, const u8 *p, u64 len)
+/*
+ * The next run of a file's bytes that is no hole, in [*at, end).  False: there is none.  A file system that knows no holes has
+ * one run.
+ */
+static bool next_data(int fd, u64 *at, u64 end, u64 *ret_len)
 {
-    u64 run = 0; /* bytes before `at` that are to be written */
+    off_t data = lseek(fd, (off_t)*at, SEEK_DATA), hole;
+
+    if (data < 0 && errno != ENXIO)
+        data = (off_t)*at;
+    if (data < 0 || (u64)data >= end)
+        return false;
+    hole = lseek(fd, data, SEEK_HOLE);
+    *at = (u64)data;
+    *ret_len = (hole > data ? min((u64)hole, end) : end) - *at;
+    return true;
+}
+
+/* Reads around the holes into RAM that is zero. */
+static int read_fresh(const struct image *im, const struct image_part *p, u8 *to, struct err *e)
+{
+    const u64 begin = im->base + p->at, end = begin + p->filesz;
+    u64 len;
     int r = 0;
 
-    for (u64 at = 0, n; at < len && r == 0; at += n) {
-        n = min(len - at, MEM_PAGE - (gpa + at) % MEM_PAGE);
-        if (!all_zero(p + at, n)) {
-            run += n;
-            continue;
-        }
-        if (run > 0)
-            r = write_fresh(m, gpa + at - run, p + at - run, run);
-        run = 0;
-    }
-    return r == 0 && run > 0 ? write_fresh(m, gpa + len - run, p + len - run, run) : r;
-}
-
-/* The part's bytes, a chunk at a time. */
-static int copy_part(const struct image *im, const struct image_part *p, const struct image_to *to,
-                     struct err *e)
-{
-    AUTO(free) u8 *buf = im->mem ? NULL : xnew_n(u8, CHUNK);
-    u64 sum = to->sum ? *to->sum : 0;
-
-    for (u64 done = 0, n; done < p->filesz; done += n) {
-        const u8 *bytes = im->mem ? im->mem + p->at + done : buf;
-        int r = 0;
-
-        n = min(p->filesz - done, CHUNK);
-        if (!im->mem)
-            r = image_read(im, p->at + done, buf, n, p->what, e);
-        if (r < 0)
-            return r;
-        if (to->sum)
-            sum = image_sum(sum, bytes, n);
-        r = to->is_zero ? put_fresh(to->m, p->gpa + done, bytes, n)
-                        : mem_write(to->m, p->gpa + done, bytes, n);
-        if (r < 0)
-            return err_code(e, r, "write its %s to the guest's memory", p->what);
-    }
-    if (to->sum)
-        *to->sum = sum;
-    return 0;
+    for (u64 at = begin; r == 0 && at < end && next_data(im->fd, &at, end, &len); at += len)
+        r = image_read(im, at - im->base, to + (at - begin), len, p->what, e);
+    if (r == 0 && lseek(im->fd, 0, SEEK_END) < (off_t)end) /* it shrank since we opened it */
+        return truncated(im, p->at, p->filesz, p->what, e);
+    return r;
 }
 
 int image_load(const struct image *im, const struct image_part *p, const struct image_to *to,
@@ -150,7 +118,7 @@ int image_load(const struct image *im, const struct image_part *p, const struct 
 {
     u64 end;
     u8 *at;
-    int r;
+    int r = 0;
 
     if (p->memsz < p->filesz || !add_ok(&end, p->gpa, p->memsz))
         return err_set(e, -EBADMSG, "damaged: its %s has %llu bytes in %llu at 0x%llx", p->what,
@@ -167,11 +135,16 @@ int image_load(const struct image *im, const struct image_part *p, const struct 
             e, -ENOMEM,
             "its %s needs memory from 0x%llx to 0x%llx, the guest has %llu MiB: give it more",
             p->what, p->gpa, end, mem_size(to->m) / MiB);
-    r = copy_part(im, p, to, e);
+    if (!to->is_zero) {
+        r = image_read(im, p->at, at, p->filesz, p->what, e);
+        memset(at + p->filesz, 0, p->memsz - p->filesz);
+    } else if (im->mem) {
+        copy_fresh(at, im->mem + p->at, p->filesz);
+    } else {
+        r = read_fresh(im, p, at, e);
+    }
     if (r < 0)
         return r;
-    if (!to->is_zero)
-        memset(at + p->filesz, 0, p->memsz - p->filesz);
     mem_dirty(to->m, p->gpa, p->memsz);
     return 0;
 }

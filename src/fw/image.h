@@ -30,7 +30,6 @@ struct image_part {
 struct image_to {
     struct mem *m;
     bool is_zero; /* all RAM is: zeroes are not written, for that would only touch pages */
-    u64 *sum;     /* goes on over the bytes as image_sum_chunks does; NULL: not wanted */
 };
 
 /*
@@ -42,5 +41,3 @@ int image_load(const struct image *im, const struct image_part *p, const struct 
 
 /* A quick sum over bytes, going on from `sum`: finds damage, not malice. */
 u64 image_sum(u64 sum, const void *p, u64 len);
-/* The same over the bytes of a part that is loaded: begun anew at fixed steps. */
-u64 image_sum_chunks(u64 sum, const u8 *p, u64 len);

@@ -35,7 +35,6 @@ struct kernel {
     u8 *unpacked;   /* see (1); owned */
     u64 unpacked_len;
     struct image cached; /* fd -1: none */
-    u64 cached_sum;
 };
 
 /* What a load found out for the entry. */
@@ -112,26 +111,24 @@ static int open_payload(struct kernel *k, struct err *e)
 {
     int r;
 
-    if (k->cache_dir &&
-        kernel_cache_open(k->cache_dir, &k->st, &k->cached, &k->elf, &k->cached_sum))
+    if (k->cache_dir && kernel_cache_open(k->cache_dir, &k->st, &k->cached, &k->elf))
         return 0;
     r = unpack_payload(k, e);
     if (r < 0 || !k->cache_dir)
         return r;
     struct image im = unpacked_image(k);
     /* Opened now although the bytes are at hand: a jailed process that resets cannot open it any more. */
-    if (kernel_cache_save(k->cache_dir, &k->st, &im, &k->elf))
-        kernel_cache_open(k->cache_dir, &k->st, &k->cached, &k->elf, &k->cached_sum);
+    if (kernel_cache_save(k->cache_dir, &k->st, &im))
+        kernel_cache_open(k->cache_dir, &k->st, &k->cached, &k->elf);
     return 0;
 }
 
-/* From the cache; -ESTALE: what was read is not what was written. */
+/* From the cache; -ESTALE: it cannot be read as it was written. */
 static int load_cached(struct kernel *k, const struct kernel_target *t, struct err *e)
 {
-    u64 sum = 0;
-    int r = elf_load(&k->elf, &k->cached, &(struct image_to){ t->m, t->ram_is_zero, &sum }, e);
+    int r = elf_load(&k->elf, &k->cached, &(struct image_to){ t->m, t->ram_is_zero }, e);
 
-    if (r == -ENOMEM || (r == 0 && sum == k->cached_sum))
+    if (r == 0 || r == -ENOMEM)
         return r;
     log_warn("kernel '%s': its unpacked form in '%s' is damaged and will be made again", k->name,
              k->cache_dir);
@@ -154,7 +151,7 @@ static int load_payload(struct kernel *k, const struct kernel_target *t, struct 
         r = k->unpacked ? 0 : unpack_payload(k, e);
         struct image im = unpacked_image(k);
         if (r == 0)
-            r = elf_load(&k->elf, &im, &(struct image_to){ t->m, clean, NULL }, e);
+            r = elf_load(&k->elf, &im, &(struct image_to){ t->m, clean }, e);
         free(TAKE(k->unpacked));
     }
     *ret = (struct loaded){ k->elf.end, k->bz.initrd_max };
@@ -184,7 +181,7 @@ static int boot_vmlinux(struct kernel *k, const struct entry_args *a, struct ker
 static int load_self_unpacking(struct kernel *k, const struct kernel_target *t, struct loaded *ret,
                                struct err *e)
 {
-    const struct image_to to = { t->m, t->ram_is_zero, NULL };
+    const struct image_to to = { t->m, t->ram_is_zero };
     const struct bzimage *bz = &k->bz;
     const struct image_part part = { bz->kernel_at, bz->kernel_len, LAYOUT_HIGH_LOAD,
                                      bz->kernel_len, "kernel" };
@@ -215,7 +212,7 @@ static int boot_self_unpacking(struct kernel *k, const struct entry_args *a,
 static int load_elf(struct kernel *k, const struct kernel_target *t, struct loaded *ret,
                     struct err *e)
 {
-    const struct image_to to = { t->m, t->ram_is_zero, NULL };
+    const struct image_to to = { t->m, t->ram_is_zero };
 
     *ret = (struct loaded){ k->elf.end, k->elf.pvh_entry ? UINT32_MAX : ZEROPAGE_INITRD_MAX };
     return elf_load(&k->elf, &k->file, &to, e);
@@ -235,7 +232,7 @@ static int boot_pvh(struct kernel *k, const struct entry_args *a, struct kernel_
 static int load_multiboot(struct kernel *k, const struct kernel_target *t, struct loaded *ret,
                           struct err *e)
 {
-    const struct image_to to = { t->m, t->ram_is_zero, NULL };
+    const struct image_to to = { t->m, t->ram_is_zero };
     const struct image_part *p = &k->mb.load;
 
     *ret = (struct loaded){ k->mb.by_header ? p->gpa + p->memsz : k->elf.end, UINT32_MAX };
@@ -438,7 +435,7 @@ static int load_initrd(const struct kernel *k, const struct kernel_target *t,
     gpa = align_down(top - size, (u64)MEM_PAGE);
     *ret_gpa = gpa;
     return image_load(&k->initrd, &(struct image_part){ 0, size, gpa, size, "content" },
-                      &(struct image_to){ t->m, t->ram_is_zero, NULL }, e);
+                      &(struct image_to){ t->m, t->ram_is_zero }, e);
 }
 
 int kernel_load(struct kernel *k, const struct kernel_target *t, struct kernel_entry *ret,

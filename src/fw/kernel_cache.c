@@ -4,7 +4,8 @@
  *   (1) The name is a hash of the key; the key in the head decides.
  *   (2) A file is complete and on disk before it has its name.
  *   (3) Only files of ours (or root's) that nobody else may write are believed: they become a guest's kernel.
- *   (4) `sum` is over the segments, and is compared after they were loaded, when they have to be read anyway.
+ *   (4) The vmlinux itself is not summed, for that would cost as much as loading it: (2) and (3) are the trust.
+ *   (5) Pages of zeroes are holes, so that nobody has to read them.
  */
 #include "fw/kernel_cache.h"
 
@@ -17,7 +18,7 @@
 
 enum { HEAD_SIZE = 4096, PATH_SIZE = 4096, FILES_MAX = 8 };
 
-#define CACHE_VERSION 1
+#define CACHE_VERSION 2
 #define CACHE_PREFIX  "vmlinux-"
 
 static const char cache_magic[8] = "SOCLEKC";
@@ -29,7 +30,7 @@ struct key {
 struct head {
     char magic[8];
     struct key key;
-    le64 len, sum;
+    le64 len;
     le64 head_sum; /* over what is before it */
 };
 
@@ -47,16 +48,6 @@ static bool path_of(const char *dir, const struct stat *st, char path[PATH_SIZE]
 
     return str_fmt(path, PATH_SIZE, "%s/" CACHE_PREFIX "%016llx", dir,
                    image_sum(0, &key, sizeof(key)));
-}
-
-/* Over the segments' bytes in the order that elf_load sums them in. */
-static u64 sum_of(const struct image *im, const struct elf *elf)
-{
-    u64 sum = 0;
-
-    for (unsigned i = 0; i < elf->n_segs; i++)
-        sum = image_sum_chunks(sum, im->mem + elf->segs[i].at, elf->segs[i].filesz);
-    return sum;
 }
 
 /* Is this head whole, and for this key and this file length? */
@@ -77,7 +68,7 @@ static bool owner_ok(const struct stat *st)
 }
 
 bool kernel_cache_open(const char *dir, const struct stat *st, struct image *ret,
-                       struct elf *ret_elf, u64 *ret_sum)
+                       struct elf *ret_elf)
 {
     AUTO(fd) int fd = -1;
     char path[PATH_SIZE];
@@ -97,12 +88,25 @@ bool kernel_cache_open(const char *dir, const struct stat *st, struct image *ret
         return false;
     *ret = im;
     *ret_elf = elf;
-    *ret_sum = le64_get(h.sum);
     (void)TAKE_FD(fd);
     return true;
 }
 
-static int write_file(int fd, const struct stat *st, const struct image *im, const struct elf *elf)
+/* Writes what is not zero of [p, p + len), block by block; the file is long enough already. */
+static int write_sparse(int fd, const u8 *p, u64 len)
+{
+    static const u8 zeroes[HEAD_SIZE];
+    int r = 0;
+
+    for (u64 at = 0, n; r == 0 && at < len; at += n) {
+        n = min(len - at, (u64)sizeof(zeroes));
+        if (memcmp(p + at, zeroes, n) != 0)
+            r = fd_pwrite_all(fd, p + at, n, HEAD_SIZE + at);
+    }
+    return r;
+}
+
+static int write_file(int fd, const struct stat *st, const struct image *im)
 {
     union {
         struct head h;
@@ -113,11 +117,12 @@ static int write_file(int fd, const struct stat *st, const struct image *im, con
     memcpy(head.h.magic, cache_magic, sizeof(head.h.magic));
     head.h.key = key_of(st);
     head.h.len = le64_of(im->size);
-    head.h.sum = le64_of(sum_of(im, elf));
     head.h.head_sum = le64_of(image_sum(0, &head.h, offsetof(struct head, head_sum)));
     r = fd_pwrite_all(fd, &head, sizeof(head), 0);
+    if (r == 0 && ftruncate(fd, (off_t)(HEAD_SIZE + im->size)) < 0)
+        r = -errno;
     if (r == 0)
-        r = fd_pwrite_all(fd, im->mem, im->size, HEAD_SIZE);
+        r = write_sparse(fd, im->mem, im->size);
     if (r == 0 && fsync(fd) < 0)
         r = -errno;
     return r;
@@ -152,8 +157,7 @@ static void prune(const char *dir)
     closedir(d);
 }
 
-bool kernel_cache_save(const char *dir, const struct stat *st, const struct image *im,
-                       const struct elf *elf)
+bool kernel_cache_save(const char *dir, const struct stat *st, const struct image *im)
 {
     AUTO(fd) int fd = -1;
     char path[PATH_SIZE], temporary[PATH_SIZE];
@@ -165,7 +169,7 @@ bool kernel_cache_save(const char *dir, const struct stat *st, const struct imag
     fd = mkostemp(temporary, O_CLOEXEC);
     if (fd < 0)
         return false;
-    if (write_file(fd, st, im, elf) < 0 || rename(temporary, path) < 0) {
+    if (write_file(fd, st, im) < 0 || rename(temporary, path) < 0) {
         unlink(temporary);
         return false;
     }

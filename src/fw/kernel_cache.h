@@ -10,11 +10,10 @@
 
 /* Opens the unpacked form of the kernel file `st`; false: there is none that can be trusted.  *ret.fd is the caller's. */
 bool kernel_cache_open(const char *dir, const struct stat *st, struct image *ret,
-                       struct elf *ret_elf, u64 *ret_sum);
+                       struct elf *ret_elf);
 
-/* Keeps `im` (in memory, parsed as `elf`) for the next time.  False: it could not. */
-bool kernel_cache_save(const char *dir, const struct stat *st, const struct image *im,
-                       const struct elf *elf);
+/* Keeps `im` (in memory) for the next time.  False: it could not. */
+bool kernel_cache_save(const char *dir, const struct stat *st, const struct image *im);
 
 /* Removes a file that turned out to be damaged. */
 void kernel_cache_drop(const char *dir, const struct stat *st);

@@ -234,20 +234,34 @@ TEST(kernel_vmlinux)
 }
 
 /* Zeroes of a fresh guest cost no memory: the second page of the segment is not even allocated. */
+/* RAM under a hole of the file, and under a page of zeroes of what was unpacked, is not touched. */
 TEST(kernel_leaves_zeroes_alone)
 {
     AUTO(free) struct file *f = elf64(0);
-    struct kernel_entry k;
-    struct machine x;
-    struct err e;
+    AUTO(free) char *path = write_file("sparse", f->bytes, f->len);
+    AUTO(fd) int fd = open(path, O_WRONLY | O_CLOEXEC);
+    struct kernel_entry entry;
 
+    if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, SEG_AT + MEM_PAGE, MEM_PAGE) < 0)
+        test_skip("the file system of the test's folder knows no holes");
     memset(f->bytes + SEG_AT + MEM_PAGE, 0, MEM_PAGE);
-    machine_init(&x, 64 * MiB);
-    CHECK_OK(boot(&x, f, "", &k, &e), &e);
-    CHECK_EQ(lseek(mem_fd(x.m), LOAD_AT, SEEK_DATA), LOAD_AT);
-    CHECK_EQ(lseek(mem_fd(x.m), LOAD_AT, SEEK_HOLE), LOAD_AT + MEM_PAGE);
-    CHECK_EQ(word(&x, LOAD_AT + MEM_PAGE - 4, 8), 0x90909090);
-    mem_free(x.m);
+    for (unsigned in_memory = 0; in_memory < 2; in_memory++) {
+        const struct image im = { .mem = f->bytes, .size = f->len }, none = {};
+        const struct kernel_cfg cfg = { .kernel = path };
+        AUTO(kernel) struct kernel *k = NULL;
+        struct machine x;
+        struct err e;
+
+        CHECK_OK(in_memory ? kernel_open_image(&im, &none, "", f->len, &k, &e)
+                           : kernel_open(&cfg, &k, &e),
+                 &e);
+        machine_init(&x, 64 * MiB);
+        mem_write(x.m, LOAD_AT + MEM_PAGE + 8, "Q", 1); /* not the zero that was promised */
+        CHECK_OK(kernel_load(k, &x.target, &entry, &e), &e);
+        CHECK_EQ(word(&x, LOAD_AT + MEM_PAGE - 4, 8), 0x90909090);
+        CHECK_EQ(word(&x, LOAD_AT + MEM_PAGE + 8, 8), 'Q');
+        mem_free(x.m);
+    }
 }
 
 TEST(kernel_pvh)
@@ -568,7 +582,6 @@ TEST(kernel_cache)
         off_t cut_to;
     } rows[] = {
         { "head damaged", 9, 0 },
-        { "segment damaged", 4096 + SEG_AT + 0x800, 0 },
         { "ELF header damaged", 4096 + 1, 0 },
         { "truncated", -1, 5000 },
         { "head truncated", -1, 10 },
@@ -598,8 +611,6 @@ TEST(kernel_cache)
         if (c->cut_to)
             CHECK_EQ(truncate(cached, c->cut_to), 0);
         load_with_cache(path, dir);
-        load_with_cache(
-            path, dir); /* the load finds a damaged segment, so only the next open makes it again */
         read_cached(cached, now);
         CHECK_MEM(now, good, CACHED_LEN);
         CHECK_EQ(chmod(cached, 0666), 0); /* not ours alone: not believed, made again */

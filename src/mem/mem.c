@@ -1,5 +1,5 @@
 /*
- * mem/mem.c: guest RAM in one memfd, seen through one mapping, and the checked door to it.
+ * mem/mem.c: guest RAM, seen through one mapping, and the checked door to it.
  */
 #include "mem/mem.h"
 
@@ -39,9 +39,10 @@ static int check_cfg(const struct mem_cfg *cfg, struct err *e)
     return 0;
 }
 
-/* mmap at an address that 2 MiB pages fit: the memfd's offset 0 on a 2 MiB boundary. */
+/* mmap at an address that 2 MiB pages fit: offset 0 of RAM on a 2 MiB boundary.  fd -1: private memory. */
 static void *map_aligned(int fd, u64 size)
 {
+    const int flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE : MAP_SHARED;
     u8 *space =
         mmap(NULL, size + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     u8 *at;
@@ -52,19 +53,27 @@ static void *map_aligned(int fd, u64 size)
     if (at > space)
         munmap(space, (size_t)(at - space));
     munmap(at + size, (size_t)(space + HUGE_PAGE - at));
-    return mmap(at, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+    return mmap(at, size, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0);
 }
 
-static int map_ram(struct mem *m, const struct mem_cfg *cfg, struct err *e)
+static int make_memfd(struct mem *m, bool huge, struct err *e)
 {
-    bool huge = cfg->from == MEM_HUGETLB;
-
     m->fd = memfd_create("guest-ram",
                          MFD_CLOEXEC | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : MFD_ALLOW_SEALING));
     if (m->fd < 0)
         return err_errno(e, "create the guest's memory%s", huge ? " from 2 MiB pages" : "");
-    if (ftruncate(m->fd, (off_t)cfg->size) < 0)
-        return err_errno(e, "size the guest's memory to %llu MiB", cfg->size / MiB);
+    if (ftruncate(m->fd, (off_t)m->size) < 0)
+        return err_errno(e, "size the guest's memory to %llu MiB", m->size / MiB);
+    return 0;
+}
+
+static int map_ram(struct mem *m, const struct mem_cfg *cfg, struct err *e)
+{
+    const bool huge = cfg->from == MEM_HUGETLB;
+    int r = cfg->from == MEM_PRIVATE ? 0 : make_memfd(m, huge, e);
+
+    if (r < 0)
+        return r;
     m->host = map_aligned(m->fd, cfg->size);
     if (m->host == MAP_FAILED) {
         m->host = NULL;
@@ -72,8 +81,7 @@ static int map_ram(struct mem *m, const struct mem_cfg *cfg, struct err *e)
                          huge ? " from reserved 2 MiB pages" : "");
     }
     if (!huge)
-        madvise(m->host, cfg->size,
-                MADV_HUGEPAGE); /* a hint: many hosts have no huge shmem pages */
+        madvise(m->host, cfg->size, MADV_HUGEPAGE); /* a hint */
     madvise(m->host, cfg->size, MADV_DONTDUMP);
     if (cfg->prealloc && madvise(m->host, cfg->size, MADV_POPULATE_WRITE) < 0)
         return err_errno(e, "allocate %llu MiB of guest memory now", cfg->size / MiB);
@@ -182,10 +190,22 @@ int mem_write(struct mem *m, u64 gpa, const void *buf, u64 len)
     return 0;
 }
 
+static int discard(struct mem *m, const struct mem_region *r, u64 gpa, u64 len)
+{
+    const u64 at = r->fd_offset + gpa - r->gpa;
+
+    if (m->fd < 0)
+        return madvise(m->host + at, len, MADV_DONTNEED) < 0 ? -errno : 0;
+    return fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)len) < 0
+               ? -errno
+               : 0;
+}
+
 int mem_discard(struct mem *m, u64 gpa, u64 len)
 {
     const struct mem_region *r = region_of(m, gpa, len);
     u64 first, end;
+    int ret;
 
     if (!r)
         return -EFAULT;
@@ -194,11 +214,9 @@ int mem_discard(struct mem *m, u64 gpa, u64 len)
     if (end <= first)
         return 0;
     mem_dirty(m, first, end - first);
-    if (fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                  (off_t)(r->fd_offset + first - r->gpa), (off_t)(end - first)) < 0)
-        return -errno;
-    mem_dirty(m, first, end - first);
-    return 0;
+    ret = discard(m, r, first, end - first);
+    mem_dirty(m, first, end - first); /* whoever watches sees what the page holds now */
+    return ret;
 }
 
 u64 mem_pages(const struct mem *m)

@@ -1,6 +1,6 @@
 /*
  * mem/mem.h: guest RAM, and the one checked door to it.
- * RAM is one memfd (or hugetlb memfd), mapped once: what is below MEM_LOW_END at its own guest-physical address (GPA), the
+ * RAM is one memfd, or private memory, mapped once: what is below MEM_LOW_END at its own guest-physical address (GPA), the
  * rest from 4 GiB on.  Devices reach RAM only by the functions here: each checks the whole range, and each write is seen by
  * the dirty log.  Thread-safe after mem_new; what several threads write to one place is the guest's race, as on hardware.
  */
@@ -18,7 +18,11 @@ enum {
 #define MEM_SIZE_MIN   (1 * MiB)
 #define MEM_SIZE_MAX   (4 * TiB)
 
-enum mem_backing { MEM_SHARED, MEM_HUGETLB };
+/*
+ * MEM_SHARED: a memfd, which other processes may map.  MEM_HUGETLB: the same, of 2 MiB pages that the host reserved.
+ * MEM_PRIVATE: memory of this process, which the host backs with 2 MiB pages as it can (few hosts do so for memfds).
+ */
+enum mem_backing { MEM_SHARED, MEM_HUGETLB, MEM_PRIVATE };
 
 struct mem_cfg {
     u64 size; /* bytes of RAM, a multiple of MEM_PAGE; MEM_SIZE_MIN..MEM_SIZE_MAX */
@@ -30,7 +34,7 @@ struct mem_cfg {
 struct mem_region {
     u64 gpa, size;
     u8 *host;      /* where our process sees it */
-    u64 fd_offset; /* where it lies in the memfd */
+    u64 fd_offset; /* where it lies in the memfd, and in the order of pages of the dirty log */
 };
 
 struct mem;
@@ -41,7 +45,7 @@ void mem_free(struct mem *m);
 AUTO_DEFINE(mem, struct mem *, mem_free)
 
 u64 mem_size(const struct mem *m);
-int mem_fd(const struct mem *m); /* stays ours */
+int mem_fd(const struct mem *m); /* stays ours; -1 with MEM_PRIVATE */
 /* The RAM regions, ascending by GPA; *ret_n of them. */
 const struct mem_region *mem_regions(const struct mem *m, unsigned *ret_n);
 /* First GPA above all RAM and above the 32-bit hole. */

@@ -94,13 +94,14 @@ TEST(mem_dirty_log_follows_the_memfd)
     free(bits);
 }
 
-TEST(mem_discard_zeroes_whole_pages_only)
+static void check_discard(enum mem_backing from)
 {
     AUTO(mem) struct mem *m = NULL;
     struct err e;
     u8 got[2] = {};
 
-    CHECK_OK(mem_new(&(struct mem_cfg){ .size = 2 * MiB }, &m, &e), &e);
+    CHECK_OK(mem_new(&(struct mem_cfg){ .size = 2 * MiB, .from = from }, &m, &e), &e);
+    CHECK_EQ(mem_fd(m) >= 0, from == MEM_SHARED);
     mem_write(m, 4095, "\1\2", 2);
     CHECK_EQ(mem_discard(m, 100, 8192 + 200), 0); /* whole pages inside: 1 only */
     mem_read(m, 4095, got, 2);
@@ -142,4 +143,10 @@ TEST(mem_watched_page_tells_of_writes)
     CHECK(w.calls > 0);
     mem_watch(m, NULL, NULL, NULL);
     free(pages);
+}
+
+TEST(mem_discard_zeroes_whole_pages_only)
+{
+    check_discard(MEM_SHARED);
+    check_discard(MEM_PRIVATE);
 }

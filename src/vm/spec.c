@@ -284,7 +284,7 @@ const struct field spec_fields[] = {
               .want = "a path of 1 to 107 bytes"),
     FIELD_INT(vm_spec, control_fd, "inherited control socket", .max = 65535),
     FIELD_OBJ(vm_spec, gdb, gdb_fields, "serve gdb", .metavar = "WHERE[,wait]"),
-    FIELD_STR(vm_spec, cache_dir, "where unpacked kernels are kept; the user's cache folder when not given", .metavar = "DIR", .ok = path_ok,
+    FIELD_STR(vm_spec, cache_dir, "where unpacked kernels are kept, made when missing; the user's cache folder when not given", .metavar = "DIR", .ok = path_ok,
               .want = "the name of a folder"),
     FIELD_BOOL(vm_spec, no_jail, "for debugging only: the process keeps its rights"),
     FIELD_BOOL(vm_spec, verbose, "say more on standard error"),

@@ -6,6 +6,7 @@
 #include "vm/gdb.h"
 #include "vm/machine.h"
 #include "vm/profile.h"
+#include "vm/shed.h"
 
 #include <stdlib.h>
 #include <sys/random.h>
@@ -110,8 +111,11 @@ int vm_run(struct vm *vm, struct vm_result *ret, struct err *e)
 {
     int r = run_start(vm, e);
 
-    if (r >= 0)
+    if (r >= 0) {
+        if (vm->confined) /* else somebody debugs, and may have breakpoints */
+            shed_startup();
         loop_run(&vm->loop);
+    }
     run_join(vm);
     *ret = vm->result;
     return r;

@@ -45,7 +45,7 @@ esac
 
 status=0
 if [ "$engine" = kvm ]; then
-    "$tree/test/lab/run.sh" --auto --timeout "$limit" --out "$out" -- "${command[@]}" </dev/null | tee "$log" || status=$?
+    "$tree/test/lab/run.sh" --auto --tries 3 --timeout "$limit" --out "$out" -- "${command[@]}" </dev/null | tee "$log" || status=$?
 else
     timeout --kill-after=5 "$limit" "${command[@]}" </dev/null | tee "$log" || status=$?
 fi

@@ -90,7 +90,7 @@ class Statuses(unittest.TestCase):
         self.assertIn(b"socle-vm was ended by signal 6", p.stderr)
 
     def test_timeout(self):
-        p = run("deaf", "--timeout", "1")
+        p = run("deaf", "--timeout", "4")
         self.assertEqual(p.returncode, 124)
         self.assertEqual(p.stdout, b"ready\r\n")
 
@@ -107,6 +107,20 @@ class Statuses(unittest.TestCase):
             p = socle(*args)
             self.assertEqual((p.returncode, p.stdout), (2, b""))
             self.assertIn(text, p.stderr)
+
+    def test_cache_dir(self):
+        """A folder that is missing is made; one that cannot be is an error and starts nothing."""
+        with tempfile.TemporaryDirectory() as folder:
+            new, file = folder + "/new", folder + "/file"
+            with open(file, "wb"):
+                pass
+            self.assertEqual(run("exit:0", "--cache-dir", new).returncode, 0)
+            self.assertTrue(os.path.isdir(new))
+            for path, text in ((file, b"is not a folder"), (folder + "/no/such", b"No such file")):
+                p = run("exit:0", "--cache-dir", path)
+                self.assertEqual((p.returncode, p.stdout), (122, b""))
+                self.assertIn(b"--cache-dir: ", p.stderr)
+                self.assertIn(text, p.stderr)
 
     def test_help(self):
         for args in (["help"], ["--help"], ["run", "--help"], ["help", "run"], ["ctl", "-h"], ["--version"], ["--man"]):
