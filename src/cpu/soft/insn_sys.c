@@ -276,7 +276,7 @@ static void op_xgetbv(struct soft_cpu *c, const struct uop *op)
     if (index > 1 || (index == 1 && !soft_has(c->vm, F_XGETBV1)))
         soft_raise_error(c, op, VEC_GP, 0);
     if (index == 1)
-        val &= c->fpu.xinuse | (c->pkru ? XCR0_PKRU : 0);
+        val &= soft_xinuse(c);
     c->reg[GPR_RAX] = (u32)val;
     c->reg[GPR_RDX] = val >> 32;
     UOP_NEXT;

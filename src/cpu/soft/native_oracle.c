@@ -133,7 +133,8 @@ static void add_segment(u32 entry, u64 base, bool code)
         .contents = code ? MODIFY_LDT_CONTENTS_CODE : MODIFY_LDT_CONTENTS_DATA,
     };
 
-    syscall(SYS_modify_ldt, 1, &d, sizeof(d));
+    if (syscall(SYS_modify_ldt, 1, &d, sizeof(d)) != 0)
+        _exit(5);
 }
 
 static _Noreturn void child_main(struct shared *sh, int from_parent, int to_parent)
@@ -216,8 +217,12 @@ static int start(struct oracle *o, struct err *e)
 
 struct oracle *oracle_new(struct err *e)
 {
-    struct oracle *o = xnew(struct oracle);
+    if (!__builtin_cpu_is("amd")) {
+        err_set(e, -ENOTSUP, "where the manuals leave a choice the engine does as AMD's CPUs");
+        return NULL;
+    }
 
+    struct oracle *o = xnew(struct oracle);
     o->to_child = o->from_child = -1;
     o->sh = mmap(NULL, sizeof(*o->sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (o->sh == MAP_FAILED || start(o, e) < 0) {

@@ -40,7 +40,7 @@ struct oracle_test {
 
 struct oracle;
 
-/* Owned; NULL: the host does not let us (the reason in `e`). */
+/* Owned; NULL: the host does not let us, or is another maker's (the reason in `e`). */
 struct oracle *oracle_new(struct err *e);
 void oracle_free(struct oracle *o);
 /* Where to put tests: ORACLE_BATCH of them, shared with the child. */
