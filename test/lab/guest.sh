@@ -32,7 +32,7 @@ append="console=ttyS0 root=/dev/vda rw panic=-1 socle.selftest socle.cpus=$cpus 
 case $vmm in
 socle)
     command=("$socle" run --engine "$engine" --cpus "$cpus" --memory "${memory}M" --kernel "$guest/vmlinuz"
-        --initrd "$guest/initrd" --append "$append" --disk "$out/root.img" --net user --console stdio)
+        --initrd "$guest/initrd" --append "$append" --disk "$out/root.img" --net user --console stdio --verbose)
     ;;
 qemu)
     command=(qemu-system-x86_64 -accel "$engine" -cpu host -M q35 -smp "$cpus" -m "$memory" -nodefaults
