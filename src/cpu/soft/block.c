@@ -13,7 +13,10 @@ enum {
     PAGE_HASH_BITS = 12,
     WRITTEN_MAX = 64, /* pages that others wrote to, until we look; more: everything is dropped */
     FRESH_MAX = 512,
+    HOT_HITS = 64,          /* more in HOT_INSNS: a page that rewrites itself all the time */
+    HOT_BYTES = 32,         /* ... has blocks of at most so many bytes */
 };
+#define HOT_INSNS (1000 * 1000)
 #define POOL_SIZE (32 * MiB) /* of address space; touched as it fills */
 
 /* A page of guest RAM that holds decoded code. */
@@ -21,6 +24,8 @@ struct code_page {
     u64 page; /* index in the memfd */
     /* Bit i: bytes of granule i were decoded; `crossing`: by blocks that begin in the page before (crossing_is_true looks after those). */
     u64 granules[CODE_GRANULES / 64], crossing[CODE_GRANULES / 64];
+    u64 since;     /* instruction count at the first of `hits`: writes by this vCPU that met code */
+    u32 hits;
     struct block *blocks;
     struct code_page *next; /* in its hash row */
 };
@@ -49,7 +54,6 @@ int soft_code_init(struct soft_cpu *c, struct err *e)
     c->code = cc;
     pthread_mutex_init(&cc->lock, NULL);
     c->jumps = xnew_n(struct jump_entry, 1 << SOFT_JUMP_BITS);
-    c->jump_gen = 1;
     cc->pool = mmap(NULL, POOL_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (cc->pool == MAP_FAILED) {
         cc->pool = NULL;
@@ -189,17 +193,22 @@ static bool touches(const struct block *b, u32 first, u32 last)
     return at <= last && first < at + min((u64)b->bytes, GUEST_PAGE - at);
 }
 
-static void page_remove(struct soft_cpu *c, struct code_page *p)
+/* Is this a page where code and what it writes lie side by side? */
+static bool is_hot(const struct soft_cpu *c, const struct code_page *p)
 {
-    struct code_page **at = page_row(c->code, p->page);
-
-    while (*at != p)
-        at = &(*at)->next;
-    *at = p->next;
-    atomic_fetch_and(&c->vm->page_code[p->page], ~(1ull << c->v->index));
+    return p->hits > HOT_HITS && c->insns - p->since < HOT_INSNS;
 }
 
-/* Drops the blocks of a page that have bytes in [first, last], and the links to them; a page without blocks is forgotten. */
+static void note_hit(struct soft_cpu *c, struct code_page *p)
+{
+    if (c->insns - p->since >= HOT_INSNS) {
+        p->since = c->insns;
+        p->hits = 0;
+    }
+    p->hits++;
+}
+
+/* Drops the blocks of a page that have bytes in [first, last] (who is linked to them sees it by their key); a page without blocks is plain again. */
 static void page_drop(struct soft_cpu *c, struct code_page *p, u32 first, u32 last)
 {
     struct block **at = &p->blocks;
@@ -217,13 +226,8 @@ static void page_drop(struct soft_cpu *c, struct code_page *p, u32 first, u32 la
             at = &b->page_next;
         }
     }
-    for (struct block *b = p->blocks; b; b = b->page_next)
-        for (u32 i = 0; i < ARRAY_LEN(b->succ); i++)
-            if (b->succ[i] && (b->succ[i]->key & KEY_DROPPED))
-                b->succ[i] = NULL;
-    c->jump_gen++;
     if (!p->blocks && !granules_hit(p->crossing, 0, GUEST_PAGE))
-        page_remove(c, p);
+        atomic_fetch_and(&c->vm->page_code[p->page], ~(1ull << c->v->index));
 }
 
 void soft_code_flush(struct soft_cpu *c)
@@ -238,7 +242,7 @@ void soft_code_flush(struct soft_cpu *c)
     cc->used = 0;
     cc->n_fresh = 0;
     c->link = NULL;
-    c->jump_gen++;
+    memset(c->jumps, 0, sizeof(*c->jumps) << SOFT_JUMP_BITS);
     soft_stubs_reset(c);
 }
 
@@ -264,7 +268,11 @@ static void own_page_written(struct soft_cpu *c, const struct uop *op, u64 page,
     }
     if (!granules_hit(p->granules, gpa, len))
         return;
-    page_drop(c, p, first, first + len - 1);
+    note_hit(c, p);
+    if (is_hot(c, p)) /* all: so its list stays as short as what ran since the last one */
+        page_drop(c, p, 0, GUEST_PAGE - 1);
+    else
+        page_drop(c, p, first, first + len - 1);
     cut_current(c, op);
 }
 
@@ -347,6 +355,20 @@ static bool page_is_true(struct soft_cpu *c, const struct code_page *p)
     return true;
 }
 
+/* Blocks that cross into another page are looked at when they are entered (crossing_is_true). */
+bool soft_code_is_true(struct soft_cpu *c)
+{
+    for (u32 i = 0; i < ARRAY_LEN(c->code->pages); i++)
+        for (const struct code_page *p = c->code->pages[i]; p; p = p->next)
+            for (const struct block *b = p->blocks; b; b = b->page_next) {
+                const u8 *at = soft_ram(c->vm, b->gpa, b->bytes, NULL);
+
+                if (b->gpa2 == BLOCK_ONE_PAGE && (!at || sum_of(at, b->bytes, 0) != b->sum))
+                    return false;
+            }
+    return true;
+}
+
 /* All others have dropped their write tags since, or run nothing. */
 static bool others_passed(const struct soft_cpu *c, const struct fresh_page *f)
 {
@@ -403,7 +425,7 @@ static void block_add(struct soft_cpu *c, struct block *b, u64 page, u64 page2)
 /* Where the code at `lin` is; raises. */
 static u64 fetch_gpa(struct soft_cpu *c, u64 lin)
 {
-    struct tlb_entry *t = soft_tlb_entry(c, lin);
+    struct tlb_entry *t = &c->tlb_fetch[(lin / GUEST_PAGE) % SOFT_TLB_SIZE];
 
     if (t->tag_x == (lin & GUEST_PAGE_MASK)) {
         const u8 *host = (const u8 *)(uintptr_t)(lin + (u64)t->addend);
@@ -503,12 +525,16 @@ static struct block *block_make(struct soft_cpu *c, u64 lin, u64 gpa)
     make_room(c);
     at = soft_ram(c->vm, gpa, n, &page);
     if (at) {
+        struct code_page *p = page_find(cc, page);
+
         page_mark(c, page);
+        if (p && is_hot(c, p))
+            n = min(n, (u32)HOT_BYTES);
         memcpy(copy, at, n);
         at = copy;
     }
     b = (struct block *)(void *)(cc->pool + cc->used);
-    *b = (struct block){ .gpa = gpa, .key = c->key };
+    *b = (struct block){ .gpa = gpa, .key = c->key, .host = (uintptr_t)soft_ram(c->vm, gpa, 1, NULL) };
     if (!(c->key & KEY_FLAT) && c->rip + n - 1 > c->seg[SEG_CS].limit)
         n = (u32)min((u64)n, c->rip > c->seg[SEG_CS].limit ? 0 : c->seg[SEG_CS].limit - c->rip + 1);
     if (!at || n == 0 || soft_decode(c, b, at, n, c->key) < 0) {
@@ -518,22 +544,16 @@ static struct block *block_make(struct soft_cpu *c, u64 lin, u64 gpa)
     b->gpa2 = b->bytes > GUEST_PAGE - gpa % GUEST_PAGE ? f.gpa2 : BLOCK_ONE_PAGE;
     b->sum = sum_of(at, b->bytes, 0);
     pool_take(cc, sizeof(*b) + (b->n + 1u) * sizeof(struct uop));
-    if (soft_ram(c->vm, gpa, 1, NULL))
+    if (b->host)
         block_add(c, b, page, f.page2);
     return b;
 }
 
-struct block *soft_block(struct soft_cpu *c)
+static struct block *block_at(struct soft_cpu *c, u64 lin)
 {
-    u64 lin = soft_code64(c) ? c->rip : (u32)(c->seg[SEG_CS].base + c->rip);
-    struct jump_entry *j = &c->jumps[(lin ^ lin >> SOFT_JUMP_BITS) % (1 << SOFT_JUMP_BITS)];
-    struct block *b;
-    u64 gpa;
+    u64 gpa = fetch_gpa(c, lin);
+    struct block *b = block_find(c->code, gpa, c->key);
 
-    if (likely(j->lin == lin && j->gen == c->jump_gen && j->block->key == c->key))
-        return j->block;
-    gpa = fetch_gpa(c, lin);
-    b = block_find(c->code, gpa, c->key);
     if (b && unlikely(!(c->key & KEY_FLAT)) && c->rip + b->bytes - 1 > c->seg[SEG_CS].limit) {
         row_remove(c->code, b); /* the segment ends inside it */
         b = NULL;
@@ -542,9 +562,21 @@ struct block *soft_block(struct soft_cpu *c)
         row_remove(c->code, b);
         b = NULL;
     }
-    if (!b)
-        b = block_make(c, lin, gpa);
-    if (b->gpa2 == BLOCK_ONE_PAGE && (c->key & KEY_FLAT))
-        *j = (struct jump_entry){ lin, b, c->jump_gen };
+    return b ? b : block_make(c, lin, gpa);
+}
+
+struct block *soft_block(struct soft_cpu *c)
+{
+    u64 lin = soft_code64(c) ? c->rip : (u32)(c->seg[SEG_CS].base + c->rip);
+    struct jump_entry *j = &c->jumps[(lin ^ lin >> SOFT_JUMP_BITS) % (1 << SOFT_JUMP_BITS)];
+    struct tlb_entry *t = &c->tlb_fetch[(lin / GUEST_PAGE) % SOFT_TLB_SIZE];
+    struct block *b;
+
+    if (likely(j->lin == lin && t->tag_x == (lin & GUEST_PAGE_MASK) && j->host == lin + (u64)t->addend && j->block &&
+               j->block->key == c->key))
+        return j->block;
+    b = block_at(c, lin);
+    if (b->gpa2 == BLOCK_ONE_PAGE && (c->key & KEY_FLAT) && t->tag_x == (lin & GUEST_PAGE_MASK))
+        *j = (struct jump_entry){ .lin = lin, .host = lin + (u64)t->addend, .block = b };
     return b;
 }

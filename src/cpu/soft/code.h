@@ -31,6 +31,8 @@ void soft_code_dma(struct soft_vm *vm, u64 page);
 void soft_code_attend(struct soft_cpu *c);
 /* (2), when the other vCPUs have dropped their tags. */
 void soft_code_second_look(struct soft_cpu *c);
+/* For tests: every block is still what memory holds. */
+bool soft_code_is_true(struct soft_cpu *c);
 
 /* decode.c: decodes into `b` from at most `n` bytes; bytes and n of the block are set.  `single`: one instruction.
  * 0: the block is whole.  -EAGAIN: not even one instruction fits into the bytes. */
@@ -46,12 +48,11 @@ void soft_tlb_drop_write(struct soft_cpu *c, const u8 *host);
 /* Host address of a page of the memfd. */
 const u8 *soft_ram_page(const struct soft_vm *vm, u64 page);
 struct tlb_entry *soft_tlb_of_mode(struct soft_cpu *c);
-/* The entry that a fetch or an access of this mode finds, watched or not. */
-struct tlb_entry *soft_tlb_entry(struct soft_cpu *c, u64 lin);
+struct tlb_entry *soft_tlb_of_fetches(struct soft_cpu *c);
 
 /* stub.c */
 bool soft_stubs_full(const struct soft_cpu *c);
 void soft_stubs_reset(struct soft_cpu *c);
 
-/* The handler of instructions that a write made void. */
+/* Ends the block in front of `op`: the handler of instructions that a write made void, and of what is to be begun again. */
 void soft_op_cut(struct soft_cpu *c, const struct uop *op);

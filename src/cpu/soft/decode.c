@@ -70,18 +70,25 @@ void soft_op_nop(struct soft_cpu *c, const struct uop *op)
     UOP_NEXT;
 }
 
-/* The guest wrote over what follows: the block ends in front of it. */
-void soft_op_cut(struct soft_cpu *c, const struct uop *op)
+static void leave_at(struct soft_cpu *c, const struct uop *op)
 {
     u64 rip = c->base_rip + op->off;
 
-    soft_leave(c, soft_code64(c) ? rip : c->key & KEY_REAL ? (u16)rip : (u32)rip);
+    /* CS keeps its size, and with it EIP its width, when CR0.PE is cleared. */
+    soft_leave(c, soft_code64(c) ? rip : (c->key & (KEY_REAL | KEY_SIZE)) == KEY_REAL ? (u16)rip : (u32)rip);
 }
 
-/* The block's bytes are used up: op->imm is 1 when the next block is in the same page. */
+void soft_op_cut(struct soft_cpu *c, const struct uop *op)
+{
+    c->budget += c->block->ops + c->block->n - op; /* they are not run */
+    leave_at(c, op);
+}
+
+/* The block's bytes are used up: op->imm is 1 when the next block is in the same page, 2: in another, 0: not to be linked. */
 static void op_end(struct soft_cpu *c, const struct uop *op)
 {
-    soft_op_cut(c, op);
+    leave_at(c, op);
+    c->link_near = op->imm & 1;
     if (op->imm)
         c->link = &c->block->succ[0];
 }
@@ -231,7 +238,7 @@ static struct uop *uop_start(struct block *b, u32 off)
 
 int soft_decode(struct soft_cpu *c, struct block *b, const u8 *bytes, u32 n, u32 key)
 {
-    u32 max_n = key & KEY_SINGLE ? 1 : BLOCK_UOPS_MAX, off = 0;
+    u32 max_n = key & KEY_SINGLE ? 1 : c->vm->block_max, off = 0, seen = 0;
     ZydisDecodedOperand opnd[ZYDIS_MAX_OPERAND_COUNT];
     ZydisDecodedInstruction in;
     bool ends = false;
@@ -250,6 +257,7 @@ int soft_decode(struct soft_cpu *c, struct block *b, const u8 *bytes, u32 n, u32
         } else {
             op->len = 1;
             op->fn = refused(s);
+            seen = off + min(n - off, (u32)INSN_LEN_MAX); /* any of these may make it another one */
             m.ends = true;
         }
         ends = m.ends || op->fn == soft_op_ud;
@@ -258,9 +266,9 @@ int soft_decode(struct soft_cpu *c, struct block *b, const u8 *bytes, u32 n, u32
     }
     if (b->n == 0)
         return -EAGAIN;
-    b->bytes = (u16)off;
+    b->bytes = (u16)max(off, seen);
     struct uop *last = uop_start(b, off);
     last->fn = op_end;
-    last->imm = (b->gpa & 4095) + off < 4096 && !(key & KEY_SINGLE);
+    last->imm = key & KEY_SINGLE || !(key & KEY_FLAT) ? 0 : (b->gpa & 4095) + off < 4096 ? 1 : 2;
     return 0;
 }

@@ -9,11 +9,12 @@
 #define HANDLER(name) static void name(struct soft_cpu *c, const struct uop *op)
 
 /*
- * A direct branch has its target in op->imm, from the block's first byte, and in op->aux whether it stays in the page (bit 0) and
- * so does what follows (bit 1): then the successor is remembered in the block.  op->src: width of RIP after it (enum soft_size).
+ * A direct branch has its target in op->imm, from the block's first byte, and in op->aux whether it stays in the page
+ * and so does what follows.  AUX_LINK: the successors are remembered in the block.  op->src: width of RIP after it (enum soft_size).
  */
 #define AUX_TARGET 1
 #define AUX_NEXT   2
+#define AUX_LINK   4
 
 static inline u64 rip_cut(const struct uop *op, u64 rip)
 {
@@ -31,6 +32,12 @@ static inline void check_target(struct soft_cpu *c, const struct uop *op, u64 ri
     }
 }
 
+static inline void link_to(struct soft_cpu *c, const struct uop *op, u32 i, bool near)
+{
+    c->link = op->aux & AUX_LINK ? &c->block->succ[i] : NULL;
+    c->link_near = near;
+}
+
 static inline void go_target(struct soft_cpu *c, const struct uop *op)
 {
     u64 rip = rip_cut(op, c->base_rip + op->imm);
@@ -38,13 +45,13 @@ static inline void go_target(struct soft_cpu *c, const struct uop *op)
     if (!(op->aux & AUX_TARGET))
         check_target(c, op, rip);
     c->rip = rip;
-    c->link = op->aux & AUX_TARGET ? &c->block->succ[1] : NULL;
+    link_to(c, op, 1, op->aux & AUX_TARGET);
 }
 
 static inline void go_next(struct soft_cpu *c, const struct uop *op)
 {
     c->rip = soft_next_rip(c, op);
-    c->link = op->aux & AUX_NEXT ? &c->block->succ[0] : NULL;
+    link_to(c, op, 0, op->aux & AUX_NEXT);
 }
 
 HANDLER(jmp_direct)
@@ -115,7 +122,7 @@ HANDLER(loop)
         check_target(c, op, rip);                                                              \
         push##bits(c, op, (u##bits)soft_next_rip(c, op));                                      \
         c->rip = rip;                                                                          \
-        c->link = op->aux & AUX_TARGET ? &c->block->succ[1] : NULL;                            \
+        link_to(c, op, 1, op->aux & AUX_TARGET);                                               \
     }                                                                                          \
     HANDLER(call_indirect##bits)                                                               \
     {                                                                                          \
@@ -335,6 +342,8 @@ static void branch(struct emit *m)
 
     op->imm = (u64)target;
     op->src = rip_size(m);
+    if (plain && op->src != SIZE_16)
+        op->aux |= AUX_LINK;
     if (plain && op->src != SIZE_16 && same_page(m, target))
         op->aux |= AUX_TARGET;
     if (plain && same_page(m, next))

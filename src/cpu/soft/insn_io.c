@@ -32,6 +32,7 @@ static bool bitmap_allows(struct soft_cpu *c, const struct uop *op, u16 port, u3
 
 static void need_port(struct soft_cpu *c, const struct uop *op, u16 port, u32 size)
 {
+    soft_run_alone(c, op);
     if (!(c->cr0 & CR0_PE))
         return;
     if (!(c->eflags & RF_VM) && c->cpl <= (c->eflags & RF_IOPL) >> 12)
@@ -132,7 +133,7 @@ static u64 this_rip(const struct soft_cpu *c, const struct uop *op)
 
 static bool may_go_on(const struct soft_cpu *c, u32 done)
 {
-    return done < ELEMENTS_MAX && !(c->key & KEY_SINGLE) &&
+    return done < ELEMENTS_MAX && !(c->key & KEY_SINGLE) && !(c->block->key & KEY_DROPPED) &&
            !atomic_load_explicit(&c->request, memory_order_relaxed);
 }
 

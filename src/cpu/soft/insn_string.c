@@ -5,6 +5,7 @@
  *   op->dst: log2 of the element, op->aux: enum rep, op->asize: width of RCX, RSI, RDI, op->seg: segment of the source.
  */
 #include "cpu/soft/alu.h"
+#include "cpu/soft/code.h"
 #include "cpu/soft/emit_int.h"
 
 #define HANDLER(name) static void name(struct soft_cpu *c, const struct uop *op)
@@ -95,7 +96,7 @@ static void advance(struct soft_cpu *c, const struct uop *op, u64 n, u32 use)
         put_cut(c, op, GPR_RDI, c->reg[GPR_RDI] + step);
     if (op->aux != REP_NONE)
         put_cut(c, op, GPR_RCX, c->reg[GPR_RCX] - n);
-    c->budget -= (s64)(n / 8);
+    c->budget -= (s64)(c->vm->icount ? n : n / 8);
 }
 
 static u64 left(const struct soft_cpu *c, const struct uop *op)
@@ -103,13 +104,26 @@ static u64 left(const struct soft_cpu *c, const struct uop *op)
     return op->aux == REP_NONE ? 1 : cut(op, c->reg[GPR_RCX]);
 }
 
-/* A repeated instruction that is not done: is it time to look up?  Then RIP stays on it. */
+/* Has the instruction written over itself, or could it have?  Then it is fetched again. */
+static bool may_be_void(const struct block *b)
+{
+    return b->key & KEY_DROPPED || b->gpa2 != BLOCK_ONE_PAGE;
+}
+
+/* A repeated instruction that is not done: is it time to look up?  Then RIP stays on it.  A debug trap comes after each element. */
 static bool interrupted(struct soft_cpu *c, const struct uop *op)
 {
-    if (likely(!(atomic_load_explicit(&c->request, memory_order_relaxed) || c->budget < 0)))
+    if (likely(!(atomic_load_explicit(&c->request, memory_order_relaxed) || c->budget < 0) &&
+               !((c->eflags & RF_TF) | c->db_pending) && !may_be_void(c->block)))
         return false;
-    soft_leave(c, c->base_rip + op->off);
+    soft_op_cut(c, op);
     return true;
+}
+
+/* icount: elements are counted one by one, however they are cut into pieces. */
+static u64 affordable(const struct soft_cpu *c, u64 n)
+{
+    return likely(!c->vm->icount) ? n : min(n, (u64)max(c->budget, (s64)0) + 1);
 }
 
 /* What one piece of each instruction does: returns the elements done; `n` were asked for. */
@@ -243,7 +257,7 @@ static inline bool run(struct soft_cpu *c, const struct uop *op, piece_fn fn, u3
     u64 n = left(c, op);
 
     while (n) {
-        u64 done = fn(c, op, n);
+        u64 done = fn(c, op, affordable(c, n));
 
         advance(c, op, done, use);
         if (op->aux == REP_NONE)

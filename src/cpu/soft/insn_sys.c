@@ -84,6 +84,7 @@ static u64 read_tsc(struct soft_cpu *c, const struct uop *op)
 {
     u64 tsc;
 
+    soft_run_alone(c, op);
     if (c->cpl && (c->cr4 & CR4_TSD))
         soft_raise_error(c, op, VEC_GP, 0);
     tsc = soft_tsc(c);
@@ -135,6 +136,7 @@ static void op_rdmsr(struct soft_cpu *c, const struct uop *op)
 {
     u64 val;
 
+    soft_run_alone(c, op);
     soft_need_cpl0(c, op);
     c->v->exits[SOFT_EXIT_MSR]++;
     if (!soft_msr_read(c, (u32)c->reg[GPR_RCX], &val))

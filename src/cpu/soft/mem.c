@@ -86,7 +86,7 @@ static u32 piece_of(u32 left)
     return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
 }
 
-static void page_load(struct soft_cpu *c, u64 gpa, void *buf, u32 n)
+static void page_load(struct soft_cpu *c, const struct uop *op, u64 gpa, void *buf, u32 n)
 {
     const u8 *at = soft_ram(c->vm, gpa, n, NULL);
     u8 *to = buf;
@@ -98,6 +98,7 @@ static void page_load(struct soft_cpu *c, u64 gpa, void *buf, u32 n)
             memcpy(to, at, n);
         return;
     }
+    soft_run_alone(c, op);
     for (u32 done = 0, k; done < n; done += k) {
         k = piece_of(n - done);
         le_store(to + done, k, soft_mmio_read(c, gpa + done, k));
@@ -120,6 +121,7 @@ static void page_store(struct soft_cpu *c, const struct uop *op, u64 gpa, const 
         soft_code_written(c, op, page, gpa, n);
         return;
     }
+    soft_run_alone(c, op);
     for (u32 done = 0, k; done < n; done += k) {
         k = piece_of(n - done);
         soft_mmio_write(c, gpa + done, k, le_load(from + done, k));
@@ -139,9 +141,9 @@ static void load_bytes(struct soft_cpu *c, const struct uop *op, u64 lin, void *
 
     if (n1 < n)
         gpa2 = soft_walk(c, op, wrap(c, lin + n1), ACC_READ | access);
-    page_load(c, gpa, buf, n1);
+    page_load(c, op, gpa, buf, n1);
     if (n1 < n)
-        page_load(c, gpa2, (u8 *)buf + n1, n - n1);
+        page_load(c, op, gpa2, (u8 *)buf + n1, n - n1);
 }
 
 static void store_bytes(struct soft_cpu *c, const struct uop *op, u64 lin, const void *buf, u32 n, u32 access)

@@ -31,6 +31,7 @@
 
 /* One walk: what it looks for, and what it found. */
 struct walk {
+    const struct uop *op;
     u64 lin;
     u32 access;
     bool user;    /* rights of CPL 3 */
@@ -75,7 +76,7 @@ static u64 entry_read(const struct soft_vm *vm, u64 gpa, u32 size)
 }
 
 /* Sets bits of an entry that was read as `old`.  False: it has changed. */
-static bool entry_mark(struct soft_cpu *c, u64 gpa, u32 size, u64 old, u64 bits)
+static bool entry_mark(struct soft_cpu *c, const struct uop *op, u64 gpa, u32 size, u64 old, u64 bits)
 {
     u64 page;
     u8 *at = soft_ram(c->vm, gpa, size, &page);
@@ -90,9 +91,12 @@ static bool entry_mark(struct soft_cpu *c, u64 gpa, u32 size, u64 old, u64 bits)
     else
         ok = __atomic_compare_exchange_n((u32 *)(void *)at, &old32, old32 | (u32)bits, false,
                                          __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-    if (ok)
-        soft_code_written(c, NULL, page, gpa, size);
-    return ok;
+    if (!ok)
+        return false;
+    if (atomic_load_explicit(&c->vm->dirty_log, memory_order_relaxed))
+        soft_dirty(c->vm, page);
+    soft_code_written(c, op, page, gpa, size);
+    return true;
 }
 
 /* Bits that must be 0 in an entry of this level. */
@@ -206,7 +210,7 @@ static enum step walk_level(struct soft_cpu *c, struct walk *w, const struct lev
     if (!leaf) {
         bool pdpte = pae && !soft_long_mode(c) && l->shift == 30;
 
-        if (!pdpte && !entry_mark(c, at, size, pte, PTE_A))
+        if (!pdpte && !entry_mark(c, w->op, at, size, pte, PTE_A))
             return STEP_AGAIN;
         *table = pte & c->vm->gpa_mask & GUEST_PAGE_MASK;
         return STEP_DOWN;
@@ -216,7 +220,7 @@ static enum step walk_level(struct soft_cpu *c, struct walk *w, const struct lev
     if ((w->access & 7) & ~ok)
         return fail(c, w, PF_P | (key ? PF_PK : 0)), STEP_FAULT;
     u64 mark = PTE_A | (w->access & ACC_WRITE ? PTE_D : 0);
-    if (!entry_mark(c, at, size, pte, mark))
+    if (!entry_mark(c, w->op, at, size, pte, mark))
         return STEP_AGAIN;
     w->leaf |= mark;
     w->page_bits = l->shift;
@@ -286,7 +290,7 @@ static bool canonical(const struct soft_cpu *c, u64 lin)
 
 u64 soft_walk(struct soft_cpu *c, const struct uop *op, u64 lin, u32 access)
 {
-    struct walk w = { .lin = lin, .access = access, .user = c->cpl == 3 && !(access & ACC_SYSTEM) };
+    struct walk w = { .op = op, .lin = lin, .access = access, .user = c->cpl == 3 && !(access & ACC_SYSTEM) };
     bool key;
 
     if (!canonical(c, lin))
@@ -348,7 +352,6 @@ void soft_tlb_flush_all(struct soft_cpu *c)
         c->sets[i]->pcid = i == 0 ? (c->cr4 & CR4_PCIDE ? c->cr3 & CR3_PCID : 0) : ~0ull;
     }
     c->set = c->sets[0];
-    c->jump_gen++;
     soft_mode_changed(c);
 }
 
@@ -365,7 +368,6 @@ void soft_tlb_flush_page(struct soft_cpu *c, u64 lin)
 {
     for (u32 i = 0; i < SOFT_TLB_SETS; i++) /* a global page is in all of them */
         flush_page_of(c->sets[i], lin);
-    c->jump_gen++;
 }
 
 static struct tlb_set *set_find(struct soft_cpu *c, u64 pcid)
@@ -400,7 +402,6 @@ void soft_tlb_switch(struct soft_cpu *c, u64 cr3, bool keep)
     s->pcid = pcid;
     s->used_at = ++c->tlb_clock;
     c->set = s;
-    c->jump_gen++;
     soft_mode_changed(c);
 }
 
@@ -414,7 +415,6 @@ void soft_tlb_invpcid(struct soft_cpu *c, u32 type, u64 pcid, u64 lin)
         flush_page_of(s, lin);
     else if (s)
         set_clear(s);
-    c->jump_gen++;
 }
 
 /* Pages that could be written to unseen until now. */
@@ -487,7 +487,7 @@ struct tlb_entry *soft_tlb_of_mode(struct soft_cpu *c)
     return watch || align ? c->tlb_never : c->set->e[mmu_mode(c, 0)];
 }
 
-struct tlb_entry *soft_tlb_entry(struct soft_cpu *c, u64 lin)
+struct tlb_entry *soft_tlb_of_fetches(struct soft_cpu *c)
 {
-    return &c->set->e[mmu_mode(c, 0)][(lin / GUEST_PAGE) % SOFT_TLB_SIZE];
+    return c->set->e[mmu_mode(c, 0)];
 }

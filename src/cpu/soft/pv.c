@@ -99,6 +99,12 @@ bool soft_pv_set_time(struct soft_cpu *c, u64 val)
     return true;
 }
 
+/* The calendar; with icount, one that is the same in each run: 2000-01-01 at guest time 0. */
+static u64 real_ns(const struct soft_cpu *c)
+{
+    return c->vm->icount ? 946684800 * NSEC_PER_SEC + soft_now_ns(c->vm) : clock_real_ns();
+}
+
 /* What the calendar showed at guest time 0. */
 bool soft_pv_set_wall(struct soft_cpu *c, u64 val)
 {
@@ -109,7 +115,7 @@ bool soft_pv_set_wall(struct soft_cpu *c, u64 val)
     c->msrs->pv_wall = val;
     if (!p)
         return true;
-    start = clock_real_ns() - soft_now_ns(c->vm);
+    start = real_ns(c) - soft_now_ns(c->vm);
     odd = open_page(&p->version);
     p->sec = (u32)(start / NSEC_PER_SEC);
     p->nsec = (u32)(start % NSEC_PER_SEC);
@@ -121,7 +127,7 @@ bool soft_pv_set_wall(struct soft_cpu *c, u64 val)
 
 void soft_pv_steal_skip(struct soft_cpu *c)
 {
-    if (!(c->msrs->pv_steal & ENABLED))
+    if (!(c->msrs->pv_steal & ENABLED) || c->vm->icount)
         return;
     c->msrs->pv_seen_ns = clock_mono_ns();
     c->msrs->pv_seen_cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
@@ -133,7 +139,7 @@ void soft_pv_steal_update(struct soft_cpu *c)
     struct pv_steal *p;
     u32 odd;
 
-    if (!(c->msrs->pv_steal & ENABLED))
+    if (!(c->msrs->pv_steal & ENABLED) || c->vm->icount)
         return;
     soft_pv_steal_skip(c);
     passed = c->msrs->pv_seen_ns - seen;
@@ -188,7 +194,7 @@ static s64 call_kick(struct soft_cpu *c, const u64 *arg)
 
 static s64 call_clock_pairing(struct soft_cpu *c, const u64 *arg)
 {
-    u64 now = clock_real_ns();
+    u64 now = real_ns(c);
     struct pv_pair pair = { .sec = (s64)(now / NSEC_PER_SEC),
                             .nsec = (s64)(now % NSEC_PER_SEC),
                             .tsc = soft_tsc(c) };

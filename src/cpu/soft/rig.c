@@ -6,7 +6,6 @@
 #include "cpu/soft/io.h"
 #include "cpu/soft/seg.h"
 #include "cpu/soft/sys.h"
-#include "testlib/test.h"
 
 #include <stdlib.h>
 
@@ -46,20 +45,24 @@ static void mmio_write(void *arg, u64 gpa, u32 len [[maybe_unused]], u64 val)
     r->mmio_writes++;
 }
 
-struct rig *rig_new(u32 n_cpus)
+struct rig *rig_open(const struct cpu_cfg *cfg, u64 ram)
 {
     struct rig *r = xnew(struct rig);
     struct cpu_host host = { pio_read, pio_write, mmio_read, mmio_write, r };
-    struct cpu_cfg cfg = { .n_cpus = n_cpus };
     struct err e = {};
 
-    CHECK_OK(mem_new(&(struct mem_cfg){ .size = RAM_SIZE }, &r->mem, &e), &e);
-    CHECK_OK(cpu_open(&soft_engine, &cfg, r->mem, &host, &r->vm, &e), &e);
+    must(mem_new(&(struct mem_cfg){ .size = ram }, &r->mem, &e) >= 0);
+    must(cpu_open(&soft_engine, cfg, r->mem, &host, &r->vm, &e) >= 0);
     r->c = cpu_vcpu(r->vm, 0)->engine_data;
-    r->ram = mem_at_rw(r->mem, 0, RAM_SIZE);
+    r->ram = mem_at_rw(r->mem, 0, ram);
     vcpu_thread_init(cpu_vcpu(r->vm, 0));
     cpu_clock_start(r->vm);
     return r;
+}
+
+struct rig *rig_new(u32 n_cpus)
+{
+    return rig_open(&(struct cpu_cfg){ .n_cpus = n_cpus }, RAM_SIZE);
 }
 
 void rig_free(struct rig *r)

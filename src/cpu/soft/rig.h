@@ -26,7 +26,9 @@ struct rig {
     u32 mmio_writes;
 };
 
+/* 4 MiB of RAM; or as said.  Free of testlib: fuzz targets have it too. */
 struct rig *rig_new(u32 n_cpus);
+struct rig *rig_open(const struct cpu_cfg *cfg, u64 ram);
 void rig_free(struct rig *r);
 
 /* CPL 0, flat segments (real mode: all at 0), paging off but in RIG_LONG, where the first GiB is mapped to itself, user and writable.

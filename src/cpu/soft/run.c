@@ -21,6 +21,9 @@
 /* Instructions between looks at the clock. */
 #define QUANTUM 10000
 
+/* What a block may add to the count: its instructions, and the deliveries of what the last of them raises. */
+#define BLOCK_MOST (BLOCK_UOPS_MAX + 8)
+
 #define SHADOW_MOV_SS 1
 
 /* Nothing to report: the loop goes on. */
@@ -114,6 +117,7 @@ void soft_raise_int(struct soft_cpu *c, const struct uop *op, u8 vector)
 /* Enters the handler of `ev`; may come back by longjmp to (1). */
 static void deliver(struct soft_cpu *c, struct soft_event ev)
 {
+    c->budget--; /* time passes also where each handler faults before its first instruction */
     c->event.pending = false;
     c->in_delivery = true;
     c->delivering = ev.vector;
@@ -163,8 +167,8 @@ static bool is_flat(const struct soft_cpu *c)
 
 static bool steps(const struct soft_cpu *c)
 {
-    return (c->eflags & (RF_TF | RF_RF)) || (c->dr7 & 0xff) || c->shadow || c->debugging ||
-           atomic_load_explicit(&trace_point_cpu_insn.on, memory_order_relaxed);
+    return (c->eflags & (RF_TF | RF_RF)) || (c->dr7 & 0xff) || c->shadow || c->debugging || c->exact ||
+           c->vm->block_max == 1 || atomic_load_explicit(&trace_point_cpu_insn.on, memory_order_relaxed);
 }
 
 void soft_mode_changed(struct soft_cpu *c)
@@ -183,6 +187,7 @@ void soft_mode_changed(struct soft_cpu *c)
         key |= KEY_SINGLE;
     c->key = key;
     c->tlb = soft_tlb_of_mode(c);
+    c->tlb_fetch = soft_tlb_of_fetches(c);
 }
 
 /* Time. */
@@ -206,6 +211,26 @@ static u64 next_deadline(struct soft_cpu *c)
     return c->v->index == 0 ? min(at, irqchip_deadline_ns(&c->vm->irqchip)) : at;
 }
 
+/* icount: blocks as long as nothing can become due in one, then single instructions up to the one at which it does. */
+static s64 icount_quantum(struct soft_cpu *c)
+{
+    u64 now = soft_now_ns(c->vm), at = next_deadline(c), left = at > now ? at - now : 1;
+
+    if (c->stop_insns)
+        left = min(left, c->stop_insns > c->insns ? c->stop_insns - c->insns : 1);
+    left = min(left, (u64)QUANTUM);
+    c->exact = left <= BLOCK_MOST;
+    return (s64)(c->exact ? left - 1 : left - BLOCK_MOST);
+}
+
+/* Counts what was run; blocks may run until `budget` is used up. */
+static void new_quantum(struct soft_cpu *c)
+{
+    c->insns += (u64)(c->quantum - c->budget);
+    c->quantum = c->budget;
+    c->quantum = c->budget = c->vm->icount ? icount_quantum(c) : QUANTUM;
+}
+
 /* Waits for a request, at most until the next deadline. */
 static void sleep_until(struct soft_cpu *c, u64 deadline_ns)
 {
@@ -214,8 +239,11 @@ static void sleep_until(struct soft_cpu *c, u64 deadline_ns)
 
     if (deadline_ns <= now)
         return;
-    if (c->vm->icount) { /* nothing happens until then: so it is then */
+    if (c->vm->icount && (deadline_ns != LAPIC_NEVER || c->stop_insns)) { /* nothing happens until then: so it is then */
         soft_icount_skip(c, deadline_ns);
+        c->budget--;
+        if (deadline_ns == LAPIC_NEVER)
+            soft_request(c, REQ_KICK);
         return;
     }
     host_at = deadline_ns == LAPIC_NEVER ? LAPIC_NEVER : clock_mono_ns() + (deadline_ns - now);
@@ -304,10 +332,9 @@ static enum vcpu_next attend(struct soft_cpu *c)
     u32 keep = later ? REQ_IRQ | REQ_NMI : 0, req;
 
     c->link = NULL;
-    if (c->budget < 0) {
-        c->insns += (u64)(QUANTUM - c->budget);
-        c->budget = QUANTUM;
+    if (c->budget < 0 || c->vm->icount) {
         timers(c);
+        new_quantum(c);
     }
     req = atomic_fetch_and(&c->request, keep) & ~keep;
     if (req & REQ_TLB) {
@@ -323,8 +350,12 @@ static enum vcpu_next attend(struct soft_cpu *c)
         on_init(c);
     if (req & REQ_SIPI)
         on_sipi(c);
-    if (req & REQ_TIMER)
+    if (req & REQ_TIMER) {
         timers(c);
+        new_quantum(c);
+    }
+    if (c->stop_insns && c->insns >= c->stop_insns)
+        req |= REQ_KICK;
     if (req & REQ_KICK) {
         soft_request(c, req & (REQ_IRQ | REQ_NMI)); /* for when we come back */
         c->v->exits[SOFT_EXIT_KICK]++;
@@ -413,6 +444,28 @@ static void single(struct soft_cpu *c)
         debug_trap(c, c->db_pending);
 }
 
+void soft_run_alone(struct soft_cpu *c, const struct uop *op)
+{
+    const struct block *b = c->block;
+
+    if (likely(!c->vm->icount) || !op || (c->key & KEY_SINGLE) || op < b->ops || op >= b->ops + b->n)
+        return;
+    soft_exclusive_end(c);
+    soft_op_cut(c, op);
+    c->key |= KEY_SINGLE;
+    longjmp(*c->fault, 1);
+}
+
+/* Is a linked block still what is at RIP?  Inside a page only the page's bytes can change, else the mapping too. */
+static inline bool still_true(const struct soft_cpu *c, const struct block *b)
+{
+    const struct tlb_entry *t = &c->tlb_fetch[(c->rip / GUEST_PAGE) % SOFT_TLB_SIZE];
+
+    if (b->key != c->key)
+        return false;
+    return c->link_near || (t->tag_x == (c->rip & GUEST_PAGE_MASK) && b->host == c->rip + (u64)t->addend);
+}
+
 static enum vcpu_next loop(struct soft_cpu *c)
 {
     for (;;) {
@@ -439,9 +492,9 @@ static enum vcpu_next loop(struct soft_cpu *c)
         }
         link = c->link;
         b = link ? *link : NULL;
-        if (!b) {
+        if (!b || unlikely(!still_true(c, b))) {
             b = soft_block(c);
-            if (c->link && b->gpa2 == BLOCK_ONE_PAGE)
+            if (c->link && b->gpa2 == BLOCK_ONE_PAGE && (c->key & KEY_FLAT)) /* others are held against CS's limit each time */
                 *link = b;
         }
         run_block(c, b);
@@ -457,6 +510,8 @@ enum vcpu_next soft_run(struct vcpu *v)
     c->fault = &fault;
     c->link = NULL;
     soft_pv_steal_skip(c);
+    if (c->vm->icount)
+        soft_request(c, REQ_TIMER); /* stop_insns may be new */
     atomic_store(&c->in_guest, true);
     if (_setjmp(fault))
         c->link = NULL;
@@ -503,5 +558,5 @@ enum vcpu_next soft_run_test(struct soft_cpu *c, u32 max)
 
 u64 soft_insns(const struct soft_cpu *c)
 {
-    return c->insns + (u64)(QUANTUM - c->budget);
+    return c->insns + (u64)(c->quantum - c->budget);
 }

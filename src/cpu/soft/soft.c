@@ -79,6 +79,8 @@ static int soft_open(struct cpu_vm *vm, struct err *e)
     k->ram = mem_regions(vm->mem, &k->n_ram);
     k->n_cpus = vm->cfg.n_cpus;
     k->crowded = k->n_cpus > host_cpus();
+    k->icount = vm->cfg.icount;
+    k->block_max = BLOCK_UOPS_MAX;
     pthread_mutex_init(&k->lock, NULL);
     pthread_mutex_init(&k->exclusive, NULL);
     irqchip_init(&k->irqchip, vm->cfg.legacy, &soft_irqchip_host, k);
@@ -311,6 +313,7 @@ static const char *const unseen[] = { "cpu_eoi", NULL };
 
 const struct engine soft_engine = {
     .name = "soft",
+    .rate = soft_rate,
     .unseen = unseen,
     .open = soft_open,
     .close = soft_close,

@@ -35,7 +35,7 @@ enum {
     SOFT_TLB_BITS = 11,
     SOFT_TLB_SIZE = 1 << SOFT_TLB_BITS,
     SOFT_TLB_SETS = 4,            /* PCIDs that are remembered at a time */
-    SOFT_JUMP_BITS = 12,
+    SOFT_JUMP_BITS = 14,
 };
 
 /* Code and address sizes, in this order everywhere. */
@@ -73,10 +73,11 @@ struct block {
     u64 gpa;             /* of its first byte */
     u64 gpa2;            /* page of its last byte when that is another one, else BLOCK_ONE_PAGE */
     struct block *hash_next, *page_next;
-    struct block *succ[2]; /* where a direct jump inside the page leads; NULL: not yet known */
+    struct block *succ[2]; /* what follows, and where a direct jump leads: as it was found the last time, or NULL */
+    u64 host;            /* address of its first byte in our process; 0: it is not in RAM */
     u32 key;
     u16 n;               /* instructions */
-    u16 bytes;
+    u16 bytes;           /* that it was decoded from */
     u32 sum;             /* of its bytes as they were decoded */
     struct uop ops[];    /* n, then one that leaves the block */
 };
@@ -203,11 +204,11 @@ struct soft_event {
     u64 cr2;
 };
 
-/* A jump's target, once found. */
+/* A jump's target, once found: true as long as a fetch of `lin` comes from `host` and the block was not dropped. */
 struct jump_entry {
     u64 lin;
+    u64 host;
     struct block *block;
-    u32 gen;
 };
 
 struct soft_cpu {
@@ -215,11 +216,14 @@ struct soft_cpu {
     u32 fl;                 /* arithmetic flags: FL_* */
     u32 eflags;             /* all other flags; RF_ONE is set, the arithmetic ones are 0 */
     struct tlb_entry *tlb;  /* of the rights in force; soft_mode_changed sets it */
+    struct tlb_entry *tlb_fetch; /* the same for code: also while each access is looked at */
     u64 rip;                /* of the next instruction, true between blocks */
     u64 base_rip;           /* of the first instruction of `block` */
     struct block *block;    /* being run */
     struct block **link;    /* set by what ends a block: where to remember the successor, or NULL */
+    bool link_near;         /* with it: the successor is in the same page */
     s64 budget;             /* instructions until time is looked at */
+    s64 quantum;            /* what it was when `insns` was counted */
     atomic_uint request;    /* REQ_* */
     u32 irq_wait;           /* RF_IF while an interrupt waits for that flag, else 0 */
     u32 key;                /* KEY_* in force */
@@ -251,7 +255,6 @@ struct soft_cpu {
     struct tlb_entry *tlb_never; /* matches nothing: every access is looked at */
     u64 tlb_clock;
     struct jump_entry *jumps; /* 1 << SOFT_JUMP_BITS: linear RIP -> block */
-    u32 jump_gen;             /* entries of other generations are void */
     struct code_cache *code;  /* block.c */
     struct stub_cache *stubs; /* stub.c */
 
@@ -266,6 +269,8 @@ struct soft_cpu {
     struct vcpu *v;
     struct soft_vm *vm;
     u64 insns;                /* run so far; exact between blocks: soft_insns() */
+    u64 stop_insns;           /* icount: soft_run returns when so many were run; 0: never */
+    bool exact;               /* icount: something is due, instructions run one by one */
     bool exclusive;           /* holds soft_vm.exclusive */
     atomic_uint tlb_acks;     /* REQ_TLB attended to, so often */
     atomic_bool in_guest;     /* runs blocks now */
@@ -340,7 +345,12 @@ u64 soft_tsc(struct soft_cpu *c);
 u64 soft_insns(const struct soft_cpu *c);
 /* icount: time jumps to `ns`. */
 void soft_icount_skip(struct soft_cpu *c, u64 ns);
+/* icount: what reads time or reaches a device runs as a block of its own, so that the count is exact and what it asks for is
+ * seen right after it.  Called before the instruction has had an effect: it may be given up, to be run again. */
+void soft_run_alone(struct soft_cpu *c, const struct uop *op);
 enum vcpu_next soft_run(struct vcpu *v);
+/* rate.c */
+int soft_rate(const char *cache_dir, struct cpu_rating *ret, struct err *e);
 /* For tests: at most `max` instructions, one by one; VCPU_FAILED: c->event was raised, and is not delivered. */
 enum vcpu_next soft_run_test(struct soft_cpu *c, u32 max);
 
@@ -373,8 +383,10 @@ struct soft_vm {
     atomic_bool pic_intr;         /* the 8259s ask vCPU 0 for attention */
     u64 clock_base_ns;            /* host time at guest time 0, while the clock runs */
     u64 clock_stopped_ns;         /* guest time while it stands */
-    bool clock_on, icount;
+    bool clock_on;
+    bool icount;                  /* time is counted in instructions: 1 ns each; one vCPU */
     u64 icount_ahead_ns;          /* icount: time that was slept through */
+    u32 block_max;                /* instructions of a block: BLOCK_UOPS_MAX, or fewer for a comparison */
     atomic_bool dirty_log;        /* every write goes through mem.c, which calls soft_dirty */
     atomic_ullong *dirty;         /* one bit a page of the memfd; made by the first start of the log */
     bool crowded;                 /* more vCPUs than host CPUs: spinners yield */
