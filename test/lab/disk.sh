@@ -1,6 +1,6 @@
 #!/bin/bash
 # test/lab/disk.sh: a Linux guest whose disk image lies where there is no room: the machine waits, says why, and goes on when there is;
-# then its balloon takes memory away.  Called by test/lab/suite.sh as root, in the lab or where nobody minds a small tmpfs.
+# then its balloon takes memory away.  Called by test/lab/suite.sh as root, in a mount namespace of its own.
 # $SOCLE_BUILD is set; wants the initrd of bench/guest_memory/build.sh, whose init writes 4 MiB to its disk.
 set -u
 tree=$(cd "$(dirname "$0")/../.." && pwd)
@@ -23,7 +23,7 @@ wait_for() { # WHAT COMMAND...
     until "$@" >/dev/null 2>&1; do
         kill -0 $vm 2>/dev/null || fail "the machine ended before: $what"
         [ $SECONDS -lt $end ] || fail "not in time: $what"
-        sleep 0.5
+        sleep 2 # in the lab each question costs much of a second
     done
     echo "ok: $what"
 }
@@ -40,7 +40,7 @@ truncate -s 64M "$work/small/disk"
 "$socle" run --engine kvm --memory 256M --kernel "$tree/.cache/guest/vmlinuz" --initrd "$tree/build/bench/memory-initrd" \
     --append "console=ttyS0 quiet panic=-1" --disk "$work/small/disk" --net none --control "$work/sock" >"$work/out" 2>&1 </dev/null &
 vm=$!
-trap 'kill -KILL $vm 2>/dev/null; wait $vm 2>/dev/null; umount "$work/small"; rm -rf "$work"' EXIT
+trap 'kill -KILL $vm 2>/dev/null; wait $vm 2>/dev/null; umount -l "$work/small"; rm -rf "$work"' EXIT
 
 wait_for "it waits for room" asked '^state: paused' status
 wait_for "it says why" asked "^reason: .*No space left" status
