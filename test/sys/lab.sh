@@ -6,6 +6,7 @@ set -u
 tree=$(cd "$(dirname "$0")/../.." && pwd)
 "$tree/tools/guest/build.sh" || exit 1
 "$tree/bench/boot.sh" --prepare || exit 1
+"$tree/bench/guest_memory/build.sh" || exit 1
 export INITRD=$tree/build/bench/initrd
 ninja -C "$SOCLE_BUILD" src/cpu_tests || exit 1
 exec "$tree/test/lab/run.sh" --auto --tries 3 --timeout 500 --out "$tree/build/lab-suite" -- \

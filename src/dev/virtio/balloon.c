@@ -319,13 +319,17 @@ static void balloon_resume(struct device *d)
     vdev_resume(vdev_of(d));
 }
 
+/* The guest's own are those that it sent last; it is asked for new ones. */
 static void balloon_put(struct device *d, void (*put)(void *arg, const char *name, u64 value),
                         void *arg)
 {
-    const struct balloon_stats *s = &balloon_of(vdev_of(d))->stats;
+    struct balloon_stats s;
 
-    put(arg, "discarded", s->discarded);
-#define BALLOON_STAT_PUT(name, doc) put(arg, #name, s->name);
+    balloon_stats(d, &s);
+    put(arg, "target", s.target);
+    put(arg, "ballooned", s.ballooned);
+    put(arg, "discarded", s.discarded);
+#define BALLOON_STAT_PUT(name, doc) put(arg, #name, s.name);
     BALLOON_STATS(BALLOON_STAT_PUT)
 #undef BALLOON_STAT_PUT
 }

@@ -70,6 +70,19 @@ static void give(struct rig *t, u16 queue, const struct driver_fake_buf *bufs, u
     CHECK_EQ(len, 0);
 }
 
+/* Collects what `socle ctl … stats` shows of the host's side. */
+static void note_stat(void *arg, const char *name, u64 value)
+{
+    struct balloon_stats *s = arg;
+
+    if (strcmp(name, "target") == 0)
+        s->target = value;
+    else if (strcmp(name, "ballooned") == 0)
+        s->ballooned = value;
+    else if (strcmp(name, "discarded") == 0)
+        s->discarded = value;
+}
+
 static void check_inflate(u64 features)
 {
     /* a run up, a run down, a single one, pages that are not RAM */
@@ -95,6 +108,11 @@ static void check_inflate(u64 features)
     balloon_stats(t.d, &s);
     CHECK_EQ(s.discarded, 8 * 4096);
     CHECK_EQ(s.ballooned, 8 * 4096);
+    s = (struct balloon_stats){};
+    t.d->def->stats(t.d, note_stat, &s);
+    CHECK_EQ(s.discarded, 8 * 4096);
+    CHECK_EQ(s.ballooned, 8 * 4096);
+    CHECK_EQ(s.target, mem_size(t.d->machine->mem));
     rig_close(&t);
 }
 
