@@ -35,7 +35,7 @@ run hello 43 "hello from the guest" --no-jail
 run hello 43 "hello from the guest" --testdev
 run triple 126 ""
 run poweroff 0 ""
-run reset 7 "012"
+run reset 7 "01234"
 run smp 1 "4 CPUs" --cpus 4
 
 ask() { # REQUEST: one line to the control socket, its answer
