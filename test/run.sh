@@ -1,8 +1,9 @@
 #!/bin/bash
 # test/run.sh: runs whole-system tests and ends with "N passed, N failed, N skipped": test/run.sh [NAME…]
 # A test is an executable test/sys/NAME.sh.  Status 0: passed; 77: skipped, its last line says why; else failed, and all that it
-# printed is shown.  It may have SECONDS of time: `# time limit: SECONDS` in its first lines, 120 without.  It finds the
-# programs in $SOCLE_BUILD/src/cmd and has an empty folder of its own in $TMPDIR.
+# printed is shown.  It may have SECONDS of time: `# time limit: SECONDS` in its first lines, 120 without; with a line
+# `# only in check-full` there it runs only when it is named, or SOCLE_FULL is set.  It finds the programs in $SOCLE_BUILD/src/cmd
+# and has an empty folder of its own in $TMPDIR.
 set -u
 cd "$(dirname "$0")/.." || exit
 export SOCLE_BUILD=${SOCLE_BUILD:-$PWD/build/dev}
@@ -37,6 +38,7 @@ for file in test/sys/*.sh; do
     name=$(basename "$file" .sh)
     [ -x "$file" ] || continue
     [ $# -eq 0 ] || [[ " $* " == *" $name "* ]] || continue
+    [ $# -gt 0 ] || [ -n "${SOCLE_FULL:-}" ] || ! head -n 10 "$file" | grep -q '^# only in check-full' || continue
     run_one "$file"
 done
 echo "$passed passed, $failed failed, $skipped skipped"

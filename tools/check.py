@@ -116,12 +116,12 @@ def build_tree(total, tree):
     return total.step(f"build {tree}", "tools/build.sh", tree, "all", "meson-test-prereq")
 
 
-def system_tests(total):
+def system_tests(total, full):
     folder = os.path.join(ROOT, "test/sys")
     if not os.path.isdir(folder) or not any(n.endswith(".sh") for n in os.listdir(folder)):
         return
     if build_tree(total, "dev"):
-        status, output = run(["test/run.sh"])
+        status, output = run(["test/run.sh"], env={"SOCLE_FULL": "1"} if full else None, seconds=7200)
         total.add(*closing_counts(status, output), "whole-system tests", output)
         for line in re.findall(r"^skipped: .*", output, re.MULTILINE):
             print(line)
@@ -151,7 +151,7 @@ def everything(total, full):
         if build_tree(total, "dev"):
             total.step("clang-tidy", "tools/lint.sh", "tidy", env={"ALL": "1"})
     say("whole-system tests")
-    system_tests(total)
+    system_tests(total, full)
 
 
 def main(args):

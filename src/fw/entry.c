@@ -5,6 +5,8 @@
 
 #include "fw/layout.h"
 
+#include <assert.h>
+
 enum { PTE_PRESENT = 1, PTE_WRITE = 2, PTE_LARGE = 0x80, N_DIRS = 4 };
 
 int entry_write(struct mem *m, u64 gpa, const void *p, u64 len, const char *what, struct err *e)
@@ -69,6 +71,21 @@ int entry_prot32(struct mem *m, u64 rip, struct kernel_entry *ret, struct err *e
 {
     *ret = (struct kernel_entry){ .mode = KERNEL_PROT32, .rip = rip, .rsp = LAYOUT_STACK_TOP };
     return write_gdt(m, 0x00cf9b000000ffff, ret, e); /* 32-bit code, 4 GiB, accessed */
+}
+
+int entry_reset_vector(struct mem *m, struct err *e)
+{
+    /* clang-format off */
+    static const u8 code[] = {
+        0xba, LAYOUT_RESET_PORT & 0xff, LAYOUT_RESET_PORT >> 8, /* mov dx, port */
+        0x31, 0xc0, 0xee,                                       /* xor ax, ax; out dx, al */
+        0xb0, LAYOUT_RESET_VALUE, 0xee,                         /* mov al, value; out dx, al: its bits rise */
+        0xf4, 0xeb, 0xfd,                                       /* hlt; jmp to it */
+    };
+    /* clang-format on */
+    static_assert(sizeof(code) <= MiB - LAYOUT_RESET_VECTOR, "the last bytes below 1 MiB");
+
+    return entry_write(m, LAYOUT_RESET_VECTOR, code, sizeof(code), "reset vector", e);
 }
 
 int entry_cmdline(struct mem *m, const char *before, const char *cmdline, u64 len_max,

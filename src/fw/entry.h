@@ -38,6 +38,12 @@ struct entry_args {
 int entry_long64(struct mem *m, u64 rip, struct kernel_entry *ret, struct err *e);
 int entry_prot32(struct mem *m, u64 rip, struct kernel_entry *ret, struct err *e);
 
+/*
+ * Puts code at the reset vector that resets the machine, as firmware there would in the end.  Linux leaves by it, in real mode:
+ * with hardware-reduced ACPI its first choice is EFI's reset, and without EFI its next is this, not ACPI's register.
+ */
+int entry_reset_vector(struct mem *m, struct err *e);
+
 /* Copies boot data to low RAM; `what` for the message. */
 int entry_write(struct mem *m, u64 gpa, const void *p, u64 len, const char *what, struct err *e);
 

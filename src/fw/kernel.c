@@ -1,7 +1,7 @@
 /*
  * fw/kernel.c: direct boot of a kernel file.
  * A bzImage is not run as such: the vmlinux inside is unpacked here, where it is quick and kept for the next time, and entered
- * by the 64-bit boot protocol.  Only when its payload is of a kind that we cannot unpack does it unpack itself in the guest.
+ * by the boot protocol of its width.  Only when its payload is of a kind that we cannot unpack does it unpack itself in the guest.
  *   (1) Where the vmlinux of a bzImage is: in `unpacked` (heap), or else in `cached` (a file), or else to be unpacked again.
  *   (2) `unpacked` lives from kernel_open to the end of the first kernel_load: a running VM does not keep 50 MB for a reset.
  *   (3) The initrd lies above everything that the kernel uses before it looks at the memory map.
@@ -171,10 +171,27 @@ static int boot_linux64(struct kernel *k, u64 rip, const struct entry_args *a,
     return r;
 }
 
+static int boot_linux32(struct kernel *k, u64 rip, const struct entry_args *a,
+                        struct kernel_entry *ret, struct err *e)
+{
+    int r = zeropage_write(a, &k->bz, e);
+
+    if (r == 0)
+        r = entry_prot32(a->m, rip, ret, e);
+    ret->rsi = LAYOUT_ZERO_PAGE;
+    return r;
+}
+
 static int boot_vmlinux(struct kernel *k, const struct entry_args *a, struct kernel_entry *ret,
                         struct err *e)
 {
     return boot_linux64(k, k->elf.entry, a, ret, e);
+}
+
+static int boot_vmlinux32(struct kernel *k, const struct entry_args *a, struct kernel_entry *ret,
+                          struct err *e)
+{
+    return boot_linux32(k, k->elf.entry, a, ret, e);
 }
 
 /* The bzImage's own code unpacks it; it moves itself out of its own way. */
@@ -198,15 +215,9 @@ static int load_self_unpacking(struct kernel *k, const struct kernel_target *t, 
 static int boot_self_unpacking(struct kernel *k, const struct entry_args *a,
                                struct kernel_entry *ret, struct err *e)
 {
-    int r;
-
     if (k->bz.entry_64)
         return boot_linux64(k, LAYOUT_HIGH_LOAD + 0x200, a, ret, e);
-    r = zeropage_write(a, &k->bz, e);
-    if (r == 0)
-        r = entry_prot32(a->m, LAYOUT_HIGH_LOAD, ret, e);
-    ret->rsi = LAYOUT_ZERO_PAGE;
-    return r;
+    return boot_linux32(k, LAYOUT_HIGH_LOAD, a, ret, e);
 }
 
 static int load_elf(struct kernel *k, const struct kernel_target *t, struct loaded *ret,
@@ -262,6 +273,8 @@ static const struct kind {
                   boot_vmlinux },
   kind_self_unpacking = { "bzImage", "Linux boot protocol, unpacks itself", load_self_unpacking,
                           boot_self_unpacking },
+  kind_packed32 = { "bzImage", "Linux 32-bit boot protocol, unpacked by the host", load_payload,
+                    boot_vmlinux32 },
   kind_vmlinux = { "ELF", "Linux 64-bit boot protocol", load_elf, boot_vmlinux },
   kind_pvh = { "ELF", "PVH", load_elf, boot_pvh },
   kind_multiboot = { "Multiboot", "Multiboot 1", load_multiboot, boot_multiboot };
@@ -275,12 +288,14 @@ static int open_bzimage(struct kernel *k, struct err *e)
 
     if (r == 0)
         r = payload_format(k, &format, e);
+    if (r == 0 && format)
+        r = open_payload(k, e);
     if (r < 0)
         return r;
-    k->kind = format ? &kind_packed : &kind_self_unpacking;
+    k->kind = !format ? &kind_self_unpacking : k->elf.is_64 ? &kind_packed : &kind_packed32;
     str_fmt(k->kind_text, sizeof(k->kind_text), "%s (%s)", k->kind->name,
             format ? format : "packed in an unknown format");
-    return format ? open_payload(k, e) : 0;
+    return 0;
 }
 
 static int open_multiboot(struct kernel *k, bool is_elf, struct err *e)

@@ -324,18 +324,19 @@ TEST(kernel_bzimage)
 {
     static const struct {
         const char *why;
-        bool packed;
+        u8 packed; /* what: an ELF of so many bits, or 0: nothing that we know */
         u16 version;
         u64 rip;
         enum kernel_mode mode;
     } rows[] = {
-        { "unpacked by us", true, 0x20f, LOAD_AT + 0x10, KERNEL_LONG64 },
-        { "format that we do not know", false, 0x20f, LAYOUT_HIGH_LOAD + 0x200, KERNEL_LONG64 },
-        { "too old for a payload", true, 0x207, LAYOUT_HIGH_LOAD, KERNEL_PROT32 },
+        { "unpacked by us", 64, 0x20f, LOAD_AT + 0x10, KERNEL_LONG64 },
+        { "a 32-bit kernel unpacked by us", 32, 0x20f, 0x400010, KERNEL_PROT32 },
+        { "format that we do not know", 0, 0x20f, LAYOUT_HIGH_LOAD + 0x200, KERNEL_LONG64 },
+        { "too old for a payload", 64, 0x207, LAYOUT_HIGH_LOAD, KERNEL_PROT32 },
     };
 
     for_each_row(c, rows) {
-        AUTO(free) struct file *inner = elf64(LOAD_AT);
+        AUTO(free) struct file *inner = c->packed == 64 ? elf64(LOAD_AT) : elf32_multiboot(3);
         AUTO(free) struct file *f = bzimage(c->packed ? inner : NULL, "BZh9", c->version);
         struct kernel_entry k;
         struct machine x;

@@ -20,7 +20,8 @@
 #define LAYOUT_ACPI_END     0xef000ull
 #define LAYOUT_VMGENID      0xef000ull     /* one page; the 16 bytes are its first */
 #define LAYOUT_SMBIOS       0xf0000ull     /* entry point first */
-#define LAYOUT_SMBIOS_END   0x100000ull
+#define LAYOUT_SMBIOS_END   0xff000ull
+#define LAYOUT_RESET_VECTOR 0xffff0ull     /* f000:fff0: resets the machine */
 #define LAYOUT_HIGH_LOAD    0x100000ull    /* no image is loaded below */
 #define LAYOUT_PCI_MEM32    0xc0000000ull
 #define LAYOUT_PCI_MEM32_SIZE 0x20000000ull

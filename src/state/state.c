@@ -148,12 +148,17 @@ int state_load(const struct state_def *def, void *obj, u32 version, const void *
 
 static void print_elem(const struct state_field *f, const u8 *at, struct strbuf *out)
 {
-    if (f->kind == STATE_SUB)
+    u64 val;
+
+    if (f->kind == STATE_SUB) {
         state_print(f->sub, at, out);
-    else if (f->kind == STATE_BOOL)
-        strbuf_add(out, *at ? "true" : "false");
+        return;
+    }
+    val = le_load(at, elem_size(f));
+    if (f->kind == STATE_BOOL)
+        strbuf_add(out, val ? "true" : "false");
     else
-        strbuf_add(out, "%llu", le_load(at, elem_size(f)));
+        strbuf_add(out, val > INT64_MAX ? "\"0x%llx\"" : "%llu", val);
 }
 
 static void print_field(const struct state_field *f, const u8 *at, struct strbuf *out)

@@ -95,7 +95,7 @@ void state_save(const struct state_def *def, const void *obj, struct strbuf *out
 int state_load(const struct state_def *def, void *obj, u32 version, const void *data, size_t len,
                struct err *e);
 
-/* Appends `obj` as one JSON object, numbers in decimal, byte arrays as hex strings. */
+/* Appends `obj` as one JSON object, numbers in decimal, byte arrays and numbers that do not fit into 63 bits as hex strings. */
 void state_print(const struct state_def *def, const void *obj, struct strbuf *out);
 
 /* How many fields differ; appends a line for each when `out` is not NULL. */

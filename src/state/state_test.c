@@ -47,7 +47,7 @@ TEST(state_round_trip)
     state_print(&t_chip_def, &got, &text);
     CHECK_STR(text.text,
               "{\"chan\": [{\"reload\": 4660, \"on\": true}, {\"reload\": 7, \"on\": false}], "
-              "\"latch\": \"010203\", \"big\": 9223372036854775808, \"late\": 5}");
+              "\"latch\": \"010203\", \"big\": \"0x8000000000000000\", \"late\": 5}");
     strbuf_fini(&once);
     strbuf_fini(&twice);
     strbuf_fini(&text);

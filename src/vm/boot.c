@@ -1,6 +1,7 @@
 /*
  * vm/boot.c: what firmware would have done: tables and kernel in RAM, BARs placed, the first vCPU at its entry.
  */
+#include "fw/entry.h"
 #include "fw/smbios.h"
 #include "vm/machine.h"
 
@@ -94,6 +95,8 @@ static int write_tables(struct vm *vm, u64 *ret_rsdp, struct err *e)
     r = acpi_build(vm->mem, &vm->acpi, ret_rsdp, e);
     if (r >= 0)
         r = smbios_build(vm->mem, &cfg, e);
+    if (r >= 0)
+        r = entry_reset_vector(vm->mem, e);
     if (r < 0)
         return err_wrap(e, "firmware tables");
     return mem_write(vm->mem, LAYOUT_VMGENID, vm->generation, sizeof(vm->generation));

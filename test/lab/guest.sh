@@ -1,6 +1,6 @@
 #!/bin/bash
 # test/lab/guest.sh: boots the sample guest with its selftest on KVM, here or in the lab, and judges what it says.
-# Usage: test/lab/guest.sh [--cpus N] [--memory MIB] [--engine E] [--vmm qemu] [--timeout S] [--log FILE]
+# Usage: test/lab/guest.sh [--cpus N] [--memory MIB] [--engine E] [--vmm qemu] [--timeout S] [--log FILE] [--out DIR]
 # Passes (status 0) when the guest printed "selftest: N passed, 0 failed", the VMM ended with status 0, and both came in time.
 # --vmm qemu runs the same under QEMU: it tells a fault of the guest or the lab from one of ours.
 set -euo pipefail
@@ -9,7 +9,7 @@ tree=$(cd "$(dirname "$0")/../.." && pwd)
 guest=$tree/.cache/guest
 socle=${SOCLE:-$tree/build/rel/src/cmd/socle}
 out=$tree/build/lab-guest
-cpus=2 memory=1024 engine=kvm vmm=socle limit=400 log=$out/console.log
+cpus=2 memory=1024 engine=kvm vmm=socle limit=400 log=
 
 while [ $# -gt 0 ]; do
     case $1 in
@@ -19,10 +19,12 @@ while [ $# -gt 0 ]; do
     --vmm) vmm=$2; shift 2 ;;
     --timeout) limit=$2; shift 2 ;;
     --log) log=$2; shift 2 ;;
+    --out) out=$2; shift 2 ;;
     *) echo "guest: unknown option '$1'" >&2; exit 2 ;;
     esac
 done
 
+log=${log:-$out/console.log}
 "$tree/tools/guest/build.sh"
 mkdir -p "$out" "$(dirname "$log")"
 cp --sparse=always "$guest/root.img" "$out/root.img" # the guest writes: each run starts from the same disk
