@@ -17,6 +17,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static const struct insn_row *const tables[] = {
     insn_int_rows,    insn_int2_rows,  insn_flow_rows, insn_string_rows, insn_sys_rows, insn_cr_rows, insn_io_rows,
     insn_tables_rows, insn_flags_rows, insn_iret_rows, insn_call_rows,   insn_seg_rows, insn_fpu_rows,
+    insn_vec_rows,
 };
 
 static void init_once(void)

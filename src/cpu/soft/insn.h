@@ -54,7 +54,7 @@ struct insn_row {
 };
 
 /* Each insn_*.c has one; the last row has no emit. */
-extern const struct insn_row insn_int_rows[], insn_int2_rows[], insn_flow_rows[], insn_string_rows[], insn_sys_rows[], insn_cr_rows[] /* control and debug registers */, insn_io_rows[], insn_fpu_rows[];
+extern const struct insn_row insn_int_rows[], insn_int2_rows[], insn_flow_rows[], insn_string_rows[], insn_sys_rows[], insn_cr_rows[] /* control and debug registers */, insn_io_rows[], insn_fpu_rows[], insn_vec_rows[];
 extern const struct insn_row insn_seg_rows[], insn_tables_rows[] /* LGDT … STR */, insn_flags_rows[] /* PUSHF, CLI, INT n */, insn_iret_rows[],
     insn_call_rows[] /* SYSCALL, SYSENTER and back */;
 /* Row of a mnemonic, or NULL: then the native stubs may know it by its ISA set. */
