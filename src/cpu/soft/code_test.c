@@ -58,6 +58,22 @@ TEST(icount_stops_inside_rep)
     rig_free(r);
 }
 
+/* ... and not beyond: a string instruction that is not repeated counts as one. */
+TEST(icount_stops_between_string_instructions)
+{
+    struct rig *r = icount_rig(BLOCK_UOPS_MAX);
+    u8 code[64];
+
+    memset(code, 0xab, sizeof(code)); /* stosd */
+    rig_mode(r, RIG_LONG);
+    rig_code(r, code, sizeof(code));
+    r->c->reg[GPR_RDI] = RIG_DATA;
+    CHECK_EQ(run_to(r, 45), VCPU_KICKED);
+    CHECK_EQ(soft_insns(r->c), 45);
+    CHECK_EQ(r->c->rip, RIG_CODE + 45);
+    rig_free(r);
+}
+
 /* A vCPU whose handler faults before its first instruction is not out of time. */
 TEST(icount_counts_deliveries)
 {
