@@ -132,7 +132,7 @@ static void enter(struct cross *x)
     s->idt_limit = 0xfff;
     s->cr0 = 0x80000033; /* PG, NE, ET, MP, PE */
     s->cr3 = TABLES;
-    s->cr4 = 0x620; /* OSXMMEXCPT, OSFXSR, PAE */
+    s->cr4 = 0x620;  /* OSXMMEXCPT, OSFXSR, PAE */
     s->efer = 0x500; /* LMA, LME */
     s->rip = CODE;
     s->rflags = 2;

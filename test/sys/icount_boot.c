@@ -100,7 +100,9 @@ static int load(struct machine *m, struct kernel *k, struct err *e)
 static int open_machine(struct machine *m, struct kernel *k, struct err *e)
 {
     /* The model has no RDRAND, of which no two readers see the same. */
-    static const struct cpu_cfg cfg = { .n_cpus = 1, .legacy = true, .icount = true, .model = "x86-64-v3" };
+    static const struct cpu_cfg cfg = {
+        .n_cpus = 1, .legacy = true, .icount = true, .model = "x86-64-v3"
+    };
     const struct cpu_host host = { pio_read, pio_write, mmio_read, mmio_write, m };
     int r = mem_new(&(struct mem_cfg){ .size = RAM }, &m->mem, e);
 
@@ -125,8 +127,8 @@ static void show(const struct machine *m, const char *name)
 {
     const struct soft_cpu *c = m->c;
 
-    printf("%s: after %llu: rip %llx flags %x cr0 %llx cr2 %llx cr3 %llx cr4 %llx\n", name, soft_insns(c), c->rip, soft_flags(c),
-           c->cr0, c->cr2, c->cr3, c->cr4);
+    printf("%s: after %llu: rip %llx flags %x cr0 %llx cr2 %llx cr3 %llx cr4 %llx\n", name,
+           soft_insns(c), c->rip, soft_flags(c), c->cr0, c->cr2, c->cr3, c->cr4);
     for (u32 i = 0; i < GPR_COUNT; i++)
         printf(" %llx", c->reg[i]);
     printf("\n");
@@ -136,9 +138,11 @@ static bool alike(void)
 {
     const struct soft_cpu *a = whole.c, *b = cut.c;
 
-    return memcmp(a->reg, b->reg, GPR_COUNT * 8) == 0 && a->rip == b->rip && soft_flags(a) == soft_flags(b) && a->cr0 == b->cr0 &&
-           a->cr2 == b->cr2 && a->cr3 == b->cr3 && a->cr4 == b->cr4 && soft_insns(a) == soft_insns(b) &&
-           soft_now_ns(a->vm) == soft_now_ns(b->vm) && memcmp(a->fpu.ymm, b->fpu.ymm, sizeof(a->fpu.ymm)) == 0;
+    return memcmp(a->reg, b->reg, GPR_COUNT * 8) == 0 && a->rip == b->rip &&
+           soft_flags(a) == soft_flags(b) && a->cr0 == b->cr0 && a->cr2 == b->cr2 &&
+           a->cr3 == b->cr3 && a->cr4 == b->cr4 && soft_insns(a) == soft_insns(b) &&
+           soft_now_ns(a->vm) == soft_now_ns(b->vm) &&
+           memcmp(a->fpu.ymm, b->fpu.ymm, sizeof(a->fpu.ymm)) == 0;
 }
 
 static int compare(u64 total, u64 every, u64 from)
@@ -175,13 +179,16 @@ static u64 number(int argc, char **argv, int i, u64 otherwise)
 
 int main(int argc, char **argv)
 {
-    struct kernel_cfg cfg = { .cmdline = "console=ttyS0 earlyprintk=ttyS0,115200,keep panic=-1 nokaslr" };
+    struct kernel_cfg cfg = { .cmdline =
+                                  "console=ttyS0 earlyprintk=ttyS0,115200,keep panic=-1 nokaslr" };
     AUTO(kernel) struct kernel *k = NULL;
     struct err e = {};
     int r;
 
     if (argc < 2) {
-        fprintf(stderr, "usage: icount_boot KERNEL [millions of instructions [compared after each [from]]]\n");
+        fprintf(
+            stderr,
+            "usage: icount_boot KERNEL [millions of instructions [compared after each [from]]]\n");
         return 2;
     }
     cfg.kernel = argv[1];
@@ -195,5 +202,6 @@ int main(int argc, char **argv)
         return 1;
     }
     cut.c->vm->block_max = 1;
-    return compare(number(argc, argv, 2, 300) * 1000 * 1000, number(argc, argv, 3, 100 * 1000), number(argc, argv, 4, 0));
+    return compare(number(argc, argv, 2, 300) * 1000 * 1000, number(argc, argv, 3, 100 * 1000),
+                   number(argc, argv, 4, 0));
 }

@@ -208,7 +208,14 @@ static void note_hit(struct soft_cpu *c, struct code_page *p)
     p->hits++;
 }
 
-/* Drops the blocks of a page that have bytes in [first, last] (who is linked to them sees it by their key); a page without blocks is plain again. */
+/* A page without blocks is plain again; not at once where it will hold code again soon, for marking it costs a look at all tags. */
+static void page_settle(struct soft_cpu *c, const struct code_page *p)
+{
+    if (!p->blocks && !is_hot(c, p) && !granules_hit(p->crossing, 0, GUEST_PAGE))
+        atomic_fetch_and(&c->vm->page_code[p->page], ~(1ull << c->v->index));
+}
+
+/* Drops the blocks of a page that have bytes in [first, last] (who is linked to them sees it by their key). */
 static void page_drop(struct soft_cpu *c, struct code_page *p, u32 first, u32 last)
 {
     struct block **at = &p->blocks;
@@ -226,8 +233,7 @@ static void page_drop(struct soft_cpu *c, struct code_page *p, u32 first, u32 la
             at = &b->page_next;
         }
     }
-    if (!p->blocks && !granules_hit(p->crossing, 0, GUEST_PAGE))
-        atomic_fetch_and(&c->vm->page_code[p->page], ~(1ull << c->v->index));
+    page_settle(c, p);
 }
 
 void soft_code_flush(struct soft_cpu *c)
@@ -266,8 +272,10 @@ static void own_page_written(struct soft_cpu *c, const struct uop *op, u64 page,
         atomic_fetch_and(&c->vm->page_code[page], ~(1ull << c->v->index));
         return;
     }
-    if (!granules_hit(p->granules, gpa, len))
+    if (!granules_hit(p->granules, gpa, len)) {
+        page_settle(c, p);
         return;
+    }
     note_hit(c, p);
     if (is_hot(c, p)) /* all: so its list stays as short as what ran since the last one */
         page_drop(c, p, 0, GUEST_PAGE - 1);

@@ -2,9 +2,8 @@
  * cpu/soft/code_main.c: `soft_code [seconds [seed]]`: random programs as code_fuzz.c runs them; prints how many.
  * `soft_code 0 seed mode flags place`: one program, as a failure names it: at which instruction do the engines part?
  */
-#include "cpu/soft/code_run.h"
-
 #include "base/clock.h"
+#include "cpu/soft/code_run.h"
 
 #include <stdio.h>
 
@@ -21,7 +20,8 @@ int main(int argc, char **argv)
     u64 seconds = number(argc, argv, 1, 10), seed = number(argc, argv, 2, 1);
     u64 end = clock_mono_ns() + seconds * NSEC_PER_SEC;
     struct code_count count = {};
-    u8 in[11] = { (u8)number(argc, argv, 3, 0), (u8)number(argc, argv, 4, 0), (u8)number(argc, argv, 5, 0) };
+    u8 in[11] = { (u8)number(argc, argv, 3, 0), (u8)number(argc, argv, 4, 0),
+                  (u8)number(argc, argv, 5, 0) };
 
     if (argc > 5) {
         memcpy(in + 3, &seed, 8);
@@ -38,6 +38,7 @@ int main(int argc, char **argv)
         memcpy(in + 3, &r, 8);
         code_run(in, sizeof(in), &count);
     }
-    printf("%llu programs, %llu instructions, at least %llu blocks\n", count.programs, count.insns, count.blocks);
+    printf("%llu programs, %llu instructions, at least %llu blocks\n", count.programs, count.insns,
+           count.blocks);
     return 0;
 }

@@ -27,7 +27,8 @@ enum {
     STACK = 0x8000,    /* ring 0: 0x9000 */
     HANDLERS = 0xc000, /* 16 bytes for each vector */
     DATA = 0x10000,    /* 64 KiB of noise */
-    TABLES = 0x40000,  /* 16 pages */
+    TABLES = 0x40000,
+    TABLES_SIZE = 0x10000,
     LAPIC_LIN = 0x200000,
     STEPS = 24,
     STEP_MAX = 200,
@@ -40,11 +41,11 @@ enum {
     RING3 = 1 << 0,
     ODD_SEGMENTS = 1 << 1,
     ODD_PAGES = 1 << 2,
-    ODD_TABLES = 1 << 3,   /* of descriptors */
+    ODD_TABLES = 1 << 3, /* of descriptors */
     TIMER = 1 << 4,
-    EVENTS = 1 << 5,       /* NMIs and interrupts from outside */
+    EVENTS = 1 << 5,        /* NMIs and interrupts from outside */
     ODD_REGISTERS = 1 << 6, /* of control */
-    OWN_TABLES = 1 << 7,   /* page tables are mapped, and may be written */
+    OWN_TABLES = 1 << 7,    /* page tables are mapped, and may be written */
 };
 
 struct prog {
@@ -62,7 +63,7 @@ struct machine {
 };
 
 static struct machine whole, cut;
-static u8 image[RAM];
+alignas(8) static u8 image[RAM];
 
 static bool paged(const struct prog *p)
 {
@@ -104,7 +105,8 @@ static void write_handlers(const struct prog *p, u64 *s)
     u32 size = bits_of(p) == 16 ? 2 : 4;
 
     for (u32 v = 0; v < 256; v++) {
-        u32 at = HANDLERS + v * 16, rel = (u32)p->at + code_below(s, max(p->n, 1u)) - (at + 1 + size);
+        u32 at = HANDLERS + v * 16,
+            rel = (u32)p->at + code_below(s, max(p->n, 1u)) - (at + 1 + size);
 
         if (code_below(s, 8) == 0) {
             put(at, is_long(p) ? 0xcf48 : 0xcf, 2);
@@ -117,14 +119,16 @@ static void write_handlers(const struct prog *p, u64 *s)
 
 static u64 gate(const struct prog *p, u32 v, u64 *s)
 {
-    u32 type = bits_of(p) == 16 && !is_long(p) && p->mode != V86 ? SYS_INT16 : SYS_INT32, at = HANDLERS + v * 16;
-    u32 dpl = code_below(s, 4) ? 3 : 0, ist = is_long(p) && code_below(s, 8) == 0;
+    u32 type = bits_of(p) == 16 && !is_long(p) && p->mode != V86 ? SYS_INT16 : SYS_INT32,
+        at = HANDLERS + v * 16;
+    u32 dpl = code_below(s, 4) ? 3 : 0, own_stack = is_long(p) && code_below(s, 8) == 0;
 
     if (p->flags & ODD_TABLES && code_below(s, 16) == 0)
         return code_rand(s);
     if (code_below(s, 4) == 0)
         type |= 1; /* a trap gate */
-    return (u64)at | (is_long(p) ? 0x28ull : 0x08ull) << 16 | (u64)ist << 32 | (u64)(0x80 | dpl << 5 | type) << 40;
+    return (u64)at | (is_long(p) ? 0x28ull : 0x08ull) << 16 | (u64)own_stack << 32 |
+           (u64)(0x80 | dpl << 5 | type) << 40;
 }
 
 static void write_idt(const struct prog *p, u64 *s)
@@ -161,7 +165,11 @@ static void write_gdt(const struct prog *p, u64 *s)
     };
 
     for (u32 i = 0; i < ARRAY_LEN(gdt); i++)
-        put(GDT + i * 8, gdt[i] ^ (p->flags & ODD_TABLES && code_below(s, 6) == 0 ? 1ull << (32 + code_below(s, 24)) : 0), 8);
+        put(GDT + i * 8,
+            gdt[i] ^
+                (p->flags & ODD_TABLES && code_below(s, 6) == 0 ? 1ull << (32 + code_below(s, 24))
+                                                                : 0),
+            8);
     if (is_long(p)) {
         put(TSS + 4, STACK + 0x1000, 8);
         put(TSS + 0x24, STACK + 0x2000, 8);
@@ -181,7 +189,7 @@ static u64 pte_of(const struct prog *p, u32 i, u64 *s)
 
     if (at == LAPIC_LIN)
         return CPU_LAPIC_BASE | 7;
-    if (at >= TABLES && at < TABLES + 0x10000 && !(p->flags & OWN_TABLES))
+    if (at >= TABLES && at < TABLES + TABLES_SIZE && !(p->flags & OWN_TABLES))
         return 0;
     if (!(p->flags & ODD_PAGES) || code_below(s, 8))
         return pte;
@@ -247,7 +255,9 @@ static void write_image(struct prog *p, u64 *s)
 
 static u64 value(u64 *s)
 {
-    static const u32 near[] = { 0, 0x1000, 0x1800, STACK, DATA, DATA + 0xff8, DATA + 0x1fff, RAM - 8, RAM, LAPIC_LIN, TABLES, 0xffff };
+    static const u32 near[] = { 0,    0x1000,       0x1800,        STACK,
+                                DATA, DATA + 0xff8, DATA + 0x1fff, RAM - 8,
+                                RAM,  LAPIC_LIN,    TABLES,        0xffff };
 
     switch (code_below(s, 8)) {
     case 0:
@@ -255,7 +265,7 @@ static u64 value(u64 *s)
     case 1:
         return code_below(s, 256);
     case 2:
-        return (u64)-(s64)code_below(s, 64);
+        return (u64) - (s64)code_below(s, 64);
     case 3:
         return code_below(s, RAM);
     default:
@@ -289,27 +299,35 @@ static void set_segments(struct soft_cpu *c, const struct prog *p, u64 *s)
         if (p->mode == V86)
             c->eflags |= RF_VM;
         for (u32 i = SEG_ES; i <= SEG_GS; i++)
-            soft_seg_real(c, i, p->flags & ODD_SEGMENTS && i != SEG_CS ? (u16)code_below(s, 0x10000) : 0);
+            soft_seg_real(c, i,
+                          p->flags & ODD_SEGMENTS && i != SEG_CS ? (u16)code_below(s, 0x10000) : 0);
     } else {
         for (u32 i = SEG_ES; i <= SEG_GS; i++)
             c->seg[i] = segment(p, (0x10 + dpl * 16 / 3) | dpl, 0x8093 | dpl << 5 | db, s);
-        c->seg[SEG_CS] = segment(p, code | dpl, 0x809b | dpl << 5 | (p->mode == LONG ? SEG_L : db), s);
+        c->seg[SEG_CS] =
+            segment(p, code | dpl, 0x809b | dpl << 5 | (p->mode == LONG ? SEG_L : db), s);
         c->seg[SEG_CS].base = 0;
         c->seg[SEG_CS].limit = max(c->seg[SEG_CS].limit, 0xffffu);
         c->seg[SEG_CS].attr |= SEG_CODE | SEG_P;
     }
-    c->seg[SEG_TR] = (struct seg_state){ .base = TSS, .limit = 0x67, .selector = 0x38, .attr = 0x8b };
-    c->seg[SEG_LDTR] = (struct seg_state){ .base = GDT, .limit = 0xfff, .selector = 0x68, .attr = 0x82 };
+    c->seg[SEG_TR] =
+        (struct seg_state){ .base = TSS, .limit = 0x67, .selector = 0x38, .attr = 0x8b };
+    c->seg[SEG_LDTR] =
+        (struct seg_state){ .base = GDT, .limit = 0xfff, .selector = 0x68, .attr = 0x82 };
 }
 
 static void set_control(struct soft_cpu *c, const struct prog *p, u64 *s)
 {
-    u64 cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | (p->mode >= PAGED_PAE && p->mode < V86 ? CR4_PAE : 0);
-    u64 odd = code_rand(s) & (CR4_PGE | CR4_SMEP | CR4_SMAP | CR4_PKE | CR4_FSGSBASE | CR4_UMIP | CR4_TSD | CR4_DE | CR4_VME | CR4_PSE);
+    u64 cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE |
+              (p->mode >= PAGED_PAE && p->mode < V86 ? CR4_PAE : 0);
+    u64 odd = code_rand(s) & (CR4_PGE | CR4_SMEP | CR4_SMAP | CR4_PKE | CR4_FSGSBASE | CR4_UMIP |
+                              CR4_TSD | CR4_DE | CR4_VME | CR4_PSE);
     u64 odd0 = code_rand(s) & (CR0_WP | CR0_AM | CR0_TS | CR0_MP | CR0_EM);
 
     c->cr0 = CR0_ET | CR0_NE | (p->mode == REAL ? 0 : CR0_PE) | (paged(p) ? CR0_PG : 0);
-    c->efer = is_long(p) ? EFER_LME | EFER_LMA | EFER_SCE | EFER_NXE : p->mode == PAGED_PAE ? EFER_NXE : 0;
+    c->efer = is_long(p)             ? EFER_LME | EFER_LMA | EFER_SCE | EFER_NXE
+              : p->mode == PAGED_PAE ? EFER_NXE
+                                     : 0;
     c->cr3 = TABLES;
     c->cr4 = cr4;
     if (p->flags & ODD_REGISTERS) {
@@ -372,28 +390,44 @@ static void begin(struct machine *m, const struct prog *p, u64 seed)
 
 static _Noreturn void fail(const struct prog *p, const char *what)
 {
-    fprintf(stderr, "%s: mode %u, flags 0x%02x, place %u, seed 0x%llx, code", what, p->mode, p->flags, p->place, p->seed);
+    fprintf(stderr, "%s: mode %u, flags 0x%02x, place %u, seed 0x%llx, code", what, p->mode,
+            p->flags, p->place, p->seed);
     for (u32 i = 0; i < p->n; i++)
         fprintf(stderr, " %02x", p->code[i]);
     fprintf(stderr, "\n");
     abort();
 }
 
-static void check_tlb(const struct prog *p, const struct soft_cpu *c, const struct tlb_entry *t)
+/* Are the page tables those of the beginning but for accessed and dirty bits?  Then no translation can be stale. */
+static bool tables_are_old(const struct soft_cpu *c)
+{
+    const u64 *now = (const u64 *)(const void *)(c->vm->ram->host + TABLES),
+              *old = (const u64 *)(const void *)(image + TABLES);
+
+    for (u32 i = 0; i < TABLES_SIZE / 8; i++)
+        if ((now[i] ^ old[i]) & ~0x0000006000000060ull)
+            return false;
+    return c->cr3 == TABLES;
+}
+
+static void check_tlb(const struct prog *p, struct soft_cpu *c, const struct tlb_entry *t,
+                      bool fresh)
 {
     u64 tags[] = { t->tag_r, t->tag_w, t->tag_x };
 
     for (u32 i = 0; i < ARRAY_LEN(tags); i++) {
         const u8 *host = (const u8 *)(uintptr_t)(tags[i] + (u64)t->addend);
+        u64 gpa;
 
         if (tags[i] == TLB_NONE)
             continue;
-        if (host < c->vm->ram->host || host > c->vm->ram->host + RAM - GUEST_PAGE || (uintptr_t)host % GUEST_PAGE)
+        if (host < c->vm->ram->host || host > c->vm->ram->host + RAM - GUEST_PAGE ||
+            (uintptr_t)host % GUEST_PAGE)
             fail(p, "a translation leads out of RAM");
         if (i == 1 && c->vm->page_code[(u64)(host - c->vm->ram->host) / GUEST_PAGE])
             fail(p, "a page with code may be written unseen");
-        if (!(c->cr0 & CR0_PG) && (u64)(host - c->vm->ram->host) != tags[i])
-            fail(p, "a translation without paging");
+        if (fresh && (!soft_peek(c, tags[i], &gpa) || gpa != (u64)(host - c->vm->ram->host)))
+            fail(p, "a translation is not that of the tables");
     }
 }
 
@@ -404,7 +438,8 @@ static void check_registers(const struct prog *p, const struct soft_cpu *c)
 
     if (!(flags & RF_ONE) || flags & 0xffc08028 || c->eflags & RF_ARITH)
         fail(p, "reserved flags");
-    if ((paging && !(c->cr0 & CR0_PE)) || lma != (paging && (c->efer & EFER_LME)) || (lma && !(c->cr4 & CR4_PAE)))
+    if ((paging && !(c->cr0 & CR0_PE)) || lma != (paging && (c->efer & EFER_LME)) ||
+        (lma && !(c->cr4 & CR4_PAE)))
         fail(p, "control registers contradict each other");
     if (!soft_cr4_ok(c, c->cr4) || c->cpl > 3 || c->reg[REG_ZERO / 8])
         fail(p, "control registers");
@@ -416,6 +451,7 @@ static void check(const struct prog *p, struct soft_cpu *c)
 {
     u32 key = c->key & ~(u32)KEY_SINGLE;
     const struct tlb_entry *tlb = c->tlb;
+    bool fresh = !(c->cr0 & CR0_PG) || tables_are_old(c);
 
     check_registers(p, c);
     soft_mode_changed(c);
@@ -424,15 +460,18 @@ static void check(const struct prog *p, struct soft_cpu *c)
     for (u32 i = 0; i < SOFT_TLB_SETS; i++)
         for (u32 m = 0; m < MMU_MODES; m++)
             for (u32 k = 0; c->sets[i]->filled[m] && k < SOFT_TLB_SIZE; k++)
-                check_tlb(p, c, &c->sets[i]->e[m][k]);
+                check_tlb(p, c, &c->sets[i]->e[m][k], fresh && c->sets[i] == c->set);
     if (!soft_code_is_true(c))
         fail(p, "decoded code is not what memory holds");
 }
 
 static void show(const struct soft_cpu *c, const char *name)
 {
-    fprintf(stderr, "%s: insns %llu rip 0x%llx flags 0x%x cr0 0x%llx cr2 0x%llx cr4 0x%llx key 0x%x cpl %u halted %u event %u/%u\n", name,
-            soft_insns(c), c->rip, soft_flags(c), c->cr0, c->cr2, c->cr4, c->key, c->cpl, c->halted, c->event.pending, c->event.vector);
+    fprintf(stderr,
+            "%s: insns %llu rip 0x%llx flags 0x%x cr0 0x%llx cr2 0x%llx cr4 0x%llx key 0x%x cpl %u "
+            "halted %u event %u/%u\n",
+            name, soft_insns(c), c->rip, soft_flags(c), c->cr0, c->cr2, c->cr4, c->key, c->cpl,
+            c->halted, c->event.pending, c->event.vector);
     for (u32 i = 0; i < GPR_COUNT; i++)
         fprintf(stderr, " %llx", c->reg[i]);
     fprintf(stderr, "\n");
@@ -518,7 +557,8 @@ enum outcome { GOES_ON, ENDED, PARTED };
 static enum outcome both(const struct prog *p, u64 *s, u32 i, u64 limit)
 {
     u32 n = 1 + code_below(s, STEP_MAX), which = (u32)code_rand(s);
-    bool last = limit - soft_insns(whole.c) <= n, go_on = step(&whole, last ? (u32)(limit - soft_insns(whole.c)) : n);
+    bool last = limit - soft_insns(whole.c) <= n,
+         go_on = step(&whole, last ? (u32)(limit - soft_insns(whole.c)) : n);
     bool all = last || i % 8 == 7 || !go_on || whole.c->halted;
 
     if (all)
@@ -549,7 +589,8 @@ static void parse(const u8 *data, size_t size, struct prog *p)
     memcpy(p->code, data + 11, p->n);
     seed = p->seed * 2 + 1;
     if (!p->n)
-        p->n = code_generate(&seed, bits_of(p), p->code, 64 + code_below(&seed, CODE_BYTES_MAX - 64));
+        p->n =
+            code_generate(&seed, bits_of(p), p->code, 64 + code_below(&seed, CODE_BYTES_MAX - 64));
 }
 
 static u64 start(const u8 *data, size_t size, struct prog *p)
@@ -616,6 +657,8 @@ void code_run(const u8 *data, size_t size, struct code_count *count)
         return;
     if (run(data, size, ~0ull, &p) == PARTED)
         fail(&p, "whole blocks and short ones do not come to the same");
+    soft_run_test(whole.c, STEP_MAX); /* the tests' own way: exceptions are not delivered */
+    check(&p, whole.c);
     count->programs++;
     count->insns += soft_insns(whole.c) + soft_insns(cut.c);
     count->blocks += soft_insns(cut.c) / cut.c->vm->block_max;

@@ -31,7 +31,8 @@ TEST(icount_tsc_is_exact)
         struct rig *r = icount_rig(max);
 
         rig_mode(r, RIG_LONG);
-        CODE(r, 0x0f, 0x31, 0x48, 0x89, 0xc3, 0x90, 0x90, 0x0f, 0x31, 0xeb, 0xfe); /* rdtsc; mov rbx, rax; nop; nop; rdtsc; jmp $ */
+        CODE(r, 0x0f, 0x31, 0x48, 0x89, 0xc3, 0x90, 0x90, 0x0f, 0x31, 0xeb,
+             0xfe); /* rdtsc; mov rbx, rax; nop; nop; rdtsc; jmp $ */
         CHECK_EQ(run_to(r, 100), VCPU_KICKED);
         CHECK_EQ(soft_insns(r->c), 100);
         CHECK_EQ(r->c->reg[GPR_RAX] - r->c->reg[GPR_RBX], 4);
@@ -54,6 +55,22 @@ TEST(icount_stops_inside_rep)
     CHECK_EQ(run_to(r, 5002), VCPU_KICKED);
     CHECK_EQ(r->c->reg[GPR_RCX], 0);
     CHECK_EQ(r->c->rip, RIG_CODE + 3);
+    rig_free(r);
+}
+
+/* ... and not beyond: a string instruction that is not repeated counts as one. */
+TEST(icount_stops_between_string_instructions)
+{
+    struct rig *r = icount_rig(BLOCK_UOPS_MAX);
+    u8 code[64];
+
+    memset(code, 0xab, sizeof(code)); /* stosd */
+    rig_mode(r, RIG_LONG);
+    rig_code(r, code, sizeof(code));
+    r->c->reg[GPR_RDI] = RIG_DATA;
+    CHECK_EQ(run_to(r, 45), VCPU_KICKED);
+    CHECK_EQ(soft_insns(r->c), 45);
+    CHECK_EQ(r->c->rip, RIG_CODE + 45);
     rig_free(r);
 }
 
@@ -92,7 +109,9 @@ TEST(rep_overwrites_itself)
 TEST(undecodable_bytes_are_rewritten)
 {
     static const u8 none[] = { 0x44, 0x66, 0x0f, 0x38, 0xe7, 0x2f };
-    static const u8 store[] = { 0x66, 0xc7, 0x05, 0xff, 0xfe, 0xff, 0xff, 0xb6, 0x60 }; /* mov word [RIG_CODE + 8], 0x60b6 */
+    static const u8 store[] = {
+        0x66, 0xc7, 0x05, 0xff, 0xfe, 0xff, 0xff, 0xb6, 0x60
+    }; /* mov word [RIG_CODE + 8], 0x60b6 */
     struct rig *r = icount_rig(1);
     u32 at = RIG_CODE + 6; /* of which the first two bytes are in another granule than the rest */
 
@@ -117,7 +136,8 @@ TEST(real_mode_keeps_wide_eip)
 
     rig_mode(r, RIG_PROT32);
     r->c->rip = RIG_DATA;
-    mem_write(r->mem, RIG_DATA, (const u8[]){ 0x0f, 0x20, 0xc0, 0x24, 0xfe, 0x0f, 0x22, 0xc0, 0x90, 0xeb, 0xfe }, 11);
+    mem_write(r->mem, RIG_DATA,
+              (const u8[]){ 0x0f, 0x20, 0xc0, 0x24, 0xfe, 0x0f, 0x22, 0xc0, 0x90, 0xeb, 0xfe }, 11);
     run_to(r, 10);
     CHECK_EQ(r->c->cr0 & CR0_PE, 0);
     CHECK_EQ(r->c->rip, RIG_DATA + 9);
@@ -131,7 +151,8 @@ TEST(code_counts_in_itself)
     u32 rounds;
 
     rig_mode(r, RIG_LONG);
-    CODE(r, 0xff, 0x05, 0x01, 0x00, 0x00, 0x00, 0xb8, 0x00, 0x00, 0x00, 0x00, 0xeb, 0xf3); /* inc dword [imm]; mov eax, imm; jmp */
+    CODE(r, 0xff, 0x05, 0x01, 0x00, 0x00, 0x00, 0xb8, 0x00, 0x00, 0x00, 0x00, 0xeb,
+         0xf3); /* inc dword [imm]; mov eax, imm; jmp */
     run_to(r, 30000);
     mem_read(r->mem, RIG_CODE + 7, &rounds, 4);
     CHECK_EQ(rounds, 10000);

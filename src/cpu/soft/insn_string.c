@@ -94,8 +94,9 @@ static void advance(struct soft_cpu *c, const struct uop *op, u64 n, u32 use)
         put_cut(c, op, GPR_RSI, c->reg[GPR_RSI] + step);
     if (use & 2)
         put_cut(c, op, GPR_RDI, c->reg[GPR_RDI] + step);
-    if (op->aux != REP_NONE)
-        put_cut(c, op, GPR_RCX, c->reg[GPR_RCX] - n);
+    if (op->aux == REP_NONE)
+        return;
+    put_cut(c, op, GPR_RCX, c->reg[GPR_RCX] - n);
     c->budget -= (s64)(c->vm->icount ? n : n / 8);
 }
 

@@ -83,8 +83,10 @@ static void write_tables(struct rig *r, bool code64)
     put64(r, RIG_TABLES, (RIG_TABLES + 0x1000) | 7);
     put64(r, RIG_TABLES + 0x1000, 0x87);
     for (u32 i = 0; i < 5; i++) {
-        static const u64 flat[] = { 0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00cffb000000ffff, 0x00cff3000000ffff };
-        put64(r, RIG_TABLES + 0x2000 + i * 8, i % 2 && code64 ? flat[i] ^ 0x0060000000000000 : flat[i]);
+        static const u64 flat[] = { 0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00cffb000000ffff,
+                                    0x00cff3000000ffff };
+        put64(r, RIG_TABLES + 0x2000 + i * 8,
+              i % 2 && code64 ? flat[i] ^ 0x0060000000000000 : flat[i]);
     }
 }
 
@@ -141,7 +143,9 @@ void rig_mode(struct rig *r, enum rig_mode m)
 
 void rig_user(struct rig *r)
 {
-    enum rig_mode m = soft_long_mode(r->c) ? RIG_LONG : r->c->seg[SEG_CS].attr & SEG_DB ? RIG_PROT32 : RIG_PROT16;
+    enum rig_mode m = soft_long_mode(r->c)              ? RIG_LONG
+                      : r->c->seg[SEG_CS].attr & SEG_DB ? RIG_PROT32
+                                                        : RIG_PROT16;
 
     segments(r->c, m, 3);
     soft_mode_changed(r->c);

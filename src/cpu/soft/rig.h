@@ -6,11 +6,11 @@
 #include "cpu/soft/soft_mem.h"
 
 enum {
-    RIG_CODE = 0x1000,   /* where code goes; CS has base 0 */
+    RIG_CODE = 0x1000, /* where code goes; CS has base 0 */
     RIG_STACK = 0x8000,
-    RIG_DATA = 0x10000,  /* 64 KiB that tests may use */
+    RIG_DATA = 0x10000,   /* 64 KiB that tests may use */
     RIG_TABLES = 0x40000, /* page tables, GDT, IDT */
-    RIG_PORT = 0xf4,     /* OUT to it ends the run */
+    RIG_PORT = 0xf4,      /* OUT to it ends the run */
 };
 
 enum rig_mode { RIG_REAL, RIG_PROT16, RIG_PROT32, RIG_LONG, RIG_MODES };
@@ -18,9 +18,9 @@ enum rig_mode { RIG_REAL, RIG_PROT16, RIG_PROT32, RIG_LONG, RIG_MODES };
 struct rig {
     struct mem *mem;
     struct cpu_vm *vm;
-    struct soft_cpu *c;  /* vCPU 0 */
-    u8 *ram;             /* GPA 0 */
-    u64 port_value;      /* of the last OUT to RIG_PORT */
+    struct soft_cpu *c; /* vCPU 0 */
+    u8 *ram;            /* GPA 0 */
+    u64 port_value;     /* of the last OUT to RIG_PORT */
     u32 port_writes;
     u64 mmio_at, mmio_value; /* of the last access outside RAM */
     u32 mmio_writes;

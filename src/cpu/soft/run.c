@@ -21,8 +21,9 @@
 /* Instructions between looks at the clock. */
 #define QUANTUM 10000
 
-/* What a block may add to the count: its instructions, and the deliveries of what the last of them raises. */
-#define BLOCK_MOST (BLOCK_UOPS_MAX + 8)
+/* What a block may add to the count beyond the budget: its instructions, an element of each (when they are repeated ones), and
+ * the deliveries of what the last of them raises. */
+#define BLOCK_MOST (2 * BLOCK_UOPS_MAX + 8)
 
 #define SHADOW_MOV_SS 1
 
