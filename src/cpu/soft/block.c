@@ -185,12 +185,18 @@ static void row_remove(struct code_cache *cc, struct block *b)
         *at = b->hash_next;
 }
 
+/* Bytes of a block in its first page. */
+static u32 first_bytes(const struct block *b)
+{
+    return (u32)min((u64)b->bytes, GUEST_PAGE - b->gpa % GUEST_PAGE);
+}
+
 /* Do the block's bytes in this page meet [first, last], offsets in the page? */
 static bool touches(const struct block *b, u32 first, u32 last)
 {
     u32 at = (u32)(b->gpa % GUEST_PAGE);
 
-    return at <= last && first < at + min((u64)b->bytes, GUEST_PAGE - at);
+    return at <= last && first < at + first_bytes(b);
 }
 
 /* Is this a page where code and what it writes lie side by side? */
@@ -229,7 +235,7 @@ static void page_drop(struct soft_cpu *c, struct code_page *p, u32 first, u32 la
             b->key |= KEY_DROPPED;
             *at = b->page_next;
         } else {
-            granules_mark(p->granules, b->gpa, (u32)min((u64)b->bytes, GUEST_PAGE - b->gpa % GUEST_PAGE));
+            granules_mark(p->granules, b->gpa, first_bytes(b));
             at = &b->page_next;
         }
     }
@@ -347,7 +353,7 @@ void soft_code_attend(struct soft_cpu *c)
 static bool page_is_true(struct soft_cpu *c, const struct code_page *p)
 {
     for (const struct block *b = p->blocks; b; b = b->page_next) {
-        u32 n1 = (u32)min((u64)b->bytes, GUEST_PAGE - b->gpa % GUEST_PAGE);
+        u32 n1 = first_bytes(b);
         const u8 *at = soft_ram(c->vm, b->gpa, n1, NULL);
         const u8 *at2 = n1 < b->bytes ? soft_ram(c->vm, b->gpa2, b->bytes - n1, NULL) : at;
         u32 s;
@@ -364,16 +370,27 @@ static bool page_is_true(struct soft_cpu *c, const struct code_page *p)
 }
 
 /* Blocks that cross into another page are looked at when they are entered (crossing_is_true). */
+static bool list_is_true(struct soft_cpu *c, const struct code_page *p)
+{
+    for (const struct block *b = p->blocks; b; b = b->page_next) {
+        const u8 *at = soft_ram(c->vm, b->gpa, b->bytes, NULL);
+
+        if (b->gpa2 == BLOCK_ONE_PAGE && (!at || sum_of(at, b->bytes, 0) != b->sum))
+            return false;
+    }
+    return true;
+}
+
 bool soft_code_is_true(struct soft_cpu *c)
 {
-    for (u32 i = 0; i < ARRAY_LEN(c->code->pages); i++)
-        for (const struct code_page *p = c->code->pages[i]; p; p = p->next)
-            for (const struct block *b = p->blocks; b; b = b->page_next) {
-                const u8 *at = soft_ram(c->vm, b->gpa, b->bytes, NULL);
+    for (u32 i = 0; i < ARRAY_LEN(c->code->pages); i++) {
+        const struct code_page *p = c->code->pages[i];
 
-                if (b->gpa2 == BLOCK_ONE_PAGE && (!at || sum_of(at, b->bytes, 0) != b->sum))
-                    return false;
-            }
+        while (p && list_is_true(c, p))
+            p = p->next;
+        if (p)
+            return false;
+    }
     return true;
 }
 
@@ -415,7 +432,7 @@ static void block_add(struct soft_cpu *c, struct block *b, u64 page, u64 page2)
 {
     struct code_cache *cc = c->code;
     struct block **row = block_row(cc, b->gpa, b->key);
-    u32 n1 = (u32)min((u64)b->bytes, GUEST_PAGE - b->gpa % GUEST_PAGE);
+    u32 n1 = first_bytes(b);
     struct code_page *p = page_of(c, page);
 
     b->hash_next = *row;

@@ -237,6 +237,15 @@ static struct uop *uop_start(struct block *b, u32 off)
     return op;
 }
 
+/* Returns how many of the `n` bytes may make it another instruction. */
+static u32 emit_refused(struct emit *m, ZyanStatus s, u32 n)
+{
+    m->op->len = 1;
+    m->op->fn = refused(s);
+    m->ends = true;
+    return min(n, (u32)INSN_LEN_MAX);
+}
+
 int soft_decode(struct soft_cpu *c, struct block *b, const u8 *bytes, u32 n, u32 key)
 {
     u32 max_n = key & KEY_SINGLE ? 1 : c->vm->block_max, off = 0, seen = 0;
@@ -256,10 +265,7 @@ int soft_decode(struct soft_cpu *c, struct block *b, const u8 *bytes, u32 n, u32
             op->len = in.length;
             emit_one(&m);
         } else {
-            op->len = 1;
-            op->fn = refused(s);
-            seen = off + min(n - off, (u32)INSN_LEN_MAX); /* any of these may make it another one */
-            m.ends = true;
+            seen = off + emit_refused(&m, s, n - off);
         }
         ends = m.ends || op->fn == soft_op_ud;
         off += op->len;

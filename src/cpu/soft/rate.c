@@ -72,12 +72,13 @@ static int set_state(struct probe *p, struct err *e)
     return vcpu_set(v, s, e);
 }
 
+/* The quickest of some rounds counts: the first decodes, and others may be disturbed. */
 static int measure(struct probe *p, struct cpu_rating *ret, struct err *e)
 {
     u64 loop_ns = ~0ull, exit_ns = ~0ull;
 
     for (u32 i = 0; i < ROUNDS; i++) {
-        u64 start;
+        u64 start, took;
         int r = set_state(p, e);
 
         if (r < 0)
@@ -86,10 +87,12 @@ static int measure(struct probe *p, struct cpu_rating *ret, struct err *e)
         start = clock_mono_ns();
         if (vcpu_run(cpu_vcpu(p->vm, 0)) != VCPU_KICKED)
             return err_set(e, -EIO, "its measuring loop did not end");
-        loop_ns = min(loop_ns, max(p->loop_end_ns - start, 1ull));
-        exit_ns = min(exit_ns, (p->end_ns - p->loop_end_ns) / EXITS);
+        took = p->loop_end_ns - start;
+        loop_ns = took < loop_ns ? took : loop_ns;
+        took = (p->end_ns - p->loop_end_ns) / EXITS;
+        exit_ns = took < exit_ns ? took : exit_ns;
     }
-    ret->ips = 2 * LOOPS * NSEC_PER_SEC / loop_ns;
+    ret->ips = 2 * LOOPS * NSEC_PER_SEC / max(loop_ns, 1ull);
     ret->exit_ns = exit_ns;
     return 0;
 }
