@@ -161,7 +161,7 @@ stress() {
 }
 
 memory() {
-    memtester 8M 1 >m.log 2>&1 || { tail -n 5 m.log >&2; return 1; }
+    memtester "$(amount 8)M" 1 >m.log 2>&1 || { tail -n 5 m.log >&2; return 1; }
 }
 
 [ $# -gt 0 ] || set -- digests packers floats compiler memory stress keys speed python_tests
