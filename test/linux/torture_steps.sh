@@ -77,6 +77,11 @@ compiler() {
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __SIZEOF_INT128__
+typedef unsigned __int128 wide;
+#else
+typedef uint64_t wide;
+#endif
 typedef double v4 __attribute__((vector_size(32)));
 static uint64_t s = 88172645463325252ull;
 static uint64_t next(void) { s ^= s << 13; s ^= s >> 7; return s ^= s << 17; }
@@ -90,7 +95,7 @@ int main(void)
     uint64_t h = 0;
     for (unsigned i = 0; i < 200000; i++) a[i] = next();
     qsort(a, 200000, 8, order);
-    for (unsigned i = 0; i < 200000; i++) h = (h ^ a[i]) * 1099511628211ull + (a[i] % (i + 1)) + (unsigned __int128)a[i] * h / (i + 7);
+    for (unsigned i = 0; i < 200000; i++) h = (h ^ a[i]) * 1099511628211ull + (a[i] % (i + 1)) + (wide)a[i] * h / (i + 7);
     for (int i = 0; i < 64; i++) for (int j = 0; j < 64; j++) { m[i][j] = (double)(int64_t)next() / 1e18; n[i][j] = sin(m[i][j]); }
     for (int i = 0; i < 64; i++) for (int j = 0; j < 64; j++) for (int k = 0; k < 64; k++) r[i][j] += m[i][k] * n[k][j];
     for (int i = 0; i < 64; i++) acc = acc * 1.0000001 + (v4){ r[i][0], r[0][i], r[i][i], r[63 - i][i] };
@@ -100,7 +105,7 @@ int main(void)
     return 0;
 }
 C
-    for flags in "-O0" "-O2" "-O3 -march=x86-64-v2" "-O3 -march=x86-64-v3" "-Os -mfpmath=387" "-O2 -flto"; do
+    for flags in "-O0" "-O2" "-O3 -msse4.2 -mpopcnt" "-O3 -mavx2 -mfma -mbmi -mbmi2 -mlzcnt" "-Os -mfpmath=387" "-O2 -flto"; do
         # shellcheck disable=SC2086
         gcc $flags -ffp-contract=off -frandom-seed=1 -Wl,--build-id=none t.c -o t -lm || return 1
         ./t || return 1
@@ -161,7 +166,7 @@ stress() {
 }
 
 memory() {
-    memtester 8M 1 >m.log 2>&1 || { tail -n 5 m.log >&2; return 1; }
+    memtester "$(amount 8)M" 1 >m.log 2>&1 || { tail -n 5 m.log >&2; return 1; }
 }
 
 [ $# -gt 0 ] || set -- digests packers floats compiler memory stress keys speed python_tests
