@@ -66,7 +66,8 @@ int cpu_open(const struct engine *en, const struct cpu_cfg *cfg, struct mem *m,
     if (cfg->legacy && cfg->irqchip == CPU_IRQCHIP_SPLIT)
         return err_set(e, -EINVAL, "a split irqchip has no PIC and PIT: use irqchip 'kernel'");
     if (cfg->icount && (en != &soft_engine || cfg->n_cpus != 1))
-        return err_set(e, -EINVAL, "time by count of instructions: only engine 'soft' with 1 vCPU has it");
+        return err_set(e, -EINVAL,
+                       "time by count of instructions: only engine 'soft' with 1 vCPU has it");
     vm = xnew(struct cpu_vm);
     *vm = (struct cpu_vm){ .en = en, .cfg = *cfg, .mem = m, .host = *host };
     ioapic_init(&vm->ioapic, ioapic_send, ioapic_changed, vm);

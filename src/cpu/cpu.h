@@ -47,7 +47,7 @@ struct cpu_cfg {
     enum cpu_irqchip irqchip;
     bool legacy; /* offer the 8259 pair and the 8254 too */
     const char
-        *model; /* what CPU the software engine shows: x86-64-v1, -v2, -v3, host; NULL: host */
+        *model;  /* what CPU the software engine shows: x86-64-v1, -v2, -v3, host; NULL: host */
     bool icount; /* the software engine with one vCPU: an instruction is 1 ns, sleep takes none */
 };
 

@@ -243,7 +243,8 @@ void mem_dirty_stop(struct mem *m)
     atomic_store(&m->dirty_on, false);
 }
 
-void mem_watch(struct mem *m, const atomic_ullong *pages, void (*fn)(void *arg, u64 page), void *arg)
+void mem_watch(struct mem *m, const atomic_ullong *pages, void (*fn)(void *arg, u64 page),
+               void *arg)
 {
     m->on_write = fn;
     m->on_write_arg = arg;

@@ -81,4 +81,5 @@ void mem_dirty_take(struct mem *m, u64 *bitmap);
  * Watched pages: `fn` is called after a write through this door to a page of the memfd whose word in `pages` (mem_pages of them,
  * changed by their owner with atomic operations) is not 0.  For an engine that keeps decoded code.  NULL ends it; nothing runs then.
  */
-void mem_watch(struct mem *m, const atomic_ullong *pages, void (*fn)(void *arg, u64 page), void *arg);
+void mem_watch(struct mem *m, const atomic_ullong *pages, void (*fn)(void *arg, u64 page),
+               void *arg);

@@ -37,16 +37,16 @@ static inline void reg_put64(struct soft_cpu *c, u32 at, u64 v)
 #define CARRY_IN  "btl $8, %%eax; "
 
 /* name##8..64(a, b, &fl): a op b. */
-#define ALU2_SIZE(name, insn, in, bits)                                                \
-    static inline u##bits name##bits(u##bits a, u##bits b, u32 *flags)                 \
-    {                                                                                  \
-        u32 fl = *flags;                                                               \
-        __asm__(in insn SFX_##bits " %[b], %[a]; " FLAGS_OUT                           \
-                : [a] "+&r"(a), "+&a"(fl)                                              \
-                : [b] "r"(b)                                                           \
-                : "cc");                                                               \
-        *flags = fl;                                                                   \
-        return a;                                                                      \
+#define ALU2_SIZE(name, insn, in, bits)                                \
+    static inline u##bits name##bits(u##bits a, u##bits b, u32 *flags) \
+    {                                                                  \
+        u32 fl = *flags;                                               \
+        __asm__(in insn SFX_##bits " %[b], %[a]; " FLAGS_OUT           \
+                : [a] "+&r"(a), "+&a"(fl)                              \
+                : [b] "r"(b)                                           \
+                : "cc");                                               \
+        *flags = fl;                                                   \
+        return a;                                                      \
     }
 #define ALU2(name, insn, in)      \
     ALU2_SIZE(name, insn, in, 8)  \
@@ -65,15 +65,15 @@ ALU2(alu_cmp, "cmp", "")
 ALU2(alu_test, "test", "")
 
 /* The same on memory, atomically. */
-#define ALU2_LOCK_SIZE(name, insn, in, bits)                                                       \
-    static inline void name##_lock##bits(void *p, u##bits b, u32 *flags)                           \
-    {                                                                                              \
-        u32 fl = *flags;                                                                           \
-        __asm__ volatile(in "lock; " insn SFX_##bits " %[b], %[m]; " FLAGS_OUT                     \
-                         : [m] "+m"(*(guest_##u##bits *)p), "+&a"(fl)                              \
-                         : [b] "r"(b)                                                              \
-                         : "cc", "memory");                                                        \
-        *flags = fl;                                                                               \
+#define ALU2_LOCK_SIZE(name, insn, in, bits)                                   \
+    static inline void name##_lock##bits(void *p, u##bits b, u32 *flags)       \
+    {                                                                          \
+        u32 fl = *flags;                                                       \
+        __asm__ volatile(in "lock; " insn SFX_##bits " %[b], %[m]; " FLAGS_OUT \
+                         : [m] "+m"(*(guest_##u##bits *)p), "+&a"(fl)          \
+                         : [b] "r"(b)                                          \
+                         : "cc", "memory");                                    \
+        *flags = fl;                                                           \
     }
 #define ALU2_LOCK(name, insn, in)      \
     ALU2_LOCK_SIZE(name, insn, in, 8)  \
@@ -90,22 +90,22 @@ ALU2_LOCK(alu_sub, "sub", "")
 ALU2_LOCK(alu_xor, "xor", "")
 
 /* One operand; flags that the instruction leaves alone come from *flags. */
-#define ALU1_SIZE(name, insn, bits)                                                                \
-    static inline u##bits name##bits(u##bits a, u32 *flags)                                        \
-    {                                                                                              \
-        u32 fl = *flags;                                                                           \
-        __asm__(FLAGS_IN insn SFX_##bits " %[a]; " FLAGS_OUT : [a] "+&r"(a), "+&a"(fl) : : "cc");  \
-        *flags = fl;                                                                               \
-        return a;                                                                                  \
-    }                                                                                              \
-    static inline void name##_lock##bits(void *p, u32 *flags)                                      \
-    {                                                                                              \
-        u32 fl = *flags;                                                                           \
-        __asm__ volatile(FLAGS_IN "lock; " insn SFX_##bits " %[m]; " FLAGS_OUT                     \
-                         : [m] "+m"(*(guest_##u##bits *)p), "+&a"(fl)                              \
-                         :                                                                         \
-                         : "cc", "memory");                                                        \
-        *flags = fl;                                                                               \
+#define ALU1_SIZE(name, insn, bits)                                                               \
+    static inline u##bits name##bits(u##bits a, u32 *flags)                                       \
+    {                                                                                             \
+        u32 fl = *flags;                                                                          \
+        __asm__(FLAGS_IN insn SFX_##bits " %[a]; " FLAGS_OUT : [a] "+&r"(a), "+&a"(fl) : : "cc"); \
+        *flags = fl;                                                                              \
+        return a;                                                                                 \
+    }                                                                                             \
+    static inline void name##_lock##bits(void *p, u32 *flags)                                     \
+    {                                                                                             \
+        u32 fl = *flags;                                                                          \
+        __asm__ volatile(FLAGS_IN "lock; " insn SFX_##bits " %[m]; " FLAGS_OUT                    \
+                         : [m] "+m"(*(guest_##u##bits *)p), "+&a"(fl)                             \
+                         :                                                                        \
+                         : "cc", "memory");                                                       \
+        *flags = fl;                                                                              \
     }
 #define ALU1(name, insn)      \
     ALU1_SIZE(name, insn, 8)  \
@@ -119,16 +119,16 @@ ALU1(alu_neg, "neg")
 ALU1(alu_not, "not")
 
 /* Shifts and rotates by a count. */
-#define SHIFT_SIZE(name, insn, bits)                                                   \
-    static inline u##bits name##bits(u##bits a, u8 n, u32 *flags)                      \
-    {                                                                                  \
-        u32 fl = *flags;                                                               \
-        __asm__(FLAGS_IN insn SFX_##bits " %%cl, %[a]; " FLAGS_OUT                     \
-                : [a] "+&r"(a), "+&a"(fl)                                              \
-                : "c"(n)                                                               \
-                : "cc");                                                               \
-        *flags = fl;                                                                   \
-        return a;                                                                      \
+#define SHIFT_SIZE(name, insn, bits)                               \
+    static inline u##bits name##bits(u##bits a, u8 n, u32 *flags)  \
+    {                                                              \
+        u32 fl = *flags;                                           \
+        __asm__(FLAGS_IN insn SFX_##bits " %%cl, %[a]; " FLAGS_OUT \
+                : [a] "+&r"(a), "+&a"(fl)                          \
+                : "c"(n)                                           \
+                : "cc");                                           \
+        *flags = fl;                                               \
+        return a;                                                  \
     }
 #define SHIFT(name, insn)      \
     SHIFT_SIZE(name, insn, 8)  \
@@ -144,16 +144,16 @@ SHIFT(alu_ror, "ror")
 SHIFT(alu_rcl, "rcl")
 SHIFT(alu_rcr, "rcr")
 
-#define SHIFT_DOUBLE_SIZE(name, insn, bits)                                            \
-    static inline u##bits name##bits(u##bits a, u##bits b, u8 n, u32 *flags)           \
-    {                                                                                  \
-        u32 fl = *flags;                                                               \
-        __asm__(FLAGS_IN insn SFX_##bits " %%cl, %[b], %[a]; " FLAGS_OUT               \
-                : [a] "+&r"(a), "+&a"(fl)                                              \
-                : "c"(n), [b] "r"(b)                                                   \
-                : "cc");                                                               \
-        *flags = fl;                                                                   \
-        return a;                                                                      \
+#define SHIFT_DOUBLE_SIZE(name, insn, bits)                                  \
+    static inline u##bits name##bits(u##bits a, u##bits b, u8 n, u32 *flags) \
+    {                                                                        \
+        u32 fl = *flags;                                                     \
+        __asm__(FLAGS_IN insn SFX_##bits " %%cl, %[b], %[a]; " FLAGS_OUT     \
+                : [a] "+&r"(a), "+&a"(fl)                                    \
+                : "c"(n), [b] "r"(b)                                         \
+                : "cc");                                                     \
+        *flags = fl;                                                         \
+        return a;                                                            \
     }
 #define SHIFT_DOUBLE(name, insn)      \
     SHIFT_DOUBLE_SIZE(name, insn, 16) \
@@ -164,16 +164,16 @@ SHIFT_DOUBLE(alu_shld, "shld")
 SHIFT_DOUBLE(alu_shrd, "shrd")
 
 /* dst = op(src), 16 to 64 bits; dst stays when the instruction leaves it. */
-#define SCAN_SIZE(name, insn, bits)                                                    \
-    static inline u##bits name##bits(u##bits dst, u##bits src, u32 *flags)             \
-    {                                                                                  \
-        u32 fl = *flags;                                                               \
-        __asm__(FLAGS_IN insn SFX_##bits " %[s], %[d]; " FLAGS_OUT                     \
-                : [d] "+&r"(dst), "+&a"(fl)                                            \
-                : [s] "r"(src)                                                         \
-                : "cc");                                                               \
-        *flags = fl;                                                                   \
-        return dst;                                                                    \
+#define SCAN_SIZE(name, insn, bits)                                        \
+    static inline u##bits name##bits(u##bits dst, u##bits src, u32 *flags) \
+    {                                                                      \
+        u32 fl = *flags;                                                   \
+        __asm__(FLAGS_IN insn SFX_##bits " %[s], %[d]; " FLAGS_OUT         \
+                : [d] "+&r"(dst), "+&a"(fl)                                \
+                : [s] "r"(src)                                             \
+                : "cc");                                                   \
+        *flags = fl;                                                       \
+        return dst;                                                        \
     }
 #define SCAN(name, insn)      \
     SCAN_SIZE(name, insn, 16) \
@@ -188,25 +188,25 @@ SCAN(alu_lzcnt, "lzcnt")
 SCAN(alu_popcnt, "popcnt")
 
 /* Bit test on a value; b is below the width. */
-#define BIT_SIZE(name, insn, bits)                                                     \
-    static inline u##bits name##bits(u##bits a, u##bits b, u32 *flags)                 \
-    {                                                                                  \
-        u32 fl = *flags;                                                               \
-        __asm__(FLAGS_IN insn SFX_##bits " %[b], %[a]; " FLAGS_OUT                     \
-                : [a] "+&r"(a), "+&a"(fl)                                              \
-                : [b] "r"(b)                                                           \
-                : "cc");                                                               \
-        *flags = fl;                                                                   \
-        return a;                                                                      \
-    }                                                                                  \
-    static inline void name##_lock##bits(void *p, u##bits b, u32 *flags)               \
-    {                                                                                  \
-        u32 fl = *flags;                                                               \
-        __asm__ volatile(FLAGS_IN "lock; " insn SFX_##bits " %[b], %[m]; " FLAGS_OUT   \
-                         : [m] "+m"(*(guest_##u##bits *)p), "+&a"(fl)                  \
-                         : [b] "r"(b)                                                  \
-                         : "cc", "memory");                                            \
-        *flags = fl;                                                                   \
+#define BIT_SIZE(name, insn, bits)                                                   \
+    static inline u##bits name##bits(u##bits a, u##bits b, u32 *flags)               \
+    {                                                                                \
+        u32 fl = *flags;                                                             \
+        __asm__(FLAGS_IN insn SFX_##bits " %[b], %[a]; " FLAGS_OUT                   \
+                : [a] "+&r"(a), "+&a"(fl)                                            \
+                : [b] "r"(b)                                                         \
+                : "cc");                                                             \
+        *flags = fl;                                                                 \
+        return a;                                                                    \
+    }                                                                                \
+    static inline void name##_lock##bits(void *p, u##bits b, u32 *flags)             \
+    {                                                                                \
+        u32 fl = *flags;                                                             \
+        __asm__ volatile(FLAGS_IN "lock; " insn SFX_##bits " %[b], %[m]; " FLAGS_OUT \
+                         : [m] "+m"(*(guest_##u##bits *)p), "+&a"(fl)                \
+                         : [b] "r"(b)                                                \
+                         : "cc", "memory");                                          \
+        *flags = fl;                                                                 \
     }
 #define BIT(name, insn)      \
     BIT_SIZE(name, insn, 16) \
@@ -218,32 +218,33 @@ BIT(alu_btr, "btr")
 BIT(alu_btc, "btc")
 
 /* Multiplication and division of double width, hi:lo; the caller of a division knows that the quotient fits. */
-#define WIDE_SIZE(name, insn, bits)                                                            \
-    static inline void name##bits(u##bits *lo, u##bits *hi, u##bits b, u32 *flags)             \
-    {                                                                                          \
-        u64 fl = *flags, low = *lo, high = *hi;                                                \
-        __asm__(FLAGS_IN "mov %%rcx, %%rax; " insn SFX_##bits " %[b]; mov %%rax, %%rcx; " FLAGS_OUT \
-                : "+&a"(fl), "+&c"(low), "+&d"(high)                                           \
-                : [b] "r"(b)                                                                   \
-                : "cc");                                                                       \
-        *flags = (u16)fl;                                                                      \
-        *lo = (u##bits)low;                                                                    \
-        *hi = (u##bits)high;                                                                   \
+#define WIDE_SIZE(name, insn, bits)                                                \
+    static inline void name##bits(u##bits *lo, u##bits *hi, u##bits b, u32 *flags) \
+    {                                                                              \
+        u64 fl = *flags, low = *lo, high = *hi;                                    \
+        __asm__(FLAGS_IN "mov %%rcx, %%rax; " insn SFX_##bits                      \
+                " %[b]; mov %%rax, %%rcx; " FLAGS_OUT                              \
+                : "+&a"(fl), "+&c"(low), "+&d"(high)                               \
+                : [b] "r"(b)                                                       \
+                : "cc");                                                           \
+        *flags = (u16)fl;                                                          \
+        *lo = (u##bits)low;                                                        \
+        *hi = (u##bits)high;                                                       \
     }
 /* The 8-bit form works on AX. */
-#define WIDE(name, insn)                                                                       \
-    static inline u16 name##8(u16 ax, u8 b, u32 *flags)                                        \
-    {                                                                                          \
-        u64 fl = *flags, a = ax;                                                               \
-        __asm__(FLAGS_IN "mov %%rcx, %%rax; " insn "b %[b]; mov %%rax, %%rcx; " FLAGS_OUT       \
-                : "+&a"(fl), "+&c"(a)                                                          \
-                : [b] "q"(b)                                                                   \
-                : "cc");                                                                       \
-        *flags = (u16)fl;                                                                      \
-        return (u16)a;                                                                         \
-    }                                                                                          \
-    WIDE_SIZE(name, insn, 16)                                                                  \
-    WIDE_SIZE(name, insn, 32)                                                                  \
+#define WIDE(name, insn)                                                                  \
+    static inline u16 name##8(u16 ax, u8 b, u32 * flags)                                  \
+    {                                                                                     \
+        u64 fl = *flags, a = ax;                                                          \
+        __asm__(FLAGS_IN "mov %%rcx, %%rax; " insn "b %[b]; mov %%rax, %%rcx; " FLAGS_OUT \
+                : "+&a"(fl), "+&c"(a)                                                     \
+                : [b] "q"(b)                                                              \
+                : "cc");                                                                  \
+        *flags = (u16)fl;                                                                 \
+        return (u16)a;                                                                    \
+    }                                                                                     \
+    WIDE_SIZE(name, insn, 16)                                                             \
+    WIDE_SIZE(name, insn, 32)                                                             \
     WIDE_SIZE(name, insn, 64)
 
 WIDE(alu_mul, "mul")

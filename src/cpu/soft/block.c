@@ -13,8 +13,8 @@ enum {
     PAGE_HASH_BITS = 12,
     WRITTEN_MAX = 64, /* pages that others wrote to, until we look; more: everything is dropped */
     FRESH_MAX = 512,
-    HOT_HITS = 64,          /* more in HOT_INSNS: a page that rewrites itself all the time */
-    HOT_BYTES = 32,         /* ... has blocks of at most so many bytes */
+    HOT_HITS = 64,  /* more in HOT_INSNS: a page that rewrites itself all the time */
+    HOT_BYTES = 32, /* ... has blocks of at most so many bytes */
 };
 #define HOT_INSNS (1000 * 1000)
 #define POOL_SIZE (32 * MiB) /* of address space; touched as it fills */
@@ -24,7 +24,7 @@ struct code_page {
     u64 page; /* index in the memfd */
     /* Bit i: bytes of granule i were decoded; `crossing`: by blocks that begin in the page before (crossing_is_true looks after those). */
     u64 granules[CODE_GRANULES / 64], crossing[CODE_GRANULES / 64];
-    u64 since;     /* instruction count at the first of `hits`: writes by this vCPU that met code */
+    u64 since; /* instruction count at the first of `hits`: writes by this vCPU that met code */
     u32 hits;
     struct block *blocks;
     struct code_page *next; /* in its hash row */
@@ -54,7 +54,8 @@ int soft_code_init(struct soft_cpu *c, struct err *e)
     c->code = cc;
     pthread_mutex_init(&cc->lock, NULL);
     c->jumps = xnew_n(struct jump_entry, 1 << SOFT_JUMP_BITS);
-    cc->pool = mmap(NULL, POOL_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    cc->pool = mmap(NULL, POOL_SIZE, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (cc->pool == MAP_FAILED) {
         cc->pool = NULL;
         return err_errno(e, "reserve %llu MiB for decoded code", POOL_SIZE / MiB);
@@ -86,13 +87,15 @@ static void *pool_take(struct code_cache *cc, size_t size)
 /* The granules of bytes [gpa, gpa + len), which do not leave their page. */
 static void granules_mark(u64 *map, u64 gpa, u32 len)
 {
-    for (u32 g = (u32)(gpa % GUEST_PAGE) / CODE_GRANULE; g <= ((u32)(gpa % GUEST_PAGE) + len - 1) / CODE_GRANULE; g++)
+    for (u32 g = (u32)(gpa % GUEST_PAGE) / CODE_GRANULE;
+         g <= ((u32)(gpa % GUEST_PAGE) + len - 1) / CODE_GRANULE; g++)
         map[g / 64] |= 1ull << (g % 64);
 }
 
 static bool granules_hit(const u64 *map, u64 gpa, u32 len)
 {
-    for (u32 g = (u32)(gpa % GUEST_PAGE) / CODE_GRANULE; g <= ((u32)(gpa % GUEST_PAGE) + len - 1) / CODE_GRANULE; g++)
+    for (u32 g = (u32)(gpa % GUEST_PAGE) / CODE_GRANULE;
+         g <= ((u32)(gpa % GUEST_PAGE) + len - 1) / CODE_GRANULE; g++)
         if (map[g / 64] >> (g % 64) & 1)
             return true;
     return false;
@@ -440,7 +443,8 @@ static void block_add(struct soft_cpu *c, struct block *b, u64 page, u64 page2)
     b->page_next = p->blocks;
     p->blocks = b;
     granules_mark(p->granules, b->gpa, n1);
-    if (b->gpa2 != BLOCK_ONE_PAGE && page2 != page) { /* written there, it is dropped by its sum: see crossing_is_true */
+    if (b->gpa2 != BLOCK_ONE_PAGE &&
+        page2 != page) { /* written there, it is dropped by its sum: see crossing_is_true */
         p = page_of(c, page2);
         granules_mark(p->crossing, 0, b->bytes - n1);
         granules_mark(p->granules, 0, b->bytes - n1);
@@ -484,7 +488,8 @@ static u32 code_byte_limit(struct soft_cpu *c, u64 rip)
 /* One instruction whose bytes do not all lie in RAM of one page. */
 static void decode_crossing(struct soft_cpu *c, struct block *b, u64 lin, struct fetch *f)
 {
-    u32 n1 = (u32)(GUEST_PAGE - lin % GUEST_PAGE), limit = code_byte_limit(c, c->rip), n = min(n1, limit);
+    u32 n1 = (u32)(GUEST_PAGE - lin % GUEST_PAGE), limit = code_byte_limit(c, c->rip),
+        n = min(n1, limit);
     const u8 *at = soft_ram(c->vm, b->gpa, n, NULL);
     u64 next = lin + n1;
 
@@ -529,7 +534,8 @@ static bool crossing_is_true(struct soft_cpu *c, const struct block *b, u64 lin)
 /* Nothing that block_make does later may flush: it builds the block where the pool's free part begins. */
 static void make_room(struct soft_cpu *c)
 {
-    size_t most = sizeof(struct block) + (BLOCK_UOPS_MAX + 1) * sizeof(struct uop) + 3 * sizeof(struct code_page) + 256;
+    size_t most = sizeof(struct block) + (BLOCK_UOPS_MAX + 1) * sizeof(struct uop) +
+                  3 * sizeof(struct code_page) + 256;
 
     if (c->code->n_fresh + 2 > FRESH_MAX)
         soft_code_second_look(c);
@@ -559,7 +565,9 @@ static struct block *block_make(struct soft_cpu *c, u64 lin, u64 gpa)
         at = copy;
     }
     b = (struct block *)(void *)(cc->pool + cc->used);
-    *b = (struct block){ .gpa = gpa, .key = c->key, .host = (uintptr_t)soft_ram(c->vm, gpa, 1, NULL) };
+    *b = (struct block){ .gpa = gpa,
+                         .key = c->key,
+                         .host = (uintptr_t)soft_ram(c->vm, gpa, 1, NULL) };
     if (!(c->key & KEY_FLAT) && c->rip + n - 1 > c->seg[SEG_CS].limit)
         n = (u32)min((u64)n, c->rip > c->seg[SEG_CS].limit ? 0 : c->seg[SEG_CS].limit - c->rip + 1);
     if (!at || n == 0 || soft_decode(c, b, at, n, c->key) < 0) {
@@ -597,8 +605,8 @@ struct block *soft_block(struct soft_cpu *c)
     struct tlb_entry *t = &c->tlb_fetch[(lin / GUEST_PAGE) % SOFT_TLB_SIZE];
     struct block *b;
 
-    if (likely(j->lin == lin && t->tag_x == (lin & GUEST_PAGE_MASK) && j->host == lin + (u64)t->addend && j->block &&
-               j->block->key == c->key))
+    if (likely(j->lin == lin && t->tag_x == (lin & GUEST_PAGE_MASK) &&
+               j->host == lin + (u64)t->addend && j->block && j->block->key == c->key))
         return j->block;
     b = block_at(c, lin);
     if (b->gpa2 == BLOCK_ONE_PAGE && (c->key & KEY_FLAT) && t->tag_x == (lin & GUEST_PAGE_MASK))

@@ -15,9 +15,9 @@ static ZydisDecoder decoders[DECODERS];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static const struct insn_row *const tables[] = {
-    insn_int_rows,    insn_int2_rows,  insn_flow_rows, insn_string_rows, insn_sys_rows, insn_cr_rows, insn_io_rows,
-    insn_tables_rows, insn_flags_rows, insn_iret_rows, insn_call_rows,   insn_seg_rows, insn_fpu_rows,
-    insn_vec_rows,
+    insn_int_rows,  insn_int2_rows, insn_flow_rows,   insn_string_rows, insn_sys_rows,
+    insn_cr_rows,   insn_io_rows,   insn_tables_rows, insn_flags_rows,  insn_iret_rows,
+    insn_call_rows, insn_seg_rows,  insn_fpu_rows,    insn_vec_rows,
 };
 
 static void init_once(void)
@@ -76,7 +76,9 @@ static void leave_at(struct soft_cpu *c, const struct uop *op)
     u64 rip = c->base_rip + op->off;
 
     /* CS keeps its size, and with it EIP its width, when CR0.PE is cleared. */
-    soft_leave(c, soft_code64(c) ? rip : (c->key & (KEY_REAL | KEY_SIZE)) == KEY_REAL ? (u16)rip : (u32)rip);
+    soft_leave(c, soft_code64(c)                                 ? rip
+                  : (c->key & (KEY_REAL | KEY_SIZE)) == KEY_REAL ? (u16)rip
+                                                                 : (u32)rip);
 }
 
 void soft_op_cut(struct soft_cpu *c, const struct uop *op)
@@ -105,9 +107,12 @@ u8 emit_reg(ZydisRegister r)
         ZydisRegister first, last;
         u8 at;
     } classes[] = {
-        { ZYDIS_REGISTER_AL, ZYDIS_REGISTER_BL, 0 },    { ZYDIS_REGISTER_AH, ZYDIS_REGISTER_BH, 1 },
-        { ZYDIS_REGISTER_SPL, ZYDIS_REGISTER_R15B, 32 }, { ZYDIS_REGISTER_AX, ZYDIS_REGISTER_R15W, 0 },
-        { ZYDIS_REGISTER_EAX, ZYDIS_REGISTER_R15D, 0 }, { ZYDIS_REGISTER_RAX, ZYDIS_REGISTER_R15, 0 },
+        { ZYDIS_REGISTER_AL, ZYDIS_REGISTER_BL, 0 },
+        { ZYDIS_REGISTER_AH, ZYDIS_REGISTER_BH, 1 },
+        { ZYDIS_REGISTER_SPL, ZYDIS_REGISTER_R15B, 32 },
+        { ZYDIS_REGISTER_AX, ZYDIS_REGISTER_R15W, 0 },
+        { ZYDIS_REGISTER_EAX, ZYDIS_REGISTER_R15D, 0 },
+        { ZYDIS_REGISTER_RAX, ZYDIS_REGISTER_R15, 0 },
     };
 
     for_each_row(k, classes)
@@ -147,9 +152,12 @@ void emit_mem(struct emit *m, const ZydisDecodedOperand *o)
 {
     struct uop *op = m->op;
     /* Base 101 of SIB is a displacement when mod is 0; Zydis 4.0 forgets it when there are both a 67 prefix and REX.B. */
-    bool no_base = (m->in->attributes & ZYDIS_ATTRIB_HAS_SIB) && m->in->raw.modrm.mod == 0 && m->in->raw.sib.base == 5;
+    bool no_base = (m->in->attributes & ZYDIS_ATTRIB_HAS_SIB) && m->in->raw.modrm.mod == 0 &&
+                   m->in->raw.sib.base == 5;
 
-    op->asize = m->in->address_width == 64 ? SIZE_64 : m->in->address_width == 32 ? SIZE_32 : SIZE_16;
+    op->asize = m->in->address_width == 64   ? SIZE_64
+                : m->in->address_width == 32 ? SIZE_32
+                                             : SIZE_16;
     op->disp = (s32)(no_base ? m->in->raw.disp.value : o->mem.disp.value);
     op->seg = seg_of(m, o);
     if (o->mem.index != ZYDIS_REGISTER_NONE)
@@ -164,7 +172,10 @@ void emit_mem(struct emit *m, const ZydisDecodedOperand *o)
 /* Operand size of the instruction, log2 of bytes. */
 static u32 osize_of(const ZydisDecodedInstruction *in)
 {
-    return in->operand_width == 64 ? 3 : in->operand_width == 32 ? 2 : in->operand_width == 16 ? 1 : 0;
+    return in->operand_width == 64   ? 3
+           : in->operand_width == 32 ? 2
+           : in->operand_width == 16 ? 1
+                                     : 0;
 }
 
 /* What Zydis knows of and no CPU of ours does: Knights Corner, and (AMD's) PREFETCH of a register. */
@@ -174,8 +185,8 @@ static bool is_foreign(const struct emit *m)
 
     if (in->meta.isa_set >= ZYDIS_ISA_SET_KNCE && in->meta.isa_set <= ZYDIS_ISA_SET_KNC_PF_HINT)
         return true;
-    return in->mnemonic == ZYDIS_MNEMONIC_NOP && in->opcode_map == ZYDIS_OPCODE_MAP_0F && in->opcode == 0x0d &&
-           in->raw.modrm.mod == 3 && !soft_is_intel(m->c->vm);
+    return in->mnemonic == ZYDIS_MNEMONIC_NOP && in->opcode_map == ZYDIS_OPCODE_MAP_0F &&
+           in->opcode == 0x0d && in->raw.modrm.mod == 3 && !soft_is_intel(m->c->vm);
 }
 
 static void emit_one(struct emit *m)
@@ -219,12 +230,14 @@ static ZyanStatus decode_xchg(const ZydisDecoder *d, const u8 *bytes, ZydisDecod
     return ZydisDecoderDecodeFull(d, plain, n, in, opnd);
 }
 
-static ZyanStatus decode_one(const struct emit *m, u32 n, ZydisDecodedInstruction *in, ZydisDecodedOperand *opnd)
+static ZyanStatus decode_one(const struct emit *m, u32 n, ZydisDecodedInstruction *in,
+                             ZydisDecodedOperand *opnd)
 {
     const ZydisDecoder *d = decoder_of(m->c, m->key);
     ZyanStatus s = ZydisDecoderDecodeFull(d, m->bytes, n, in, opnd);
 
-    if (ZYAN_SUCCESS(s) && in->mnemonic == ZYDIS_MNEMONIC_PAUSE && in->attributes & ZYDIS_ATTRIB_HAS_REX && in->raw.rex.B)
+    if (ZYAN_SUCCESS(s) && in->mnemonic == ZYDIS_MNEMONIC_PAUSE &&
+        in->attributes & ZYDIS_ATTRIB_HAS_REX && in->raw.rex.B)
         s = decode_xchg(d, m->bytes, in, opnd);
     return s;
 }
@@ -256,7 +269,13 @@ int soft_decode(struct soft_cpu *c, struct block *b, const u8 *bytes, u32 n, u32
     b->n = 0;
     while (b->n < max_n && !ends) {
         struct uop *op = uop_start(b, off);
-        struct emit m = { .c = c, .in = &in, .opnd = opnd, .op = op, .bytes = bytes + off, .block_gpa = b->gpa, .key = key };
+        struct emit m = { .c = c,
+                          .in = &in,
+                          .opnd = opnd,
+                          .op = op,
+                          .bytes = bytes + off,
+                          .block_gpa = b->gpa,
+                          .key = key };
         ZyanStatus s = decode_one(&m, n - off, &in, opnd);
 
         if (s == ZYDIS_STATUS_NO_MORE_DATA && n - off < INSN_LEN_MAX)

@@ -10,11 +10,76 @@
 
 /* Features that CPUID may offer and that instructions need; rows of the table in cpuid.c. */
 enum soft_feature {
-    F_ALWAYS, F_FPU, F_CX8, F_CMOV, F_MMX, F_FXSR, F_SSE, F_SSE2, F_SSE3, F_SSSE3, F_SSE41, F_SSE42, F_PCLMUL, F_CX16,
-    F_MOVBE, F_POPCNT, F_AES, F_XSAVE, F_AVX, F_F16C, F_FMA, F_RDRAND, F_RDSEED, F_AVX2, F_BMI1, F_BMI2, F_LZCNT, F_ADX, F_SHA,
-    F_SYSCALL, F_SEP, F_LM, F_NX, F_GB_PAGES, F_RDTSCP, F_FSGSBASE, F_SMEP, F_SMAP, F_PKU, F_UMIP, F_PCID, F_INVPCID,
-    F_ERMS, F_FSRM, F_CLFLUSH, F_CLFLUSHOPT, F_CLWB, F_RDPID, F_MONITOR, F_XSAVEOPT, F_XSAVEC, F_XGETBV1, F_LAHF64,
-    F_X2APIC, F_TSC_DEADLINE, F_VAES, F_VPCLMUL, F_GFNI, F_SSE4A, F_PREFETCHW, F_TSC, F_MSR, F_PAE, F_PSE, F_PGE, F_PAT, F_MTRR, F_VME, F_DE, F_TSC_ADJUST,
+    F_ALWAYS,
+    F_FPU,
+    F_CX8,
+    F_CMOV,
+    F_MMX,
+    F_FXSR,
+    F_SSE,
+    F_SSE2,
+    F_SSE3,
+    F_SSSE3,
+    F_SSE41,
+    F_SSE42,
+    F_PCLMUL,
+    F_CX16,
+    F_MOVBE,
+    F_POPCNT,
+    F_AES,
+    F_XSAVE,
+    F_AVX,
+    F_F16C,
+    F_FMA,
+    F_RDRAND,
+    F_RDSEED,
+    F_AVX2,
+    F_BMI1,
+    F_BMI2,
+    F_LZCNT,
+    F_ADX,
+    F_SHA,
+    F_SYSCALL,
+    F_SEP,
+    F_LM,
+    F_NX,
+    F_GB_PAGES,
+    F_RDTSCP,
+    F_FSGSBASE,
+    F_SMEP,
+    F_SMAP,
+    F_PKU,
+    F_UMIP,
+    F_PCID,
+    F_INVPCID,
+    F_ERMS,
+    F_FSRM,
+    F_CLFLUSH,
+    F_CLFLUSHOPT,
+    F_CLWB,
+    F_RDPID,
+    F_MONITOR,
+    F_XSAVEOPT,
+    F_XSAVEC,
+    F_XGETBV1,
+    F_LAHF64,
+    F_X2APIC,
+    F_TSC_DEADLINE,
+    F_VAES,
+    F_VPCLMUL,
+    F_GFNI,
+    F_SSE4A,
+    F_PREFETCHW,
+    F_TSC,
+    F_MSR,
+    F_PAE,
+    F_PSE,
+    F_PGE,
+    F_PAT,
+    F_MTRR,
+    F_VME,
+    F_DE,
+    F_TSC_ADJUST,
     F_COUNT,
 };
 
@@ -26,20 +91,21 @@ struct emit {
     const struct insn_row *row;
     const ZydisDecodedInstruction *in;
     const ZydisDecodedOperand *opnd; /* explicit ones first */
-    struct uop *op;                  /* zeroed but for off, len; base, index: REG_ZERO; seg: SEG_FLAT */
-    const u8 *bytes;                 /* the instruction: in->length of them */
-    u64 block_gpa;                   /* of the block's first byte */
-    u32 key;                         /* KEY_* of the code */
-    u32 osize;                       /* operand size, log2 of bytes: 0..3 */
-    bool ends;                       /* set by the row: the block ends after this instruction */
+    struct uop *op;  /* zeroed but for off, len; base, index: REG_ZERO; seg: SEG_FLAT */
+    const u8 *bytes; /* the instruction: in->length of them */
+    u64 block_gpa;   /* of the block's first byte */
+    u32 key;         /* KEY_* of the code */
+    u32 osize;       /* operand size, log2 of bytes: 0..3 */
+    bool ends;       /* set by the row: the block ends after this instruction */
 };
 
 /* Fills m->op; sets op->fn last.  May set fn to soft_op_ud. */
 typedef void (*emit_fn)(struct emit *m);
 
 enum {
-    INSN_ENDS = 1,    /* the block ends after it: RIP or what is in force may change */
-    INSN_LOCK = 2,    /* LOCK is allowed with a memory destination (else #UD by the decoder, which Zydis does) */
+    INSN_ENDS = 1, /* the block ends after it: RIP or what is in force may change */
+    INSN_LOCK =
+        2, /* LOCK is allowed with a memory destination (else #UD by the decoder, which Zydis does) */
     INSN_NO_FUZZ = 4, /* cannot run natively in ring 3 with the same meaning */
 };
 
@@ -49,13 +115,16 @@ struct insn_row {
     u8 flags;   /* INSN_* */
     emit_fn emit;
     u32 undefined; /* RF_* that the manuals leave undefined after it */
-    uop_fn fn;     /* for emit functions that serve many rows: the handler, or the first of an array */
+    uop_fn fn; /* for emit functions that serve many rows: the handler, or the first of an array */
     const void *data; /* the emit function's own */
 };
 
 /* Each insn_*.c has one; the last row has no emit. */
-extern const struct insn_row insn_int_rows[], insn_int2_rows[], insn_flow_rows[], insn_string_rows[], insn_sys_rows[], insn_cr_rows[] /* control and debug registers */, insn_io_rows[], insn_fpu_rows[], insn_vec_rows[];
-extern const struct insn_row insn_seg_rows[], insn_tables_rows[] /* LGDT … STR */, insn_flags_rows[] /* PUSHF, CLI, INT n */, insn_iret_rows[],
+extern const struct insn_row insn_int_rows[], insn_int2_rows[], insn_flow_rows[],
+    insn_string_rows[], insn_sys_rows[], insn_cr_rows[] /* control and debug registers */,
+    insn_io_rows[], insn_fpu_rows[], insn_vec_rows[];
+extern const struct insn_row insn_seg_rows[], insn_tables_rows[] /* LGDT … STR */,
+    insn_flags_rows[] /* PUSHF, CLI, INT n */, insn_iret_rows[],
     insn_call_rows[] /* SYSCALL, SYSENTER and back */;
 /* Row of a mnemonic, or NULL: then the native stubs may know it by its ISA set. */
 const struct insn_row *insn_row_of(ZydisMnemonic m);

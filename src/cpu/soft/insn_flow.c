@@ -59,13 +59,13 @@ HANDLER(jmp_direct)
     go_target(c, op);
 }
 
-#define JCC(name, expr)             \
-    HANDLER(jcc_##name)             \
-    {                               \
-        if (cond_##name(c->fl))     \
-            go_target(c, op);       \
-        else                        \
-            go_next(c, op);         \
+#define JCC(name, expr)         \
+    HANDLER(jcc_##name)         \
+    {                           \
+        if (cond_##name(c->fl)) \
+            go_target(c, op);   \
+        else                    \
+            go_next(c, op);     \
     }
 CONDITIONS(JCC)
 
@@ -103,55 +103,58 @@ HANDLER(loop)
 }
 
 /* Indirect: the target is in a register (aux 0) or in memory (aux 1). */
-#define TARGET(bits) (op->aux ? soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ)) : REG_GET(bits, op->dst))
-#define FLOW_FORMS(bits)                                                                       \
-    HANDLER(jmp_indirect##bits)                                                                \
-    {                                                                                          \
-        u64 rip = TARGET(bits);                                                                \
-        check_target(c, op, rip);                                                              \
-        soft_leave(c, rip);                                                                    \
-    }                                                                                          \
-    static inline void push##bits(struct soft_cpu *c, const struct uop *op, u##bits v)         \
-    {                                                                                          \
-        soft_store##bits(c, op, soft_stack_lin(c, op, -(bits / 8), bits / 8, ACC_WRITE), v);   \
-        soft_stack_move(c, -(bits / 8));                                                       \
-    }                                                                                          \
-    HANDLER(call_direct##bits)                                                                 \
-    {                                                                                          \
-        u64 rip = rip_cut(op, c->base_rip + op->imm);                                          \
-        check_target(c, op, rip);                                                              \
-        push##bits(c, op, (u##bits)soft_next_rip(c, op));                                      \
-        c->rip = rip;                                                                          \
-        link_to(c, op, 1, op->aux & AUX_TARGET);                                               \
-    }                                                                                          \
-    HANDLER(call_indirect##bits)                                                               \
-    {                                                                                          \
-        u64 rip = TARGET(bits);                                                                \
-        check_target(c, op, rip);                                                              \
-        push##bits(c, op, (u##bits)soft_next_rip(c, op));                                      \
-        soft_leave(c, rip);                                                                    \
-    }                                                                                          \
-    HANDLER(ret##bits)                                                                         \
-    {                                                                                          \
-        u64 rip = soft_load##bits(c, op, soft_stack_lin(c, op, 0, bits / 8, ACC_READ));        \
-        check_target(c, op, rip);                                                              \
-        soft_stack_move(c, bits / 8 + (s64)op->imm);                                           \
-        soft_leave(c, rip);                                                                    \
-    }                                                                                          \
-    HANDLER(leave##bits)                                                                       \
-    {                                                                                          \
-        u64 rsp = c->reg[GPR_RSP];                                                             \
-        u32 kind = (c->key >> KEY_STACK_SHIFT) & 3;                                            \
-        u64 frame = c->reg[GPR_RBP];                                                           \
-        c->reg[GPR_RSP] = kind == SIZE_64 ? frame : kind == SIZE_32 ? (u32)frame               \
-                                                                   : (rsp & ~0xffffull) | (u16)frame; \
-        u64 lin = soft_stack_lin_keep(c, op, rsp, bits / 8);                                   \
-        u##bits v = soft_load##bits(c, op, lin);                                               \
-        c->reg[GPR_RSP] = kind == SIZE_64 ? frame : kind == SIZE_32 ? (u32)frame               \
-                                                                   : (rsp & ~0xffffull) | (u16)frame; \
-        soft_stack_move(c, bits / 8);                                                          \
-        reg_put##bits(c, GPR_RBP * 8, v);                                                      \
-        UOP_NEXT;                                                                              \
+#define TARGET(bits) \
+    (op->aux ? soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ)) : REG_GET(bits, op->dst))
+#define FLOW_FORMS(bits)                                                                     \
+    HANDLER(jmp_indirect##bits)                                                              \
+    {                                                                                        \
+        u64 rip = TARGET(bits);                                                              \
+        check_target(c, op, rip);                                                            \
+        soft_leave(c, rip);                                                                  \
+    }                                                                                        \
+    static inline void push##bits(struct soft_cpu *c, const struct uop *op, u##bits v)       \
+    {                                                                                        \
+        soft_store##bits(c, op, soft_stack_lin(c, op, -(bits / 8), bits / 8, ACC_WRITE), v); \
+        soft_stack_move(c, -(bits / 8));                                                     \
+    }                                                                                        \
+    HANDLER(call_direct##bits)                                                               \
+    {                                                                                        \
+        u64 rip = rip_cut(op, c->base_rip + op->imm);                                        \
+        check_target(c, op, rip);                                                            \
+        push##bits(c, op, (u##bits)soft_next_rip(c, op));                                    \
+        c->rip = rip;                                                                        \
+        link_to(c, op, 1, op->aux &AUX_TARGET);                                              \
+    }                                                                                        \
+    HANDLER(call_indirect##bits)                                                             \
+    {                                                                                        \
+        u64 rip = TARGET(bits);                                                              \
+        check_target(c, op, rip);                                                            \
+        push##bits(c, op, (u##bits)soft_next_rip(c, op));                                    \
+        soft_leave(c, rip);                                                                  \
+    }                                                                                        \
+    HANDLER(ret##bits)                                                                       \
+    {                                                                                        \
+        u64 rip = soft_load##bits(c, op, soft_stack_lin(c, op, 0, bits / 8, ACC_READ));      \
+        check_target(c, op, rip);                                                            \
+        soft_stack_move(c, bits / 8 + (s64)op->imm);                                         \
+        soft_leave(c, rip);                                                                  \
+    }                                                                                        \
+    HANDLER(leave##bits)                                                                     \
+    {                                                                                        \
+        u64 rsp = c->reg[GPR_RSP];                                                           \
+        u32 kind = (c->key >> KEY_STACK_SHIFT) & 3;                                          \
+        u64 frame = c->reg[GPR_RBP];                                                         \
+        c->reg[GPR_RSP] = kind == SIZE_64   ? frame                                          \
+                          : kind == SIZE_32 ? (u32)frame                                     \
+                                            : (rsp & ~0xffffull) | (u16)frame;               \
+        u64 lin = soft_stack_lin_keep(c, op, rsp, bits / 8);                                 \
+        u##bits v = soft_load##bits(c, op, lin);                                             \
+        c->reg[GPR_RSP] = kind == SIZE_64   ? frame                                          \
+                          : kind == SIZE_32 ? (u32)frame                                     \
+                                            : (rsp & ~0xffffull) | (u16)frame;               \
+        soft_stack_move(c, bits / 8);                                                        \
+        reg_put##bits(c, GPR_RBP * 8, v);                                                    \
+        UOP_NEXT;                                                                            \
     }
 
 /* The address at the RSP in force; RSP itself goes back to `rsp`, because what follows may fault. */
@@ -169,8 +172,12 @@ static u64 soft_stack_lin_keep(struct soft_cpu *c, const struct uop *op, u64 rsp
 FLOW_FORMS(16)
 FLOW_FORMS(32)
 FLOW_FORMS(64)
-#define SIZES_16(name) { NULL, name##16, name##32, name##64 }
-static const uop_fn jmp_fns[4] = SIZES_16(jmp_indirect), call_fns[2][4] = { SIZES_16(call_direct), SIZES_16(call_indirect) };
+#define SIZES_16(name)                     \
+    {                                      \
+        NULL, name##16, name##32, name##64 \
+    }
+static const uop_fn jmp_fns[4] = SIZES_16(jmp_indirect),
+                    call_fns[2][4] = { SIZES_16(call_direct), SIZES_16(call_indirect) };
 static const uop_fn ret_fns[4] = SIZES_16(ret), leave_fns[4] = SIZES_16(leave);
 
 /* A word of the frames of the enclosing procedures, for ENTER. */
@@ -180,7 +187,9 @@ static u64 outer_frame(struct soft_cpu *c, const struct uop *op, u64 off, u32 si
     u64 at = kind == SIZE_64 ? off : kind == SIZE_32 ? (u32)off : (u16)off;
     u64 lin = kind == SIZE_64 ? at : soft_seg_linear(c, op, SEG_SS, at, size, ACC_READ);
 
-    return size == 8 ? soft_load64(c, op, lin) : size == 4 ? soft_load32(c, op, lin) : soft_load16(c, op, lin);
+    return size == 8   ? soft_load64(c, op, lin)
+           : size == 4 ? soft_load32(c, op, lin)
+                       : soft_load16(c, op, lin);
 }
 
 /* ENTER: op->imm bytes of locals, op->dst nesting levels (0 to 31).  What it stores below RSP before a fault is stored again. */
@@ -226,30 +235,33 @@ HANDLER(enter64)
 static const uop_fn enter_fns[4] = SIZES_16(enter);
 
 /* PUSHA and POPA. */
-#define ALL_FORMS(bits)                                                                                   \
-    HANDLER(pusha##bits)                                                                                  \
-    {                                                                                                     \
-        soft_probe_write(c, op, soft_stack_lin(c, op, -bits, bits / 8, ACC_WRITE), bits / 8);             \
-        for (s64 r = GPR_RAX; r <= GPR_RDI; r++)                                                          \
-            soft_store##bits(c, op, soft_stack_lin(c, op, -(r + 1) * (bits / 8), bits / 8, ACC_WRITE),    \
-                             REG_GET(bits, r * 8));                                                       \
-        soft_stack_move(c, -bits);                                                                        \
-        UOP_NEXT;                                                                                         \
-    }                                                                                                     \
-    HANDLER(popa##bits)                                                                                   \
-    {                                                                                                     \
-        u##bits v[8];                                                                                     \
-        for (s64 r = GPR_RAX; r <= GPR_RDI; r++)                                                          \
-            v[r] = soft_load##bits(c, op, soft_stack_lin(c, op, (7 - r) * (bits / 8), bits / 8, ACC_READ)); \
-        for (u32 r = GPR_RAX; r <= GPR_RDI; r++)                                                          \
-            if (r != GPR_RSP)                                                                             \
-                reg_put##bits(c, r * 8, v[r]);                                                            \
-        soft_stack_move(c, bits);                                                                         \
-        UOP_NEXT;                                                                                         \
+#define ALL_FORMS(bits)                                                                         \
+    HANDLER(pusha##bits)                                                                        \
+    {                                                                                           \
+        soft_probe_write(c, op, soft_stack_lin(c, op, -bits, bits / 8, ACC_WRITE), bits / 8);   \
+        for (s64 r = GPR_RAX; r <= GPR_RDI; r++)                                                \
+            soft_store##bits(c, op,                                                             \
+                             soft_stack_lin(c, op, -(r + 1) * (bits / 8), bits / 8, ACC_WRITE), \
+                             REG_GET(bits, r * 8));                                             \
+        soft_stack_move(c, -bits);                                                              \
+        UOP_NEXT;                                                                               \
+    }                                                                                           \
+    HANDLER(popa##bits)                                                                         \
+    {                                                                                           \
+        u##bits v[8];                                                                           \
+        for (s64 r = GPR_RAX; r <= GPR_RDI; r++)                                                \
+            v[r] = soft_load##bits(                                                             \
+                c, op, soft_stack_lin(c, op, (7 - r) * (bits / 8), bits / 8, ACC_READ));        \
+        for (u32 r = GPR_RAX; r <= GPR_RDI; r++)                                                \
+            if (r != GPR_RSP)                                                                   \
+                reg_put##bits(c, r * 8, v[r]);                                                  \
+        soft_stack_move(c, bits);                                                               \
+        UOP_NEXT;                                                                               \
     }
 ALL_FORMS(16)
 ALL_FORMS(32)
-static const uop_fn pusha_fns[4] = { NULL, pusha16, pusha32 }, popa_fns[4] = { NULL, popa16, popa32 };
+static const uop_fn pusha_fns[4] = { NULL, pusha16, pusha32 },
+                    popa_fns[4] = { NULL, popa16, popa32 };
 
 /* Decimal arithmetic, as the manual's own pseudo-code; SF, ZF and PF are those of AL. */
 static void put_al(struct soft_cpu *c, u8 al, bool cf, bool af)
@@ -331,7 +343,8 @@ static bool same_page(const struct emit *m, s64 at)
 {
     s64 page_off = (s64)(m->block_gpa & (GUEST_PAGE - 1)) + at;
 
-    return page_off >= 0 && page_off < (s64)GUEST_PAGE && m->op->off + m->in->length + (m->block_gpa & (GUEST_PAGE - 1)) <= GUEST_PAGE;
+    return page_off >= 0 && page_off < (s64)GUEST_PAGE &&
+           m->op->off + m->in->length + (m->block_gpa & (GUEST_PAGE - 1)) <= GUEST_PAGE;
 }
 
 static void branch(struct emit *m)
@@ -348,7 +361,9 @@ static void branch(struct emit *m)
         op->aux |= AUX_TARGET;
     if (plain && same_page(m, next))
         op->aux |= AUX_NEXT;
-    op->asize = m->in->address_width == 64 ? SIZE_64 : m->in->address_width == 32 ? SIZE_32 : SIZE_16;
+    op->asize = m->in->address_width == 64   ? SIZE_64
+                : m->in->address_width == 32 ? SIZE_32
+                                             : SIZE_16;
     op->seg = SEG_FLAT_SS;
     op->fn = m->row->fn;
 }
@@ -361,10 +376,13 @@ static void emit_branch(struct emit *m)
 static void emit_loop(struct emit *m)
 {
     branch(m);
-    m->op->dst = m->in->mnemonic == ZYDIS_MNEMONIC_LOOPE ? 1 : m->in->mnemonic == ZYDIS_MNEMONIC_LOOPNE ? 2 : 0;
+    m->op->dst = m->in->mnemonic == ZYDIS_MNEMONIC_LOOPE    ? 1
+                 : m->in->mnemonic == ZYDIS_MNEMONIC_LOOPNE ? 2
+                                                            : 0;
     if (m->op->dst == 0 || soft_is_intel(m->c->vm))
         return;
-    for (u32 i = 0; i < m->in->raw.prefix_count; i++) { /* AMD's CPUs let a repeat prefix choose the condition */
+    for (u32 i = 0; i < m->in->raw.prefix_count;
+         i++) { /* AMD's CPUs let a repeat prefix choose the condition */
         u8 p = m->in->raw.prefixes[i].value;
         m->op->dst = p == 0xf3 ? 1 : p == 0xf2 ? 2 : m->op->dst;
     }
@@ -444,7 +462,7 @@ static void emit_decimal(struct emit *m)
 
 #define UNDEF_ASCII (RF_OF | RF_SF | RF_ZF | RF_PF)
 #define UNDEF_AAM   (RF_OF | RF_AF | RF_CF)
-#define E INSN_ENDS
+#define E           INSN_ENDS
 /* clang-format off */
 #define JCC_ROW(M, cc) { ZYDIS_MNEMONIC_J##M, F_ALWAYS, E, emit_branch, 0, jcc_##cc }
 const struct insn_row insn_flow_rows[] = {

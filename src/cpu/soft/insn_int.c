@@ -8,74 +8,79 @@
 #define HANDLER(name) static void name(struct soft_cpu *c, const struct uop *op)
 
 /* reg/mem by reg/imm/mem. */
-#define ALU_FORMS(name, bits)                                                                                 \
-    HANDLER(name##_rr##bits)                                                                                  \
-    {                                                                                                         \
-        reg_put##bits(c, op->dst, alu_##name##bits(REG_GET(bits, op->dst), REG_GET(bits, op->src), &c->fl));  \
-        UOP_NEXT;                                                                                             \
-    }                                                                                                         \
-    HANDLER(name##_ri##bits)                                                                                  \
-    {                                                                                                         \
-        reg_put##bits(c, op->dst, alu_##name##bits(REG_GET(bits, op->dst), (u##bits)op->imm, &c->fl));        \
-        UOP_NEXT;                                                                                             \
-    }                                                                                                         \
-    HANDLER(name##_rm##bits)                                                                                  \
-    {                                                                                                         \
-        u##bits b = soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ));                              \
-        reg_put##bits(c, op->dst, alu_##name##bits(REG_GET(bits, op->dst), b, &c->fl));                       \
-        UOP_NEXT;                                                                                             \
-    }                                                                                                         \
-    static inline void name##_mem##bits(struct soft_cpu *c, const struct uop *op, u##bits b)                  \
-    {                                                                                                         \
-        u64 lin = soft_lin(c, op, bits / 8, ACC_WRITE);                                                       \
-        volatile guest_u##bits *p = soft_rw(c, op, lin, bits / 8);                                            \
-        u32 fl = c->fl;                                                                                       \
-        if (likely(p))                                                                                        \
-            *p = alu_##name##bits(*p, b, &fl);                                                                \
-        else                                                                                                  \
-            soft_store##bits(c, op, lin, alu_##name##bits(soft_load##bits(c, op, lin), b, &fl));              \
-        c->fl = fl;                                                                                           \
-    }                                                                                                         \
-    HANDLER(name##_mr##bits)                                                                                  \
-    {                                                                                                         \
-        name##_mem##bits(c, op, REG_GET(bits, op->src));                                                      \
-        UOP_NEXT;                                                                                             \
-    }                                                                                                         \
-    HANDLER(name##_mi##bits)                                                                                  \
-    {                                                                                                         \
-        name##_mem##bits(c, op, (u##bits)op->imm);                                                            \
-        UOP_NEXT;                                                                                             \
-    }                                                                                                         \
-    static inline void name##_lock_mem##bits(struct soft_cpu *c, const struct uop *op, u##bits b)             \
-    {                                                                                                         \
-        u64 lin = soft_lin(c, op, bits / 8, ACC_WRITE);                                                       \
-        void *p = soft_rw(c, op, lin, bits / 8);                                                              \
-        if (likely(p)) {                                                                                      \
-            alu_##name##_lock##bits(p, b, &c->fl);                                                            \
-            return;                                                                                           \
-        }                                                                                                     \
-        soft_exclusive_begin(c);                                                                              \
-        name##_mem##bits(c, op, b);                                                                           \
-        soft_exclusive_end(c);                                                                                \
-    }                                                                                                         \
-    HANDLER(name##_lock_mr##bits)                                                                             \
-    {                                                                                                         \
-        name##_lock_mem##bits(c, op, REG_GET(bits, op->src));                                                 \
-        UOP_NEXT;                                                                                             \
-    }                                                                                                         \
-    HANDLER(name##_lock_mi##bits)                                                                             \
-    {                                                                                                         \
-        name##_lock_mem##bits(c, op, (u##bits)op->imm);                                                       \
-        UOP_NEXT;                                                                                             \
+#define ALU_FORMS(name, bits)                                                                     \
+    HANDLER(name##_rr##bits)                                                                      \
+    {                                                                                             \
+        reg_put##bits(c, op->dst,                                                                 \
+                      alu_##name##bits(REG_GET(bits, op->dst), REG_GET(bits, op->src), &c->fl));  \
+        UOP_NEXT;                                                                                 \
+    }                                                                                             \
+    HANDLER(name##_ri##bits)                                                                      \
+    {                                                                                             \
+        reg_put##bits(c, op->dst,                                                                 \
+                      alu_##name##bits(REG_GET(bits, op->dst), (u##bits)op->imm, &c->fl));        \
+        UOP_NEXT;                                                                                 \
+    }                                                                                             \
+    HANDLER(name##_rm##bits)                                                                      \
+    {                                                                                             \
+        u##bits b = soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ));                  \
+        reg_put##bits(c, op->dst, alu_##name##bits(REG_GET(bits, op->dst), b, &c->fl));           \
+        UOP_NEXT;                                                                                 \
+    }                                                                                             \
+    static inline void name##_mem##bits(struct soft_cpu *c, const struct uop *op, u##bits b)      \
+    {                                                                                             \
+        u64 lin = soft_lin(c, op, bits / 8, ACC_WRITE);                                           \
+        volatile guest_u##bits *p = soft_rw(c, op, lin, bits / 8);                                \
+        u32 fl = c->fl;                                                                           \
+        if (likely(p))                                                                            \
+            *p = alu_##name##bits(*p, b, &fl);                                                    \
+        else                                                                                      \
+            soft_store##bits(c, op, lin, alu_##name##bits(soft_load##bits(c, op, lin), b, &fl));  \
+        c->fl = fl;                                                                               \
+    }                                                                                             \
+    HANDLER(name##_mr##bits)                                                                      \
+    {                                                                                             \
+        name##_mem##bits(c, op, REG_GET(bits, op->src));                                          \
+        UOP_NEXT;                                                                                 \
+    }                                                                                             \
+    HANDLER(name##_mi##bits)                                                                      \
+    {                                                                                             \
+        name##_mem##bits(c, op, (u##bits)op->imm);                                                \
+        UOP_NEXT;                                                                                 \
+    }                                                                                             \
+    static inline void name##_lock_mem##bits(struct soft_cpu *c, const struct uop *op, u##bits b) \
+    {                                                                                             \
+        u64 lin = soft_lin(c, op, bits / 8, ACC_WRITE);                                           \
+        void *p = soft_rw(c, op, lin, bits / 8);                                                  \
+        if (likely(p)) {                                                                          \
+            alu_##name##_lock##bits(p, b, &c->fl);                                                \
+            return;                                                                               \
+        }                                                                                         \
+        soft_exclusive_begin(c);                                                                  \
+        name##_mem##bits(c, op, b);                                                               \
+        soft_exclusive_end(c);                                                                    \
+    }                                                                                             \
+    HANDLER(name##_lock_mr##bits)                                                                 \
+    {                                                                                             \
+        name##_lock_mem##bits(c, op, REG_GET(bits, op->src));                                     \
+        UOP_NEXT;                                                                                 \
+    }                                                                                             \
+    HANDLER(name##_lock_mi##bits)                                                                 \
+    {                                                                                             \
+        name##_lock_mem##bits(c, op, (u##bits)op->imm);                                           \
+        UOP_NEXT;                                                                                 \
     }
 
-#define SIZES(name, form) { name##_##form##8, name##_##form##16, name##_##form##32, name##_##form##64 }
-#define ALU_TABLE(name)                                                       \
-    static const uop_fn name##_fns[FORMS][4] = {                              \
-        [FORM_RR] = SIZES(name, rr),           [FORM_RI] = SIZES(name, ri),   \
-        [FORM_RM] = SIZES(name, rm),           [FORM_MR] = SIZES(name, mr),   \
+#define SIZES(name, form)                                                         \
+    {                                                                             \
+        name##_##form##8, name##_##form##16, name##_##form##32, name##_##form##64 \
+    }
+#define ALU_TABLE(name)                                                               \
+    static const uop_fn name##_fns[FORMS][4] = {                                      \
+        [FORM_RR] = SIZES(name, rr),           [FORM_RI] = SIZES(name, ri),           \
+        [FORM_RM] = SIZES(name, rm),           [FORM_MR] = SIZES(name, mr),           \
         [FORM_MI] = SIZES(name, mi),           [FORM_LOCK_MR] = SIZES(name, lock_mr), \
-        [FORM_LOCK_MI] = SIZES(name, lock_mi),                                \
+        [FORM_LOCK_MI] = SIZES(name, lock_mi),                                        \
     };
 #define ALU_ALL(name)   \
     ALU_FORMS(name, 8)  \
@@ -93,75 +98,74 @@ ALU_ALL(sub)
 ALU_ALL(xor)
 
 /* CMP and TEST: flags only. */
-#define COMPARE_FORMS(name, bits)                                                        \
-    HANDLER(name##_rr##bits)                                                             \
-    {                                                                                    \
-        alu_##name##bits(REG_GET(bits, op->dst), REG_GET(bits, op->src), &c->fl);        \
-        UOP_NEXT;                                                                        \
-    }                                                                                    \
-    HANDLER(name##_ri##bits)                                                             \
-    {                                                                                    \
-        alu_##name##bits(REG_GET(bits, op->dst), (u##bits)op->imm, &c->fl);              \
-        UOP_NEXT;                                                                        \
-    }                                                                                    \
-    HANDLER(name##_rm##bits)                                                             \
-    {                                                                                    \
-        u##bits b = soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ));         \
-        alu_##name##bits(REG_GET(bits, op->dst), b, &c->fl);                             \
-        UOP_NEXT;                                                                        \
-    }                                                                                    \
-    HANDLER(name##_mr##bits)                                                             \
-    {                                                                                    \
-        u##bits a = soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ));         \
-        alu_##name##bits(a, REG_GET(bits, op->src), &c->fl);                             \
-        UOP_NEXT;                                                                        \
-    }                                                                                    \
-    HANDLER(name##_mi##bits)                                                             \
-    {                                                                                    \
-        u##bits a = soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ));         \
-        alu_##name##bits(a, (u##bits)op->imm, &c->fl);                                   \
-        UOP_NEXT;                                                                        \
+#define COMPARE_FORMS(name, bits)                                                 \
+    HANDLER(name##_rr##bits)                                                      \
+    {                                                                             \
+        alu_##name##bits(REG_GET(bits, op->dst), REG_GET(bits, op->src), &c->fl); \
+        UOP_NEXT;                                                                 \
+    }                                                                             \
+    HANDLER(name##_ri##bits)                                                      \
+    {                                                                             \
+        alu_##name##bits(REG_GET(bits, op->dst), (u##bits)op->imm, &c->fl);       \
+        UOP_NEXT;                                                                 \
+    }                                                                             \
+    HANDLER(name##_rm##bits)                                                      \
+    {                                                                             \
+        u##bits b = soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ));  \
+        alu_##name##bits(REG_GET(bits, op->dst), b, &c->fl);                      \
+        UOP_NEXT;                                                                 \
+    }                                                                             \
+    HANDLER(name##_mr##bits)                                                      \
+    {                                                                             \
+        u##bits a = soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ));  \
+        alu_##name##bits(a, REG_GET(bits, op->src), &c->fl);                      \
+        UOP_NEXT;                                                                 \
+    }                                                                             \
+    HANDLER(name##_mi##bits)                                                      \
+    {                                                                             \
+        u##bits a = soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ));  \
+        alu_##name##bits(a, (u##bits)op->imm, &c->fl);                            \
+        UOP_NEXT;                                                                 \
     }
-#define COMPARE_ALL(name)                                                       \
-    COMPARE_FORMS(name, 8)                                                      \
-    COMPARE_FORMS(name, 16)                                                     \
-    COMPARE_FORMS(name, 32)                                                     \
-    COMPARE_FORMS(name, 64)                                                     \
-    static const uop_fn name##_fns[FORMS][4] = {                                \
-        [FORM_RR] = SIZES(name, rr), [FORM_RI] = SIZES(name, ri),               \
-        [FORM_RM] = SIZES(name, rm), [FORM_MR] = SIZES(name, mr),               \
-        [FORM_MI] = SIZES(name, mi),                                            \
+#define COMPARE_ALL(name)                                                                      \
+    COMPARE_FORMS(name, 8)                                                                     \
+    COMPARE_FORMS(name, 16)                                                                    \
+    COMPARE_FORMS(name, 32)                                                                    \
+    COMPARE_FORMS(name, 64)                                                                    \
+    static const uop_fn name##_fns[FORMS][4] = {                                               \
+        [FORM_RR] = SIZES(name, rr), [FORM_RI] = SIZES(name, ri), [FORM_RM] = SIZES(name, rm), \
+        [FORM_MR] = SIZES(name, mr), [FORM_MI] = SIZES(name, mi),                              \
     };
 
 COMPARE_ALL(cmp)
 COMPARE_ALL(test)
 
 /* MOV between registers, memory and immediates. */
-#define MOV_FORMS(bits)                                                                            \
-    HANDLER(mov_rr##bits)                                                                          \
-    {                                                                                              \
-        reg_put##bits(c, op->dst, REG_GET(bits, op->src));                                         \
-        UOP_NEXT;                                                                                  \
-    }                                                                                              \
-    HANDLER(mov_ri##bits)                                                                          \
-    {                                                                                              \
-        reg_put##bits(c, op->dst, (u##bits)op->imm);                                               \
-        UOP_NEXT;                                                                                  \
-    }                                                                                              \
-    HANDLER(mov_rm##bits)                                                                          \
-    {                                                                                              \
-        reg_put##bits(c, op->dst, soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ)));    \
-        UOP_NEXT;                                                                                  \
-    }                                                                                              \
-    HANDLER(mov_mr##bits)                                                                          \
-    {                                                                                              \
-        soft_store##bits(c, op, soft_lin(c, op, bits / 8, ACC_WRITE), REG_GET(bits, op->src));     \
-        UOP_NEXT;                                                                                  \
-    }                                                                                              \
-    HANDLER(mov_mi##bits)                                                                          \
-    {                                                                                              \
-        soft_store##bits(c, op, soft_lin(c, op, bits / 8, ACC_WRITE), (u##bits)op->imm);           \
-        UOP_NEXT;                                                                                  \
+#define MOV_FORMS(bits)                                                                         \
+    HANDLER(mov_rr##bits)                                                                       \
+    {                                                                                           \
+        reg_put##bits(c, op->dst, REG_GET(bits, op->src));                                      \
+        UOP_NEXT;                                                                               \
+    }                                                                                           \
+    HANDLER(mov_ri##bits)                                                                       \
+    {                                                                                           \
+        reg_put##bits(c, op->dst, (u##bits)op->imm);                                            \
+        UOP_NEXT;                                                                               \
+    }                                                                                           \
+    HANDLER(mov_rm##bits)                                                                       \
+    {                                                                                           \
+        reg_put##bits(c, op->dst, soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ))); \
+        UOP_NEXT;                                                                               \
+    }                                                                                           \
+    HANDLER(mov_mr##bits)                                                                       \
+    {                                                                                           \
+        soft_store##bits(c, op, soft_lin(c, op, bits / 8, ACC_WRITE), REG_GET(bits, op->src));  \
+        UOP_NEXT;                                                                               \
+    }                                                                                           \
+    HANDLER(mov_mi##bits)                                                                       \
+    {                                                                                           \
+        soft_store##bits(c, op, soft_lin(c, op, bits / 8, ACC_WRITE), (u##bits)op->imm);        \
+        UOP_NEXT;                                                                               \
     }
 MOV_FORMS(8)
 MOV_FORMS(16)
@@ -173,16 +177,18 @@ static const uop_fn mov_fns[FORMS][4] = {
 };
 
 /* MOVZX, MOVSX, MOVSXD: from `from` bits to `to`. */
-#define EXTEND(name, type, from, to)                                                                          \
-    HANDLER(name##_rr##from##_##to)                                                                           \
-    {                                                                                                         \
-        reg_put##to(c, op->dst, (u##to)(type##from)REG_GET(from, op->src));                                   \
-        UOP_NEXT;                                                                                             \
-    }                                                                                                         \
-    HANDLER(name##_rm##from##_##to)                                                                           \
-    {                                                                                                         \
-        reg_put##to(c, op->dst, (u##to)(type##from)soft_load##from(c, op, soft_lin(c, op, from / 8, ACC_READ))); \
-        UOP_NEXT;                                                                                             \
+#define EXTEND(name, type, from, to)                                                         \
+    HANDLER(name##_rr##from##_##to)                                                          \
+    {                                                                                        \
+        reg_put##to(c, op->dst, (u##to)(type##from)REG_GET(from, op->src));                  \
+        UOP_NEXT;                                                                            \
+    }                                                                                        \
+    HANDLER(name##_rm##from##_##to)                                                          \
+    {                                                                                        \
+        reg_put##to(                                                                         \
+            c, op->dst,                                                                      \
+            (u##to)(type##from)soft_load##from(c, op, soft_lin(c, op, from / 8, ACC_READ))); \
+        UOP_NEXT;                                                                            \
     }
 #define EXTEND_ALL(name, type) \
     EXTEND(name, type, 8, 16)  \
@@ -196,21 +202,21 @@ static const uop_fn mov_fns[FORMS][4] = {
     EXTEND(name, type, 32, 64)
 EXTEND_ALL(movzx, u)
 EXTEND_ALL(movsx, s)
-#define EXTEND_ROW(name, form)                                                                    \
-    {                                                                                             \
-        { NULL, name##_##form##8_16, name##_##form##8_32, name##_##form##8_64 },                  \
-        { NULL, name##_##form##16_16, name##_##form##16_32, name##_##form##16_64 },               \
-        { NULL, name##_##form##32_16, name##_##form##32_32, name##_##form##32_64 },               \
+#define EXTEND_ROW(name, form)                                                          \
+    {                                                                                   \
+        { NULL, name##_##form##8_16, name##_##form##8_32, name##_##form##8_64 },        \
+            { NULL, name##_##form##16_16, name##_##form##16_32, name##_##form##16_64 }, \
+            { NULL, name##_##form##32_16, name##_##form##32_32, name##_##form##32_64 }, \
     }
 static const uop_fn movzx_fns[2][3][4] = { EXTEND_ROW(movzx, rr), EXTEND_ROW(movzx, rm) };
 static const uop_fn movsx_fns[2][3][4] = { EXTEND_ROW(movsx, rr), EXTEND_ROW(movsx, rm) };
 
 /* LEA. */
-#define LEA(bits)                                          \
-    HANDLER(lea_##bits)                                    \
-    {                                                      \
+#define LEA(bits)                                           \
+    HANDLER(lea_##bits)                                     \
+    {                                                       \
         reg_put##bits(c, op->dst, (u##bits)soft_ea(c, op)); \
-        UOP_NEXT;                                          \
+        UOP_NEXT;                                           \
     }
 LEA(16)
 LEA(32)
@@ -218,91 +224,92 @@ LEA(64)
 static const uop_fn lea_fns[4] = { NULL, lea_16, lea_32, lea_64 };
 
 /* INC, DEC, NEG, NOT. */
-#define ALU1_FORMS(name, bits)                                                           \
-    HANDLER(name##_r##bits)                                                              \
-    {                                                                                    \
-        reg_put##bits(c, op->dst, alu_##name##bits(REG_GET(bits, op->dst), &c->fl));     \
-        UOP_NEXT;                                                                        \
-    }                                                                                    \
-    static inline void name##_mem##bits(struct soft_cpu *c, const struct uop *op)        \
-    {                                                                                    \
-        u64 lin = soft_lin(c, op, bits / 8, ACC_WRITE);                                  \
-        volatile guest_u##bits *p = soft_rw(c, op, lin, bits / 8);                       \
-        u32 fl = c->fl;                                                                  \
-        if (likely(p))                                                                   \
-            *p = alu_##name##bits(*p, &fl);                                              \
-        else                                                                             \
+#define ALU1_FORMS(name, bits)                                                                \
+    HANDLER(name##_r##bits)                                                                   \
+    {                                                                                         \
+        reg_put##bits(c, op->dst, alu_##name##bits(REG_GET(bits, op->dst), &c->fl));          \
+        UOP_NEXT;                                                                             \
+    }                                                                                         \
+    static inline void name##_mem##bits(struct soft_cpu *c, const struct uop *op)             \
+    {                                                                                         \
+        u64 lin = soft_lin(c, op, bits / 8, ACC_WRITE);                                       \
+        volatile guest_u##bits *p = soft_rw(c, op, lin, bits / 8);                            \
+        u32 fl = c->fl;                                                                       \
+        if (likely(p))                                                                        \
+            *p = alu_##name##bits(*p, &fl);                                                   \
+        else                                                                                  \
             soft_store##bits(c, op, lin, alu_##name##bits(soft_load##bits(c, op, lin), &fl)); \
-        c->fl = fl;                                                                      \
-    }                                                                                    \
-    HANDLER(name##_m##bits)                                                              \
-    {                                                                                    \
-        name##_mem##bits(c, op);                                                         \
-        UOP_NEXT;                                                                        \
-    }                                                                                    \
-    HANDLER(name##_lock_m##bits)                                                         \
-    {                                                                                    \
-        void *p = soft_rw(c, op, soft_lin(c, op, bits / 8, ACC_WRITE), bits / 8);        \
-        if (likely(p)) {                                                                 \
-            alu_##name##_lock##bits(p, &c->fl);                                          \
-        } else {                                                                         \
-            soft_exclusive_begin(c);                                                     \
-            name##_mem##bits(c, op);                                                     \
-            soft_exclusive_end(c);                                                       \
-        }                                                                                \
-        UOP_NEXT;                                                                        \
+        c->fl = fl;                                                                           \
+    }                                                                                         \
+    HANDLER(name##_m##bits)                                                                   \
+    {                                                                                         \
+        name##_mem##bits(c, op);                                                              \
+        UOP_NEXT;                                                                             \
+    }                                                                                         \
+    HANDLER(name##_lock_m##bits)                                                              \
+    {                                                                                         \
+        void *p = soft_rw(c, op, soft_lin(c, op, bits / 8, ACC_WRITE), bits / 8);             \
+        if (likely(p)) {                                                                      \
+            alu_##name##_lock##bits(p, &c->fl);                                               \
+        } else {                                                                              \
+            soft_exclusive_begin(c);                                                          \
+            name##_mem##bits(c, op);                                                          \
+            soft_exclusive_end(c);                                                            \
+        }                                                                                     \
+        UOP_NEXT;                                                                             \
     }
-#define ALU1_ALL(name)                                                                       \
-    ALU1_FORMS(name, 8)                                                                      \
-    ALU1_FORMS(name, 16)                                                                     \
-    ALU1_FORMS(name, 32)                                                                     \
-    ALU1_FORMS(name, 64)                                                                     \
+#define ALU1_ALL(name)   \
+    ALU1_FORMS(name, 8)  \
+    ALU1_FORMS(name, 16) \
+    ALU1_FORMS(name, 32) \
+    ALU1_FORMS(name, 64) \
     static const uop_fn name##_fns[3][4] = { SIZES(name, r), SIZES(name, m), SIZES(name, lock_m) };
 ALU1_ALL(inc)
 ALU1_ALL(dec)
 ALU1_ALL(neg)
-ALU1_ALL(not)
+ALU1_ALL(not )
 
 /* Shifts and rotates; the count is op->imm, or CL. */
-#define SHIFT_FORMS(name, bits)                                                                        \
-    HANDLER(name##_ri##bits)                                                                           \
-    {                                                                                                  \
-        reg_put##bits(c, op->dst, alu_##name##bits(REG_GET(bits, op->dst), (u8)op->imm, &c->fl));      \
-        UOP_NEXT;                                                                                      \
-    }                                                                                                  \
-    HANDLER(name##_rc##bits)                                                                           \
-    {                                                                                                  \
-        reg_put##bits(c, op->dst,                                                                      \
-                      alu_##name##bits(REG_GET(bits, op->dst), (u8)c->reg[GPR_RCX], &c->fl));          \
-        UOP_NEXT;                                                                                      \
-    }                                                                                                  \
-    static inline void name##_mem##bits(struct soft_cpu *c, const struct uop *op, u8 n)                \
-    {                                                                                                  \
-        u64 lin = soft_lin(c, op, bits / 8, ACC_WRITE);                                                \
-        volatile guest_u##bits *p = soft_rw(c, op, lin, bits / 8);                                     \
-        u32 fl = c->fl;                                                                                \
-        if (likely(p))                                                                                 \
-            *p = alu_##name##bits(*p, n, &fl);                                                         \
-        else                                                                                           \
-            soft_store##bits(c, op, lin, alu_##name##bits(soft_load##bits(c, op, lin), n, &fl));       \
-        c->fl = fl;                                                                                    \
-    }                                                                                                  \
-    HANDLER(name##_mi##bits)                                                                           \
-    {                                                                                                  \
-        name##_mem##bits(c, op, (u8)op->imm);                                                          \
-        UOP_NEXT;                                                                                      \
-    }                                                                                                  \
-    HANDLER(name##_mc##bits)                                                                           \
-    {                                                                                                  \
-        name##_mem##bits(c, op, (u8)c->reg[GPR_RCX]);                                                  \
-        UOP_NEXT;                                                                                      \
+#define SHIFT_FORMS(name, bits)                                                                   \
+    HANDLER(name##_ri##bits)                                                                      \
+    {                                                                                             \
+        reg_put##bits(c, op->dst, alu_##name##bits(REG_GET(bits, op->dst), (u8)op->imm, &c->fl)); \
+        UOP_NEXT;                                                                                 \
+    }                                                                                             \
+    HANDLER(name##_rc##bits)                                                                      \
+    {                                                                                             \
+        reg_put##bits(c, op->dst,                                                                 \
+                      alu_##name##bits(REG_GET(bits, op->dst), (u8)c->reg[GPR_RCX], &c->fl));     \
+        UOP_NEXT;                                                                                 \
+    }                                                                                             \
+    static inline void name##_mem##bits(struct soft_cpu *c, const struct uop *op, u8 n)           \
+    {                                                                                             \
+        u64 lin = soft_lin(c, op, bits / 8, ACC_WRITE);                                           \
+        volatile guest_u##bits *p = soft_rw(c, op, lin, bits / 8);                                \
+        u32 fl = c->fl;                                                                           \
+        if (likely(p))                                                                            \
+            *p = alu_##name##bits(*p, n, &fl);                                                    \
+        else                                                                                      \
+            soft_store##bits(c, op, lin, alu_##name##bits(soft_load##bits(c, op, lin), n, &fl));  \
+        c->fl = fl;                                                                               \
+    }                                                                                             \
+    HANDLER(name##_mi##bits)                                                                      \
+    {                                                                                             \
+        name##_mem##bits(c, op, (u8)op->imm);                                                     \
+        UOP_NEXT;                                                                                 \
+    }                                                                                             \
+    HANDLER(name##_mc##bits)                                                                      \
+    {                                                                                             \
+        name##_mem##bits(c, op, (u8)c->reg[GPR_RCX]);                                             \
+        UOP_NEXT;                                                                                 \
     }
-#define SHIFT_ALL(name)                                                                                  \
-    SHIFT_FORMS(name, 8)                                                                                 \
-    SHIFT_FORMS(name, 16)                                                                                \
-    SHIFT_FORMS(name, 32)                                                                                \
-    SHIFT_FORMS(name, 64)                                                                                \
-    static const uop_fn name##_fns[4][4] = { SIZES(name, ri), SIZES(name, rc), SIZES(name, mi), SIZES(name, mc) };
+#define SHIFT_ALL(name)                                                                         \
+    SHIFT_FORMS(name, 8)                                                                        \
+    SHIFT_FORMS(name, 16)                                                                       \
+    SHIFT_FORMS(name, 32)                                                                       \
+    SHIFT_FORMS(name, 64)                                                                       \
+    static const uop_fn name##_fns[4][4] = { SIZES(name, ri), SIZES(name, rc), SIZES(name, mi), \
+                                             SIZES(name, mc) };
 SHIFT_ALL(shl)
 SHIFT_ALL(shr)
 SHIFT_ALL(sar)
@@ -312,50 +319,53 @@ SHIFT_ALL(rcl)
 SHIFT_ALL(rcr)
 
 /* PUSH and POP. */
-#define PUSH_FORMS(bits)                                                                             \
-    static inline void push##bits(struct soft_cpu *c, const struct uop *op, u##bits v)               \
-    {                                                                                                \
-        soft_store##bits(c, op, soft_stack_lin(c, op, -(bits / 8), bits / 8, ACC_WRITE), v);         \
-        soft_stack_move(c, -(bits / 8));                                                             \
-    }                                                                                                \
-    HANDLER(push_r##bits)                                                                            \
-    {                                                                                                \
-        push##bits(c, op, REG_GET(bits, op->src));                                                   \
-        UOP_NEXT;                                                                                    \
-    }                                                                                                \
-    HANDLER(push_i##bits)                                                                            \
-    {                                                                                                \
-        push##bits(c, op, (u##bits)op->imm);                                                         \
-        UOP_NEXT;                                                                                    \
-    }                                                                                                \
-    HANDLER(push_m##bits)                                                                            \
-    {                                                                                                \
-        push##bits(c, op, soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ)));              \
-        UOP_NEXT;                                                                                    \
-    }                                                                                                \
-    HANDLER(pop_r##bits)                                                                             \
-    {                                                                                                \
-        u##bits v = soft_load##bits(c, op, soft_stack_lin(c, op, 0, bits / 8, ACC_READ));            \
-        soft_stack_move(c, bits / 8);                                                                \
-        reg_put##bits(c, op->dst, v);                                                                \
-        UOP_NEXT;                                                                                    \
-    }                                                                                                \
-    HANDLER(pop_m##bits) /* an address by RSP counts with the RSP after the pop */                   \
-    {                                                                                                \
-        u##bits v = soft_load##bits(c, op, soft_stack_lin(c, op, 0, bits / 8, ACC_READ));            \
-        u64 rsp = c->reg[GPR_RSP], lin;                                                              \
-        soft_stack_move(c, bits / 8);                                                                \
-        u64 after = c->reg[GPR_RSP], ea = soft_ea(c, op);                                            \
-        c->reg[GPR_RSP] = rsp; /* nothing has happened until the store did */                        \
-        lin = op->seg >= SEG_FLAT ? ea : soft_seg_linear(c, op, op->seg, ea, bits / 8, ACC_WRITE);   \
-        soft_store##bits(c, op, lin, v);                                                             \
-        c->reg[GPR_RSP] = after;                                                                     \
-        UOP_NEXT;                                                                                    \
+#define PUSH_FORMS(bits)                                                                           \
+    static inline void push##bits(struct soft_cpu *c, const struct uop *op, u##bits v)             \
+    {                                                                                              \
+        soft_store##bits(c, op, soft_stack_lin(c, op, -(bits / 8), bits / 8, ACC_WRITE), v);       \
+        soft_stack_move(c, -(bits / 8));                                                           \
+    }                                                                                              \
+    HANDLER(push_r##bits)                                                                          \
+    {                                                                                              \
+        push##bits(c, op, REG_GET(bits, op->src));                                                 \
+        UOP_NEXT;                                                                                  \
+    }                                                                                              \
+    HANDLER(push_i##bits)                                                                          \
+    {                                                                                              \
+        push##bits(c, op, (u##bits)op->imm);                                                       \
+        UOP_NEXT;                                                                                  \
+    }                                                                                              \
+    HANDLER(push_m##bits)                                                                          \
+    {                                                                                              \
+        push##bits(c, op, soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ)));            \
+        UOP_NEXT;                                                                                  \
+    }                                                                                              \
+    HANDLER(pop_r##bits)                                                                           \
+    {                                                                                              \
+        u##bits v = soft_load##bits(c, op, soft_stack_lin(c, op, 0, bits / 8, ACC_READ));          \
+        soft_stack_move(c, bits / 8);                                                              \
+        reg_put##bits(c, op->dst, v);                                                              \
+        UOP_NEXT;                                                                                  \
+    }                                                                                              \
+    HANDLER(pop_m##bits) /* an address by RSP counts with the RSP after the pop */                 \
+    {                                                                                              \
+        u##bits v = soft_load##bits(c, op, soft_stack_lin(c, op, 0, bits / 8, ACC_READ));          \
+        u64 rsp = c->reg[GPR_RSP], lin;                                                            \
+        soft_stack_move(c, bits / 8);                                                              \
+        u64 after = c->reg[GPR_RSP], ea = soft_ea(c, op);                                          \
+        c->reg[GPR_RSP] = rsp; /* nothing has happened until the store did */                      \
+        lin = op->seg >= SEG_FLAT ? ea : soft_seg_linear(c, op, op->seg, ea, bits / 8, ACC_WRITE); \
+        soft_store##bits(c, op, lin, v);                                                           \
+        c->reg[GPR_RSP] = after;                                                                   \
+        UOP_NEXT;                                                                                  \
     }
 PUSH_FORMS(16)
 PUSH_FORMS(32)
 PUSH_FORMS(64)
-#define SIZES_16(name, form) { NULL, name##_##form##16, name##_##form##32, name##_##form##64 }
+#define SIZES_16(name, form)                                          \
+    {                                                                 \
+        NULL, name##_##form##16, name##_##form##32, name##_##form##64 \
+    }
 static const uop_fn push_fns[3][4] = { SIZES_16(push, r), SIZES_16(push, m), SIZES_16(push, i) };
 static const uop_fn pop_fns[2][4] = { SIZES_16(pop, r), SIZES_16(pop, m) };
 

@@ -7,40 +7,50 @@
 #include "cpu/soft/emit_int.h"
 
 #define HANDLER(name) static void name(struct soft_cpu *c, const struct uop *op)
-#define SIZES_16(name) { NULL, name##16, name##32, name##64 }
-#define SIZES_8(name)  { name##8, name##16, name##32, name##64 }
+#define SIZES_16(name)                     \
+    {                                      \
+        NULL, name##16, name##32, name##64 \
+    }
+#define SIZES_8(name)                         \
+    {                                         \
+        name##8, name##16, name##32, name##64 \
+    }
 
 /* IMUL with two operands, and with three. */
-#define IMUL_FORMS(bits)                                                                                     \
-    HANDLER(imul_rr##bits)                                                                                   \
-    {                                                                                                        \
-        reg_put##bits(c, op->dst, alu_imul##bits(REG_GET(bits, op->dst), REG_GET(bits, op->src), &c->fl));   \
-        UOP_NEXT;                                                                                            \
-    }                                                                                                        \
-    HANDLER(imul_rm##bits)                                                                                   \
-    {                                                                                                        \
-        u##bits b = soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ));                             \
-        reg_put##bits(c, op->dst, alu_imul##bits(REG_GET(bits, op->dst), b, &c->fl));                        \
-        UOP_NEXT;                                                                                            \
-    }                                                                                                        \
-    HANDLER(imul_rri##bits)                                                                                  \
-    {                                                                                                        \
-        reg_put##bits(c, op->dst, alu_imul##bits((u##bits)op->imm, REG_GET(bits, op->src), &c->fl));         \
-        UOP_NEXT;                                                                                            \
-    }                                                                                                        \
-    HANDLER(imul_rmi##bits)                                                                                  \
-    {                                                                                                        \
-        u##bits b = soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ));                             \
-        reg_put##bits(c, op->dst, alu_imul##bits((u##bits)op->imm, b, &c->fl));                              \
-        UOP_NEXT;                                                                                            \
+#define IMUL_FORMS(bits)                                                                       \
+    HANDLER(imul_rr##bits)                                                                     \
+    {                                                                                          \
+        reg_put##bits(c, op->dst,                                                              \
+                      alu_imul##bits(REG_GET(bits, op->dst), REG_GET(bits, op->src), &c->fl)); \
+        UOP_NEXT;                                                                              \
+    }                                                                                          \
+    HANDLER(imul_rm##bits)                                                                     \
+    {                                                                                          \
+        u##bits b = soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ));               \
+        reg_put##bits(c, op->dst, alu_imul##bits(REG_GET(bits, op->dst), b, &c->fl));          \
+        UOP_NEXT;                                                                              \
+    }                                                                                          \
+    HANDLER(imul_rri##bits)                                                                    \
+    {                                                                                          \
+        reg_put##bits(c, op->dst,                                                              \
+                      alu_imul##bits((u##bits)op->imm, REG_GET(bits, op->src), &c->fl));       \
+        UOP_NEXT;                                                                              \
+    }                                                                                          \
+    HANDLER(imul_rmi##bits)                                                                    \
+    {                                                                                          \
+        u##bits b = soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ));               \
+        reg_put##bits(c, op->dst, alu_imul##bits((u##bits)op->imm, b, &c->fl));                \
+        UOP_NEXT;                                                                              \
     }
 IMUL_FORMS(16)
 IMUL_FORMS(32)
 IMUL_FORMS(64)
-static const uop_fn imul_fns[4][4] = { SIZES_16(imul_rr), SIZES_16(imul_rm), SIZES_16(imul_rri), SIZES_16(imul_rmi) };
+static const uop_fn imul_fns[4][4] = { SIZES_16(imul_rr), SIZES_16(imul_rm), SIZES_16(imul_rri),
+                                       SIZES_16(imul_rmi) };
 
 /* The value of the one operand: aux 1: memory. */
-#define ONE_OPERAND(bits) (op->aux ? soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ)) : REG_GET(bits, op->src))
+#define ONE_OPERAND(bits) \
+    (op->aux ? soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ)) : REG_GET(bits, op->src))
 
 HANDLER(mul_8)
 {
@@ -54,14 +64,14 @@ HANDLER(imul1_8)
     UOP_NEXT;
 }
 
-#define MUL_FORMS(name, bits)                                     \
-    HANDLER(name##_##bits)                                        \
-    {                                                             \
+#define MUL_FORMS(name, bits)                                         \
+    HANDLER(name##_##bits)                                            \
+    {                                                                 \
         u##bits b = ONE_OPERAND(bits), lo = REG_GET(bits, 0), hi = 0; \
-        alu_##name##bits(&lo, &hi, b, &c->fl);                    \
-        reg_put##bits(c, GPR_RAX * 8, lo);                        \
-        reg_put##bits(c, GPR_RDX * 8, hi);                        \
-        UOP_NEXT;                                                 \
+        alu_##name##bits(&lo, &hi, b, &c->fl);                        \
+        reg_put##bits(c, GPR_RAX * 8, lo);                            \
+        reg_put##bits(c, GPR_RDX * 8, hi);                            \
+        UOP_NEXT;                                                     \
     }
 MUL_FORMS(mul, 16)
 MUL_FORMS(mul, 32)
@@ -95,33 +105,33 @@ HANDLER(idiv_8)
     UOP_NEXT;
 }
 
-#define DIV_FORMS(bits, wide, swide)                                                        \
-    HANDLER(div_##bits)                                                                     \
-    {                                                                                       \
-        u##bits b = ONE_OPERAND(bits);                                                      \
-        u##bits lo = REG_GET(bits, GPR_RAX * 8), hi = REG_GET(bits, GPR_RDX * 8);           \
-        if (b == 0 || hi >= b)                                                              \
-            soft_raise(c, op, VEC_DE);                                                      \
-        alu_div##bits(&lo, &hi, b, &c->fl);                                                 \
-        reg_put##bits(c, GPR_RAX * 8, lo);                                                  \
-        reg_put##bits(c, GPR_RDX * 8, hi);                                                  \
-        UOP_NEXT;                                                                           \
-    }                                                                                       \
-    HANDLER(idiv_##bits)                                                                    \
-    {                                                                                       \
-        s##bits b = (s##bits)ONE_OPERAND(bits);                                             \
-        u##bits lo = REG_GET(bits, GPR_RAX * 8), hi = REG_GET(bits, GPR_RDX * 8);           \
-        wide u = (wide)hi << bits | lo;                                                     \
-        swide q;                                                                            \
-        if (b == 0 || (b == -1 && u == (wide)1 << (2 * bits - 1)))                          \
-            soft_raise(c, op, VEC_DE);                                                      \
-        q = (swide)u / b;                                                                   \
-        if (q != (s##bits)q)                                                                \
-            soft_raise(c, op, VEC_DE);                                                      \
-        alu_idiv##bits(&lo, &hi, (u##bits)b, &c->fl);                                       \
-        reg_put##bits(c, GPR_RAX * 8, lo);                                                  \
-        reg_put##bits(c, GPR_RDX * 8, hi);                                                  \
-        UOP_NEXT;                                                                           \
+#define DIV_FORMS(bits, wide, swide)                                              \
+    HANDLER(div_##bits)                                                           \
+    {                                                                             \
+        u##bits b = ONE_OPERAND(bits);                                            \
+        u##bits lo = REG_GET(bits, GPR_RAX * 8), hi = REG_GET(bits, GPR_RDX * 8); \
+        if (b == 0 || hi >= b)                                                    \
+            soft_raise(c, op, VEC_DE);                                            \
+        alu_div##bits(&lo, &hi, b, &c->fl);                                       \
+        reg_put##bits(c, GPR_RAX * 8, lo);                                        \
+        reg_put##bits(c, GPR_RDX * 8, hi);                                        \
+        UOP_NEXT;                                                                 \
+    }                                                                             \
+    HANDLER(idiv_##bits)                                                          \
+    {                                                                             \
+        s##bits b = (s##bits)ONE_OPERAND(bits);                                   \
+        u##bits lo = REG_GET(bits, GPR_RAX * 8), hi = REG_GET(bits, GPR_RDX * 8); \
+        wide u = (wide)hi << bits | lo;                                           \
+        swide q;                                                                  \
+        if (b == 0 || (b == -1 && u == (wide)1 << (2 * bits - 1)))                \
+            soft_raise(c, op, VEC_DE);                                            \
+        q = (swide)u / b;                                                         \
+        if (q != (s##bits)q)                                                      \
+            soft_raise(c, op, VEC_DE);                                            \
+        alu_idiv##bits(&lo, &hi, (u##bits)b, &c->fl);                             \
+        reg_put##bits(c, GPR_RAX * 8, lo);                                        \
+        reg_put##bits(c, GPR_RDX * 8, hi);                                        \
+        UOP_NEXT;                                                                 \
     }
 DIV_FORMS(16, u32, s32)
 DIV_FORMS(32, u64, s64)
@@ -130,44 +140,46 @@ static const uop_fn div_fns[4] = { div_8, div_16, div_32, div_64 };
 static const uop_fn idiv_fns[4] = { idiv_8, idiv_16, idiv_32, idiv_64 };
 
 /* BSF, BSR, TZCNT, LZCNT, POPCNT. */
-#define SCAN_FORMS(name, bits)                                                                             \
-    HANDLER(name##_rr##bits)                                                                               \
-    {                                                                                                      \
-        reg_put##bits(c, op->dst, alu_##name##bits(REG_GET(bits, op->dst), REG_GET(bits, op->src), &c->fl)); \
-        UOP_NEXT;                                                                                          \
-    }                                                                                                      \
-    HANDLER(name##_rm##bits)                                                                               \
-    {                                                                                                      \
-        u##bits b = soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ));                           \
-        reg_put##bits(c, op->dst, alu_##name##bits(REG_GET(bits, op->dst), b, &c->fl));                    \
-        UOP_NEXT;                                                                                          \
+#define SCAN_FORMS(name, bits)                                                                   \
+    HANDLER(name##_rr##bits)                                                                     \
+    {                                                                                            \
+        reg_put##bits(c, op->dst,                                                                \
+                      alu_##name##bits(REG_GET(bits, op->dst), REG_GET(bits, op->src), &c->fl)); \
+        UOP_NEXT;                                                                                \
+    }                                                                                            \
+    HANDLER(name##_rm##bits)                                                                     \
+    {                                                                                            \
+        u##bits b = soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ));                 \
+        reg_put##bits(c, op->dst, alu_##name##bits(REG_GET(bits, op->dst), b, &c->fl));          \
+        UOP_NEXT;                                                                                \
     }
-#define SCAN_ALL(name)     \
-    SCAN_FORMS(name, 16)   \
-    SCAN_FORMS(name, 32)   \
-    SCAN_FORMS(name, 64)   \
+#define SCAN_ALL(name)   \
+    SCAN_FORMS(name, 16) \
+    SCAN_FORMS(name, 32) \
+    SCAN_FORMS(name, 64) \
     static const uop_fn name##_fns[2][4] = { SIZES_16(name##_rr), SIZES_16(name##_rm) };
 /* A zero source leaves a 64-bit register alone; the 32-bit forms then leave its upper half too, as AMD's do. */
-#define BSX_FORMS(name, bits)                                                                              \
-    HANDLER(name##_rr##bits)                                                                               \
-    {                                                                                                      \
-        u##bits b = REG_GET(bits, op->src), r = alu_##name##bits(REG_GET(bits, op->dst), b, &c->fl);       \
-        if (b)                                                                                             \
-            reg_put##bits(c, op->dst, r);                                                                  \
-        UOP_NEXT;                                                                                          \
-    }                                                                                                      \
-    HANDLER(name##_rm##bits)                                                                               \
-    {                                                                                                      \
-        u##bits b = soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ));                           \
-        u##bits r = alu_##name##bits(REG_GET(bits, op->dst), b, &c->fl);                                   \
-        if (b)                                                                                             \
-            reg_put##bits(c, op->dst, r);                                                                  \
-        UOP_NEXT;                                                                                          \
+#define BSX_FORMS(name, bits)                                                    \
+    HANDLER(name##_rr##bits)                                                     \
+    {                                                                            \
+        u##bits b = REG_GET(bits, op->src),                                      \
+                r = alu_##name##bits(REG_GET(bits, op->dst), b, &c->fl);         \
+        if (b)                                                                   \
+            reg_put##bits(c, op->dst, r);                                        \
+        UOP_NEXT;                                                                \
+    }                                                                            \
+    HANDLER(name##_rm##bits)                                                     \
+    {                                                                            \
+        u##bits b = soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ)); \
+        u##bits r = alu_##name##bits(REG_GET(bits, op->dst), b, &c->fl);         \
+        if (b)                                                                   \
+            reg_put##bits(c, op->dst, r);                                        \
+        UOP_NEXT;                                                                \
     }
-#define BSX_ALL(name)      \
-    BSX_FORMS(name, 16)    \
-    BSX_FORMS(name, 32)    \
-    BSX_FORMS(name, 64)    \
+#define BSX_ALL(name)   \
+    BSX_FORMS(name, 16) \
+    BSX_FORMS(name, 32) \
+    BSX_FORMS(name, 64) \
     static const uop_fn name##_fns[2][4] = { SIZES_16(name##_rr), SIZES_16(name##_rm) };
 BSX_ALL(bsf)
 BSX_ALL(bsr)
@@ -185,186 +197,193 @@ static inline u64 bit_lin(struct soft_cpu *c, const struct uop *op, s64 bit, u32
 }
 
 /* aux 1: the bit is op->imm; 0: it is in a register.  Only CF changes. */
-#define BIT_OF(bits) (op->aux ? (s64)(op->imm % bits) : (s64)(s##bits)REG_GET(bits, op->src))
+#define BIT_OF(bits)   (op->aux ? (s64)(op->imm % bits) : (s64)(s##bits)REG_GET(bits, op->src))
 #define FL_BIT(fl, on) (((fl) & ~FL_CF) | ((on) ? FL_CF : 0))
-#define BT_FORMS(bits)                                                                                \
-    HANDLER(bt_r##bits)                                                                               \
-    {                                                                                                 \
-        u32 bit = (u32)BIT_OF(bits) % bits;                                                           \
-        c->fl = FL_BIT(c->fl, REG_GET(bits, op->dst) >> bit & 1);                                     \
-        UOP_NEXT;                                                                                     \
-    }                                                                                                 \
-    HANDLER(bt_m##bits)                                                                               \
-    {                                                                                                 \
-        s64 bit = BIT_OF(bits);                                                                       \
-        u##bits v = soft_load##bits(c, op, bit_lin(c, op, bit, bits, ACC_READ));                      \
-        c->fl = FL_BIT(c->fl, v >> ((u32)bit % bits) & 1);                                            \
-        UOP_NEXT;                                                                                     \
+#define BT_FORMS(bits)                                                           \
+    HANDLER(bt_r##bits)                                                          \
+    {                                                                            \
+        u32 bit = (u32)BIT_OF(bits) % bits;                                      \
+        c->fl = FL_BIT(c->fl, REG_GET(bits, op->dst) >> bit & 1);                \
+        UOP_NEXT;                                                                \
+    }                                                                            \
+    HANDLER(bt_m##bits)                                                          \
+    {                                                                            \
+        s64 bit = BIT_OF(bits);                                                  \
+        u##bits v = soft_load##bits(c, op, bit_lin(c, op, bit, bits, ACC_READ)); \
+        c->fl = FL_BIT(c->fl, v >> ((u32)bit % bits) & 1);                       \
+        UOP_NEXT;                                                                \
     }
 BT_FORMS(16)
 BT_FORMS(32)
 BT_FORMS(64)
 static const uop_fn bt_fns[3][4] = { SIZES_16(bt_r), SIZES_16(bt_m) };
 
-#define BIT_FORMS(name, bits)                                                                              \
-    HANDLER(name##_r##bits)                                                                                \
-    {                                                                                                      \
-        u##bits bit = (u##bits)((u32)BIT_OF(bits) % bits);                                                 \
-        reg_put##bits(c, op->dst, alu_##name##bits(REG_GET(bits, op->dst), bit, &c->fl));                  \
-        UOP_NEXT;                                                                                          \
-    }                                                                                                      \
-    static inline void name##_mem##bits(struct soft_cpu *c, const struct uop *op, u64 lin, u##bits bit)    \
-    {                                                                                                      \
-        volatile guest_u##bits *p = soft_rw(c, op, lin, bits / 8);                                         \
-        u32 fl = c->fl;                                                                                    \
-        if (likely(p))                                                                                     \
-            *p = alu_##name##bits(*p, bit, &fl);                                                           \
-        else                                                                                               \
-            soft_store##bits(c, op, lin, alu_##name##bits(soft_load##bits(c, op, lin), bit, &fl));         \
-        c->fl = fl;                                                                                        \
-    }                                                                                                      \
-    HANDLER(name##_m##bits)                                                                                \
-    {                                                                                                      \
-        s64 bit = BIT_OF(bits);                                                                            \
-        name##_mem##bits(c, op, bit_lin(c, op, bit, bits, ACC_WRITE), (u##bits)((u32)bit % bits));         \
-        UOP_NEXT;                                                                                          \
-    }                                                                                                      \
-    HANDLER(name##_lock_m##bits)                                                                           \
-    {                                                                                                      \
-        s64 bit = BIT_OF(bits);                                                                            \
-        u64 lin = bit_lin(c, op, bit, bits, ACC_WRITE);                                                    \
-        void *p = soft_rw(c, op, lin, bits / 8);                                                           \
-        if (likely(p)) {                                                                                   \
-            alu_##name##_lock##bits(p, (u##bits)((u32)bit % bits), &c->fl);                                \
-        } else {                                                                                           \
-            soft_exclusive_begin(c);                                                                       \
-            name##_mem##bits(c, op, lin, (u##bits)((u32)bit % bits));                                      \
-            soft_exclusive_end(c);                                                                         \
-        }                                                                                                  \
-        UOP_NEXT;                                                                                          \
+#define BIT_FORMS(name, bits)                                                                      \
+    HANDLER(name##_r##bits)                                                                        \
+    {                                                                                              \
+        u##bits bit = (u##bits)((u32)BIT_OF(bits) % bits);                                         \
+        reg_put##bits(c, op->dst, alu_##name##bits(REG_GET(bits, op->dst), bit, &c->fl));          \
+        UOP_NEXT;                                                                                  \
+    }                                                                                              \
+    static inline void name##_mem##bits(struct soft_cpu *c, const struct uop *op, u64 lin,         \
+                                        u##bits bit)                                               \
+    {                                                                                              \
+        volatile guest_u##bits *p = soft_rw(c, op, lin, bits / 8);                                 \
+        u32 fl = c->fl;                                                                            \
+        if (likely(p))                                                                             \
+            *p = alu_##name##bits(*p, bit, &fl);                                                   \
+        else                                                                                       \
+            soft_store##bits(c, op, lin, alu_##name##bits(soft_load##bits(c, op, lin), bit, &fl)); \
+        c->fl = fl;                                                                                \
+    }                                                                                              \
+    HANDLER(name##_m##bits)                                                                        \
+    {                                                                                              \
+        s64 bit = BIT_OF(bits);                                                                    \
+        name##_mem##bits(c, op, bit_lin(c, op, bit, bits, ACC_WRITE), (u##bits)((u32)bit % bits)); \
+        UOP_NEXT;                                                                                  \
+    }                                                                                              \
+    HANDLER(name##_lock_m##bits)                                                                   \
+    {                                                                                              \
+        s64 bit = BIT_OF(bits);                                                                    \
+        u64 lin = bit_lin(c, op, bit, bits, ACC_WRITE);                                            \
+        void *p = soft_rw(c, op, lin, bits / 8);                                                   \
+        if (likely(p)) {                                                                           \
+            alu_##name##_lock##bits(p, (u##bits)((u32)bit % bits), &c->fl);                        \
+        } else {                                                                                   \
+            soft_exclusive_begin(c);                                                               \
+            name##_mem##bits(c, op, lin, (u##bits)((u32)bit % bits));                              \
+            soft_exclusive_end(c);                                                                 \
+        }                                                                                          \
+        UOP_NEXT;                                                                                  \
     }
-#define BIT_ALL(name)     \
-    BIT_FORMS(name, 16)   \
-    BIT_FORMS(name, 32)   \
-    BIT_FORMS(name, 64)   \
-    static const uop_fn name##_fns[3][4] = { SIZES_16(name##_r), SIZES_16(name##_m), SIZES_16(name##_lock_m) };
+#define BIT_ALL(name)                                                                \
+    BIT_FORMS(name, 16)                                                              \
+    BIT_FORMS(name, 32)                                                              \
+    BIT_FORMS(name, 64)                                                              \
+    static const uop_fn name##_fns[3][4] = { SIZES_16(name##_r), SIZES_16(name##_m), \
+                                             SIZES_16(name##_lock_m) };
 BIT_ALL(bts)
 BIT_ALL(btr)
 BIT_ALL(btc)
 
 /* SHLD, SHRD: aux 1: count in op->imm, else CL. */
-#define SHIFT_DOUBLE_FORMS(name, bits)                                                                     \
-    HANDLER(name##_r##bits)                                                                                \
-    {                                                                                                      \
-        u8 n = op->aux ? (u8)op->imm : (u8)c->reg[GPR_RCX];                                                \
-        reg_put##bits(c, op->dst, alu_##name##bits(REG_GET(bits, op->dst), REG_GET(bits, op->src), n, &c->fl)); \
-        UOP_NEXT;                                                                                          \
-    }                                                                                                      \
-    HANDLER(name##_m##bits)                                                                                \
-    {                                                                                                      \
-        u8 n = op->aux ? (u8)op->imm : (u8)c->reg[GPR_RCX];                                                \
-        u64 lin = soft_lin(c, op, bits / 8, ACC_WRITE);                                                    \
-        u32 fl = c->fl;                                                                                    \
-        soft_probe_write(c, op, lin, bits / 8);                                                            \
-        u##bits r = alu_##name##bits(soft_load##bits(c, op, lin), REG_GET(bits, op->src), n, &fl);         \
-        soft_store##bits(c, op, lin, r);                                                                   \
-        c->fl = fl;                                                                                        \
-        UOP_NEXT;                                                                                          \
+#define SHIFT_DOUBLE_FORMS(name, bits)                                                             \
+    HANDLER(name##_r##bits)                                                                        \
+    {                                                                                              \
+        u8 n = op->aux ? (u8)op->imm : (u8)c->reg[GPR_RCX];                                        \
+        reg_put##bits(                                                                             \
+            c, op->dst,                                                                            \
+            alu_##name##bits(REG_GET(bits, op->dst), REG_GET(bits, op->src), n, &c->fl));          \
+        UOP_NEXT;                                                                                  \
+    }                                                                                              \
+    HANDLER(name##_m##bits)                                                                        \
+    {                                                                                              \
+        u8 n = op->aux ? (u8)op->imm : (u8)c->reg[GPR_RCX];                                        \
+        u64 lin = soft_lin(c, op, bits / 8, ACC_WRITE);                                            \
+        u32 fl = c->fl;                                                                            \
+        soft_probe_write(c, op, lin, bits / 8);                                                    \
+        u##bits r = alu_##name##bits(soft_load##bits(c, op, lin), REG_GET(bits, op->src), n, &fl); \
+        soft_store##bits(c, op, lin, r);                                                           \
+        c->fl = fl;                                                                                \
+        UOP_NEXT;                                                                                  \
     }
-#define SHIFT_DOUBLE_ALL(name)    \
-    SHIFT_DOUBLE_FORMS(name, 16)  \
-    SHIFT_DOUBLE_FORMS(name, 32)  \
-    SHIFT_DOUBLE_FORMS(name, 64)  \
+#define SHIFT_DOUBLE_ALL(name)   \
+    SHIFT_DOUBLE_FORMS(name, 16) \
+    SHIFT_DOUBLE_FORMS(name, 32) \
+    SHIFT_DOUBLE_FORMS(name, 64) \
     static const uop_fn name##_fns[2][4] = { SIZES_16(name##_r), SIZES_16(name##_m) };
 SHIFT_DOUBLE_ALL(shld)
 SHIFT_DOUBLE_ALL(shrd)
 
 /* XCHG, XADD, CMPXCHG.  XCHG with memory is always locked. */
-#define EXCHANGE_FORMS(bits)                                                                               \
-    HANDLER(xchg_r##bits)                                                                                  \
-    {                                                                                                      \
-        u##bits a = REG_GET(bits, op->dst), b = REG_GET(bits, op->src);                                    \
-        reg_put##bits(c, op->dst, b);                                                                      \
-        reg_put##bits(c, op->src, a);                                                                      \
-        UOP_NEXT;                                                                                          \
-    }                                                                                                      \
-    HANDLER(xchg_m##bits)                                                                                  \
-    {                                                                                                      \
-        u64 lin = soft_lin(c, op, bits / 8, ACC_WRITE);                                                    \
-        guest_u##bits *p = soft_rw(c, op, lin, bits / 8);                                                  \
-        u##bits v = REG_GET(bits, op->src), old;                                                           \
-        if (likely(p)) {                                                                                   \
-            __asm__ volatile("xchg" SFX_##bits " %[v], %[m]" : [v] "+r"(v), [m] "+m"(*p) : : "memory");    \
-            old = v;                                                                                       \
-        } else {                                                                                           \
-            soft_exclusive_begin(c);                                                                       \
-            old = soft_load##bits(c, op, lin);                                                             \
-            soft_store##bits(c, op, lin, v);                                                               \
-            soft_exclusive_end(c);                                                                         \
-        }                                                                                                  \
-        reg_put##bits(c, op->src, old);                                                                    \
-        UOP_NEXT;                                                                                          \
-    }                                                                                                      \
-    HANDLER(xadd_r##bits)                                                                                  \
-    {                                                                                                      \
-        u##bits a = REG_GET(bits, op->dst), b = REG_GET(bits, op->src);                                    \
-        u##bits sum = alu_add##bits(a, b, &c->fl);                                                         \
-        reg_put##bits(c, op->src, a);                                                                      \
-        reg_put##bits(c, op->dst, sum);                                                                    \
-        UOP_NEXT;                                                                                          \
-    }                                                                                                      \
-    HANDLER(xadd_m##bits)                                                                                  \
-    {                                                                                                      \
-        u64 lin = soft_lin(c, op, bits / 8, ACC_WRITE);                                                    \
-        guest_u##bits *p = soft_rw(c, op, lin, bits / 8);                                                  \
-        u##bits v = REG_GET(bits, op->src), old;                                                           \
-        u32 fl = c->fl;                                                                                    \
-        if (likely(p)) {                                                                                   \
-            __asm__ volatile("lock; xadd" SFX_##bits " %[v], %[m]; " FLAGS_OUT                             \
-                             : [v] "+&r"(v), [m] "+m"(*p), "+&a"(fl)                                       \
-                             :                                                                             \
-                             : "cc", "memory");                                                            \
-            old = v;                                                                                       \
-        } else {                                                                                           \
-            soft_exclusive_begin(c);                                                                       \
-            old = soft_load##bits(c, op, lin);                                                             \
-            soft_store##bits(c, op, lin, alu_add##bits(old, v, &fl));                                      \
-            soft_exclusive_end(c);                                                                         \
-        }                                                                                                  \
-        c->fl = fl;                                                                                        \
-        reg_put##bits(c, op->src, old);                                                                    \
-        UOP_NEXT;                                                                                          \
-    }                                                                                                      \
-    HANDLER(cmpxchg_r##bits)                                                                               \
-    {                                                                                                      \
-        u##bits a = REG_GET(bits, op->dst), ax = REG_GET(bits, GPR_RAX * 8);                               \
-        alu_cmp##bits(ax, a, &c->fl);                                                                      \
-        if (a == ax)                                                                                       \
-            reg_put##bits(c, op->dst, REG_GET(bits, op->src));                                             \
-        else                                                                                               \
-            reg_put##bits(c, GPR_RAX * 8, a);                                                              \
-        UOP_NEXT;                                                                                          \
-    }                                                                                                      \
-    HANDLER(cmpxchg_m##bits) /* writes in either case: what was there, or the new value */                 \
-    {                                                                                                      \
-        u64 lin = soft_lin(c, op, bits / 8, ACC_WRITE);                                                    \
-        guest_u##bits *p = soft_rw(c, op, lin, bits / 8);                                                  \
-        u##bits ax = REG_GET(bits, GPR_RAX * 8), v = REG_GET(bits, op->src), old = ax;                     \
-        if (likely(p)) {                                                                                   \
-            __asm__ volatile("lock; cmpxchg" SFX_##bits " %[v], %[m]"                                      \
-                             : "+a"(old), [m] "+m"(*p)                                                     \
-                             : [v] "r"(v)                                                                  \
-                             : "cc", "memory");                                                            \
-        } else {                                                                                           \
-            soft_exclusive_begin(c);                                                                       \
-            old = soft_load##bits(c, op, lin);                                                             \
-            soft_store##bits(c, op, lin, old == ax ? v : old);                                             \
-            soft_exclusive_end(c);                                                                         \
-        }                                                                                                  \
-        alu_cmp##bits(ax, old, &c->fl);                                                                    \
-        if (old != ax)                                                                                     \
-            reg_put##bits(c, GPR_RAX * 8, old);                                                            \
-        UOP_NEXT;                                                                                          \
+#define EXCHANGE_FORMS(bits)                                                               \
+    HANDLER(xchg_r##bits)                                                                  \
+    {                                                                                      \
+        u##bits a = REG_GET(bits, op->dst), b = REG_GET(bits, op->src);                    \
+        reg_put##bits(c, op->dst, b);                                                      \
+        reg_put##bits(c, op->src, a);                                                      \
+        UOP_NEXT;                                                                          \
+    }                                                                                      \
+    HANDLER(xchg_m##bits)                                                                  \
+    {                                                                                      \
+        u64 lin = soft_lin(c, op, bits / 8, ACC_WRITE);                                    \
+        guest_u##bits *p = soft_rw(c, op, lin, bits / 8);                                  \
+        u##bits v = REG_GET(bits, op->src), old;                                           \
+        if (likely(p)) {                                                                   \
+            __asm__ volatile("xchg" SFX_##bits " %[v], %[m]"                               \
+                             : [v] "+r"(v), [m] "+m"(*p)                                   \
+                             :                                                             \
+                             : "memory");                                                  \
+            old = v;                                                                       \
+        } else {                                                                           \
+            soft_exclusive_begin(c);                                                       \
+            old = soft_load##bits(c, op, lin);                                             \
+            soft_store##bits(c, op, lin, v);                                               \
+            soft_exclusive_end(c);                                                         \
+        }                                                                                  \
+        reg_put##bits(c, op->src, old);                                                    \
+        UOP_NEXT;                                                                          \
+    }                                                                                      \
+    HANDLER(xadd_r##bits)                                                                  \
+    {                                                                                      \
+        u##bits a = REG_GET(bits, op->dst), b = REG_GET(bits, op->src);                    \
+        u##bits sum = alu_add##bits(a, b, &c->fl);                                         \
+        reg_put##bits(c, op->src, a);                                                      \
+        reg_put##bits(c, op->dst, sum);                                                    \
+        UOP_NEXT;                                                                          \
+    }                                                                                      \
+    HANDLER(xadd_m##bits)                                                                  \
+    {                                                                                      \
+        u64 lin = soft_lin(c, op, bits / 8, ACC_WRITE);                                    \
+        guest_u##bits *p = soft_rw(c, op, lin, bits / 8);                                  \
+        u##bits v = REG_GET(bits, op->src), old;                                           \
+        u32 fl = c->fl;                                                                    \
+        if (likely(p)) {                                                                   \
+            __asm__ volatile("lock; xadd" SFX_##bits " %[v], %[m]; " FLAGS_OUT             \
+                             : [v] "+&r"(v), [m] "+m"(*p), "+&a"(fl)                       \
+                             :                                                             \
+                             : "cc", "memory");                                            \
+            old = v;                                                                       \
+        } else {                                                                           \
+            soft_exclusive_begin(c);                                                       \
+            old = soft_load##bits(c, op, lin);                                             \
+            soft_store##bits(c, op, lin, alu_add##bits(old, v, &fl));                      \
+            soft_exclusive_end(c);                                                         \
+        }                                                                                  \
+        c->fl = fl;                                                                        \
+        reg_put##bits(c, op->src, old);                                                    \
+        UOP_NEXT;                                                                          \
+    }                                                                                      \
+    HANDLER(cmpxchg_r##bits)                                                               \
+    {                                                                                      \
+        u##bits a = REG_GET(bits, op->dst), ax = REG_GET(bits, GPR_RAX * 8);               \
+        alu_cmp##bits(ax, a, &c->fl);                                                      \
+        if (a == ax)                                                                       \
+            reg_put##bits(c, op->dst, REG_GET(bits, op->src));                             \
+        else                                                                               \
+            reg_put##bits(c, GPR_RAX * 8, a);                                              \
+        UOP_NEXT;                                                                          \
+    }                                                                                      \
+    HANDLER(cmpxchg_m##bits) /* writes in either case: what was there, or the new value */ \
+    {                                                                                      \
+        u64 lin = soft_lin(c, op, bits / 8, ACC_WRITE);                                    \
+        guest_u##bits *p = soft_rw(c, op, lin, bits / 8);                                  \
+        u##bits ax = REG_GET(bits, GPR_RAX * 8), v = REG_GET(bits, op->src), old = ax;     \
+        if (likely(p)) {                                                                   \
+            __asm__ volatile("lock; cmpxchg" SFX_##bits " %[v], %[m]"                      \
+                             : "+a"(old), [m] "+m"(*p)                                     \
+                             : [v] "r"(v)                                                  \
+                             : "cc", "memory");                                            \
+        } else {                                                                           \
+            soft_exclusive_begin(c);                                                       \
+            old = soft_load##bits(c, op, lin);                                             \
+            soft_store##bits(c, op, lin, old == ax ? v : old);                             \
+            soft_exclusive_end(c);                                                         \
+        }                                                                                  \
+        alu_cmp##bits(ax, old, &c->fl);                                                    \
+        if (old != ax)                                                                     \
+            reg_put##bits(c, GPR_RAX * 8, old);                                            \
+        UOP_NEXT;                                                                          \
     }
 EXCHANGE_FORMS(8)
 EXCHANGE_FORMS(16)
@@ -382,7 +401,10 @@ HANDLER(cmpxchg8b)
     u64 v = (u32)c->reg[GPR_RBX] | c->reg[GPR_RCX] << 32;
 
     if (likely(p)) {
-        __asm__ volatile("lock; cmpxchgq %[v], %[m]" : "+a"(old), [m] "+m"(*p) : [v] "r"(v) : "cc", "memory");
+        __asm__ volatile("lock; cmpxchgq %[v], %[m]"
+                         : "+a"(old), [m] "+m"(*p)
+                         : [v] "r"(v)
+                         : "cc", "memory");
     } else {
         soft_exclusive_begin(c);
         old = soft_load64(c, op, lin);
@@ -408,7 +430,8 @@ HANDLER(cmpxchg16b)
     p = soft_rw(c, op, lin, 16);
     if (likely(p)) {
         __asm__ volatile("lock; cmpxchg16b %[m]; setz %[z]"
-                         : "+a"(lo), "+d"(hi), [m] "+m"(*(unsigned __int128 *)(void *)p), [z] "=q"(equal)
+                         : "+a"(lo),
+                           "+d"(hi), [m] "+m"(*(unsigned __int128 *)(void *)p), [z] "=q"(equal)
                          : "b"(c->reg[GPR_RBX]), "c"(c->reg[GPR_RCX])
                          : "cc", "memory");
     } else {
@@ -429,56 +452,56 @@ HANDLER(cmpxchg16b)
 }
 
 /* SETcc and CMOVcc. */
-#define COND_HANDLERS(name, expr)                                                                       \
-    HANDLER(set##name##_r)                                                                              \
-    {                                                                                                   \
-        reg_put8(c, op->dst, cond_##name(c->fl));                                                       \
-        UOP_NEXT;                                                                                       \
-    }                                                                                                   \
-    HANDLER(set##name##_m)                                                                              \
-    {                                                                                                   \
-        soft_store8(c, op, soft_lin(c, op, 1, ACC_WRITE), cond_##name(c->fl));                          \
-        UOP_NEXT;                                                                                       \
-    }                                                                                                   \
-    HANDLER(cmov##name##_rr16)                                                                          \
-    {                                                                                                   \
-        if (cond_##name(c->fl))                                                                         \
-            reg_put16(c, op->dst, REG_GET(16, op->src));                                                \
-        UOP_NEXT;                                                                                       \
-    }                                                                                                   \
-    HANDLER(cmov##name##_rr32)                                                                          \
-    {                                                                                                   \
-        reg_put32(c, op->dst, REG_GET(32, cond_##name(c->fl) ? op->src : op->dst));                     \
-        UOP_NEXT;                                                                                       \
-    }                                                                                                   \
-    HANDLER(cmov##name##_rr64)                                                                          \
-    {                                                                                                   \
-        reg_put64(c, op->dst, REG_GET(64, cond_##name(c->fl) ? op->src : op->dst));                     \
-        UOP_NEXT;                                                                                       \
-    }                                                                                                   \
-    HANDLER(cmov##name##_rm16)                                                                          \
-    {                                                                                                   \
-        u16 v = soft_load16(c, op, soft_lin(c, op, 2, ACC_READ));                                       \
-        if (cond_##name(c->fl))                                                                         \
-            reg_put16(c, op->dst, v);                                                                   \
-        UOP_NEXT;                                                                                       \
-    }                                                                                                   \
-    HANDLER(cmov##name##_rm32)                                                                          \
-    {                                                                                                   \
-        u32 v = soft_load32(c, op, soft_lin(c, op, 4, ACC_READ));                                       \
-        reg_put32(c, op->dst, cond_##name(c->fl) ? v : REG_GET(32, op->dst));                           \
-        UOP_NEXT;                                                                                       \
-    }                                                                                                   \
-    HANDLER(cmov##name##_rm64)                                                                          \
-    {                                                                                                   \
-        u64 v = soft_load64(c, op, soft_lin(c, op, 8, ACC_READ));                                       \
-        reg_put64(c, op->dst, cond_##name(c->fl) ? v : REG_GET(64, op->dst));                           \
-        UOP_NEXT;                                                                                       \
-    }                                                                                                   \
-    static const uop_fn set##name##_fns[2] = { set##name##_r, set##name##_m };                          \
-    static const uop_fn cmov##name##_fns[2][4] = {                                                      \
-        { NULL, cmov##name##_rr16, cmov##name##_rr32, cmov##name##_rr64 },                              \
-        { NULL, cmov##name##_rm16, cmov##name##_rm32, cmov##name##_rm64 },                              \
+#define COND_HANDLERS(name, expr)                                                   \
+    HANDLER(set##name##_r)                                                          \
+    {                                                                               \
+        reg_put8(c, op->dst, cond_##name(c->fl));                                   \
+        UOP_NEXT;                                                                   \
+    }                                                                               \
+    HANDLER(set##name##_m)                                                          \
+    {                                                                               \
+        soft_store8(c, op, soft_lin(c, op, 1, ACC_WRITE), cond_##name(c->fl));      \
+        UOP_NEXT;                                                                   \
+    }                                                                               \
+    HANDLER(cmov##name##_rr16)                                                      \
+    {                                                                               \
+        if (cond_##name(c->fl))                                                     \
+            reg_put16(c, op->dst, REG_GET(16, op->src));                            \
+        UOP_NEXT;                                                                   \
+    }                                                                               \
+    HANDLER(cmov##name##_rr32)                                                      \
+    {                                                                               \
+        reg_put32(c, op->dst, REG_GET(32, cond_##name(c->fl) ? op->src : op->dst)); \
+        UOP_NEXT;                                                                   \
+    }                                                                               \
+    HANDLER(cmov##name##_rr64)                                                      \
+    {                                                                               \
+        reg_put64(c, op->dst, REG_GET(64, cond_##name(c->fl) ? op->src : op->dst)); \
+        UOP_NEXT;                                                                   \
+    }                                                                               \
+    HANDLER(cmov##name##_rm16)                                                      \
+    {                                                                               \
+        u16 v = soft_load16(c, op, soft_lin(c, op, 2, ACC_READ));                   \
+        if (cond_##name(c->fl))                                                     \
+            reg_put16(c, op->dst, v);                                               \
+        UOP_NEXT;                                                                   \
+    }                                                                               \
+    HANDLER(cmov##name##_rm32)                                                      \
+    {                                                                               \
+        u32 v = soft_load32(c, op, soft_lin(c, op, 4, ACC_READ));                   \
+        reg_put32(c, op->dst, cond_##name(c->fl) ? v : REG_GET(32, op->dst));       \
+        UOP_NEXT;                                                                   \
+    }                                                                               \
+    HANDLER(cmov##name##_rm64)                                                      \
+    {                                                                               \
+        u64 v = soft_load64(c, op, soft_lin(c, op, 8, ACC_READ));                   \
+        reg_put64(c, op->dst, cond_##name(c->fl) ? v : REG_GET(64, op->dst));       \
+        UOP_NEXT;                                                                   \
+    }                                                                               \
+    static const uop_fn set##name##_fns[2] = { set##name##_r, set##name##_m };      \
+    static const uop_fn cmov##name##_fns[2][4] = {                                  \
+        { NULL, cmov##name##_rr16, cmov##name##_rr32, cmov##name##_rr64 },          \
+        { NULL, cmov##name##_rm16, cmov##name##_rm32, cmov##name##_rm64 },          \
     };
 CONDITIONS(COND_HANDLERS)
 
@@ -525,26 +548,31 @@ ONE_LINE(std_, c->eflags |= RF_DF)
 ONE_LINE(lahf, reg_put8(c, 1, (u8)((soft_flags(c) & 0xd5) | 2)))
 ONE_LINE(sahf, c->fl = (u32)(REG_GET(8, 1) & 0xd5) << 8 | (c->fl & FL_OF))
 ONE_LINE(mfence, __atomic_thread_fence(__ATOMIC_SEQ_CST))
-ONE_LINE(salc, reg_put8(c, 0, c->fl & FL_CF ? 0xff : 0))
+ONE_LINE(salc, reg_put8(c, 0, c->fl &FL_CF ? 0xff : 0))
 
 HANDLER(xlat)
 {
     u64 ea = c->reg[GPR_RBX] + (u8)c->reg[GPR_RAX];
 
     ea = op->asize == SIZE_64 ? ea : op->asize == SIZE_32 ? (u32)ea : (u16)ea;
-    reg_put8(c, 0, soft_load8(c, op, op->seg >= SEG_FLAT ? ea : soft_seg_linear(c, op, op->seg, ea, 1, ACC_READ)));
+    reg_put8(
+        c, 0,
+        soft_load8(c, op,
+                   op->seg >= SEG_FLAT ? ea : soft_seg_linear(c, op, op->seg, ea, 1, ACC_READ)));
     UOP_NEXT;
 }
 
 /* MOVBE: aux 1: to memory. */
-#define MOVBE(bits, swap)                                                                              \
-    HANDLER(movbe##bits)                                                                               \
-    {                                                                                                  \
-        if (op->aux)                                                                                   \
-            soft_store##bits(c, op, soft_lin(c, op, bits / 8, ACC_WRITE), swap(REG_GET(bits, op->src))); \
-        else                                                                                           \
-            reg_put##bits(c, op->dst, swap(soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ)))); \
-        UOP_NEXT;                                                                                      \
+#define MOVBE(bits, swap)                                                                     \
+    HANDLER(movbe##bits)                                                                      \
+    {                                                                                         \
+        if (op->aux)                                                                          \
+            soft_store##bits(c, op, soft_lin(c, op, bits / 8, ACC_WRITE),                     \
+                             swap(REG_GET(bits, op->src)));                                   \
+        else                                                                                  \
+            reg_put##bits(c, op->dst,                                                         \
+                          swap(soft_load##bits(c, op, soft_lin(c, op, bits / 8, ACC_READ)))); \
+        UOP_NEXT;                                                                             \
     }
 MOVBE(16, __builtin_bswap16)
 MOVBE(32, __builtin_bswap32)

@@ -78,7 +78,8 @@ static u64 piece(const struct soft_cpu *c, const struct uop *op, u64 n, u64 lin,
 
     if ((c->eflags & RF_DF) || !(c->key & KEY_FLAT) || op->seg < SEG_FLAT)
         return 1;
-    if (op->asize != SIZE_64 && ea + GUEST_PAGE > (op->asize == SIZE_32 ? 0xffffffffull : 0xffffull))
+    if (op->asize != SIZE_64 &&
+        ea + GUEST_PAGE > (op->asize == SIZE_32 ? 0xffffffffull : 0xffffull))
         return 1;
     return max(min(n, room), 1ull);
 }
@@ -231,7 +232,8 @@ static u64 cmps_piece(struct soft_cpu *c, const struct uop *op, u64 n)
 
         skip = a && b ? equal_bytes(a, b, n) : 0;
     }
-    u64 b = load(c, op, dst + skip), a = load(c, op, src + skip); /* in this order: which one faults first shows */
+    u64 b = load(c, op, dst + skip),
+        a = load(c, op, src + skip); /* in this order: which one faults first shows */
 
     compare(c, op, a, b);
     return skip + 1;
@@ -272,11 +274,11 @@ static inline bool run(struct soft_cpu *c, const struct uop *op, piece_fn fn, u3
     return true;
 }
 
-#define STRING(name, use, ends)                     \
-    HANDLER(name)                                   \
-    {                                               \
-        if (run(c, op, name##_piece, use, ends))    \
-            UOP_NEXT;                               \
+#define STRING(name, use, ends)                  \
+    HANDLER(name)                                \
+    {                                            \
+        if (run(c, op, name##_piece, use, ends)) \
+            UOP_NEXT;                            \
     }
 STRING(movs, 3, false)
 STRING(stos, 2, false)
@@ -291,13 +293,16 @@ static void emit_string(struct emit *m)
     for (u32 i = 0; i < m->in->operand_count; i++) {
         const ZydisDecodedOperand *o = &m->opnd[i];
 
-        if (o->type == ZYDIS_OPERAND_TYPE_MEMORY && (o->mem.base == ZYDIS_REGISTER_RSI || o->mem.base == ZYDIS_REGISTER_ESI ||
-                                                     o->mem.base == ZYDIS_REGISTER_SI))
+        if (o->type == ZYDIS_OPERAND_TYPE_MEMORY &&
+            (o->mem.base == ZYDIS_REGISTER_RSI || o->mem.base == ZYDIS_REGISTER_ESI ||
+             o->mem.base == ZYDIS_REGISTER_SI))
             emit_mem(m, o);
     }
     op->dst = (u8)(uintptr_t)m->row->data;
     op->base = op->index = REG_ZERO;
-    op->asize = m->in->address_width == 64 ? SIZE_64 : m->in->address_width == 32 ? SIZE_32 : SIZE_16;
+    op->asize = m->in->address_width == 64   ? SIZE_64
+                : m->in->address_width == 32 ? SIZE_32
+                                             : SIZE_16;
     if (m->in->attributes & ZYDIS_ATTRIB_HAS_REPNE)
         op->aux = REP_NE;
     else if (m->in->attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE))

@@ -16,7 +16,8 @@ static u64 wrap(const struct soft_cpu *c, u64 lin)
 
 static void check_alignment(struct soft_cpu *c, const struct uop *op, u64 lin, u32 size)
 {
-    if (c->cpl == 3 && (c->cr0 & CR0_AM) && (c->eflags & RF_AC) && size <= 8 && is_pow2(size) && lin % size)
+    if (c->cpl == 3 && (c->cr0 & CR0_AM) && (c->eflags & RF_AC) && size <= 8 && is_pow2(size) &&
+        lin % size)
         soft_raise_error(c, op, VEC_AC, 0);
 }
 
@@ -134,7 +135,8 @@ static u32 in_page(u64 lin, u32 n)
     return (u32)min((u64)n, GUEST_PAGE - lin % GUEST_PAGE);
 }
 
-static void load_bytes(struct soft_cpu *c, const struct uop *op, u64 lin, void *buf, u32 n, u32 access)
+static void load_bytes(struct soft_cpu *c, const struct uop *op, u64 lin, void *buf, u32 n,
+                       u32 access)
 {
     u32 n1 = in_page(lin, n);
     u64 gpa = soft_walk(c, op, lin, ACC_READ | access), gpa2 = 0;
@@ -146,7 +148,8 @@ static void load_bytes(struct soft_cpu *c, const struct uop *op, u64 lin, void *
         page_load(c, op, gpa2, (u8 *)buf + n1, n - n1);
 }
 
-static void store_bytes(struct soft_cpu *c, const struct uop *op, u64 lin, const void *buf, u32 n, u32 access)
+static void store_bytes(struct soft_cpu *c, const struct uop *op, u64 lin, const void *buf, u32 n,
+                        u32 access)
 {
     u32 n1 = in_page(lin, n);
     u64 gpa = soft_walk(c, op, lin, ACC_WRITE | access), gpa2 = 0;
@@ -204,7 +207,9 @@ void *soft_rw_slow(struct soft_cpu *c, const struct uop *op, u64 lin, u32 size)
     look(c, op, lin, size, true);
     soft_probe_write(c, op, lin, size);
     t = soft_tlb_at(c, lin);
-    return t->tag_w == ((lin + size - 1) & GUEST_PAGE_MASK) ? (void *)(uintptr_t)(lin + (u64)t->addend) : NULL;
+    return t->tag_w == ((lin + size - 1) & GUEST_PAGE_MASK)
+               ? (void *)(uintptr_t)(lin + (u64)t->addend)
+               : NULL;
 }
 
 const void *soft_ro_slow(struct soft_cpu *c, const struct uop *op, u64 lin, u32 size)
@@ -217,7 +222,9 @@ const void *soft_ro_slow(struct soft_cpu *c, const struct uop *op, u64 lin, u32 
     if (n1 < size)
         soft_walk(c, op, wrap(c, lin + n1), ACC_READ);
     t = soft_tlb_at(c, lin);
-    return t->tag_r == ((lin + size - 1) & GUEST_PAGE_MASK) ? (const void *)(uintptr_t)(lin + (u64)t->addend) : NULL;
+    return t->tag_r == ((lin + size - 1) & GUEST_PAGE_MASK)
+               ? (const void *)(uintptr_t)(lin + (u64)t->addend)
+               : NULL;
 }
 
 u64 soft_sys_load(struct soft_cpu *c, const struct uop *op, u64 lin, u32 size)

@@ -10,14 +10,14 @@
 #include "cpu/soft/io.h"
 #include "cpu/soft/soft_mem.h"
 
-#define PTE_P   (1ull << 0)
-#define PTE_W   (1ull << 1)
-#define PTE_U   (1ull << 2)
-#define PTE_A   (1ull << 5)
-#define PTE_D   (1ull << 6)
-#define PTE_PS  (1ull << 7)
-#define PTE_G   (1ull << 8)
-#define PTE_NX  (1ull << 63)
+#define PTE_P         (1ull << 0)
+#define PTE_W         (1ull << 1)
+#define PTE_U         (1ull << 2)
+#define PTE_A         (1ull << 5)
+#define PTE_D         (1ull << 6)
+#define PTE_PS        (1ull << 7)
+#define PTE_G         (1ull << 8)
+#define PTE_NX        (1ull << 63)
 #define PTE_KEY_SHIFT 59
 
 #define PF_P    (1u << 0)
@@ -34,17 +34,17 @@ struct walk {
     const struct uop *op;
     u64 lin;
     u32 access;
-    bool user;    /* rights of CPL 3 */
-    u64 rights;   /* PTE_W, PTE_U: all levels have it; PTE_NX: one has it */
-    u64 leaf;     /* the last entry */
-    u64 gpa;      /* of lin */
+    bool user;  /* rights of CPL 3 */
+    u64 rights; /* PTE_W, PTE_U: all levels have it; PTE_NX: one has it */
+    u64 leaf;   /* the last entry */
+    u64 gpa;    /* of lin */
     u32 page_bits;
-    u32 error;    /* of the page fault, when there is one */
+    u32 error; /* of the page fault, when there is one */
 };
 
 /* The shape of each paging mode, from the top level down. */
 struct level {
-    u8 shift;      /* index bits begin here */
+    u8 shift; /* index bits begin here */
     u8 bits;
     bool can_leaf; /* PS makes it a page */
 };
@@ -76,7 +76,8 @@ static u64 entry_read(const struct soft_vm *vm, u64 gpa, u32 size)
 }
 
 /* Sets bits of an entry that was read as `old`.  False: it has changed. */
-static bool entry_mark(struct soft_cpu *c, const struct uop *op, u64 gpa, u32 size, u64 old, u64 bits)
+static bool entry_mark(struct soft_cpu *c, const struct uop *op, u64 gpa, u32 size, u64 old,
+                       u64 bits)
 {
     u64 page;
     u8 *at = soft_ram(c->vm, gpa, size, &page);
@@ -86,8 +87,8 @@ static bool entry_mark(struct soft_cpu *c, const struct uop *op, u64 gpa, u32 si
     if ((old & bits) == bits || !at)
         return true;
     if (size == 8)
-        ok = __atomic_compare_exchange_n((u64 *)(void *)at, &old, old | bits, false, __ATOMIC_SEQ_CST,
-                                         __ATOMIC_SEQ_CST);
+        ok = __atomic_compare_exchange_n((u64 *)(void *)at, &old, old | bits, false,
+                                         __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
     else
         ok = __atomic_compare_exchange_n((u32 *)(void *)at, &old32, old32 | (u32)bits, false,
                                          __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
@@ -100,7 +101,8 @@ static bool entry_mark(struct soft_cpu *c, const struct uop *op, u64 gpa, u32 si
 }
 
 /* Bits that must be 0 in an entry of this level. */
-static u64 reserved_bits(const struct soft_cpu *c, const struct level *l, u64 pte, bool pae, bool leaf)
+static u64 reserved_bits(const struct soft_cpu *c, const struct level *l, u64 pte, bool pae,
+                         bool leaf)
 {
     u64 r = 0;
 
@@ -169,7 +171,8 @@ static bool fail(const struct soft_cpu *c, struct walk *w, u32 error)
 }
 
 /* Notes what this entry allows. */
-static void collect(const struct soft_cpu *c, struct walk *w, const struct level *l, u64 pte, bool pae)
+static void collect(const struct soft_cpu *c, struct walk *w, const struct level *l, u64 pte,
+                    bool pae)
 {
     if (!(pae && !soft_long_mode(c) && l->shift == 30)) /* a PDPTE of PAE has no rights */
         w->rights &= pte | ~(PTE_W | PTE_U);
@@ -190,7 +193,8 @@ static bool is_leaf(const struct soft_cpu *c, const struct level *l, u64 pte, bo
     return true;
 }
 
-static enum step walk_level(struct soft_cpu *c, struct walk *w, const struct level *l, bool pae, u64 *table)
+static enum step walk_level(struct soft_cpu *c, struct walk *w, const struct level *l, bool pae,
+                            u64 *table)
 {
     u32 size = pae ? 8 : 4;
     u64 at = *table + ((w->lin >> l->shift) & ((1ull << l->bits) - 1)) * size;
@@ -241,8 +245,9 @@ static bool walk_tables(struct soft_cpu *c, struct walk *w)
     u64 table;
 
     do {
-        table = lm ? c->cr3 & c->vm->gpa_mask & GUEST_PAGE_MASK
-                   : pae ? (u32)c->cr3 & ~31u : (u32)c->cr3 & ~0xfffu;
+        table = lm    ? c->cr3 & c->vm->gpa_mask & GUEST_PAGE_MASK
+                : pae ? (u32)c->cr3 & ~31u
+                      : (u32)c->cr3 & ~0xfffu;
         w->rights = PTE_W | PTE_U;
         l = lm ? levels_64 : pae ? levels_pae : levels_32;
         do
@@ -290,11 +295,14 @@ static bool canonical(const struct soft_cpu *c, u64 lin)
 
 u64 soft_walk(struct soft_cpu *c, const struct uop *op, u64 lin, u32 access)
 {
-    struct walk w = { .op = op, .lin = lin, .access = access, .user = c->cpl == 3 && !(access & ACC_SYSTEM) };
+    struct walk w = {
+        .op = op, .lin = lin, .access = access, .user = c->cpl == 3 && !(access & ACC_SYSTEM)
+    };
     bool key;
 
     if (!canonical(c, lin))
-        soft_raise_error(c, op, op && (op->seg == SEG_FLAT_SS || op->seg == SEG_SS) ? VEC_SS : VEC_GP, 0);
+        soft_raise_error(c, op,
+                         op && (op->seg == SEG_FLAT_SS || op->seg == SEG_SS) ? VEC_SS : VEC_GP, 0);
     if (!(c->cr0 & CR0_PG)) {
         w.gpa = lin & c->vm->gpa_mask;
         w.leaf = PTE_D;
@@ -311,8 +319,9 @@ bool soft_peek(struct soft_cpu *c, u64 lin, u64 *ret_gpa)
 {
     bool pae = c->cr4 & CR4_PAE, lm = soft_long_mode(c);
     const struct level *l = lm ? levels_64 : pae ? levels_pae : levels_32;
-    u64 table = lm ? c->cr3 & c->vm->gpa_mask & GUEST_PAGE_MASK
-                   : pae ? (u32)c->cr3 & ~31u : (u32)c->cr3 & ~0xfffu;
+    u64 table = lm    ? c->cr3 & c->vm->gpa_mask & GUEST_PAGE_MASK
+                : pae ? (u32)c->cr3 & ~31u
+                      : (u32)c->cr3 & ~0xfffu;
 
     if (!canonical(c, lin))
         return false;
@@ -322,7 +331,8 @@ bool soft_peek(struct soft_cpu *c, u64 lin, u64 *ret_gpa)
     }
     for (;; l++) {
         u32 size = pae ? 8 : 4;
-        u64 pte = entry_read(c->vm, table + ((lin >> l->shift) & ((1ull << l->bits) - 1)) * size, size);
+        u64 pte =
+            entry_read(c->vm, table + ((lin >> l->shift) & ((1ull << l->bits) - 1)) * size, size);
 
         if (!(pte & PTE_P))
             return false;
@@ -445,14 +455,16 @@ void soft_tlb_drop_writes(struct soft_cpu *c)
 
 const u8 *soft_ram_page(const struct soft_vm *vm, u64 page)
 {
-    return vm->ram[0].host - vm->ram[0].fd_offset + page * GUEST_PAGE; /* all of RAM is one mapping, in order of the memfd */
+    return vm->ram[0].host - vm->ram[0].fd_offset +
+           page * GUEST_PAGE; /* all of RAM is one mapping, in order of the memfd */
 }
 
 void soft_tlb_drop_write(struct soft_cpu *c, const u8 *host)
 {
     for (u32 i = 0; i < SOFT_TLB_SETS; i++)
         for (u32 m = 0; m < MMU_MODES; m++)
-            for (struct tlb_entry *t = c->sets[i]->e[m]; c->sets[i]->filled[m] && t < c->sets[i]->e[m] + SOFT_TLB_SIZE; t++)
+            for (struct tlb_entry *t = c->sets[i]->e[m];
+                 c->sets[i]->filled[m] && t < c->sets[i]->e[m] + SOFT_TLB_SIZE; t++)
                 if (t->tag_w + (u64)t->addend == (uintptr_t)host)
                     t->tag_w = TLB_NONE;
 }

@@ -1,9 +1,8 @@
 /*
  * cpu/soft/rate.c: how quick is this engine on this host?  The same loop that measures KVM, for a millisecond.
  */
-#include "cpu/soft/soft.h"
-
 #include "base/clock.h"
+#include "cpu/soft/soft.h"
 
 #include <stdlib.h>
 
@@ -27,12 +26,14 @@ struct probe {
     u64 loop_end_ns, end_ns; /* of the loop, and of EXITS port writes */
 };
 
-static void pio_read(void *arg [[maybe_unused]], u16 port [[maybe_unused]], u32 len [[maybe_unused]], u64 *ret)
+static void pio_read(void *arg [[maybe_unused]], u16 port [[maybe_unused]],
+                     u32 len [[maybe_unused]], u64 *ret)
 {
     *ret = 0;
 }
 
-static void pio_write(void *arg, u16 port [[maybe_unused]], u32 len [[maybe_unused]], u64 val [[maybe_unused]])
+static void pio_write(void *arg, u16 port [[maybe_unused]], u32 len [[maybe_unused]],
+                      u64 val [[maybe_unused]])
 {
     struct probe *p = arg;
 
@@ -44,12 +45,14 @@ static void pio_write(void *arg, u16 port [[maybe_unused]], u32 len [[maybe_unus
     vcpu_kick(cpu_vcpu(p->vm, 0));
 }
 
-static void mmio_read(void *arg [[maybe_unused]], u64 gpa [[maybe_unused]], u32 len [[maybe_unused]], u64 *ret)
+static void mmio_read(void *arg [[maybe_unused]], u64 gpa [[maybe_unused]],
+                      u32 len [[maybe_unused]], u64 *ret)
 {
     *ret = 0;
 }
 
-static void mmio_write(void *arg [[maybe_unused]], u64 gpa [[maybe_unused]], u32 len [[maybe_unused]], u64 val [[maybe_unused]])
+static void mmio_write(void *arg [[maybe_unused]], u64 gpa [[maybe_unused]],
+                       u32 len [[maybe_unused]], u64 val [[maybe_unused]])
 {
 }
 

@@ -6,14 +6,13 @@
  *   (3) An interrupt that finds IF clear sets irq_wait: the loop then looks again as soon as IF is set.
  *   (4) Between sleep and the next block all requests are seen to: a vCPU that is not in_guest holds no stale translation.
  */
+#include "base/clock.h"
 #include "cpu/soft/code.h"
 #include "cpu/soft/debug.h"
 #include "cpu/soft/fpu.h"
 #include "cpu/soft/io.h"
 #include "cpu/soft/pv.h"
 #include "cpu/soft/seg.h"
-
-#include "base/clock.h"
 
 #define TRACE_DEF "cpu/trace.def"
 #include "base/trace_points.h"
@@ -59,7 +58,8 @@ static enum fault_class class_of(u8 vector)
 /* A second exception while one is being delivered. */
 static void merge(struct soft_cpu *c, struct soft_event *ev)
 {
-    enum fault_class first = c->delivering_soft ? BENIGN : class_of(c->delivering), second = class_of(ev->vector);
+    enum fault_class first = c->delivering_soft ? BENIGN : class_of(c->delivering),
+                     second = class_of(ev->vector);
 
     c->in_delivery = false;
     c->rip = c->delivery_rip;
@@ -103,14 +103,18 @@ void soft_raise_error(struct soft_cpu *c, const struct uop *op, u8 vector, u32 e
 
 void soft_raise_pf(struct soft_cpu *c, const struct uop *op, u64 lin, u32 error)
 {
-    raise_event(c, op, (struct soft_event){ .vector = VEC_PF, .has_error = true, .error = error, .cr2 = lin });
+    raise_event(
+        c, op,
+        (struct soft_event){ .vector = VEC_PF, .has_error = true, .error = error, .cr2 = lin });
 }
 
 void soft_raise_int(struct soft_cpu *c, const struct uop *op, u8 vector)
 {
     u64 start = c->base_rip + op->off;
 
-    c->delivery_rip = soft_code64(c) ? start : (c->key & KEY_SIZE) == SIZE_32 ? (u32)start : (u16)start;
+    c->delivery_rip = soft_code64(c)                   ? start
+                      : (c->key & KEY_SIZE) == SIZE_32 ? (u32)start
+                                                       : (u16)start;
     c->rip = soft_next_rip(c, op);
     raise_event(c, op, (struct soft_event){ .vector = vector, .soft = true });
 }
@@ -155,21 +159,23 @@ void soft_request(struct soft_cpu *c, u32 bits)
 static bool flat_data(const struct seg_state *s)
 {
     return !s->unusable && s->base == 0 && s->limit == 0xffffffff &&
-           (s->attr & (SEG_P | SEG_S | SEG_CODE | SEG_WRITE | SEG_DOWN)) == (SEG_P | SEG_S | SEG_WRITE);
+           (s->attr & (SEG_P | SEG_S | SEG_CODE | SEG_WRITE | SEG_DOWN)) ==
+               (SEG_P | SEG_S | SEG_WRITE);
 }
 
 static bool is_flat(const struct soft_cpu *c)
 {
     const struct seg_state *cs = &c->seg[SEG_CS];
 
-    return cs->base == 0 && cs->limit == 0xffffffff && flat_data(&c->seg[SEG_ES]) && flat_data(&c->seg[SEG_SS]) &&
-           flat_data(&c->seg[SEG_DS]);
+    return cs->base == 0 && cs->limit == 0xffffffff && flat_data(&c->seg[SEG_ES]) &&
+           flat_data(&c->seg[SEG_SS]) && flat_data(&c->seg[SEG_DS]);
 }
 
 static bool steps(const struct soft_cpu *c)
 {
-    return (c->eflags & (RF_TF | RF_RF)) || (c->dr7 & 0xff) || c->shadow || c->debugging || c->exact ||
-           c->vm->block_max == 1 || atomic_load_explicit(&trace_point_cpu_insn.on, memory_order_relaxed);
+    return (c->eflags & (RF_TF | RF_RF)) || (c->dr7 & 0xff) || c->shadow || c->debugging ||
+           c->exact || c->vm->block_max == 1 ||
+           atomic_load_explicit(&trace_point_cpu_insn.on, memory_order_relaxed);
 }
 
 void soft_mode_changed(struct soft_cpu *c)
@@ -240,7 +246,8 @@ static void sleep_until(struct soft_cpu *c, u64 deadline_ns)
 
     if (deadline_ns <= now)
         return;
-    if (c->vm->icount && (deadline_ns != LAPIC_NEVER || c->stop_insns)) { /* nothing happens until then: so it is then */
+    if (c->vm->icount && (deadline_ns != LAPIC_NEVER ||
+                          c->stop_insns)) { /* nothing happens until then: so it is then */
         soft_icount_skip(c, deadline_ns);
         c->budget--;
         if (deadline_ns == LAPIC_NEVER)
@@ -329,7 +336,8 @@ static void nmi(struct soft_cpu *c)
 /* What was asked for since the last look.  GO_ON: enter the next block. */
 static enum vcpu_next attend(struct soft_cpu *c)
 {
-    bool later = c->shadow || (c->debugging && c->debug.step); /* a step does not end in a handler */
+    bool later =
+        c->shadow || (c->debugging && c->debug.step); /* a step does not end in a handler */
     u32 keep = later ? REQ_IRQ | REQ_NMI : 0, req;
 
     c->link = NULL;
@@ -449,7 +457,8 @@ void soft_run_alone(struct soft_cpu *c, const struct uop *op)
 {
     const struct block *b = c->block;
 
-    if (likely(!c->vm->icount) || !op || (c->key & KEY_SINGLE) || op < b->ops || op >= b->ops + b->n)
+    if (likely(!c->vm->icount) || !op || (c->key & KEY_SINGLE) || op < b->ops ||
+        op >= b->ops + b->n)
         return;
     soft_exclusive_end(c);
     soft_op_cut(c, op);
@@ -464,14 +473,16 @@ static inline bool still_true(const struct soft_cpu *c, const struct block *b)
 
     if (b->key != c->key)
         return false;
-    return c->link_near || (t->tag_x == (c->rip & GUEST_PAGE_MASK) && b->host == c->rip + (u64)t->addend);
+    return c->link_near ||
+           (t->tag_x == (c->rip & GUEST_PAGE_MASK) && b->host == c->rip + (u64)t->addend);
 }
 
 static enum vcpu_next loop(struct soft_cpu *c)
 {
     for (;;) {
         struct block *b, **link;
-        u32 want = atomic_load_explicit(&c->request, memory_order_relaxed) | (c->irq_wait & c->eflags);
+        u32 want =
+            atomic_load_explicit(&c->request, memory_order_relaxed) | (c->irq_wait & c->eflags);
 
         if (unlikely(want || c->budget < 0)) {
             enum vcpu_next next = attend(c);
@@ -495,7 +506,8 @@ static enum vcpu_next loop(struct soft_cpu *c)
         b = link ? *link : NULL;
         if (!b || unlikely(!still_true(c, b))) {
             b = soft_block(c);
-            if (c->link && b->gpa2 == BLOCK_ONE_PAGE && (c->key & KEY_FLAT)) /* others are held against CS's limit each time */
+            if (c->link && b->gpa2 == BLOCK_ONE_PAGE &&
+                (c->key & KEY_FLAT)) /* others are held against CS's limit each time */
                 *link = b;
         }
         run_block(c, b);

@@ -24,17 +24,17 @@ struct uop;
 typedef void (*uop_fn)(struct soft_cpu *c, const struct uop *op);
 
 enum {
-    SEG_FLAT = SEG_COUNT,         /* uop.seg: base 0, nothing to check */
-    SEG_FLAT_SS,                  /* the same, addressed through RSP or RBP: #SS where others get #GP */
-    REG_ZERO = GPR_COUNT * 8,     /* offset of the register that is always 0 */
-    REG_RIP = REG_ZERO + 8,       /* offset of the address of the block's first instruction */
-    REG_RIP_FAR = REG_RIP + 8,    /* ... and 1 GiB more: for displacements that do not fit otherwise */
+    SEG_FLAT = SEG_COUNT,     /* uop.seg: base 0, nothing to check */
+    SEG_FLAT_SS,              /* the same, addressed through RSP or RBP: #SS where others get #GP */
+    REG_ZERO = GPR_COUNT * 8, /* offset of the register that is always 0 */
+    REG_RIP = REG_ZERO + 8,   /* offset of the address of the block's first instruction */
+    REG_RIP_FAR = REG_RIP + 8, /* ... and 1 GiB more: for displacements that do not fit otherwise */
     REG_SLOTS = GPR_COUNT + 3,
-    BLOCK_UOPS_MAX = 32,          /* instructions of a block */
+    BLOCK_UOPS_MAX = 32, /* instructions of a block */
     INSN_LEN_MAX = 15,
     SOFT_TLB_BITS = 11,
     SOFT_TLB_SIZE = 1 << SOFT_TLB_BITS,
-    SOFT_TLB_SETS = 4,            /* PCIDs that are remembered at a time */
+    SOFT_TLB_SETS = 4, /* PCIDs that are remembered at a time */
     SOFT_JUMP_BITS = 14,
 };
 
@@ -61,25 +61,27 @@ static_assert(sizeof(struct uop) == 32, "two to a cache line");
 enum {
     KEY_SIZE = 3,        /* enum soft_size of CS */
     KEY_STACK_SHIFT = 2, /* enum soft_size of the stack pointer */
-    KEY_FLAT = 1 << 4,   /* ES, CS, SS, DS: base 0, limit 4 GiB, readable and writable; or 64-bit code */
-    KEY_SINGLE = 1 << 5, /* one instruction a block: something is to be looked at after it */
-    KEY_USER = 1 << 6,   /* CPL 3 */
-    KEY_REAL = 1 << 7,   /* real or virtual-8086 mode */
+    KEY_FLAT =
+        1 << 4, /* ES, CS, SS, DS: base 0, limit 4 GiB, readable and writable; or 64-bit code */
+    KEY_SINGLE = 1 << 5,  /* one instruction a block: something is to be looked at after it */
+    KEY_USER = 1 << 6,    /* CPL 3 */
+    KEY_REAL = 1 << 7,    /* real or virtual-8086 mode */
     KEY_DROPPED = 1 << 8, /* of a block: its bytes changed; equals no key in force */
 };
 
 /* Instructions that follow each other in one page (the last may reach into the next page). */
 struct block {
-    u64 gpa;             /* of its first byte */
-    u64 gpa2;            /* page of its last byte when that is another one, else BLOCK_ONE_PAGE */
+    u64 gpa;  /* of its first byte */
+    u64 gpa2; /* page of its last byte when that is another one, else BLOCK_ONE_PAGE */
     struct block *hash_next, *page_next;
-    struct block *succ[2]; /* what follows, and where a direct jump leads: as it was found the last time, or NULL */
-    u64 host;            /* address of its first byte in our process; 0: it is not in RAM */
+    struct block *succ
+        [2]; /* what follows, and where a direct jump leads: as it was found the last time, or NULL */
+    u64 host; /* address of its first byte in our process; 0: it is not in RAM */
     u32 key;
-    u16 n;               /* instructions */
-    u16 bytes;           /* that it was decoded from */
-    u32 sum;             /* of its bytes as they were decoded */
-    struct uop ops[];    /* n, then one that leaves the block */
+    u16 n;            /* instructions */
+    u16 bytes;        /* that it was decoded from */
+    u32 sum;          /* of its bytes as they were decoded */
+    struct uop ops[]; /* n, then one that leaves the block */
 };
 
 #define BLOCK_ONE_PAGE (~0ull)
@@ -95,8 +97,8 @@ struct tlb_entry {
 enum soft_mmu { MMU_USER, MMU_KERNEL, MMU_KERNEL_AC /* SMAP does not apply */, MMU_MODES };
 
 struct tlb_set {
-    u64 pcid;      /* whose translations these are */
-    u64 used_at;   /* for the choice of a victim */
+    u64 pcid;    /* whose translations these are */
+    u64 used_at; /* for the choice of a victim */
     bool filled[MMU_MODES];
     struct tlb_entry e[MMU_MODES][SOFT_TLB_SIZE];
 };
@@ -161,28 +163,45 @@ struct tlb_set {
 #define CR4_SMAP       (1u << 21)
 #define CR4_PKE        (1u << 22)
 
-#define EFER_SCE (1u << 0)
-#define EFER_LME (1u << 8)
-#define EFER_LMA (1u << 10)
-#define EFER_NXE (1u << 11)
+#define EFER_SCE   (1u << 0)
+#define EFER_LME   (1u << 8)
+#define EFER_LMA   (1u << 10)
+#define EFER_NXE   (1u << 11)
 #define EFER_FFXSR (1u << 14)
 
 enum soft_vector {
-    VEC_DE, VEC_DB, VEC_NMI, VEC_BP, VEC_OF, VEC_BR, VEC_UD, VEC_NM, VEC_DF,
-    VEC_TS = 10, VEC_NP, VEC_SS, VEC_GP, VEC_PF, VEC_MF = 16, VEC_AC, VEC_MC, VEC_XM,
+    VEC_DE,
+    VEC_DB,
+    VEC_NMI,
+    VEC_BP,
+    VEC_OF,
+    VEC_BR,
+    VEC_UD,
+    VEC_NM,
+    VEC_DF,
+    VEC_TS = 10,
+    VEC_NP,
+    VEC_SS,
+    VEC_GP,
+    VEC_PF,
+    VEC_MF = 16,
+    VEC_AC,
+    VEC_MC,
+    VEC_XM,
 };
 
 /* Why a vCPU is to look up from its blocks: bits of soft_cpu.request, set by any thread. */
 enum {
-    REQ_KICK = 1 << 0,  /* leave soft_run */
-    REQ_IRQ = 1 << 1,   /* the local APIC or the PIC may have something */
+    REQ_KICK = 1 << 0, /* leave soft_run */
+    REQ_IRQ = 1 << 1,  /* the local APIC or the PIC may have something */
     REQ_NMI = 1 << 2,
     REQ_INIT = 1 << 3,
     REQ_SIPI = 1 << 4,
     REQ_CODE = 1 << 5,  /* pages that hold code of this vCPU were written: see soft_vm.page_dirty */
     REQ_TLB = 1 << 6,   /* write tags are to be dropped: dirty log or code pages */
     REQ_TIMER = 1 << 7, /* deadlines changed */
-    REQ_SHADOW = 1 << 8, /* own: an instruction that holds interrupts off was just run, or a trap waits */
+    REQ_SHADOW =
+        1 << 8, /* own: an instruction that holds interrupts off was just run, or a trap waits */
 };
 
 /* x87, MMX, SSE and AVX as the guest left them. */
@@ -190,10 +209,10 @@ struct soft_fpu {
     alignas(64) u8 ymm[16][32];
     alignas(64) u8 legacy[512]; /* FXSAVE64 image: x87 part while not live; XMM fields unused */
     u32 mxcsr;
-    bool x87_live;              /* the x87 state is in this thread's own registers */
-    u64 fip, fdp;               /* of the last x87 instruction that sets them */
+    bool x87_live; /* the x87 state is in this thread's own registers */
+    u64 fip, fdp;  /* of the last x87 instruction that sets them */
     u16 fop, fcs, fds;
-    u64 xinuse;                 /* components that may differ from their initial state */
+    u64 xinuse; /* components that may differ from their initial state */
 };
 
 /* An exception on its way: pending from soft_raise until its handler's first instruction. */
@@ -212,23 +231,23 @@ struct jump_entry {
 };
 
 struct soft_cpu {
-    u64 reg[REG_SLOTS];     /* then REG_ZERO, REG_RIP, REG_RIP_FAR */
-    u32 fl;                 /* arithmetic flags: FL_* */
-    u32 eflags;             /* all other flags; RF_ONE is set, the arithmetic ones are 0 */
-    struct tlb_entry *tlb;  /* of the rights in force; soft_mode_changed sets it */
+    u64 reg[REG_SLOTS];          /* then REG_ZERO, REG_RIP, REG_RIP_FAR */
+    u32 fl;                      /* arithmetic flags: FL_* */
+    u32 eflags;                  /* all other flags; RF_ONE is set, the arithmetic ones are 0 */
+    struct tlb_entry *tlb;       /* of the rights in force; soft_mode_changed sets it */
     struct tlb_entry *tlb_fetch; /* the same for code: also while each access is looked at */
-    u64 rip;                /* of the next instruction, true between blocks */
-    u64 base_rip;           /* of the first instruction of `block` */
-    struct block *block;    /* being run */
-    struct block **link;    /* set by what ends a block: where to remember the successor, or NULL */
-    bool link_near;         /* with it: the successor is in the same page */
-    s64 budget;             /* instructions until time is looked at */
-    s64 quantum;            /* what it was when `insns` was counted */
-    atomic_uint request;    /* REQ_* */
-    u32 irq_wait;           /* RF_IF while an interrupt waits for that flag, else 0 */
-    u32 key;                /* KEY_* in force */
+    u64 rip;                     /* of the next instruction, true between blocks */
+    u64 base_rip;                /* of the first instruction of `block` */
+    struct block *block;         /* being run */
+    struct block **link; /* set by what ends a block: where to remember the successor, or NULL */
+    bool link_near;      /* with it: the successor is in the same page */
+    s64 budget;          /* instructions until time is looked at */
+    s64 quantum;         /* what it was when `insns` was counted */
+    atomic_uint request; /* REQ_* */
+    u32 irq_wait;        /* RF_IF while an interrupt waits for that flag, else 0 */
+    u32 key;             /* KEY_* in force */
     u8 cpl;
-    u8 shadow;              /* interrupts wait one instruction: bit 0 MOV SS, bit 1 STI */
+    u8 shadow; /* interrupts wait one instruction: bit 0 MOV SS, bit 1 STI */
 
     struct seg_state seg[SEG_COUNT];
     u64 cr0, cr2, cr3, cr4, efer, xcr0;
@@ -238,19 +257,19 @@ struct soft_cpu {
     u32 pkru;
     struct soft_fpu fpu;
 
-    jmp_buf *fault;         /* where soft_raise goes */
-    struct soft_event event;   /* being delivered */
-    u64 delivery_rip;       /* what RIP falls back to when that fails */
-    bool delivering_soft;   /* the first is INT n or an interrupt */
-    bool in_delivery;       /* a fault now is a second one: double fault rules apply */
-    u8 delivering;          /* vector of the first */
-    bool triple;            /* shut down */
+    jmp_buf *fault;          /* where soft_raise goes */
+    struct soft_event event; /* being delivered */
+    u64 delivery_rip;        /* what RIP falls back to when that fails */
+    bool delivering_soft;    /* the first is INT n or an interrupt */
+    bool in_delivery;        /* a fault now is a second one: double fault rules apply */
+    u8 delivering;           /* vector of the first */
+    bool triple;             /* shut down */
     bool halted, wait_sipi, nmi_masked, nmi_waits;
-    u32 step_flags;         /* RFLAGS before the instruction that is stepped */
-    u8 sipi_vector;         /* valid with REQ_SIPI */
-    u64 db_pending;         /* DR6 bits of a trap that is due after this instruction */
+    u32 step_flags; /* RFLAGS before the instruction that is stepped */
+    u8 sipi_vector; /* valid with REQ_SIPI */
+    u64 db_pending; /* DR6 bits of a trap that is due after this instruction */
 
-    struct tlb_set *set;    /* of the current PCID */
+    struct tlb_set *set; /* of the current PCID */
     struct tlb_set *sets[SOFT_TLB_SETS];
     struct tlb_entry *tlb_never; /* matches nothing: every access is looked at */
     u64 tlb_clock;
@@ -265,18 +284,18 @@ struct soft_cpu {
     struct cpu_debug debug;
 
     struct lapic lapic;
-    struct soft_msrs *msrs;   /* msr.c */
+    struct soft_msrs *msrs; /* msr.c */
     struct vcpu *v;
     struct soft_vm *vm;
-    u64 insns;                /* run so far; exact between blocks: soft_insns() */
-    u64 stop_insns;           /* icount: soft_run returns when so many were run; 0: never */
-    bool exact;               /* icount: something is due, instructions run one by one */
-    bool exclusive;           /* holds soft_vm.exclusive */
-    atomic_uint tlb_acks;     /* REQ_TLB attended to, so often */
-    atomic_bool in_guest;     /* runs blocks now */
+    u64 insns;            /* run so far; exact between blocks: soft_insns() */
+    u64 stop_insns;       /* icount: soft_run returns when so many were run; 0: never */
+    bool exact;           /* icount: something is due, instructions run one by one */
+    bool exclusive;       /* holds soft_vm.exclusive */
+    atomic_uint tlb_acks; /* REQ_TLB attended to, so often */
+    atomic_bool in_guest; /* runs blocks now */
     atomic_bool sleeping;
-    atomic_bool pv_kicked;    /* by the hypercall: HLT is over, or the next one does not begin */
-    u32 pauses;               /* PAUSE, since the last yield */
+    atomic_bool pv_kicked;      /* by the hypercall: HLT is over, or the next one does not begin */
+    u32 pauses;                 /* PAUSE, since the last yield */
     pthread_mutex_t sleep_lock; /* with `awake`: a halted vCPU waits */
     pthread_cond_t awake;
 };
@@ -290,7 +309,9 @@ static inline u64 soft_next_rip(const struct soft_cpu *c, const struct uop *op)
 {
     u64 next = c->base_rip + op->off + op->len;
 
-    return (c->key & KEY_SIZE) == SIZE_64 ? next : (c->key & KEY_SIZE) == SIZE_32 ? (u32)next : (u16)next;
+    return (c->key & KEY_SIZE) == SIZE_64   ? next
+           : (c->key & KEY_SIZE) == SIZE_32 ? (u32)next
+                                            : (u16)next;
 }
 
 static inline bool soft_long_mode(const struct soft_cpu *c)
@@ -376,25 +397,25 @@ struct soft_vm {
     struct mem *mem;
     const struct mem_region *ram; /* ascending */
     u32 n_ram;
-    u64 gpa_mask;                 /* MAXPHYADDR */
-    struct soft_cpuid *cpuid;     /* cpuid.c: what guests see */
-    u64 features[4];              /* enum soft_feature as bits: what decodes */
+    u64 gpa_mask;             /* MAXPHYADDR */
+    struct soft_cpuid *cpuid; /* cpuid.c: what guests see */
+    u64 features[4];          /* enum soft_feature as bits: what decodes */
     struct irqchip irqchip;
-    atomic_bool pic_intr;         /* the 8259s ask vCPU 0 for attention */
-    u64 clock_base_ns;            /* host time at guest time 0, while the clock runs */
-    u64 clock_stopped_ns;         /* guest time while it stands */
+    atomic_bool pic_intr; /* the 8259s ask vCPU 0 for attention */
+    u64 clock_base_ns;    /* host time at guest time 0, while the clock runs */
+    u64 clock_stopped_ns; /* guest time while it stands */
     bool clock_on;
-    bool icount;                  /* time is counted in instructions: 1 ns each; one vCPU */
-    u64 icount_ahead_ns;          /* icount: time that was slept through */
-    u32 block_max;                /* instructions of a block: BLOCK_UOPS_MAX, or fewer for a comparison */
-    atomic_bool dirty_log;        /* every write goes through mem.c, which calls soft_dirty */
-    atomic_ullong *dirty;         /* one bit a page of the memfd; made by the first start of the log */
-    bool crowded;                 /* more vCPUs than host CPUs: spinners yield */
-    atomic_ullong *page_code;     /* by page of the memfd: bit i = vCPU i has decoded code in it */
-    pthread_mutex_t exclusive;    /* soft_exclusive_begin */
-    pthread_mutex_t lock;         /* guards msis, doorbells */
+    bool icount;           /* time is counted in instructions: 1 ns each; one vCPU */
+    u64 icount_ahead_ns;   /* icount: time that was slept through */
+    u32 block_max;         /* instructions of a block: BLOCK_UOPS_MAX, or fewer for a comparison */
+    atomic_bool dirty_log; /* every write goes through mem.c, which calls soft_dirty */
+    atomic_ullong *dirty;  /* one bit a page of the memfd; made by the first start of the log */
+    bool crowded;          /* more vCPUs than host CPUs: spinners yield */
+    atomic_ullong *page_code;  /* by page of the memfd: bit i = vCPU i has decoded code in it */
+    pthread_mutex_t exclusive; /* soft_exclusive_begin */
+    pthread_mutex_t lock;      /* guards msis, doorbells */
     struct msi msis[CPU_MSI_MAX];
     struct soft_doorbell doorbells[SOFT_DOORBELLS_MAX];
-    u32 n_doorbells;              /* sorted by address */
+    u32 n_doorbells;                   /* sorted by address */
     atomic_ullong bell_low, bell_high; /* all are in [low, high) */
 };

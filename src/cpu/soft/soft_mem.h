@@ -59,7 +59,8 @@ void soft_tlb_switch(struct soft_cpu *c, u64 cr3, bool keep);
 void soft_tlb_invpcid(struct soft_cpu *c, u32 type, u64 pcid, u64 lin);
 
 /* seg.c: linear address of [off, off + size) in segment `seg`; raises #GP or #SS on limit, rights, null. */
-u64 soft_seg_linear(struct soft_cpu *c, const struct uop *op, u32 seg, u64 off, u32 size, u32 access);
+u64 soft_seg_linear(struct soft_cpu *c, const struct uop *op, u32 seg, u64 off, u32 size,
+                    u32 access);
 
 static inline __attribute__((always_inline)) u64 soft_ea(struct soft_cpu *c, const struct uop *op)
 {
@@ -71,7 +72,8 @@ static inline __attribute__((always_inline)) u64 soft_ea(struct soft_cpu *c, con
 }
 
 /* Linear address of the memory operand of `op`. */
-static inline __attribute__((always_inline)) u64 soft_lin(struct soft_cpu *c, const struct uop *op, u32 size, u32 access)
+static inline __attribute__((always_inline)) u64 soft_lin(struct soft_cpu *c, const struct uop *op,
+                                                          u32 size, u32 access)
 {
     u64 ea = soft_ea(c, op);
 
@@ -80,26 +82,29 @@ static inline __attribute__((always_inline)) u64 soft_lin(struct soft_cpu *c, co
     return soft_seg_linear(c, op, op->seg, ea, size, access);
 }
 
-static inline __attribute__((always_inline)) struct tlb_entry *soft_tlb_at(struct soft_cpu *c, u64 lin)
+static inline __attribute__((always_inline)) struct tlb_entry *soft_tlb_at(struct soft_cpu *c,
+                                                                           u64 lin)
 {
     return &c->tlb[(lin / GUEST_PAGE) % SOFT_TLB_SIZE];
 }
 
-#define SOFT_MEM_FUNCTIONS(bits)                                                                       \
-    static inline __attribute__((always_inline)) u##bits soft_load##bits(struct soft_cpu *c, const struct uop *op, u64 lin)           \
-    {                                                                                                  \
-        struct tlb_entry *t = soft_tlb_at(c, lin);                                                     \
-        if (likely(t->tag_r == ((lin + bits / 8 - 1) & GUEST_PAGE_MASK)))                              \
-            return *(const volatile guest_u##bits *)(uintptr_t)(lin + (u64)t->addend);                 \
-        return (u##bits)soft_load_slow(c, op, lin, bits / 8);                                          \
-    }                                                                                                  \
-    static inline __attribute__((always_inline)) void soft_store##bits(struct soft_cpu *c, const struct uop *op, u64 lin, u##bits v)  \
-    {                                                                                                  \
-        struct tlb_entry *t = soft_tlb_at(c, lin);                                                     \
-        if (likely(t->tag_w == ((lin + bits / 8 - 1) & GUEST_PAGE_MASK)))                              \
-            *(volatile guest_u##bits *)(uintptr_t)(lin + (u64)t->addend) = v;                          \
-        else                                                                                           \
-            soft_store_slow(c, op, lin, bits / 8, v);                                                  \
+#define SOFT_MEM_FUNCTIONS(bits)                                                       \
+    static inline __attribute__((always_inline))                                       \
+    u##bits soft_load##bits(struct soft_cpu *c, const struct uop *op, u64 lin)         \
+    {                                                                                  \
+        struct tlb_entry *t = soft_tlb_at(c, lin);                                     \
+        if (likely(t->tag_r == ((lin + bits / 8 - 1) & GUEST_PAGE_MASK)))              \
+            return *(const volatile guest_u##bits *)(uintptr_t)(lin + (u64)t->addend); \
+        return (u##bits)soft_load_slow(c, op, lin, bits / 8);                          \
+    }                                                                                  \
+    static inline __attribute__((always_inline)) void soft_store##bits(                \
+        struct soft_cpu *c, const struct uop *op, u64 lin, u##bits v)                  \
+    {                                                                                  \
+        struct tlb_entry *t = soft_tlb_at(c, lin);                                     \
+        if (likely(t->tag_w == ((lin + bits / 8 - 1) & GUEST_PAGE_MASK)))              \
+            *(volatile guest_u##bits *)(uintptr_t)(lin + (u64)t->addend) = v;          \
+        else                                                                           \
+            soft_store_slow(c, op, lin, bits / 8, v);                                  \
     }
 SOFT_MEM_FUNCTIONS(8)
 SOFT_MEM_FUNCTIONS(16)
@@ -126,7 +131,8 @@ static inline const void *soft_ro(struct soft_cpu *c, const struct uop *op, u64 
 }
 
 /* Linear address of [RSP + delta, + size) on the stack. */
-static inline u64 soft_stack_lin(struct soft_cpu *c, const struct uop *op, s64 delta, u32 size, u32 access)
+static inline u64 soft_stack_lin(struct soft_cpu *c, const struct uop *op, s64 delta, u32 size,
+                                 u32 access)
 {
     u64 sp = c->reg[GPR_RSP] + (u64)delta;
     u32 kind = (c->key >> KEY_STACK_SHIFT) & 3;
