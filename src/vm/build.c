@@ -45,7 +45,7 @@ static int build_memory(struct vm *vm, struct err *e)
 {
     const struct mem_cfg cfg = {
         .size = vm->spec->memory,
-        .from = vm->spec->hugepages ? MEM_HUGETLB : MEM_PRIVATE, /* doc/notes/008 */
+        .from = vm->spec->hugepages ? MEM_HUGETLB : MEM_SHARED, /* doc/notes/008 */
         .prealloc = vm->spec->prealloc,
     };
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # test/lab/suite.sh: what runs on real KVM, in the lab or wherever KVM is fast: the engine's unit tests, the payloads, and Linux with
-# both interrupt controller arrangements, a disk without room, and huge pages.  Called by test/sys/lab.sh; $SOCLE_BUILD and $INITRD are set.
+# both interrupt controller arrangements, and a disk without room.  Called by test/sys/lab.sh; $SOCLE_BUILD and $INITRD are set.
 set -u
 tree=$(cd "$(dirname "$0")/../.." && pwd)
 export TMPDIR=/tmp
@@ -36,9 +36,5 @@ step "Linux, in-kernel irqchip, 1 CPU" linux 1 --irqchip kernel
 step "Linux, split irqchip, 4 CPUs" linux 4 --irqchip split
 if [ "$(id -u)" = 0 ]; then
     step "a full disk, and a balloon" unshare --mount "$tree/test/lab/disk.sh"
-fi
-if [ -n "${SOCLE_LAB:-}" ] && echo 130 >/proc/sys/vm/nr_hugepages; then # elsewhere the machine is not ours
-    step "Linux on reserved huge pages" linux 1 --hugepages
-    echo 0 >/proc/sys/vm/nr_hugepages
 fi
 exit $failed
