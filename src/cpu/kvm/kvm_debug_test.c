@@ -2,9 +2,9 @@
  * cpu/kvm/kvm_debug_test.c: stops of a debugger, with code of a few instructions on whatever /dev/kvm there is.
  */
 #include "cpu/engine.h"
+#include "cpu/soft/native_oracle.h"
 #include "testlib/test.h"
 
-#include <cpuid.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -35,14 +35,10 @@ struct rig {
 
 /*
  * A CPU that QEMU emulates runs KVM, but a guest's debug registers do nothing there, and its INT3 is not intercepted.
- * (CPUID 0x40000000: who the hypervisor below us is)
  */
 static void need_debug_registers(void)
 {
-    u32 a, b, c, d;
-
-    __cpuid(0x40000000, a, b, c, d);
-    if (b == 0x54474354 && c == 0x43544743 && d == 0x47435447) /* "TCGT" "CGTC" "GTCG" */
+    if (oracle_is_emulated())
         test_skip("this host's CPU is emulated by QEMU, which has single steps only");
 }
 

@@ -216,8 +216,7 @@ static int start(struct oracle *o, struct err *e)
     return answer(o, e);
 }
 
-/* QEMU's TCG names itself in the hypervisor leaf; what it executes is no silicon. */
-static bool is_emulated(void)
+bool oracle_is_emulated(void)
 {
     u32 a = 0, b = 0, c = 0, d = 0;
 
@@ -227,7 +226,7 @@ static bool is_emulated(void)
 
 struct oracle *oracle_new(struct err *e)
 {
-    if (is_emulated()) {
+    if (oracle_is_emulated()) {
         err_set(e, -ENOTSUP, "this machine's CPU is emulated");
         return NULL;
     }

@@ -40,6 +40,8 @@ struct oracle_test {
 
 struct oracle;
 
+/* QEMU's TCG names itself in the hypervisor leaf, CPUID 0x40000000: what it executes is no silicon. */
+bool oracle_is_emulated(void);
 /* Owned; NULL: the host does not let us, or is another maker's (the reason in `e`). */
 struct oracle *oracle_new(struct err *e);
 void oracle_free(struct oracle *o);

@@ -212,7 +212,6 @@ struct soft_fpu {
     bool x87_live; /* the x87 state is in this thread's own registers */
     u64 fip, fdp;  /* of the last x87 instruction that sets them */
     u16 fop, fcs, fds;
-    u64 xinuse; /* components that may differ from their initial state */
 };
 
 /* An exception on its way: pending from soft_raise until its handler's first instruction. */
