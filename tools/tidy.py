@@ -41,6 +41,7 @@ BANNED = {
     "random": ("getrandom, or test_rand", ()), "mktemp": ("mkostemp", ()), "tmpnam": ("mkostemp", ()),
 }
 BANNED_CALL = re.compile(r"(?<![\w.>])(" + "|".join(BANNED) + r")\s*\(")
+VCPU_FOLDERS = tuple(f"src/{name}/" for name in ("base", "state", "mem", "cpu", "dev", "disk", "net", "vm"))
 UNFINISHED = re.compile(r"\b(" + "|".join(("FIX" + "ME", "TO" + "DO", "X" * 3, "HA" + "CK")) + r")\b")
 MACHINE_PATH = re.compile(r"(?<![\w.$})/-])/(?:work|home/\w+|Users/\w+|root/\w*)(?:/|\b)")
 # Words by which the comment of a device's member says that the guest cannot see it, or that it follows from what is saved.
@@ -131,6 +132,16 @@ def rule_banned(f):
         if not f.path.startswith(tuple(free)) or not free:
             if not f.allows(line, "banned"):
                 yield line, f"banned call: {m.group(1)}; use {use}"
+
+
+def rule_float(f):
+    """What runs on a vCPU's thread has the guest's MXCSR and x87 state in its registers (cpu/soft/fpu.h)."""
+    if f.is_test or not f.path.startswith(VCPU_FOLDERS):
+        return
+    for n, line in enumerate(f.code_lines, 1):
+        m = re.search(r"\b(float|double)\b", line)
+        if m and not f.allows(n, "float"):
+            yield n, f"{m.group(1)} where a vCPU's thread may come: calculate in integers"
 
 
 def rule_comments(f):
@@ -233,7 +244,7 @@ def unsaved_members(f):
                           "in its comment what it is (config, fixed, host, counter) or from what it is rebuilt")
 
 
-RULES = [rule_whitespace, rule_header, rule_banned, rule_comments, rule_machine_path, rule_format_off, rule_markdown,
+RULES = [rule_whitespace, rule_header, rule_banned, rule_float, rule_comments, rule_machine_path, rule_format_off, rule_markdown,
          rule_params, rule_unsaved_state]
 
 

@@ -61,6 +61,10 @@ class TidyTest(unittest.TestCase):
         files = {"src/base/a.c": "/*\n * base/a.c: an example.\n */\nint a = malloc(3);\n", "src/base/meson.build": BUILD}
         self.clean(self.found(files))
 
+    def test_floating_point(self):
+        self.has(self.c("    double x = 1;\n"), "src/dev/a.c:4: double where a vCPU's thread may come")
+        self.clean(self.c("    u64 doubled = 2; /* not a double */\n"))
+
     def test_unfinished_and_line_comments(self):
         self.has(self.c("/* " + "TO" + "DO later */\n"), "on main: finish it")
         self.has(self.c("int a; // why\n"), "src/dev/a.c:4: write /* */ comments")

@@ -157,7 +157,6 @@ static void load_engine(struct diff *d, const struct oracle_test *t)
     memcpy(c->reg, t->in.reg, sizeof(t->in.reg));
     soft_set_flags(c, (t->in.rflags & 0xcd5) | RF_ONE | RF_IF | (t->whole ? 0 : RF_TF));
     memcpy(xsave, t->in.xsave, ORACLE_XSAVE);
-    soft_fpu_park(c);
     must(soft_fpu_load(c, xsave, NULL) >= 0);
     set_segments(c, t->bits);
     c->rip = t->in.rip;
@@ -201,14 +200,15 @@ void diff_engine(struct diff *d, const struct oracle_test *t, struct diff_result
     u8 xsave[VCPU_XSAVE_SIZE];
 
     load_engine(d, t);
+    soft_fpu_enter(c);
     run_one(d, t);
+    soft_fpu_park(c);
     *ret = (struct diff_result){ .vector = 1, .data = d->ram + ORACLE_DATA };
     if (c->event.pending) {
         ret->vector = c->event.vector;
         ret->error = c->event.has_error ? c->event.error : 0;
         ret->cr2 = c->event.vector == VEC_PF ? c->cr2 : 0;
     }
-    soft_fpu_park(c);
     memcpy(ret->st.reg, c->reg, sizeof(ret->st.reg));
     ret->st.rip = c->rip;
     ret->st.rflags = soft_flags(c);

@@ -7,7 +7,7 @@
 
 #include <cpuid.h>
 
-/* FXSAVE and FXRSTOR of the host also move XMM and MXCSR; its own MXCSR is what C code has. */
+/* FXRSTOR of the host also loads XMM and MXCSR. */
 #define CLOBBERS_XMM                                                                         \
     "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", \
         "xmm11", "xmm12", "xmm13", "xmm14", "xmm15"
@@ -25,9 +25,15 @@ enum {
     FPU_EXCEPTIONS = 0x3f,
 };
 
-void soft_fpu_unpark(struct soft_cpu *c)
+void soft_fpu_enter(struct soft_cpu *c)
 {
-    u32 mxcsr = MXCSR_INIT;
+    _mm_setcsr(c->fpu.mxcsr);
+    c->fpu.mxcsr_live = true;
+}
+
+void soft_x87_unpark(struct soft_cpu *c)
+{
+    u32 mxcsr = _mm_getcsr();
 
     memcpy(c->fpu.legacy + IMAGE_MXCSR, &mxcsr, sizeof(mxcsr));
     __asm__ volatile("fxrstor64 %0" : : "m"(c->fpu.legacy) : CLOBBERS_XMM);
@@ -36,6 +42,11 @@ void soft_fpu_unpark(struct soft_cpu *c)
 
 void soft_fpu_park(struct soft_cpu *c)
 {
+    if (c->fpu.mxcsr_live) {
+        c->fpu.mxcsr = _mm_getcsr();
+        c->fpu.mxcsr_live = false;
+        _mm_setcsr(MXCSR_INIT);
+    }
     if (!c->fpu.x87_live)
         return;
     __asm__ volatile("fxsave64 %0\n\tfninit" : "=m"(c->fpu.legacy));
@@ -91,7 +102,7 @@ void soft_x87_load(struct soft_cpu *c, const u8 *image)
     for (u32 i = 0; i < 8; i++) /* ten bytes of each sixteen */
         memcpy(f->legacy + IMAGE_ST + 16 * i, image + IMAGE_ST + 16 * i, 10);
     if (f->x87_live)
-        soft_fpu_unpark(c);
+        soft_x87_unpark(c);
 }
 
 void soft_fpu_init_x87(struct soft_cpu *c)
@@ -105,7 +116,7 @@ void soft_fpu_init_x87(struct soft_cpu *c)
 void soft_fpu_init(struct soft_cpu *c)
 {
     memset(c->fpu.ymm, 0, sizeof(c->fpu.ymm));
-    c->fpu.mxcsr = MXCSR_INIT;
+    soft_mxcsr_set(c, MXCSR_INIT);
     soft_fpu_init_x87(c);
 }
 
@@ -172,11 +183,11 @@ u64 soft_xinuse(struct soft_cpu *c)
 void soft_fpu_save(struct soft_cpu *c, u8 *ret)
 {
     u64 bv = XCR0_X87 | XCR0_SSE | (c->xcr0 & XCR0_KNOWN) | soft_xinuse(c);
-    u32 mask = soft_mxcsr_mask();
+    u32 mask = soft_mxcsr_mask(), mxcsr = soft_mxcsr(c);
 
     memset(ret, 0, VCPU_XSAVE_SIZE);
     soft_x87_store(c, ret);
-    memcpy(ret + IMAGE_MXCSR, &c->fpu.mxcsr, 4);
+    memcpy(ret + IMAGE_MXCSR, &mxcsr, 4);
     memcpy(ret + 28, &mask, 4);
     memcpy(ret + XSAVE_HEADER, &bv, 8);
     for (u32 i = 0; i < 16; i++) {
@@ -217,7 +228,7 @@ int soft_fpu_load(struct soft_cpu *c, const u8 *xsave, struct err *e)
     if (bv & XCR0_X87)
         soft_x87_load(c, xsave);
     if (bv & (XCR0_SSE | XCR0_AVX))
-        c->fpu.mxcsr = mxcsr;
+        soft_mxcsr_set(c, mxcsr);
     for (u32 i = 0; i < 16; i++) {
         if (bv & XCR0_SSE)
             memcpy(c->fpu.ymm[i], xsave + IMAGE_XMM + 16 * i, 16);

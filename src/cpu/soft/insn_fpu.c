@@ -315,12 +315,13 @@ static void op_fxsave(struct soft_cpu *c, const struct uop *op)
 {
     u64 lin = fxsave_lin(c, op, ACC_WRITE);
     u32 n = without_xmm(c) ? 0 : soft_vec_count(c), mask = soft_mxcsr_mask();
+    u32 mxcsr = soft_mxcsr(c);
     u8 image[FXSAVE_USED] = {};
 
     soft_probe_write(c, op, lin + FXSAVE_SIZE - 1, 1);
     soft_probe_write(c, op, lin, FXSAVE_SIZE);
     soft_image_x87(c, image, op->aux == 64);
-    memcpy(image + 24, &c->fpu.mxcsr, 4);
+    memcpy(image + 24, &mxcsr, 4);
     memcpy(image + 28, &mask, 4);
     for (u32 i = 0; i < n; i++)
         memcpy(image + 160 + 16 * i, c->fpu.ymm[i], 16);
@@ -339,7 +340,7 @@ static void op_fxrstor(struct soft_cpu *c, const struct uop *op)
     memcpy(&mxcsr, image + 24, 4);
     if (mxcsr & ~soft_mxcsr_mask())
         soft_raise_error(c, op, VEC_GP, 0);
-    c->fpu.mxcsr = mxcsr;
+    soft_mxcsr_set(c, mxcsr);
     for (u32 i = 0; i < n; i++)
         memcpy(c->fpu.ymm[i], image + 160 + 16 * i, 16);
     soft_image_x87_take(c, image, op->aux == 64);
@@ -354,7 +355,7 @@ static void ldmxcsr(struct soft_cpu *c, const struct uop *op)
 
     if (v & ~soft_mxcsr_mask())
         soft_raise_error(c, op, VEC_GP, 0);
-    c->fpu.mxcsr = v;
+    soft_mxcsr_set(c, v);
 }
 
 static void op_ldmxcsr(struct soft_cpu *c, const struct uop *op)
@@ -374,14 +375,14 @@ static void op_vldmxcsr(struct soft_cpu *c, const struct uop *op)
 static void op_stmxcsr(struct soft_cpu *c, const struct uop *op)
 {
     soft_need(c, op, STUB_SSE);
-    soft_store32(c, op, soft_lin(c, op, 4, ACC_WRITE), c->fpu.mxcsr);
+    soft_store32(c, op, soft_lin(c, op, 4, ACC_WRITE), soft_mxcsr(c));
     UOP_NEXT;
 }
 
 static void op_vstmxcsr(struct soft_cpu *c, const struct uop *op)
 {
     soft_need(c, op, STUB_AVX);
-    soft_store32(c, op, soft_lin(c, op, 4, ACC_WRITE), c->fpu.mxcsr);
+    soft_store32(c, op, soft_lin(c, op, 4, ACC_WRITE), soft_mxcsr(c));
     UOP_NEXT;
 }
 

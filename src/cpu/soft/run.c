@@ -526,6 +526,7 @@ enum vcpu_next soft_run(struct vcpu *v)
     if (c->vm->icount)
         soft_request(c, REQ_TIMER); /* stop_insns may be new */
     atomic_store(&c->in_guest, true);
+    soft_fpu_enter(c);
     if (_setjmp(fault))
         c->link = NULL;
     if (c->triple) {
@@ -551,6 +552,7 @@ enum vcpu_next soft_run_test(struct soft_cpu *c, u32 max)
     c->link = NULL;
     c->in_delivery = false;
     atomic_store(&c->in_guest, true);
+    soft_fpu_enter(c);
     if (_setjmp(fault)) {
         soft_fpu_park(c);
         atomic_store(&c->in_guest, false);

@@ -208,9 +208,10 @@ enum {
 struct soft_fpu {
     alignas(64) u8 ymm[16][32];
     alignas(64) u8 legacy[512]; /* FXSAVE64 image: x87 part while not live; XMM fields unused */
-    u32 mxcsr;
-    bool x87_live; /* the x87 state is in this thread's own registers */
-    u64 fip, fdp;  /* of the last x87 instruction that sets them */
+    u32 mxcsr;                  /* while not mxcsr_live */
+    bool mxcsr_live;            /* this thread's own MXCSR is the guest's */
+    bool x87_live;              /* the x87 state is in this thread's own registers */
+    u64 fip, fdp;               /* of the last x87 instruction that sets them */
     u16 fop, fcs, fds;
 };
 

@@ -10,9 +10,7 @@
 #include <unistd.h>
 
 enum {
-    STUB_FIRST = 64, /* the area begins with a UD2 and the default MXCSR */
-    MXCSR_AT = 8,
-    MXCSR_DEFAULT = 0x1f80,
+    STUB_FIRST = 64, /* the area begins with a UD2 */
     ARITH = RF_ARITH,
 };
 
@@ -81,12 +79,6 @@ static const u16 not_ours[] = {
 static const u16 any_address[] = {
     ZYDIS_MNEMONIC_MOVUPS, ZYDIS_MNEMONIC_MOVUPD, ZYDIS_MNEMONIC_MOVDQU, ZYDIS_MNEMONIC_LDDQU,
     ZYDIS_MNEMONIC_PCMPESTRI, ZYDIS_MNEMONIC_PCMPESTRM, ZYDIS_MNEMONIC_PCMPISTRI, ZYDIS_MNEMONIC_PCMPISTRM,
-};
-
-/* Zydis gives their operands no type. */
-static const u16 rounds[] = {
-    ZYDIS_MNEMONIC_ROUNDPS, ZYDIS_MNEMONIC_ROUNDPD, ZYDIS_MNEMONIC_ROUNDSS, ZYDIS_MNEMONIC_ROUNDSD,
-    ZYDIS_MNEMONIC_VROUNDPS, ZYDIS_MNEMONIC_VROUNDPD, ZYDIS_MNEMONIC_VROUNDSS, ZYDIS_MNEMONIC_VROUNDSD,
 };
 
 /* Between MMX and floating point: memory operands of 16 bytes are to be aligned. */
@@ -194,24 +186,6 @@ static bool is_mmx_convert(const ZydisDecodedInstruction *in)
     return in_list(mmx_converts, ARRAY_LEN(mmx_converts), in->mnemonic);
 }
 
-static bool uses_mxcsr(const struct emit *m)
-{
-    u32 category = m->in->meta.category;
-
-    if (category == ZYDIS_CATEGORY_CONVERT || in_list(rounds, ARRAY_LEN(rounds), m->in->mnemonic))
-        return true;
-    if (category == ZYDIS_CATEGORY_DATAXFER || category == ZYDIS_CATEGORY_LOGICAL_FP ||
-        category == ZYDIS_CATEGORY_BROADCAST)
-        return false;
-    for (u32 i = 0; i < m->in->operand_count; i++) {
-        ZydisElementType t = m->opnd[i].element_type;
-        if (t == ZYDIS_ELEMENT_TYPE_FLOAT16 || t == ZYDIS_ELEMENT_TYPE_FLOAT32 ||
-            t == ZYDIS_ELEMENT_TYPE_FLOAT64)
-            return true;
-    }
-    return false;
-}
-
 static void use_flags(struct stub_use *u, const ZydisDecodedInstruction *in)
 {
     const ZydisAccessedFlags *f = in->cpu_flags;
@@ -242,7 +216,6 @@ static bool use_of(struct stub_use *u, const struct emit *m, const ZydisDecodedO
     }
     use_flags(u, in);
     u->vex = in->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && u->vec;
-    u->mxcsr = !is_x87(in) && uses_mxcsr(m);
     u->sp = u->gpr & 1u << GPR_RSP;
     return true;
 }
@@ -493,7 +466,6 @@ static bool area_add(struct stub_cache *sc)
 int soft_stubs_open(struct soft_cpu *c, struct err *e)
 {
     struct stub_cache *sc = xnew(struct stub_cache);
-    u32 mxcsr = MXCSR_DEFAULT;
 
     c->stubs = sc;
     sc->stubs = xnew_n(struct stub, STUB_MAX);
@@ -508,7 +480,6 @@ int soft_stubs_open(struct soft_cpu *c, struct err *e)
         return r;
     }
     memcpy(sc->write_at, "\x0f\x0b", 2);
-    memcpy(sc->write_at + MXCSR_AT, &mxcsr, sizeof(mxcsr));
     sc->used = STUB_FIRST;
     return 0;
 }

@@ -5,8 +5,8 @@
  *
  *   (1) A stub holds one guest instruction.  Its memory operand, if any, is [register] with an address that the handler
  *       took from the software TLB; it reads and writes nothing else but struct soft_cpu.
- *   (2) Nothing of soft_cpu is stored before the guest's instruction has completed, but MXCSR's status flags.
- *   (3) MXCSR is the guest's only inside a stub that needs it.  The host's RSP is never changed for the guest.
+ *   (2) Nothing of soft_cpu is stored before the guest's instruction has completed.
+ *   (3) MXCSR and the x87 state are the thread's own registers (fpu.h).  The host's RSP is never changed for the guest.
  *   (4) Code is written through one mapping and run through another; no page is ever both.
  */
 #pragma once
@@ -37,7 +37,7 @@ enum stub_kind {
 /* What an instruction reads and writes beside memory: one bit a register, by number. */
 struct stub_use {
     u32 gpr, gpr_out, vec, vec_in, vec_out;
-    bool flags_in, flags_out, mxcsr, vex, sp;
+    bool flags_in, flags_out, vex, sp;
 };
 
 struct stub {

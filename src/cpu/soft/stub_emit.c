@@ -10,7 +10,6 @@ enum {
     RSI = 6,
     RDI = 7,
     CALLEE_SAVED = 1 << 3 | 1 << 5 | 0xf000, /* RBX, RBP, R12 to R15 */
-    MXCSR_AT = 8, /* the area begins with the default MXCSR, at this offset */
 };
 
 /* --- the guest's instruction, for 64-bit mode --- */
@@ -332,12 +331,6 @@ static void move_gprs(struct code *a, u32 which, u32 op)
     }
 }
 
-static void load_default_mxcsr(struct code *a, u32 at)
-{
-    bytes(a, 3, 0x15ae0f); /* LDMXCSR [RIP + …] */
-    bytes(a, 4, MXCSR_AT - (at + a->n + 4));
-}
-
 static void enter(struct code *a, const struct stub_use *use, u32 saved, bool mem)
 {
     bytes(a, 4, 0xfa1e0ff3); /* ENDBR64 */
@@ -349,13 +342,11 @@ static void enter(struct code *a, const struct stub_use *use, u32 saved, bool me
         op_ctx(a, false, 0x8b, RAX, offsetof(struct soft_cpu, fl));
         bytes(a, 3, 0x9e7f04); /* ADD AL, 0x7f: OF; SAHF: the others */
     }
-    if (use->mxcsr)
-        op_ctx(a, false, 0x0fae, 2, offsetof(struct soft_cpu, fpu.mxcsr));
     move_gprs(a, use->gpr, 0x8b);
     move_vecs(a, use, use->vec_in, 0x10);
 }
 
-static void store_results(struct code *a, const struct stub_use *use, u32 at)
+static void store_results(struct code *a, const struct stub_use *use)
 {
     move_vecs(a, use, use->vec_out, 0x11);
     move_gprs(a, use->gpr_out, 0x89);
@@ -363,10 +354,6 @@ static void store_results(struct code *a, const struct stub_use *use, u32 at)
         bytes(a, 4, 0xc0900f9f); /* LAHF; SETO AL */
         byte(a, 0x66);
         op_ctx(a, false, 0x89, RAX, offsetof(struct soft_cpu, fl));
-    }
-    if (use->mxcsr) {
-        op_ctx(a, false, 0x0fae, 3, offsetof(struct soft_cpu, fpu.mxcsr));
-        load_default_mxcsr(a, at);
     }
 }
 
@@ -381,20 +368,12 @@ u32 stub_emit(struct stub *s, const struct stub_use *use, const struct stub_regs
     s->fault_at = s->at + a.n;
     for (u32 i = 0; i < in->n; i++)
         byte(&a, in->bytes[i]);
-    store_results(&a, use, s->at);
-    bytes(&a, 2, 0xc031); /* XOR EAX, EAX */
-    u32 leave = a.n;
+    store_results(&a, use);
+    bytes(&a, 2, 0xc031);    /* XOR EAX, EAX */
+    s->pad_at = s->at + a.n; /* EAX is the vector, or 0 */
     if (use->vex)
         bytes(&a, 3, 0x77f8c5); /* VZEROUPPER */
     pop_saved(&a, saved);
     byte(&a, 0xc3);
-
-    s->pad_at = s->at + a.n; /* EAX is the vector */
-    if (use->mxcsr) {
-        op_ctx(&a, false, 0x0fae, 3, offsetof(struct soft_cpu, fpu.mxcsr));
-        load_default_mxcsr(&a, s->at);
-    }
-    byte(&a, 0xe9);
-    bytes(&a, 4, leave - (a.n + 4));
     return a.n;
 }

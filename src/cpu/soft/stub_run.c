@@ -119,7 +119,7 @@ static inline void run_mem(struct soft_cpu *c, const struct uop *op, bool x87)
     if (unlikely(lin & s->align)) {
         if (x87)
             soft_fpu_wait(c, op);
-        if (!s->align_mm || !(c->fpu.mxcsr & MXCSR_MM))
+        if (!s->align_mm || !(soft_mxcsr(c) & MXCSR_MM))
             soft_raise_error(c, op, VEC_GP, 0);
     } else if (s->access & ACC_WRITE) {
         p = soft_rw(c, op, lin, s->size);

@@ -75,7 +75,7 @@ static void store_parts(struct soft_cpu *c, const struct uop *op, const struct x
         soft_store_bytes(c, op, x->lin + AT_ST, image + AT_ST, AT_XMM - AT_ST);
     }
     if (mxcsr) {
-        soft_store32(c, op, x->lin + AT_MXCSR, c->fpu.mxcsr);
+        soft_store32(c, op, x->lin + AT_MXCSR, soft_mxcsr(c));
         soft_store32(c, op, x->lin + AT_MXCSR + 4, mask);
     }
     for (u32 i = 0; i < n; i++) {
@@ -118,7 +118,7 @@ void soft_op_xsavec(struct soft_cpu *c, const struct uop *op)
 {
     struct xs x = begin(c, op, ACC_WRITE);
     u32 size = place(&x, x.rfbm | COMPACT);
-    u64 used = soft_xinuse(c) | (c->fpu.mxcsr != MXCSR_INIT ? XCR0_SSE : 0);
+    u64 used = soft_xinuse(c) | (soft_mxcsr(c) != MXCSR_INIT ? XCR0_SSE : 0);
 
     soft_probe_write(c, op, x.lin, size);
     store_parts(c, op, &x, x.rfbm & used, x.rfbm & used & XCR0_SSE);
@@ -191,7 +191,7 @@ void soft_op_xrstor(struct soft_cpu *c, const struct uop *op)
     if (x.rfbm & XCR0_X87)
         soft_image_x87_take(c, im.legacy, x.wide || !(head[0] & XCR0_X87));
     if (mxcsr)
-        c->fpu.mxcsr = im.mxcsr;
+        soft_mxcsr_set(c, im.mxcsr);
     if (x.rfbm & XCR0_SSE)
         load_vectors(c, im.legacy + AT_XMM, 0);
     if (x.rfbm & XCR0_AVX)
