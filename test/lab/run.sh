@@ -73,12 +73,13 @@ if ! flock -n 9; then
     flock 9
 fi
 
-# To look at a lab that hangs: LAB_ACCEL replaces the accelerator's options, LAB_APPEND adds to those of the kernel, and
-# DIR/.lab/monitor is QEMU's monitor.
+# To look at a lab that hangs: LAB_ACCEL replaces the accelerator's options, LAB_CPU the CPU, LAB_APPEND adds to those of the
+# kernel, and DIR/.lab/monitor is QEMU's monitor.
 # A steady tick (nohz=off highres=off) in the lab's kernel: with one-shot timers, guests of two CPUs hung in about every
 # fourth boot, as if an interrupt had been lost for good; with the tick the next one puts it right.
+# No nested paging (-npt): see doc/notes/008.  KVM keeps shadow page tables then, at about the same speed.
 read -r -a accel <<<"${LAB_ACCEL:--accel tcg,thread=multi,tb-size=512}"
-command=(qemu-system-x86_64 -name lab "${accel[@]}" -cpu max,+svm -M q35
+command=(qemu-system-x86_64 -name lab "${accel[@]}" -cpu "${LAB_CPU:-max,+svm,-npt}" -M q35
     -smp "$cpus" -m "$memory" -nodefaults -no-user-config -display none -no-reboot
     -kernel "$cache/vmlinuz" -initrd "$cache/initrd"
     -append "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nohz=off highres=off random.trust_cpu=on lab.modules=$modules ${LAB_APPEND:-}"
