@@ -3,6 +3,8 @@
  */
 #include "mem/mem.h"
 
+#include "mem/mem_file.h"
+
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/memfd.h>
@@ -15,7 +17,8 @@
 struct mem {
     u64 size;
     int fd;
-    u8 *host; /* all of RAM, in order of the memfd */
+    u8 *host;             /* all of RAM, in order of the memfd */
+    struct mem_file file; /* MEM_PRIVATE with layers */
     struct mem_region regions[2];
     unsigned n_regions;
     atomic_bool dirty_on;
@@ -67,6 +70,38 @@ static int make_memfd(struct mem *m, bool huge, struct err *e)
     return 0;
 }
 
+/* Reads the layer's pages into memory that is zero. */
+static int read_layer(struct mem *m, const struct mem_layer *l)
+{
+    for (u64 at = 0, to; at < m->size; at = to) {
+        off_t data = l->pages ? (off_t)(l->at + at) : lseek(l->fd, (off_t)(l->at + at), SEEK_DATA);
+        u64 page = data < 0 ? m->size : align_down((u64)data - l->at, (u64)MEM_PAGE);
+        int r = 0;
+
+        if (page >= m->size)
+            return data < 0 && errno != ENXIO ? -errno : 0;
+        to = page + MEM_PAGE;
+        if (!l->pages || l->pages[page / MEM_PAGE / 64] >> page / MEM_PAGE % 64 & 1)
+            r = fd_pread_all(l->fd, m->host + page, MEM_PAGE, l->at + page);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int fill(struct mem *m, const struct mem_cfg *cfg, struct err *e)
+{
+    if (cfg->from == MEM_PRIVATE && cfg->n_layers)
+        return mem_file_map(&m->file, m->host, m->size, cfg->layers, cfg->n_layers, e);
+    for (u32 i = 0; i < cfg->n_layers; i++) {
+        int r = read_layer(m, &cfg->layers[i]);
+
+        if (r < 0)
+            return err_code(e, r, "read layer %u of the guest's memory", i);
+    }
+    return 0;
+}
+
 static int map_ram(struct mem *m, const struct mem_cfg *cfg, struct err *e)
 {
     const bool huge = cfg->from == MEM_HUGETLB;
@@ -83,8 +118,6 @@ static int map_ram(struct mem *m, const struct mem_cfg *cfg, struct err *e)
     if (!huge)
         madvise(m->host, cfg->size, MADV_HUGEPAGE); /* a hint */
     madvise(m->host, cfg->size, MADV_DONTDUMP);
-    if (cfg->prealloc && madvise(m->host, cfg->size, MADV_POPULATE_WRITE) < 0)
-        return err_errno(e, "allocate %llu MiB of guest memory now", cfg->size / MiB);
     return 0;
 }
 
@@ -98,6 +131,10 @@ int mem_new(const struct mem_cfg *cfg, struct mem **ret, struct err *e)
     m->fd = -1;
     m->size = cfg->size;
     r = map_ram(m, cfg, e);
+    if (r >= 0)
+        r = fill(m, cfg, e);
+    if (r >= 0 && cfg->prealloc && madvise(m->host, cfg->size, MADV_POPULATE_WRITE) < 0)
+        r = err_errno(e, "allocate %llu MiB of guest memory now", cfg->size / MiB);
     if (r < 0)
         return r;
     u64 low = min(cfg->size, MEM_LOW_END);
@@ -117,6 +154,7 @@ void mem_free(struct mem *m)
     if (m->host)
         munmap(m->host, m->size);
     fd_close(&m->fd);
+    mem_file_fini(&m->file);
     free(m->dirty);
     free(m);
 }
@@ -194,6 +232,8 @@ static int discard(struct mem *m, const struct mem_region *r, u64 gpa, u64 len)
 {
     const u64 at = r->fd_offset + gpa - r->gpa;
 
+    if (m->file.own)
+        return mem_file_discard(&m->file, m->host, at, len);
     if (m->fd < 0)
         return madvise(m->host + at, len, MADV_DONTNEED) < 0 ? -errno : 0;
     return fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)len) < 0
@@ -217,6 +257,30 @@ int mem_discard(struct mem *m, u64 gpa, u64 len)
     ret = discard(m, r, first, end - first);
     mem_dirty(m, first, end - first); /* whoever watches sees what the page holds now */
     return ret;
+}
+
+bool mem_data(const struct mem *m, u64 *at, u64 *ret_len)
+{
+    off_t data, hole;
+
+    if (*at >= m->size)
+        return false;
+    *ret_len = m->size - *at;
+    if (m->fd < 0)
+        return true;
+    data = lseek(m->fd, (off_t)*at, SEEK_DATA);
+    if (data < 0)
+        return errno != ENXIO; /* hugetlbfs does not know */
+    hole = lseek(m->fd, data, SEEK_HOLE);
+    *at = (u64)data;
+    *ret_len = (hole < 0 ? m->size : (u64)hole) - *at;
+    return true;
+}
+
+const u8 *mem_ordered(const struct mem *m, u64 at)
+{
+    must(at < m->size);
+    return m->host + at;
 }
 
 u64 mem_pages(const struct mem *m)

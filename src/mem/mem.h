@@ -1,6 +1,6 @@
 /*
  * mem/mem.h: guest RAM, and the one checked door to it.
- * RAM is one memfd, or private memory, mapped once: what is below MEM_LOW_END at its own guest-physical address (GPA), the
+ * RAM is one memfd, private memory, or private copies of a file's pages, mapped once: what is below MEM_LOW_END at its own guest-physical address (GPA), the
  * rest from 4 GiB on.  Devices reach RAM only by the functions here: each checks the whole range, and each write is seen by
  * the dirty log.  Thread-safe after mem_new; what several threads write to one place is the guest's race, as on hardware.
  */
@@ -24,11 +24,25 @@ enum {
  */
 enum mem_backing { MEM_SHARED, MEM_HUGETLB, MEM_PRIVATE };
 
+/*
+ * What RAM begins as: page n of RAM is at `at` + n × MEM_PAGE of the file, for the pages of `pages` (mem_pages bits; NULL: all).
+ * The file is never written.  Its owner must not make it shorter while it is mapped.
+ */
+struct mem_layer {
+    int fd; /* borrowed for mem_new */
+    u64 at; /* a multiple of MEM_PAGE */
+    const u64 *pages;
+};
+
 struct mem_cfg {
     u64 size; /* bytes of RAM, a multiple of MEM_PAGE; MEM_SIZE_MIN..MEM_SIZE_MAX */
     enum mem_backing
         from;      /* MEM_HUGETLB: 2 MiB pages reserved by the host, size a multiple of 2 MiB */
     bool prealloc; /* touch all of it now */
+    /* Lowest first; the first has all pages, later ones replace some.  With MEM_PRIVATE the files are mapped, and a page is read
+     * when it is touched; with others all that they hold is read now. */
+    const struct mem_layer *layers;
+    u32 n_layers;
 };
 
 struct mem_region {
@@ -66,6 +80,14 @@ int mem_write(struct mem *m, u64 gpa, const void *buf, u64 len);
 
 /* Tells the host that the guest does not need what whole pages are inside; they read as zeroes next.  -EFAULT: not RAM. */
 int mem_discard(struct mem *m, u64 gpa, u64 len);
+
+/*
+ * The next range, in order of the memfd, at or after *at that may hold anything but zeroes; false: there is none.  Whole pages.  Where
+ * it does not say more than all of RAM, reading what was never touched costs no memory.  One thread at a time.
+ */
+bool mem_data(const struct mem *m, u64 *at, u64 *ret_len);
+/* Host address of the byte at `at` in order of the memfd, for reading. */
+const u8 *mem_ordered(const struct mem *m, u64 at);
 
 /*
  * Dirty log.  start: from now on writes through this door are noted (the engine notes its own).  take: ORs what was noted into
