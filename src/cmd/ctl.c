@@ -7,6 +7,7 @@
 #include "cmd/command.h"
 #include "cmd/exit_status.h"
 #include "cmd/profile.h"
+#include "cmd/save.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@ struct ctl_row {
         bool flag; /* "on" and "off", sent as true and false */
     } args[CTL_ARGS_MAX];
     unsigned required; /* so many arguments must be there */
+    bool saves; /* the argument "file" is made here and handed in; it takes as long as it takes */
 };
 
 /* clang-format off */
@@ -43,12 +45,16 @@ static const struct ctl_row rows[] = {
     { "nmi",     "interrupt the guest so that it shows where it is",  {}, 0 },
     { "profile", "where the guest spends its time, by page, or by function with --map",
                  { { "seconds", "SECONDS", false } }, 0 },
+    { "suspend", "put its state into a file and end it; `run --restore FILE` goes on", { { "file", "FILE", false } }, 1, true },
+    { "snapshot", "put its state into a file while it runs: all, all and note what changes from now on, or what has changed",
+                 { { "file", "FILE", false }, { "mode", "full|base|diff", false } }, 1, true },
     { "trace",   "show the trace points, turn some on or off, or dump what they recorded",
                  { { "action", "list|set|dump", false }, { "pattern", "PATTERN", false }, { "on", "on|off", true } }, 0 },
 };
 /* clang-format on */
 
-const char ctl_words[] = "status pause resume reset power inspect stats balloon nmi profile trace";
+const char ctl_words[] =
+    "status pause resume reset power inspect stats balloon nmi profile suspend snapshot trace";
 
 struct ctl {
     char *map;
@@ -143,9 +149,13 @@ static char *make_request(const char *const *words, unsigned n, struct err *e)
     return text;
 }
 
-/* How long an answer may take: a profile lasts PROFILE_SECONDS_MAX (vm/profile.h) before it is told. */
+/* How long an answer may take: a profile lasts PROFILE_SECONDS_MAX (vm/profile.h) before it is told.  0: as long as it takes. */
 static int limit_of(const char *command)
 {
+    const struct ctl_row *row = find_row(command);
+
+    if (row && row->saves)
+        return 0;
     return CTL_TIMEOUT_SECONDS + (strcmp(command, "profile") == 0 ? 60 : 0);
 }
 
@@ -216,27 +226,41 @@ static json_t *read_object(struct reader *rd, struct err *e)
     return NULL;
 }
 
-/* The reply whose id is ours; other lines are events.  Owned; NULL with `e`. */
-static json_t *exchange(const char *socket, const char *request, int seconds, struct err *e)
+/* Sends a line; `file` ≥ 0 is handed in with it (unix(7), SCM_RIGHTS). */
+static int send_line(int fd, const char *text, int file, struct err *e)
 {
-    AUTO(fd) int fd = dial(socket, seconds, e);
-    AUTO(strbuf) struct strbuf line = {};
-    struct reader rd = { .fd = fd, .seconds = seconds };
+    AUTO(free) char *line = str_new("%s\n", text);
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control = { .head = { .cmsg_len = CMSG_LEN(sizeof(int)),
+                            .cmsg_level = SOL_SOCKET,
+                            .cmsg_type = SCM_RIGHTS } };
+    struct iovec iov = { line, strlen(line) };
+    struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+    if (file >= 0) {
+        memcpy(CMSG_DATA(&control.head), &file, sizeof(file));
+        m.msg_control = &control;
+        m.msg_controllen = sizeof(control);
+    }
+    if (sendmsg(fd, &m, MSG_NOSIGNAL) != (ssize_t)iov.iov_len)
+        return err_errno(e, "send the command");
+    return 0;
+}
+
+/* The reply whose id is ours; other lines are events.  Owned; NULL with `e`. */
+static json_t *exchange(struct reader *rd, const char *request, int file, struct err *e)
+{
     json_t *reply;
 
-    if (fd < 0)
+    if (send_line(rd->fd, request, file, e) < 0)
         return NULL;
-    strbuf_add(&line, "%s\n", request);
-    if (send(fd, line.text, line.len, MSG_NOSIGNAL) != (ssize_t)line.len) {
-        err_errno(e, "send the command");
-        return NULL;
-    }
-    while ((reply = read_object(&rd, e))) {
+    while ((reply = read_object(rd, e))) {
         if (json_integer_value(json_object_get(reply, "id")) == 1)
             break;
         json_decref(reply);
     }
-    strbuf_fini(&rd.got);
     return reply;
 }
 
@@ -292,24 +316,70 @@ static int print_reply(const char *command, const struct symbols *s, const json_
     return 0;
 }
 
-/* What the words ask for; an exit status. */
-static int do_command(const struct opt_args *args, const struct symbols *s)
+/* A suspended machine waits for this before it ends: its file has its name now. */
+static const char end_request[] = "{\"cmd\": \"suspend\", \"action\": \"end\", \"id\": 1}";
+
+/* The request, and the file that it is about, which gets its name when the machine says that it is complete. */
+static json_t *save(struct reader *rd, const char *command, const char *request,
+                    struct save_file *f, struct err *e)
 {
-    struct err e = {};
-    AUTO(free) char *request = make_request(args->arg + 1, args->n - 1, &e);
-    json_t *reply;
+    json_t *reply = exchange(rd, request, f->fd, e), *last = NULL;
+    bool suspend = strcmp(command, "suspend") == 0;
+
+    if (!json_is_true(json_object_get(reply, "ok")))
+        return reply;
+    if (save_file_keep(f, e) >= 0 && (!suspend || (last = exchange(rd, end_request, -1, e)))) {
+        json_decref(last);
+        return reply;
+    }
+    json_decref(reply);
+    return NULL;
+}
+
+/* Sends the words and prints the reply; an exit status, or negative with `e`.  `f` is open when they are about a file. */
+static int talk(const char *socket, const char *const *words, unsigned n, struct save_file *f,
+                const struct symbols *s, struct err *e)
+{
+    AUTO(free) char *request = make_request(words, n, e);
+    AUTO(fd) int fd = -1;
+    struct reader rd = { .seconds = limit_of(words[0]) };
+    json_t *reply = NULL;
     int r;
 
     if (!request)
-        return command_usage_error("ctl", &e);
-    reply = exchange(args->arg[0], request, limit_of(args->arg[1]), &e);
-    if (!reply) {
-        log_error("%s", e.text);
-        return 1;
-    }
-    r = print_reply(args->arg[1], s, reply);
+        return command_usage_error("ctl", e);
+    rd.fd = fd = dial(socket, rd.seconds, e);
+    if (fd >= 0)
+        reply = f->fd >= 0 ? save(&rd, words[0], request, f, e) : exchange(&rd, request, -1, e);
+    strbuf_fini(&rd.got);
+    if (!reply)
+        return e->code;
+    r = print_reply(words[0], s, reply);
     json_decref(reply);
     return r;
+}
+
+/* What the words ask for; an exit status. */
+static int do_command(const struct opt_args *args, const struct symbols *s)
+{
+    const char *words[OPT_ARGS_MAX];
+    const unsigned n = args->n - 1;
+    const struct ctl_row *row = find_row(args->arg[1]);
+    struct save_file f = { .fd = -1 };
+    struct err e = {};
+    int r = 0;
+
+    memcpy(words, args->arg + 1, n * sizeof(words[0]));
+    if (row && row->saves && n > 1) {
+        r = save_file_open(&f, words[1], &e);
+        words[1] = f.path; /* what the machine remembers for differential snapshots */
+    }
+    if (r >= 0)
+        r = talk(args->arg[0], words, n, &f, s, &e);
+    save_file_fini(&f);
+    if (r < 0)
+        log_error("%s", e.text);
+    return r < 0 ? 1 : r;
 }
 
 int ctl_main(int argc, char **argv)

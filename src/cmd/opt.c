@@ -98,6 +98,7 @@ int opt_parse(const struct opt *opts, void *into, int argc, char **argv, struct 
             p.at++;
         }
     }
+    args.seen = p.seen;
     *ret_args = args;
     return 0;
 }

@@ -20,6 +20,7 @@ enum { OPT_MAX = 64, OPT_ARGS_MAX = 16 };
 struct opt_args {
     const char *arg[OPT_ARGS_MAX];
     unsigned n;
+    u64 seen; /* which options were given: a bit for each row */
 };
 
 /* The field of a row; it exists, or the table is wrong. */

@@ -6,6 +6,7 @@
 #include "cmd/command.h"
 #include "cmd/exit_status.h"
 #include "cmd/relay.h"
+#include "cmd/restore.h"
 #include "cmd/spawn.h"
 
 #include <fcntl.h>
@@ -51,6 +52,7 @@ const struct opt run_opts[] = {
     SPEC("irqchip", irqchip),
     SPEC("hpet", hpet),
     SPEC("uuid", uuid),
+    SPEC("restore", restore, "FILE"),
     SPEC("testdev", testdev),
     SPEC("cache-dir", cache_dir, "DIR"),
     RUN("timeout", timeout),
@@ -62,6 +64,10 @@ const struct opt run_opts[] = {
 
 void run_more(struct strbuf *out)
 {
+    strbuf_add(out, "With --restore the state says what the machine is; besides, one may give");
+    restore_options(out);
+    strbuf_add(out, ".  Disks and cards are then given all or none, in their order: only what the "
+                    "host provides is taken from them.\n");
     strbuf_add(out, "DISK is the first disk, and the kernel is told root=/dev/vda unless --append "
                     "names a root.\n"
                     "Without --net there is one user network; without console= in --append the "
@@ -160,7 +166,9 @@ int run_parse(struct run *ret, int argc, char **argv, struct err *e)
     conf_defaults(run_fields, ret);
     conf_defaults(spec_fields, &ret->spec);
     r = opt_parse(run_opts, ret, argc, argv, &args, e);
-    return r == 0 ? complete_spec(ret, &args, e) : r;
+    if (r != 0)
+        return r;
+    return ret->spec.restore.file ? restore_complete(ret, &args, e) : complete_spec(ret, &args, e);
 }
 
 void run_fini(struct run *run)

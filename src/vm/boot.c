@@ -36,7 +36,7 @@ int boot_open(struct vm *vm, struct err *e)
 
     if (r < 0)
         return r;
-    vm->legacy = s->testdev || strcmp(kernel_kind(vm->kernel), "Multiboot") == 0;
+    vm->st.legacy = s->testdev || strcmp(kernel_kind(vm->kernel), "Multiboot") == 0;
     return 0;
 }
 
@@ -91,7 +91,7 @@ static int write_tables(struct vm *vm, u64 *ret_rsdp, struct err *e)
     struct smbios_cfg cfg = smbios;
     int r;
 
-    memcpy(cfg.uuid, vm->uuid, sizeof(cfg.uuid));
+    memcpy(cfg.uuid, vm->st.uuid, sizeof(cfg.uuid));
     r = acpi_build(vm->mem, &vm->acpi, ret_rsdp, e);
     if (r >= 0)
         r = smbios_build(vm->mem, &cfg, e);
@@ -99,7 +99,7 @@ static int write_tables(struct vm *vm, u64 *ret_rsdp, struct err *e)
         r = entry_reset_vector(vm->mem, e);
     if (r < 0)
         return err_wrap(e, "firmware tables");
-    return mem_write(vm->mem, LAYOUT_VMGENID, vm->generation, sizeof(vm->generation));
+    return mem_write(vm->mem, LAYOUT_VMGENID, vm->st.generation, sizeof(vm->st.generation));
 }
 
 int boot_load(struct vm *vm, bool fresh, struct err *e)
@@ -109,6 +109,9 @@ int boot_load(struct vm *vm, bool fresh, struct err *e)
     u64 rsdp = 0;
     int r;
 
+    if (!vm->kernel) /* vm/build.c has said why */
+        return err_set(e, -ENOENT, "kernel '%s' was not to be had when the machine went on",
+                       vm->spec->kernel);
     e820_init(&map, vm->mem);
     r = write_tables(vm, &rsdp, e);
     if (r < 0)

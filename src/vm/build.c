@@ -17,6 +17,8 @@
 #include "dev/virtio/vsock.h"
 #include "disk/disk.h"
 #include "vm/machine.h"
+#include "vm/save.h"
+#include "vm/statefile.h"
 
 /* 64-bit BARs get a window of this size above all RAM. */
 #define PCI_MEM64_SIZE (16 * GiB)
@@ -41,14 +43,39 @@ static void host_mmio_write(void *arg, u64 gpa, u32 len, u64 val)
     bus_write(((struct vm *)arg)->mmio, gpa, len, val);
 }
 
+/* A machine that goes on needs its kernel only for a reset. */
+static int open_kernel(struct vm *vm, struct err *e)
+{
+    struct err why = {};
+
+    if (!vm->from)
+        return boot_open(vm, e);
+    if (boot_open(vm, &why) < 0)
+        log_warn("machine '%s' cannot start anew after a reset: %s", vm->spec->name, why.text);
+    vm->st.legacy = vm->from->meta.legacy;
+    return 0;
+}
+
+/* RAM that begins as the state file's is private: read as it is touched, and shared with others that begin so. */
 static int build_memory(struct vm *vm, struct err *e)
 {
-    const struct mem_cfg cfg = {
+    struct mem_layer layers[STATEFILE_CHAIN_MAX];
+    struct mem_cfg cfg = {
         .size = vm->spec->memory,
         .from = vm->spec->hugepages ? MEM_HUGETLB : MEM_SHARED, /* doc/notes/008 */
         .prealloc = vm->spec->prealloc,
+        .layers = layers,
     };
 
+    if (!vm->from)
+        return mem_new(&cfg, &vm->mem, e);
+    if (cfg.from == MEM_SHARED)
+        cfg.from = MEM_PRIVATE;
+    for (u32 i = vm->from->n; i-- > 0;) {
+        const struct statefile_part *p = &vm->from->part[i];
+
+        layers[cfg.n_layers++] = (struct mem_layer){ p->fd, p->ram_at, p->pages };
+    }
     return mem_new(&cfg, &vm->mem, e);
 }
 
@@ -62,7 +89,7 @@ static int build_engine(struct vm *vm, struct err *e)
     const struct cpu_cfg cfg = {
         .n_cpus = vm->spec->cpus,
         .irqchip = vm->spec->irqchip == SPEC_IRQCHIP_SPLIT ? CPU_IRQCHIP_SPLIT : CPU_IRQCHIP_KERNEL,
-        .legacy = vm->legacy,
+        .legacy = vm->st.legacy,
     };
     const struct cpu_host host = { host_pio_read, host_pio_write, host_mmio_read, host_mmio_write,
                                    vm };
@@ -212,10 +239,13 @@ static int add_disk(struct vm *vm, u32 i, struct err *e)
 }
 
 /* 52:54:00 and three bytes of a hash of the machine's name and the card's place, so that leases outlive a restart. */
-static char *derived_mac(const struct vm *vm, u32 i)
+char *build_mac(const struct vm *vm, u32 i)
 {
+    const char *mac = spec_net(vm->spec, i)->mac;
     u32 h = 0x811c9dc5u + i;
 
+    if (mac)
+        return xdup(mac);
     for (const char *p = vm->spec->name; *p; p++)
         h = (h ^ (u8)*p) * 0x01000193u; /* FNV-1a */
     return str_new("52:54:00:%02x:%02x:%02x", h >> 16 & 0xff, h >> 8 & 0xff, h & 0xff);
@@ -224,7 +254,7 @@ static char *derived_mac(const struct vm *vm, u32 i)
 static int add_net(struct vm *vm, u32 i, struct err *e)
 {
     const struct vm_net *n = spec_net(vm->spec, i);
-    AUTO(free) char *mac = n->mac ? xdup(n->mac) : derived_mac(vm, i);
+    AUTO(free) char *mac = build_mac(vm, i);
     static_assert(sizeof(struct vm_forward) == sizeof(struct net_forward_cfg),
                   "lists of one string");
     const struct net_cfg cfg = {
@@ -272,7 +302,7 @@ static void describe(struct vm *vm)
         vm->apic_ids[i] = i;
     vm->acpi.n_cpus = vm->spec->cpus;
     vm->acpi.apic_ids = vm->apic_ids;
-    vm->acpi.legacy = vm->legacy;
+    vm->acpi.legacy = vm->st.legacy;
     vm->acpi.hpet = vm->spec->hpet ? LAYOUT_HPET : 0;
     vm->acpi.hpet_id = HPET_BLOCK_ID;
     vm->acpi.pci_mem64 = mem64_window(vm);
@@ -280,8 +310,10 @@ static void describe(struct vm *vm)
 
 int build_machine(struct vm *vm, struct err *e)
 {
-    int r = boot_open(vm, e);
+    int r = restore_open(vm, e);
 
+    if (r >= 0)
+        r = open_kernel(vm, e);
     if (r >= 0)
         r = build_memory(vm, e);
     if (r < 0)
@@ -302,5 +334,8 @@ int build_machine(struct vm *vm, struct err *e)
     if (r < 0)
         return r;
     describe(vm);
-    return boot_load(vm, true, e);
+    r = save_open(vm, &vm->save, e);
+    if (r < 0)
+        return r;
+    return vm->from ? restore_load(vm, e) : boot_load(vm, true, e);
 }

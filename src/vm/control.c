@@ -7,10 +7,10 @@
  */
 #include "base/clock.h"
 #include "base/trace.h"
-#include "conf/conf.h"
 #include "dev/virtio/balloon.h"
-#include "vm/machine.h"
+#include "vm/control_internal.h"
 #include "vm/profile.h"
+#include "vm/save.h"
 
 #include <fnmatch.h>
 #include <stdlib.h>
@@ -20,63 +20,30 @@
 #include <unistd.h>
 
 enum {
-    LINE_MAX_BYTES = 64 * 1024,
-    CLIENTS_MAX = 16,
     UNSENT_MAX = 8 * 1024 * 1024,
     TRACE_RECORDS_MAX = 50000, /* lines of one answer; at 150 bytes they fit UNSENT_MAX */
 };
 
-struct client {
-    struct control *c;
-    int fd; /* -1: the slot is free */
-    struct loop_fd watch;
-    char in[LINE_MAX_BYTES];
-    size_t in_len;
-    struct strbuf out;
-    size_t out_sent;
-    json_t *id;   /* of the request under way */
-    bool waiting; /* for its answer */
-    bool serving; /* in serve_lines: an answer given there does not look at the next line itself */
-    u64 serial;   /* of the connection: an answer for an older one in this slot is thrown away */
-};
-
-struct control {
-    struct vm *vm;
-    int fd;
-    struct loop_fd watch;
-    u64 serials;
-    struct client *clients[CLIENTS_MAX];
-};
-
-/* Arguments of all commands; each uses its own. */
-struct request {
-    char *cmd;
-    char *device, *action, *pattern;
-    u64 bytes, seconds;
-    bool on;
-};
 static const struct field request_fields[] = {
     FIELD_STR(request, cmd, "which command", .required = true),
     FIELD_STR(request, device, "name of a device, or vcpuN"),
-    FIELD_STR(request, action, "power: button or off; trace: list, set or dump"),
+    FIELD_STR(request, action,
+              "power: button or off; trace: list, set or dump; suspend: save or end"),
     FIELD_STR(request, pattern, "trace: which points", .sdflt = "*"),
     FIELD_BYTES(request, bytes, "balloon: memory that the guest shall keep"),
     FIELD_INT(request, seconds, "profile: how long", .dflt = 5),
     FIELD_BOOL(request, on, "trace: turn the points on", .dflt = 1),
+    FIELD_STR(request, mode, "snapshot: full, base or diff", .sdflt = "full"),
+    FIELD_STR(request, file, "snapshot: the name that the file will have", .sdflt = ""),
     {},
-};
-
-/* What a deferred answer remembers. */
-struct later {
-    struct client *cl;
-    u64 serial;
-    char device[DEVICE_NAME_MAX];
 };
 
 static void client_close(struct client *cl)
 {
     loop_fd_close(&cl->watch);
     fd_close(&cl->fd);
+    fd_close(&cl->file);
+    control_save_gone(cl);
     strbuf_fini(&cl->out);
     json_decref(cl->id);
     cl->id = NULL;
@@ -120,7 +87,12 @@ static void answer_text(struct client *cl, bool ok, const char *result)
         client_send(cl);
 }
 
-static void answer_error(struct client *cl, const char *text)
+void control_answer(struct client *cl, const char *result_json)
+{
+    answer_text(cl, true, result_json);
+}
+
+void control_answer_error(struct client *cl, const char *text)
 {
     json_t *s = json_string(text);
     char *quoted = s ? json_dumps(s, JSON_ENCODE_ANY) : NULL;
@@ -130,11 +102,11 @@ static void answer_error(struct client *cl, const char *text)
     json_decref(s);
 }
 
-static void answer_json(struct client *cl, json_t *result)
+void control_answer_json(struct client *cl, json_t *result)
 {
     char *text = json_dumps(result, JSON_ENCODE_ANY | JSON_COMPACT);
 
-    answer_text(cl, true, text ? text : "null");
+    control_answer(cl, text ? text : "null");
     free(text);
     json_decref(result);
 }
@@ -148,13 +120,17 @@ static int cmd_status(struct client *cl, const struct request *rq [[maybe_unused
     const char *reason =
         vm->debug_paused && !vm->user_paused ? "held by the debugger" : vm->pause_why;
 
-    answer_json(cl, json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:b}", "name",
-                              vm->spec->name, "state", run_state_name(vm->state), "reason", reason,
-                              "engine", cpu_engine_name(vm->engine), "engine_reason",
-                              vm->engine_why, "cpus", (json_int_t)vm->spec->cpus, "memory",
-                              (json_int_t)vm->spec->memory, "uptime_ms",
-                              (json_int_t)((clock_mono_ns() - vm->started_ns) / NSEC_PER_MSEC),
-                              "jailed", vm->confined));
+    char saving[80] = "";
+
+    if (vm->save)
+        save_progress(vm->save, saving, sizeof(saving));
+    control_answer_json(
+        cl, json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:s}", "name", vm->spec->name,
+                      "state", run_state_name(vm->state), "reason", reason, "engine",
+                      cpu_engine_name(vm->engine), "engine_reason", vm->engine_why, "cpus",
+                      (json_int_t)vm->spec->cpus, "memory", (json_int_t)vm->spec->memory,
+                      "uptime_ms", (json_int_t)((clock_mono_ns() - vm->started_ns) / NSEC_PER_MSEC),
+                      "jailed", vm->confined, "saving", saving));
     return 0;
 }
 
@@ -162,7 +138,7 @@ static int cmd_resume(struct client *cl, const struct request *rq [[maybe_unused
                       struct err *e [[maybe_unused]])
 {
     run_resume(cl->c->vm);
-    answer_text(cl, true, "null");
+    control_answer(cl, "null");
     return 0;
 }
 
@@ -173,7 +149,7 @@ static int cmd_power(struct client *cl, const struct request *rq, struct err *e)
 
     if (!off && strcmp(how, "button") != 0)
         return err_set(e, -EINVAL, "power action '%s': allowed are 'button' and 'off'", how);
-    answer_text(cl, true, "null");
+    control_answer(cl, "null");
     if (off)
         run_end(cl->c->vm, VM_END_POWEROFF, 0, NULL);
     else
@@ -181,7 +157,7 @@ static int cmd_power(struct client *cl, const struct request *rq, struct err *e)
     return 0;
 }
 
-static struct later *later_new(struct client *cl, const char *device)
+struct later *control_later(struct client *cl, const char *device)
 {
     struct later *l = xnew(struct later);
 
@@ -191,10 +167,7 @@ static struct later *later_new(struct client *cl, const char *device)
     return l;
 }
 
-static void serve_lines(struct client *cl);
-
-/* The client of a deferred answer, or NULL when it left. */
-static struct client *later_client(const struct later *l)
+struct client *control_later_client(const struct later *l)
 {
     return l->cl->fd >= 0 && l->cl->serial == l->serial ? l->cl : NULL;
 }
@@ -202,19 +175,19 @@ static struct client *later_client(const struct later *l)
 static void done_null(struct vm *vm [[maybe_unused]], void *arg)
 {
     AUTO(free) struct later *l = arg;
-    struct client *cl = later_client(l);
+    struct client *cl = control_later_client(l);
 
     if (!cl)
         return;
-    answer_text(cl, true, "null");
-    serve_lines(cl);
+    control_answer(cl, "null");
+    control_serve(cl);
 }
 
 /* Runs `fn` with parked vCPUs; the request is answered from there. */
 static int defer(struct client *cl, const char *device, void (*fn)(struct vm *, void *),
                  struct err *e)
 {
-    struct later *l = later_new(cl, device);
+    struct later *l = control_later(cl, device);
     int r = run_parked(cl->c->vm, fn, l);
 
     if (r >= 0)
@@ -241,17 +214,17 @@ static int cmd_reset(struct client *cl, const struct request *rq [[maybe_unused]
 static void do_inspect(struct vm *vm, void *arg)
 {
     AUTO(free) struct later *l = arg;
-    struct client *cl = later_client(l);
+    struct client *cl = control_later_client(l);
     struct strbuf out = {};
 
     if (!cl)
         return;
     if (inspect_print(vm, l->device, &out))
-        answer_text(cl, true, out.text);
+        control_answer(cl, out.text);
     else
-        answer_error(cl, "there is no such device: 'inspect' without a name lists all");
+        control_answer_error(cl, "there is no such device: 'inspect' without a name lists all");
     strbuf_fini(&out);
-    serve_lines(cl);
+    control_serve(cl);
 }
 
 static int cmd_inspect(struct client *cl, const struct request *rq, struct err *e)
@@ -293,7 +266,7 @@ static int cmd_stats(struct client *cl, const struct request *rq [[maybe_unused]
     }
     json_object_set_new(result, "exits", cpus);
     json_object_set_new(result, "devices", devices);
-    answer_json(cl, result);
+    control_answer_json(cl, result);
     return 0;
 }
 
@@ -308,7 +281,7 @@ static int cmd_balloon(struct client *cl, const struct request *rq, struct err *
             return err_set(e, -EINVAL, "balloon: %llu bytes, the guest has %llu", rq->bytes,
                            vm->spec->memory);
         balloon_set_target(vm->devices[i], rq->bytes);
-        answer_text(cl, true, "null");
+        control_answer(cl, "null");
         return 0;
     }
     return err_set(e, -ENOENT, "this machine has no balloon");
@@ -345,7 +318,7 @@ static int trace_set(struct client *cl, const struct request *rq, struct err *e)
         return err_set(e, -EOPNOTSUPP, "engine '%s' does not see what '%.60s' records",
                        cpu_engine_name(n.engine), rq->pattern);
     trace_enable(rq->pattern, rq->on);
-    answer_json(cl, json_integer(n.seen));
+    control_answer_json(cl, json_integer(n.seen));
     return 0;
 }
 
@@ -355,7 +328,7 @@ static int trace_show(struct client *cl, const struct request *rq [[maybe_unused
     struct points all = { .engine = cl->c->vm->engine, .list = json_object() };
 
     trace_list(put_point, &all);
-    answer_json(cl, all.list);
+    control_answer_json(cl, all.list);
     return 0;
 }
 
@@ -369,7 +342,7 @@ static int trace_print(struct client *cl, const struct request *rq [[maybe_unuse
     must(f);
     trace_dump(f, TRACE_RECORDS_MAX);
     fclose(f);
-    answer_json(cl, json_stringn(text, len));
+    control_answer_json(cl, json_stringn(text, len));
     free(text);
     return 0;
 }
@@ -391,21 +364,21 @@ static int cmd_trace(struct client *cl, const struct request *rq, struct err *e)
 static void profile_answer(struct vm *vm, const char *json, void *arg)
 {
     AUTO(free) struct later *l = arg;
-    struct client *cl = later_client(l);
+    struct client *cl = control_later_client(l);
 
     if (!cl)
         return;
     if (json)
-        answer_text(cl, true, json);
+        control_answer(cl, json);
     else
-        answer_error(cl, "the machine ended");
+        control_answer_error(cl, "the machine ended");
     if (vm->state != RUN_ENDED)
-        serve_lines(cl);
+        control_serve(cl);
 }
 
 static int cmd_profile(struct client *cl, const struct request *rq, struct err *e)
 {
-    struct later *l = later_new(cl, NULL);
+    struct later *l = control_later(cl, NULL);
     int r = profile_start(cl->c->vm->profile, rq->seconds, profile_answer, l, e);
 
     if (r >= 0)
@@ -420,7 +393,7 @@ static int cmd_nmi(struct client *cl, const struct request *rq [[maybe_unused]],
 
     if (r < 0)
         return err_code(e, r, "NMI");
-    answer_text(cl, true, "null");
+    control_answer(cl, "null");
     return 0;
 }
 
@@ -440,6 +413,8 @@ static const struct command {
     { "trace",   cmd_trace },
     { "profile", cmd_profile },
     { "nmi",     cmd_nmi },
+    { "suspend", control_suspend },
+    { "snapshot", control_snapshot },
 };
 /* clang-format on */
 
@@ -459,7 +434,7 @@ static void on_line(struct client *cl, const char *line, size_t len)
     int r;
 
     if (!json_is_object(root)) {
-        answer_error(cl, "a request is one JSON object on one line");
+        control_answer_error(cl, "a request is one JSON object on one line");
         json_decref(root);
         return;
     }
@@ -469,13 +444,13 @@ static void on_line(struct client *cl, const char *line, size_t len)
     if (r >= 0)
         r = dispatch(cl, &rq, &e);
     if (r < 0)
-        answer_error(cl, e.text);
+        control_answer_error(cl, e.text);
     conf_fini(request_fields, &rq);
     json_decref(root);
 }
 
 /* Looks at whole lines; stops while an answer is under way. */
-static void serve_lines(struct client *cl)
+void control_serve(struct client *cl)
 {
     char *end;
 
@@ -493,10 +468,32 @@ static void serve_lines(struct client *cl)
     }
     cl->serving = false;
     if (cl->fd >= 0 && cl->in_len == sizeof(cl->in) && !cl->waiting) {
-        answer_error(cl, "a line is too long");
+        control_answer_error(cl, "a line is too long");
         if (cl->fd >= 0)
             client_close(cl);
     }
+}
+
+/* Bytes, and a file that comes with them: the last one counts. */
+static ssize_t receive(struct client *cl)
+{
+    union {
+        struct cmsghdr align;
+        char room[CMSG_SPACE(sizeof(int))]; /* the kernel closes what does not fit */
+    } control;
+    struct iovec iov = { cl->in + cl->in_len, sizeof(cl->in) - cl->in_len };
+    struct msghdr m = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+    };
+    ssize_t n = recvmsg(cl->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    const struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
+
+    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+        c->cmsg_len >= CMSG_LEN(sizeof(int))) {
+        fd_close(&cl->file);
+        memcpy(&cl->file, CMSG_DATA(c), sizeof(int));
+    }
+    return n;
 }
 
 static void on_client(struct loop_fd *f, int events)
@@ -508,7 +505,7 @@ static void on_client(struct loop_fd *f, int events)
     if (cl->fd < 0 || !(events & UV_READABLE))
         return;
     if (cl->in_len < sizeof(cl->in)) {
-        ssize_t n = recv(cl->fd, cl->in + cl->in_len, sizeof(cl->in) - cl->in_len, MSG_DONTWAIT);
+        ssize_t n = receive(cl);
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return;
@@ -520,7 +517,7 @@ static void on_client(struct loop_fd *f, int events)
     } else {
         loop_fd_events(&cl->watch, 0); /* it sends more while it waits for an answer */
     }
-    serve_lines(cl);
+    control_serve(cl);
 }
 
 static int client_add(struct control *c, int fd)
@@ -531,7 +528,7 @@ static int client_add(struct control *c, int fd)
 
         if (!cl) {
             cl = *slot = xnew(struct client);
-            cl->fd = -1;
+            cl->fd = cl->file = -1;
         }
         if (cl->fd >= 0)
             continue;

@@ -27,6 +27,13 @@ enum {
     VM_IO_LOOPS_MAX = 96,
 };
 
+/* What the machine is apart from its parts. */
+#define MACHINE_STATE(F, S)                                              \
+    F(S, ARR, u8, uuid, 16, "identity, as SMBIOS shows it after a boot") \
+    F(S, ARR, u8, generation, 16, "VM generation id")                    \
+    F(S, VAL, bool, legacy, "PIC and PIT: for Multiboot payloads and test devices")
+STATE_STRUCT(machine_state, MACHINE_STATE);
+
 enum run_state { RUN_CREATED, RUN_RUNNING, RUN_PAUSING, RUN_PAUSED, RUN_ENDED, RUN_STATES };
 
 struct vcpu_thread {
@@ -51,6 +58,8 @@ struct io_loop {
 struct control;
 struct gdb;
 struct profile;
+struct save;
+struct statefile;
 
 struct vm {
     const struct vm_spec *spec;
@@ -65,8 +74,9 @@ struct vm {
     struct kernel *kernel;
     struct acpi_cfg acpi;
     u32 apic_ids[CPU_MAX];
-    u8 uuid[16], generation[16]; /* identity; VM generation id */
-    bool legacy;                 /* PIC and PIT: for Multiboot payloads and test devices */
+    struct machine_state st;
+    struct statefile *from; /* until the state in it is loaded; NULL: this machine boots */
+    struct save *save;
 
     struct device *devices[VM_DEVICES_MAX];
     u32 n_devices;
@@ -79,6 +89,7 @@ struct vm {
     enum run_state state;
     bool user_paused;   /* pause was asked for and not taken back */
     bool debug_paused;  /* the debugger holds the guest */
+    bool saving;        /* its state is being saved, and must not change */
     bool calling;       /* calls are being done */
     char crash_why[64]; /* a vCPU had a triple fault, and the debugger looks at it; empty: none */
     char pause_why[160];
@@ -86,6 +97,7 @@ struct vm {
     u32 n_calls;
     struct vm_result result;
     u64 started_ns;
+    u64 went_on_ns; /* when the guest went on after it was stopped, the last time */
     uv_signal_t sigterm, sigint, sighup;
     uv_timer_t grace; /* between the power button and cutting the power */
     bool ending;
@@ -114,6 +126,8 @@ struct vm {
 
 /* vm/build.c: everything from spec; what it made is freed by vm_free, also when it failed half-way. */
 int build_machine(struct vm *vm, struct err *e);
+/* The address of card `i`: as the spec says, or derived from the machine's name.  Owned. */
+char *build_mac(const struct vm *vm, u32 i);
 
 /* vm/boot.c: puts tables and kernel into RAM and the first vCPU at its entry.  At start (`fresh`), and at each reset. */
 int boot_open(struct vm *vm, struct err *e);
@@ -129,6 +143,9 @@ void run_resume(struct vm *vm);
 /* As run_parked, and the guest does not go on before run_debug_go; then without the vCPUs of the mask `frozen`. */
 int run_debug_stop(struct vm *vm, void (*fn)(struct vm *vm, void *arg), void *arg);
 void run_debug_go(struct vm *vm, u64 frozen);
+/* As run_parked, and the guest does not go on before run_save_go. */
+int run_save_stop(struct vm *vm, void (*fn)(struct vm *vm, void *arg), void *arg);
+void run_save_go(struct vm *vm);
 int run_reset(struct vm *vm);
 void run_end(struct vm *vm, enum vm_end end, u32 status, const char *why);
 /* Presses the power button; after the grace period the power is cut. */
@@ -142,6 +159,20 @@ int control_open(struct vm *vm, const char *path, struct control **ret, struct e
 void control_close(struct control *c);
 /* A unix socket that listens at `path`, mode 0600; what a dead machine left there is replaced.  Owned fd. */
 int control_listen(const char *path, int backlog, struct err *e);
+
+/*
+ * vm/sections.c: the whole machine but RAM as a state stream (state/state.h), in a fixed order: the machine, its interrupt controllers
+ * and clock, each vCPU, the PCI bus, each device as it was added.
+ */
+/* All vCPUs are parked and the devices paused. */
+int sections_save(struct vm *vm, struct strbuf *out, struct err *e);
+/* Into a machine that was built from the same specification and has not run.  Its devices are paused after it, also after a failure,
+ * which leaves a machine that can only be freed.  -EBADMSG: the stream lies. */
+int sections_load(struct vm *vm, const void *data, size_t len, struct err *e);
+
+/* vm/restore.c: what becomes of spec->restore.  open: before anything is built.  load: in place of a boot. */
+int restore_open(struct vm *vm, struct err *e);
+int restore_load(struct vm *vm, struct err *e);
 
 /* vm/inspect.c: JSON of the device `want` ("vcpuN", "irqchip"; "": all); how many there were.  All vCPUs are parked. */
 u32 inspect_print(struct vm *vm, const char *want, struct strbuf *out);

@@ -149,14 +149,15 @@ static void go_on(struct vm *vm)
     cpu_clock_start(vm->cpu);
     vm->pause_why[0] = 0;
     move_to(vm, RUN_RUNNING);
+    vm->went_on_ns = clock_mono_ns();
     release_vcpus(vm);
 }
 
 /* A vCPU that stands at a breakpoint is told to the debugger first: on_events is under way. */
 static void go_on_if_free(struct vm *vm)
 {
-    if (vm->state == RUN_PAUSED && !vm->user_paused && !vm->debug_paused && !vm->calling &&
-        !atomic_load(&vm->debug_hits))
+    if (vm->state == RUN_PAUSED && !vm->user_paused && !vm->debug_paused && !vm->saving &&
+        !vm->calling && !atomic_load(&vm->debug_hits))
         go_on(vm);
 }
 
@@ -217,6 +218,22 @@ void run_resume(struct vm *vm)
 {
     vm->user_paused = false;
     vm->pause_why[0] = 0;
+    go_on_if_free(vm);
+}
+
+int run_save_stop(struct vm *vm, void (*fn)(struct vm *vm, void *arg), void *arg)
+{
+    int r;
+
+    vm->saving = true;
+    r = run_parked(vm, fn, arg);
+    vm->saving = vm->saving && r >= 0;
+    return r;
+}
+
+void run_save_go(struct vm *vm)
+{
+    vm->saving = false;
     go_on_if_free(vm);
 }
 
@@ -485,6 +502,8 @@ int run_start(struct vm *vm, struct err *e)
     vm->started_ns = clock_mono_ns();
     log_info("machine '%s' enters its guest after %llu us of CPU time", vm->spec->name,
              clock_ns(CLOCK_PROCESS_CPUTIME_ID) / NSEC_PER_USEC);
+    for (u32 i = 0; vm->spec->restore.file && i < vm->n_devices; i++)
+        device_resume(vm->devices[i]); /* they were loaded, and stand still since */
     cpu_clock_start(vm->cpu);
     move_to(vm, RUN_RUNNING);
     if (vm->debug_paused)

@@ -256,6 +256,14 @@ static const struct field gdb_fields[] = {
     {},
 };
 
+static const struct field restore_fields[] = {
+    FIELD_STR(vm_restore, file, "what `ctl suspend` or `ctl snapshot` wrote", .first = true, .metavar = "FILE", .ok = path_ok,
+              .want = "the name of a file"),
+    FIELD_BOOL(vm_restore, clone, "one of several from this file: a name, UUID and card addresses of its own"),
+    FIELD_BOOL(vm_restore, force, "also when a disk changed since: what the guest believes of its file systems is then wrong"),
+    {},
+};
+
 const struct field spec_fields[] = {
     FIELD_STR(vm_spec, name, "name of the machine", .sdflt = "vm", .ok = name_ok,
               .want = "1 to 63 letters, digits, '.', '-' or '_', a letter or digit first,"),
@@ -284,6 +292,7 @@ const struct field spec_fields[] = {
               .want = "a path of 1 to 107 bytes"),
     FIELD_INT(vm_spec, control_fd, "inherited control socket", .max = 65535),
     FIELD_OBJ(vm_spec, gdb, gdb_fields, "serve gdb", .metavar = "WHERE[,wait]"),
+    FIELD_OBJ(vm_spec, restore, restore_fields, "go on from a saved state instead of booting", .metavar = "FILE[,...]"),
     FIELD_STR(vm_spec, cache_dir, "where unpacked kernels are kept, made when missing; the user's cache folder when not given", .metavar = "DIR", .ok = path_ok,
               .want = "the name of a folder"),
     FIELD_BOOL(vm_spec, no_jail, "for debugging only: the process keeps its rights"),
@@ -365,6 +374,8 @@ int spec_check(struct vm_spec *s, struct err *e)
         return err_set(e, -EINVAL, "'cid' is %u; 3 to 4294967294 are guests", s->vsock.cid);
     if (s->gdb.wait && !s->gdb.listen)
         return err_set(e, -EINVAL, "gdb: 'listen' is missing: nobody could end the 'wait'");
+    if ((s->restore.clone || s->restore.force) && !s->restore.file)
+        return err_set(e, -EINVAL, "restore: 'file' is missing");
     if (s->vsock.path && !s->vsock.cid)
         return err_set(e, -EINVAL, "vsock: 'cid' is missing (3 and more)");
     return 0;

@@ -56,6 +56,13 @@ struct vm_gdb {
     bool wait;    /* before the first instruction */
 };
 
+/* A machine that goes on from a state file (doc/state-file.md). */
+struct vm_restore {
+    char *file; /* NULL: it boots */
+    bool clone; /* one of several that go on from there: it gets an identity of its own */
+    bool force; /* also when a disk changed since */
+};
+
 struct vm_spec {
     char *name; /* of the machine: in messages, as its process's name */
     char *uuid; /* NULL: made from the name */
@@ -73,6 +80,7 @@ struct vm_spec {
     char *control;  /* path of the control socket that is made; NULL: none */
     u32 control_fd; /* an inherited, connected control socket; 0: none */
     struct vm_gdb gdb;
+    struct vm_restore restore;
     char *cache_dir;
     bool no_jail, verbose;
 };

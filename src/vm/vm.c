@@ -6,7 +6,9 @@
 #include "vm/gdb.h"
 #include "vm/machine.h"
 #include "vm/profile.h"
+#include "vm/save.h"
 #include "vm/shed.h"
+#include "vm/statefile.h"
 
 #include <stdlib.h>
 #include <sys/random.h>
@@ -19,24 +21,24 @@ static void set_identity(struct vm *vm)
     if (vm->spec->uuid) {
         const char *p = vm->spec->uuid;
 
-        for (u32 i = 0; i < sizeof(vm->uuid); i++, p += 2) {
+        for (u32 i = 0; i < sizeof(vm->st.uuid); i++, p += 2) {
             p += *p == '-';
             const char digits[5] = { '0', 'x', p[0], p[1], 0 };
             u64 byte = 0;
             must(str_u64(digits, &byte) == 0); /* vm/spec.c let nothing else through */
-            vm->uuid[i] = (u8)byte;
+            vm->st.uuid[i] = (u8)byte;
         }
     } else {
         for (u32 half = 0; half < 2; half++) { /* FNV-1a, twice */
             for (const char *p = vm->spec->name; *p; p++)
                 h = (h ^ (u8)*p) * 0x100000001b3ull;
-            le_store(vm->uuid + 8 * half, 8, h);
+            le_store(vm->st.uuid + 8 * half, 8, h);
             h ^= 0xff;
         }
-        vm->uuid[6] = (u8)((vm->uuid[6] & 0x0f) | 0x80); /* RFC 9562: version 8, variant 10 */
-        vm->uuid[8] = (u8)((vm->uuid[8] & 0x3f) | 0x80);
+        vm->st.uuid[6] = (u8)((vm->st.uuid[6] & 0x0f) | 0x80); /* RFC 9562: version 8, variant 10 */
+        vm->st.uuid[8] = (u8)((vm->st.uuid[8] & 0x3f) | 0x80);
     }
-    must(getrandom(vm->generation, sizeof(vm->generation), 0) == sizeof(vm->generation));
+    must(getrandom(vm->st.generation, sizeof(vm->st.generation), 0) == sizeof(vm->st.generation));
 }
 
 int vm_new(const struct vm_spec *spec, struct vm **ret, struct err *e)
@@ -73,6 +75,7 @@ void vm_free(struct vm *vm)
     if (!vm)
         return;
     profile_close(vm->profile); /* answers its client */
+    save_close(TAKE(vm->save)); /* so does it */
     control_close(vm->control);
     gdb_close(vm->gdb);
     while (vm->n_devices > 0) /* the reverse of their making: children first */
@@ -83,6 +86,7 @@ void vm_free(struct vm *vm)
     bus_free(vm->pio);
     bus_free(vm->mmio);
     mem_free(vm->mem);
+    statefile_free(vm->from);
     loop_fini(&vm->loop);
     free(vm);
 }

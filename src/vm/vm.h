@@ -9,18 +9,19 @@
 
 /* How a machine ended. */
 enum vm_end {
-    VM_END_POWEROFF, /* the guest switched itself off */
-    VM_END_CUT,      /* the operator wished it off, and it was cut off */
-    VM_END_EXIT,     /* the guest wrote a status to the debug-exit port */
-    VM_END_CRASH,    /* triple fault, or the guest reported a panic */
-    VM_END_ENGINE,   /* the engine could not go on */
-    VM_END_RESET,    /* a reset failed */
+    VM_END_POWEROFF,  /* the guest switched itself off */
+    VM_END_CUT,       /* the operator wished it off, and it was cut off */
+    VM_END_EXIT,      /* the guest wrote a status to the debug-exit port */
+    VM_END_CRASH,     /* triple fault, or the guest reported a panic */
+    VM_END_ENGINE,    /* the engine could not go on */
+    VM_END_RESET,     /* a reset failed */
+    VM_END_SUSPENDED, /* its state is in a file */
 };
 
 struct vm_result {
     enum vm_end end;
     u32 status;    /* VM_END_EXIT: what the guest wrote, as a process's exit status */
-    char why[200]; /* for the operator; empty for POWEROFF, CUT and EXIT */
+    char why[200]; /* for the operator; empty for POWEROFF, CUT, EXIT and SUSPENDED */
 };
 
 struct vm;

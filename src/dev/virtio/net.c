@@ -490,6 +490,13 @@ void net_link_set(struct device *d, bool up)
     vdev_config_set(&n->v, CFG_STATUS, status, sizeof(status));
 }
 
+void net_mac_set(struct device *d, const u8 mac[6])
+{
+    pthread_mutex_lock(&d->lock);
+    memcpy(net_of(d)->st.mac, mac, ETH_ALEN);
+    pthread_mutex_unlock(&d->lock);
+}
+
 static void net_stats(struct device *d, void (*put)(void *arg, const char *name, u64 value),
                       void *arg)
 {

@@ -30,3 +30,5 @@ extern const struct device_def virtio_net_def;
 
 /* The cable of a virtio-net device in or out.  Any thread but its own. */
 void net_link_set(struct device *d, bool up);
+/* The card's own address, which its driver finds when it starts anew; one that runs keeps what it has.  Unicast.  Control loop. */
+void net_mac_set(struct device *d, const u8 mac[6]);

@@ -1,0 +1,12 @@
+/*
+ * cmd/restore.h: the machine that `socle run --restore FILE` means: what the file says it is, with what the host provides changed by options.
+ */
+#pragma once
+
+#include "cmd/opt.h"
+#include "cmd/run.h"
+
+/* `run` is what the command line says; its spec becomes the machine's.  -EINVAL with `e`: an option that contradicts the state. */
+int restore_complete(struct run *run, const struct opt_args *args, struct err *e);
+/* Adds " --a, --b": what may be given. */
+void restore_options(struct strbuf *out);
