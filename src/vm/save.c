@@ -166,7 +166,7 @@ static void log_stop(struct save *s)
     cpu_dirty_stop(s->vm->cpu);
 }
 
-/* What was written since the last call: into `since`, and instead of what was there into `todo`. */
+/* What was written since the last call: adds it to `since` and to `todo`. */
 static int log_take(struct save *s, struct job *j)
 {
     const u64 words = save_words(s->vm->mem);
@@ -174,7 +174,6 @@ static int log_take(struct save *s, struct job *j)
 
     if (!j->todo)
         j->todo = xnew_n(u64, words);
-    memset(j->todo, 0, words * sizeof(u64));
     mem_dirty_take(s->vm->mem, j->todo);
     r = cpu_dirty_take(s->vm->cpu, j->todo, &j->e);
     for (u64 i = 0; s->since && i < words; i++)
@@ -343,8 +342,11 @@ static void after_round(struct save *s)
 {
     struct job *j = s->job;
     u64 before = j->report.rounds > 0 ? j->left : mem_pages(s->vm->mem);
-    int r = log_take(s, j);
+    int r;
 
+    if (j->todo) /* these are copied */
+        memset(j->todo, 0, save_words(s->vm->mem) * sizeof(u64));
+    r = log_take(s, j);
     j->report.rounds++;
     j->copy.again = true;
     if (r < 0)
