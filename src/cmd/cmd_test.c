@@ -3,9 +3,14 @@
  */
 #include "cmd/command.h"
 #include "cmd/run.h"
+#include "cmd/save.h"
 #include "testlib/test.h"
+#include "vm/statefile.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { WORDS_MAX = 24 };
 
@@ -117,6 +122,125 @@ TEST(run_parse_whole)
     CHECK_EQ(spec_net(&run.spec, 1)->kind, SPEC_NET_TAP);
     CHECK_EQ(spec_net(&run.spec, 1)->queues, 4);
     run_fini(&run);
+}
+
+/* A state file whose machine has two disks and a card; its RAM is a hole. */
+static char *put_state(void)
+{
+    static const char text[] =
+        "{\"id\": \"0123456789abcdef0123456789abcdef\", \"spec\": {\"name\": \"orig\", "
+        "\"kernel\": \"k\", \"cpus\": 3, \"memory\": 1048576, \"uuid\": "
+        "\"01234567-89ab-cdef-0123-456789abcdef\", \"disks\": [{\"file\": \"/a\", \"queues\": 2}, "
+        "{\"file\": \"/b\", \"readonly\": true}], \"nets\": [{\"kind\": \"user\", \"mac\": "
+        "\"52:54:00:00:00:07\", \"forward\": [{\"rule\": \"tcp:1:2\"}]}]}}";
+    char *path = str_new("%s/state", test_dir());
+    AUTO(fd) int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    AUTO(strbuf) struct strbuf meta = {}, state = {};
+    struct err e = {};
+
+    strbuf_add(&meta, "%s", text);
+    strbuf_add(&state, "s");
+    CHECK_OK(statefile_finish(fd, &(struct statefile_new){ MiB, &meta, &state, NULL }, &e), &e);
+    return path;
+}
+
+TEST(run_restores_what_the_state_says)
+{
+    AUTO(free) char *file = put_state();
+    const char *words[] = { "--restore", file,  "--net",     "user,forward=tcp:8:9",
+                            "--disk",    "/c",  "--disk",    "/d",
+                            "--name",    "new", "--console", "none",
+                            NULL };
+    struct run run;
+    struct err e = {};
+
+    CHECK_OK(parse(&run, words, &e), &e);
+    CHECK_EQ(run.spec.cpus, 3);
+    CHECK_EQ(run.spec.memory, MiB);
+    CHECK_STR(run.spec.name, "new");
+    CHECK_STR(run.spec.console.backend, "none");
+    CHECK_STR(run.spec.restore.file, file);
+    CHECK_STR(spec_disk(&run.spec, 0)->file, "/c");
+    CHECK_EQ(spec_disk(&run.spec, 0)->queues, 2);
+    CHECK(spec_disk(&run.spec, 1)->readonly);
+    CHECK_EQ(spec_net(&run.spec, 0)->forward.n, 1);
+    CHECK_STR(((struct vm_forward *)spec_net(&run.spec, 0)->forward.items)->rule, "tcp:8:9");
+    CHECK_STR(spec_net(&run.spec, 0)->mac, "52:54:00:00:00:07");
+    CHECK_STR(run.spec.uuid, "01234567-89ab-cdef-0123-456789abcdef");
+    run_fini(&run);
+}
+
+TEST(run_gives_clones_an_identity)
+{
+    AUTO(free) char *file = put_state(), *option = str_new("--restore=%s,clone", file);
+    const char *words[] = { option, NULL };
+    struct run one, two;
+    struct err e = {};
+
+    CHECK_OK(parse(&one, words, &e), &e);
+    CHECK_OK(parse(&two, words, &e), &e);
+    CHECK(str_starts(one.spec.name, "orig-") && strcmp(one.spec.name, two.spec.name) != 0);
+    CHECK(strcmp(one.spec.uuid, two.spec.uuid) != 0);
+    CHECK(strcmp(spec_net(&one.spec, 0)->mac, spec_net(&two.spec, 0)->mac) != 0);
+    CHECK_EQ(spec_net(&one.spec, 0)->forward.n, 1);
+    run_fini(&one);
+    run_fini(&two);
+}
+
+TEST(run_restore_refuses)
+{
+    AUTO(free) char *file = put_state();
+    const struct {
+        const char *why;
+        const char *words[8];
+        const char *has;
+    } rows[] = {
+        { "what the state says",
+          { "--restore", file, "--memory", "2M" },
+          "--memory and --restore" },
+        { "a kernel", { "--restore", file, "--kernel", "k" }, "--kernel and --restore" },
+        { "too few disks", { "--restore", file, "--disk", "/c" }, "given 1 times" },
+        { "too many cards", { "--restore", file, "--net", "user", "--net", "user" }, "1 cards" },
+        { "a DISK", { "--restore", file, "d.img" }, "given by --disk" },
+        { "another guest address", { "--restore", file, "--vsock", "5" }, "'cid' is 5" },
+        { "no such file", { "--restore", "/no/such/file" }, "/no/such/file" },
+        { "not a state", { "--restore", "/dev/null" }, "not a regular file" },
+        { "a clone of nothing", { "--restore", ",clone" }, "file" },
+    };
+
+    for_each_row(c, rows) {
+        struct run run;
+        struct err e = {};
+
+        ROW(c);
+        CHECK(parse(&run, c->words, &e) < 0);
+        CHECK_HAS(e.text, c->has);
+        run_fini(&run);
+    }
+}
+
+TEST(save_file_appears_when_it_is_complete)
+{
+    AUTO(free) char *path = str_new("%s/saved", test_dir());
+    struct save_file f;
+    struct err e = {};
+    struct stat st;
+
+    CHECK_OK(save_file_open(&f, path, &e), &e);
+    CHECK_EQ(fd_write_all(f.fd, "one", 3), 0);
+    CHECK(stat(path, &st) < 0);
+    save_file_fini(&f);
+    CHECK(stat(path, &st) < 0);    /* given up: nothing is left */
+    for (u32 i = 1; i <= 2; i++) { /* the second takes the first one's place */
+        CHECK_OK(save_file_open(&f, path, &e), &e);
+        CHECK_EQ(fd_write_all(f.fd, "two", i), 0);
+        CHECK_OK(save_file_keep(&f, &e), &e);
+        save_file_fini(&f);
+        CHECK_EQ(stat(path, &st), 0);
+        CHECK_EQ(st.st_size, i);
+    }
+    CHECK_EQ(save_file_open(&f, test_dir(), &e), -EEXIST);
+    save_file_fini(&f);
 }
 
 TEST(run_has_a_user_net_unless_told)
