@@ -75,7 +75,7 @@ numbers 1 "$dir"/out[0-4]
 echo "a chain of snapshots, and clones of each"
 start "$dir/run" --memory 64M "${boot[@]}"
 for name in base d1 d2 full; do
-    case $name in d?) mode=diff ;; *) mode=$name ;; esac
+    mode=${name/d[12]/diff}
     "$socle" ctl "$socket" snapshot "$dir/$name" $mode >/dev/null || fail "snapshot $name"
 done
 finish 5
