@@ -19,6 +19,10 @@ TARGETS = [
     ("boot", "boot/q35", 0.50, "the same, by QEMU q35's time"),
     ("memory", "memory-socle-tap", 4096, "KiB beyond guest RAM, one disk and one tap"),
     ("memory", "memory-socle-user", 4096, "KiB beyond guest RAM, one disk and one user network"),
+    ("restore", "restore-entry-256", 10.0, "ms wall from `socle run --restore` to the guest, 256 MiB"),
+    ("restore", "restore-entry-1024", 10.0, "the same, 1 GiB"),
+    ("restore", "restore-clones", 500, "ms until 20 clones run"),
+    ("restore", "snapshot-pause", 50.0, "ms that an idle guest of 1 GiB stands still for a snapshot"),
     ("start", "start-entry-here", 5.0, "ms wall from `socle run` to the first KVM_RUN"),
     ("start", "start-entry-here-cpu", 5.0, "ms of CPU time from exec of socle-vm to there"),
 ]

@@ -1,5 +1,5 @@
 #!/bin/bash
-# bench/run.sh: every measurement, or those that B names (boot exits memory start), in one run on real KVM: here, or in the lab.
+# bench/run.sh: every measurement, or those that B names (boot exits memory start restore; without B, all but restore), in one run on real KVM: here, or in the lab.
 # Ends with a table of the targets; each figure becomes a line of bench/history.jsonl, which git ignores.
 # BENCH_ROUNDS (3) says how often each boot is counted; with 3, all of it takes about four minutes in the lab.
 # Exit status 1 when a target is missed or a measurement failed.
@@ -14,8 +14,8 @@ boot_rows=socle,microvm,microvm-rtc,q35
 
 for name in $names; do
     case $name in
-    boot | exits | memory | start) ;;
-    *) echo "bench: no '$name'; there are: boot exits memory start" >&2; exit 2 ;;
+    boot | exits | memory | restore | start) ;;
+    *) echo "bench: no '$name'; there are: boot exits memory restore start" >&2; exit 2 ;;
     esac
 done
 

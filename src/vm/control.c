@@ -204,10 +204,11 @@ static int cmd_pause(struct client *cl, const struct request *rq [[maybe_unused]
 
 static int cmd_reset(struct client *cl, const struct request *rq [[maybe_unused]], struct err *e)
 {
-    int r = run_reset(cl->c->vm);
+    int r = cl->c->vm->saving ? -EBUSY : run_reset(cl->c->vm);
 
     if (r < 0)
-        return err_set(e, r, "the machine is %s", run_state_name(cl->c->vm->state));
+        return err_set(e, r, "the machine is %s",
+                       cl->c->vm->saving ? "being saved" : run_state_name(cl->c->vm->state));
     return defer(cl, NULL, done_null, e);
 }
 

@@ -90,6 +90,7 @@ struct vm {
     bool user_paused;   /* pause was asked for and not taken back */
     bool debug_paused;  /* the debugger holds the guest */
     bool saving;        /* its state is being saved, and must not change */
+    bool reset_owed;    /* the guest asked for a reset meanwhile */
     bool calling;       /* calls are being done */
     char crash_why[64]; /* a vCPU had a triple fault, and the debugger looks at it; empty: none */
     char pause_why[160];
@@ -146,6 +147,8 @@ void run_debug_go(struct vm *vm, u64 frozen);
 /* As run_parked, and the guest does not go on before run_save_go. */
 int run_save_stop(struct vm *vm, void (*fn)(struct vm *vm, void *arg), void *arg);
 void run_save_go(struct vm *vm);
+/* In run_save_stop's fn: does what the guest asked for before it was stopped, such as a reset.  False: the machine ended. */
+bool run_save_settle(struct vm *vm);
 int run_reset(struct vm *vm);
 void run_end(struct vm *vm, enum vm_end end, u32 status, const char *why);
 /* Presses the power button; after the grace period the power is cut. */

@@ -234,6 +234,8 @@ int run_save_stop(struct vm *vm, void (*fn)(struct vm *vm, void *arg), void *arg
 void run_save_go(struct vm *vm)
 {
     vm->saving = false;
+    if (vm->reset_owed)
+        run_reset(vm);
     go_on_if_free(vm);
 }
 
@@ -259,7 +261,8 @@ static void do_reset(struct vm *vm, void *arg [[maybe_unused]])
 
 int run_reset(struct vm *vm)
 {
-    return run_parked(vm, do_reset, NULL);
+    vm->reset_owed = vm->saving; /* run_save_settle or run_save_go does it */
+    return vm->saving ? 0 : run_parked(vm, do_reset, NULL);
 }
 
 void run_end(struct vm *vm, enum vm_end end, u32 status, const char *why)
@@ -376,6 +379,16 @@ static void on_events(uv_async_t *a)
         log_warn("machine '%s' is paused: %s", vm->spec->name, why);
         run_pause(vm, why);
     }
+}
+
+bool run_save_settle(struct vm *vm)
+{
+    on_events(&vm->events);
+    if (vm->reset_owed) {
+        vm->reset_owed = false;
+        do_reset(vm, NULL);
+    }
+    return vm->state != RUN_ENDED;
 }
 
 static void ops_irq(void *arg, u32 gsi, bool level)

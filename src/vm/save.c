@@ -303,7 +303,7 @@ static void on_stopped(struct vm *vm, void *arg)
     const bool suspend = j->cfg.kind == SAVE_SUSPEND;
     int r = 0;
 
-    if (vm->state == RUN_ENDED)
+    if (!run_save_settle(vm))
         return; /* save_close ends the job */
     if (!suspend)
         r = log_take(s, j);
