@@ -475,12 +475,12 @@ void control_serve(struct client *cl)
     }
 }
 
-/* Bytes, and a file that comes with them: the last one counts. */
+/* Bytes, and files that come with them: the last one counts, the others are closed. */
 static ssize_t receive(struct client *cl)
 {
     union {
         struct cmsghdr align;
-        char room[CMSG_SPACE(sizeof(int))]; /* the kernel closes what does not fit */
+        char room[CMSG_SPACE(sizeof(int))]; /* what does not fit is closed by the kernel */
     } control;
     struct iovec iov = { cl->in + cl->in_len, sizeof(cl->in) - cl->in_len };
     struct msghdr m = {
@@ -489,10 +489,11 @@ static ssize_t receive(struct client *cl)
     ssize_t n = recvmsg(cl->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     const struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
 
-    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-        c->cmsg_len >= CMSG_LEN(sizeof(int))) {
+    if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+        return n;
+    for (size_t at = 0; at + sizeof(int) <= c->cmsg_len - CMSG_LEN(0); at += sizeof(int)) {
         fd_close(&cl->file);
-        memcpy(&cl->file, CMSG_DATA(c), sizeof(int));
+        memcpy(&cl->file, CMSG_DATA(c) + at, sizeof(int));
     }
     return n;
 }

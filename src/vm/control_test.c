@@ -4,6 +4,7 @@
 #include "testlib/test.h"
 #include "vm/control_rig.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 
 TEST(control_answers)
@@ -107,5 +108,44 @@ TEST(control_power_off_ends_the_machine)
     CHECK_HAS(got.text, "\"ok\": true");
     CHECK_EQ(r->vm.state, RUN_ENDED);
     CHECK_EQ(r->vm.result.end, VM_END_POWEROFF);
+    rig_free(r);
+}
+
+static u32 open_files(void)
+{
+    DIR *d = opendir("/proc/self/fd");
+    u32 n = 0;
+
+    while (d && readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
+TEST(control_keeps_no_files_that_nobody_asked_for)
+{
+    static char line[] = "{\"cmd\": \"status\"}\n";
+    struct rig *r = rig_new();
+    AUTO(strbuf) struct strbuf got = {};
+    const int files[3] = { r->fd, r->fd, r->fd };
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(sizeof(files))];
+    } c = { .head = { .cmsg_len = CMSG_LEN(sizeof(files)),
+                      .cmsg_level = SOL_SOCKET,
+                      .cmsg_type = SCM_RIGHTS } };
+    struct iovec iov = { line, sizeof(line) - 1 };
+    struct msghdr m = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof(c)
+    };
+    const u32 before = open_files();
+
+    memcpy(CMSG_DATA(&c.head), files, sizeof(files));
+    for (u32 i = 0; i < 5; i++) {
+        CHECK_EQ(sendmsg(r->fd, &m, MSG_NOSIGNAL), iov.iov_len);
+        rig_turn(r, &got);
+    }
+    CHECK_HAS(got.text, "\"ok\": true");
+    CHECK(open_files() <= before + 1); /* the last one waits for a request that wants it */
     rig_free(r);
 }

@@ -62,7 +62,7 @@ static void time_text(u64 ns, char *text, size_t size)
 
 int diskmark_check(const struct diskmark *d, const struct state_disk *want, struct err *e)
 {
-    struct state_disk now;
+    struct state_disk now = {};
     char was[64], is[64];
     int r = diskmark_get(d, &now, e);
 

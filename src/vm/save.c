@@ -116,7 +116,7 @@ static int describe(struct save *s, struct job *j)
     char *text;
 
     for (u32 i = 0; i < s->n_disks; i++) {
-        struct state_disk d;
+        struct state_disk d = {};
 
         if (diskmark_get(&s->disks[i], &d, &j->e) < 0) {
             json_decref(disks);

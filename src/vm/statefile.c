@@ -242,7 +242,7 @@ static int read_part(struct statefile *f, int fd, const char *name, struct err *
 {
     struct statefile_part *p = &f->part[f->n++];
     struct blobs b = {};
-    struct header h;
+    struct header h = {};
     int r;
 
     *p = (struct statefile_part){ .name = xdup(name), .fd = fd };

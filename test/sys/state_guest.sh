@@ -2,6 +2,7 @@
 # test/sys/state_guest.sh: Debian's kernel and tools under the software engine: suspended while a program writes to the disk, restored, it
 # goes on where it was; what it wrote is right, its clock of the hardware is the host's, its disk is recognised.
 # time limit: 400
+# only in check-full
 set -u
 tree=$(cd "$(dirname "$0")/../.." && pwd)
 socle=$SOCLE_BUILD/src/cmd/socle
