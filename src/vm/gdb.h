@@ -17,5 +17,7 @@ void gdb_close(struct gdb *g);
 void gdb_hit(struct gdb *g, u64 hits);
 /* vCPU `cpu` had a triple fault, and holds.  True: the client looks at it first; the machine ends when it goes on. */
 bool gdb_crash(struct gdb *g, u32 cpu);
+/* Has the client points set?  While the guest runs they may be in its memory.  NULL: no. */
+bool gdb_has_points(const struct gdb *g);
 /* Serves a connected socket, which becomes the stub's; -EBUSY: there is a client already.  (For gdb_open's listener, and tests.) */
 int gdb_attach(struct gdb *g, int fd);

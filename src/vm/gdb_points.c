@@ -3,6 +3,7 @@
  * They are in force only while the guest runs, so that nobody who looks at a stopped guest sees an INT3 of ours.
  */
 #include "cpu/walk.h"
+#include "vm/gdb.h"
 #include "vm/gdb_internal.h"
 
 static bool same(const struct gdb_point *a, const struct gdb_point *b)
@@ -147,4 +148,9 @@ const struct gdb_point *gdb_point_of(const struct gdb *g, const struct cpu_stop 
             return p;
     }
     return NULL;
+}
+
+bool gdb_has_points(const struct gdb *g)
+{
+    return g && g->n_points > 0;
 }

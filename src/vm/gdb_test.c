@@ -199,11 +199,14 @@ TEST(gdb_breakpoint_watchpoint_and_break)
     struct rig *r = start(1);
 
     ask(r, "qSupported:swbreak+;hwbreak+");
+    CHECK(!gdb_has_points(r->vm.gdb));
     CHECK_STR(ask(r, "Z0,1040,1"), "OK");
+    CHECK(gdb_has_points(r->vm.gdb));
     CHECK_STR(ask(r, "vCont;c"), "T05swbreak:;thread:1;");
     CHECK_EQ(r->cpus[0].s.rip, 0x1040);
     CHECK_EQ(r->cpus[0].d.n_points, 0); /* in force only while it runs */
     CHECK_STR(ask(r, "z0,1040,1"), "OK");
+    CHECK(!gdb_has_points(r->vm.gdb));
     CHECK_STR(ask(r, "Z1,1041,1"), "OK");
     CHECK_STR(ask(r, "c"), "T05hwbreak:;thread:1;");
     CHECK_STR(ask(r, "z1,1041,1"), "OK");

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "dev/virtio/net.h"
 #include "vm/diskmark.h"
+#include "vm/gdb.h"
 #include "vm/save_copy.h"
 
 #include <fcntl.h>
@@ -397,6 +398,8 @@ static int check_machine(const struct save *s, const struct save_cfg *cfg, struc
     if (vm->state == RUN_ENDED || vm->debug_paused)
         return err_set(e, -EBUSY, "the machine is %s",
                        vm->debug_paused ? "held by the debugger" : run_state_name(vm->state));
+    if (gdb_has_points(vm->gdb))
+        return err_set(e, -EBUSY, "the debugger has points, which may be in the guest's memory");
     if (cfg->kind == SAVE_DIFF && !s->since)
         return err_set(e, -ENOENT, "there is no base that a differential snapshot could build on");
     return 0;

@@ -285,6 +285,32 @@ TEST(restore_gives_a_new_generation_and_tells)
     state_rig_free(&r);
 }
 
+TEST(restore_and_reset)
+{
+    AUTO(free) char *kernel = in_dir("kernel");
+    struct state_rig r;
+    char answer[200];
+
+    boot(&r);
+    suspend(&r, "s");
+    state_rig_free(&r);
+    restore(&r, "s");
+    state_rig_run(&r);
+    state_rig_send(&r, "{\"cmd\": \"reset\"}", -1);
+    state_rig_answer(&r, answer, sizeof(answer));
+    CHECK_HAS(answer, "\"ok\": true");
+    check_counts_on(&r, state_rig_counter(&r));
+    state_rig_free(&r);
+    CHECK_EQ(unlink(kernel), 0); /* it goes on without its kernel, but cannot start anew */
+    restore(&r, "s");
+    state_rig_run(&r);
+    check_counts_on(&r, state_rig_counter(&r));
+    state_rig_send(&r, "{\"cmd\": \"reset\"}", -1);
+    CHECK_EQ(state_rig_join(&r), VM_END_RESET);
+    CHECK_HAS(r.result.why, "was not to be had");
+    state_rig_free(&r);
+}
+
 TEST(restore_knows_its_disks)
 {
     AUTO(free) char *disk = in_dir("disk");

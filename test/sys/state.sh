@@ -43,8 +43,13 @@ says() { # OUTPUT: waits until there are five lines
     fail "$1 says nothing"
 }
 
+# The fifo is opened for both, so that nobody waits for a reader that has gone.
+quit() {
+    echo q 1<>"$dir/in$round"
+}
+
 finish() { # STATUS: the guest ends by itself
-    echo q >"$dir/in$round"
+    quit
     wait "$pid"
     local status=$?
     [ "$status" -eq "$1" ] || fail "status $status, not $1: $(cat "$dir"/*.err)"
@@ -78,7 +83,7 @@ echo "a chain of snapshots, and clones of each"
 start "$dir/run" --memory 64M "${boot[@]}"
 for name in base d1 d2 full; do
     mode=${name/d[12]/diff}
-    "$socle" ctl "$socket" snapshot "$dir/$name" $mode >/dev/null || fail "snapshot $name"
+    "$socle" ctl "$socket" snapshot "$dir/$name" "$mode" >/dev/null || fail "snapshot $name"
 done
 finish 5
 numbers 1 "$dir/run"
@@ -123,7 +128,7 @@ for i in $(seq $kills); do
     sleep "0.00$((i % 10))"
     kill -9 "$ctl" 2>/dev/null
     wait "$ctl" 2>/dev/null
-    echo q >"$dir/in$round"
+    quit
     wait "$pid"
     case $? in
     5) numbers 1 "$dir/kill" ;;
