@@ -285,6 +285,33 @@ TEST(restore_gives_a_new_generation_and_tells)
     state_rig_free(&r);
 }
 
+/* A driver that runs has read the card's address, and keeps it; one that starts anew finds the clone's. */
+TEST(restore_clone_has_its_own_address)
+{
+    AUTO(strbuf) struct strbuf shown = {}, later = {};
+    struct state_rig r;
+    struct err e = {};
+
+    boot_with(&r, ", \"nets\": [{\"kind\": \"user\", \"mac\": \"52:54:00:00:00:01\"}]");
+    suspend(&r, "s");
+    state_rig_free(&r);
+    CHECK_OK(try_restore(&r, "s", "soft",
+                         ", \"clone\": true}, \"nets\": [{\"kind\": \"user\", \"mac\": "
+                         "\"52:54:00:00:00:02\"}]",
+                         &e),
+             &e);
+    for (u32 i = 0; i < r.vm->n_devices; i++) {
+        if (strcmp(r.vm->devices[i]->name, "net0") != 0)
+            continue;
+        device_inspect(r.vm->devices[i], &shown);
+        device_reset(r.vm->devices[i]);
+        device_inspect(r.vm->devices[i], &later);
+    }
+    CHECK_HAS(shown.text, "\"config\": \"525400000001");
+    CHECK_HAS(later.text, "\"config\": \"525400000002");
+    state_rig_free(&r);
+}
+
 TEST(restore_and_reset)
 {
     AUTO(free) char *kernel = in_dir("kernel");
