@@ -187,6 +187,27 @@ TEST(save_comes_after_a_reset_that_the_guest_asked_for)
     }
 }
 
+TEST(save_does_what_is_owed_before_it_looks)
+{
+    struct state_rig r;
+    u32 first = 0;
+
+    boot(&r);
+    suspend(&r, "s");
+    state_rig_free(&r);
+    restore(&r, "s");
+    r.vm->saving = true;
+    CHECK_EQ(run_reset(r.vm), 0);
+    CHECK(r.vm->reset_owed);
+    CHECK_EQ(mem_write(r.vm->mem, 0x100000, &first, sizeof(first)), 0);
+    CHECK(run_save_settle(r.vm));
+    CHECK(!r.vm->reset_owed);
+    CHECK_EQ(mem_read(r.vm->mem, 0x100000, &first, sizeof(first)), 0);
+    CHECK_EQ(first, 0x1badb002); /* the kernel was loaded again */
+    r.vm->saving = false;
+    state_rig_free(&r);
+}
+
 /* Pages with notes of the time they were written at; what a chain of snapshots must get right. */
 TEST(save_chain_of_snapshots)
 {
