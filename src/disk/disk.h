@@ -157,6 +157,7 @@ struct disk_cfg {
     const char *format;
     bool no_backing; /* leave the backing files alone: what is ABSENT reads as zeroes */
     bool share;      /* a reader that may look at what another is writing; not locked */
+    bool repair;     /* open even what is marked as damaged, as it is */
 
     /* for formats */
     bool store;

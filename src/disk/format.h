@@ -18,6 +18,8 @@ struct disk_format {
     bool readonly; /* can be read only: opened for writing, it is refused */
 };
 
+extern const struct disk_format qcow2_format;
+
 /* By name; NULL: unknown. */
 const struct disk_format *disk_format_find(const char *name);
 /* By the first sector; NULL: like nothing we know. */
