@@ -357,7 +357,8 @@ static bool put(struct out *o, const void *data, size_t len)
 {
     if (len > o->len - o->at)
         return false;
-    memcpy(o->p + o->at, data, len);
+    if (len)
+        memcpy(o->p + o->at, data, len);
     o->at += (u32)len;
     return true;
 }

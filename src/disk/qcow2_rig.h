@@ -21,4 +21,6 @@ void rig_create(const char *path, const struct qcow2_create_cfg *cfg);
 void rig_judge(const char *path, const u8 *want, u64 size);
 /* The test fails if our own check finds anything. */
 void rig_check(const char *path);
+/* For qcow2_report.say. */
+void rig_say(void *arg, const char *text);
 void rig_fill(u8 *p, u64 len, u64 *seed);
