@@ -164,6 +164,9 @@ struct disk_cfg {
     const struct disk_above *above;
 };
 
+/* Is it the name of a format, or "auto"? */
+bool disk_format_known(const char *name);
+
 /* Opens and locks an image and its backing files.  Owned in *ret.  The message names the file and what is wrong with it. */
 int disk_open(const struct disk_cfg *cfg, struct disk **ret, struct err *e);
 /* Its queues are closed.  NULL is harmless. */

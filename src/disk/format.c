@@ -18,6 +18,11 @@ const struct disk_format *disk_format_find(const char *name)
     return NULL;
 }
 
+bool disk_format_known(const char *name)
+{
+    return strcmp(name, "auto") == 0 || strcmp(name, "raw") == 0 || disk_format_find(name);
+}
+
 const struct disk_format *disk_format_probe(const u8 head[DISK_SECTOR])
 {
     for_each_row(f, formats)
@@ -172,8 +177,8 @@ int disk_open_backing(const struct disk_cfg *cfg, const struct disk_above *above
     struct disk_cfg sub = { .readonly = true, .format = format, .above = above };
     int r = open_named(cfg, name, &sub, ret, e);
 
-    if (r < 0)
-        err_wrap(e, "backing file of '%.60s'", cfg->file ? cfg->file : "disk");
+    if (r < 0 && !above->above) /* once is enough for a chain */
+        err_wrap(e, "disk '%.60s', backing files", cfg->file ? cfg->file : "(handed in)");
     return r;
 }
 
@@ -183,6 +188,6 @@ int disk_open_data(const struct disk_cfg *cfg, const char *name, struct disk **r
     int r = open_named(cfg, name, &sub, ret, e);
 
     if (r < 0)
-        err_wrap(e, "data file of '%.60s'", cfg->file ? cfg->file : "disk");
+        err_wrap(e, "disk '%.60s', data file", cfg->file ? cfg->file : "(handed in)");
     return r;
 }

@@ -140,7 +140,8 @@ static int open_data(struct qcow2 *q, const struct disk_cfg *cfg, struct err *e)
         return 0;
     q->data = NULL;
     if (!q->h.data_file)
-        return err_set(e, -EINVAL, "its data is in a file that it does not name");
+        return err_set(e, -EINVAL, "disk '%s': its data is in a file that it does not name",
+                       q->disk.name);
     return disk_open_data(cfg, q->h.data_file, &q->data, e);
 }
 
@@ -186,8 +187,7 @@ static int make_writable(struct qcow2 *q, const struct disk_cfg *cfg, struct err
     return clear_auto(q, e);
 }
 
-static int set_up(struct qcow2 *q, const struct disk_cfg *cfg, const struct disk_above *above,
-                  struct err *e)
+static int set_up(struct qcow2 *q, struct err *e)
 {
     int r = read_head(q, e);
 
@@ -203,13 +203,16 @@ static int set_up(struct qcow2 *q, const struct disk_cfg *cfg, const struct disk
         r = q2_tables_init(q, e);
     if (r == 0)
         r = q2_round_init(q, e);
-    if (r == 0)
-        r = open_data(q, cfg, e);
-    if (r == 0)
-        r = open_backing(q, cfg, above, e);
-    if (r == 0)
-        r = make_writable(q, cfg, e);
     return r;
+}
+
+/* Their messages name them. */
+static int open_others(struct qcow2 *q, const struct disk_cfg *cfg, const struct disk_above *above,
+                       struct err *e)
+{
+    int r = open_data(q, cfg, e);
+
+    return r < 0 ? r : open_backing(q, cfg, above, e);
 }
 
 static int q2_open(struct disk *file, const struct disk_cfg *cfg, const struct disk_above *above,
@@ -227,11 +230,19 @@ static int q2_open(struct disk *file, const struct disk_cfg *cfg, const struct d
     str_copy(q->disk.name, sizeof(q->disk.name), file->name);
     q->file = q->data = file;
     q->path = cfg->file ? xdup(cfg->file) : NULL;
-    r = set_up(q, cfg, above, &inner);
+    r = set_up(q, &inner);
+    if (r < 0)
+        err_set(e, r, "disk '%s': %s", file->name, inner.text);
+    else
+        r = open_others(q, cfg, above, e);
+    if (r == 0) {
+        r = make_writable(q, cfg, &inner);
+        if (r < 0)
+            err_set(e, r, "disk '%s': %s", file->name, inner.text);
+    }
     if (r < 0) {
         if (!q->data)
             q->data = q->file;
-        err_set(e, r, "disk '%s': %s", file->name, inner.text);
         q2_close(&q->disk);
         return r;
     }
