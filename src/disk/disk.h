@@ -156,6 +156,7 @@ struct disk_cfg {
      */
     const char *format;
     bool no_backing; /* leave the backing files alone: what is ABSENT reads as zeroes */
+    bool no_data;    /* and a data file: for looking at an image's metadata only */
     bool share;      /* a reader that may look at what another is writing; not locked */
     bool repair;     /* open even what is marked as damaged, as it is */
 

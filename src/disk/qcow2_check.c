@@ -87,11 +87,11 @@ static void walk_entry(struct check *c, u64 entry, u64 subs, bool active)
             say(c, &c->rep->errors, "compressed cluster at %llu is marked as ours alone", at);
         count(c, at, len, "compressed cluster");
     } else if (q->ext && (((subs >> 32) & subs & UINT32_MAX) ||
-                          (!host && (subs & UINT32_MAX) && q->data == q->file))) {
+                          (!host && (subs & UINT32_MAX) && !q->data_apart))) {
         say(c, &c->rep->errors, "L2 entry 0x%llx has subclusters 0x%llx", entry, subs);
     } else if (!is_aligned(host, q->cluster)) {
         say(c, &c->rep->errors, "data cluster at %llu is not at a cluster's start", host);
-    } else if (host && q->data == q->file) {
+    } else if (host && !q->data_apart) {
         count(c, host, q->cluster, "data cluster");
     }
     if (active)
@@ -302,7 +302,7 @@ static int compare_flags(struct check *c, u64 *unsafe, u64 *missing)
         for (u32 k = 0; k < 1u << q->l2_bits && r == 0; k++) {
             u64 entry = be64_get(buf[(size_t)k * q->entry_words]);
 
-            if (!(entry & Q2_COMPRESSED) && (entry & Q2_OFFSET) && q->data == q->file)
+            if (!(entry & Q2_COMPRESSED) && (entry & Q2_OFFSET) && !q->data_apart)
                 compare_flag(c, entry, entry & Q2_OFFSET, unsafe, missing);
         }
     }
@@ -497,7 +497,7 @@ int qcow2_check(const struct disk_cfg *cfg, u32 repair, struct qcow2_report *rep
     *rep = (struct qcow2_report){ .say = say_to, .arg = arg };
     own.format = "qcow2";
     own.repair = true;
-    own.no_backing = true;
+    own.no_backing = own.no_data = true;
     own.readonly = !repair;
     r = disk_open(&own, &d, e);
     return r < 0 ? r : q2_check(q2_of(d), repair, rep, e);

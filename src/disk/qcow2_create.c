@@ -159,11 +159,11 @@ static int preallocate(struct qcow2 *q)
         pthread_mutex_lock(&q->lock);
         r = q2_table_get(q, NULL, q2_l1_index(q, at), true, &t, &key);
         n = r < 0 ? r : (s64)((end - at) >> q->bits);
-        if (n > 0 && q->data == q->file)
+        if (n > 0 && !q->data_apart)
             n = q2_alloc(q, (u64)n, false, &first, &fresh);
         for (s64 i = 0; i < n; i++, at += q->cluster)
             q2_entry_set(q, t, q2_l2_index(q, at),
-                         (q->data == q->file ? (first + (u64)i) << q->bits : at) | Q2_COPIED,
+                         (!q->data_apart ? (first + (u64)i) << q->bits : at) | Q2_COPIED,
                          UINT32_MAX);
         pthread_mutex_unlock(&q->lock);
         r = n < 0 && n != -ENOBUFS ? (int)n : 0;
@@ -182,7 +182,7 @@ static int open_and_preallocate(int fd, const char *path, const struct qcow2_cre
 
     if (r < 0)
         return r;
-    if (q2_of(d)->data != q2_of(d)->file && q2_of(d)->data->zero_grown)
+    if (q2_of(d)->data_apart && q2_of(d)->data->zero_grown)
         r = disk_resize(q2_of(d)->data, c->size, e);
     if (r < 0 || c->prealloc == QCOW2_PREALLOC_OFF)
         return r;

@@ -158,8 +158,9 @@ struct q2_wait_list {
 struct qcow2 {
     struct disk disk;
     struct disk *file; /* a store */
-    struct disk *data; /* where guest clusters are: `file`, or a data file of their own */
-    char *path;        /* for names relative to it; NULL: handed in without one */
+    struct disk *
+        data; /* where guest clusters are: `file`, or a data file of their own; NULL: it was not to be opened */
+    char *path; /* for names relative to it; NULL: handed in without one */
     struct q2_header h;
     u8 *head; /* Q2_HEAD_MAX bytes or a cluster, if that is less: as they are on disk */
     u32 head_len;
@@ -171,7 +172,8 @@ struct qcow2 {
     u32 entry_words; /* u64 of an entry: 1, or 2 when extended */
     u32 unit_bits;
     u64 unit;
-    bool ext, data_raw;
+    bool ext;
+    bool data_apart, data_raw; /* in a data file; which is an image itself */
 
     pthread_mutex_t lock, round;
     pthread_cond_t cond; /* some queue has something to run, or a table is there */

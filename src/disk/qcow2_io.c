@@ -73,7 +73,7 @@ void q2_fly(struct q2_req *w, u64 at, u64 len)
 {
     struct qcow2 *q = q2_of_req(w);
 
-    if (q->data != q->file)
+    if (q->data_apart)
         return; /* clusters of a data file are nobody else's */
     must(!w->flying);
     w->flying = true;
@@ -523,11 +523,12 @@ void q2_wait(struct disk_queue *dq)
     while (dq->busy && qq->n_done == before) {
         wait_any(q, qq);
         for (struct q2_queue *o = q->queues; o; o = next) {
-            u64 done = o->n_done;
+            u64 done;
 
             next = o->next;
             if (o->loop != qq->loop)
                 continue;
+            done = o->n_done;
             q2_kick(&o->q);
             if (o != qq && o->n_done != done)
                 fd_event_signal(o->event); /* its batch is due */
@@ -614,9 +615,11 @@ static int open_below(struct q2_queue *qq, const struct disk_queue_cfg *cfg, str
 
     below.batch = on_batch;
     below.arg = qq;
+    if (!q->data)
+        return err_set(e, -EINVAL, "disk '%s' was opened without its data file", q->disk.name);
     r = disk_queue_open(q->file, &below, &qq->file, e);
     qq->data = qq->file;
-    if (r == 0 && q->data != q->file)
+    if (r == 0 && q->data_apart)
         r = disk_queue_open(q->data, &below, &qq->data, e);
     if (r == 0 && q->disk.backing)
         r = disk_queue_open(q->disk.backing, &below, &qq->backing, e);

@@ -25,7 +25,7 @@ static int check_host(const struct qcow2 *q, u64 offset, u64 entry, u64 subs)
 
     if (!is_aligned(host, q->cluster))
         return bad_entry(q, entry, subs);
-    if (q->data != q->file)
+    if (q->data_apart)
         return host == align_down(offset, q->cluster) ? 0 : bad_entry(q, entry, subs);
     return q2_is_meta(q, host, q->cluster) ? bad_entry(q, entry, subs) : 0;
 }
@@ -37,7 +37,7 @@ static int read_unit(const struct qcow2 *q, u64 offset, u64 entry, u64 subs, str
 
     *u = (struct unit){};
     if (entry & Q2_COMPRESSED) {
-        if (q->data != q->file)
+        if (q->data_apart)
             return bad_entry(q, entry, subs);
         u->kind = Q2_KIND_ZIP;
         u->host = entry;
@@ -45,7 +45,7 @@ static int read_unit(const struct qcow2 *q, u64 offset, u64 entry, u64 subs, str
     }
     u->host = entry & Q2_OFFSET;
     /* only in a file of its own can data be at 0 */
-    u->has_host = u->host || (q->data != q->file && (entry & Q2_COPIED));
+    u->has_host = u->host || (q->data_apart && (entry & Q2_COPIED));
     if (u->has_host) {
         int r = check_host(q, offset, entry, subs);
 
@@ -123,7 +123,7 @@ s64 q2_entry_clusters(const struct qcow2 *q, u64 entry, u64 *ret)
         return (s64)((at + len - 1) >> q->bits) - (s64)*ret + 1;
     }
     at = entry & Q2_OFFSET;
-    if (!at || q->data != q->file)
+    if (!at || q->data_apart)
         return 0;
     if (!is_aligned(at, q->cluster))
         return bad_entry(q, entry, 0);

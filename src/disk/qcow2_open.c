@@ -72,7 +72,7 @@ static void q2_close(struct disk *d)
     q2_refs_fini(q);
     q2_header_fini(&q->h);
     disk_close(d->backing);
-    if (q->data != q->file)
+    if (q->data_apart)
         disk_close(q->data);
     disk_close(q->file);
     pthread_cond_destroy(&q->cond);
@@ -106,6 +106,8 @@ static int read_head(struct qcow2 *q, struct err *e)
     q->unit_bits = q->ext ? q->bits - 5 : q->bits;
     q->unit = 1ull << q->unit_bits;
     q->data_raw = q->h.autoclear & Q2_A_RAW_DATA;
+    q->data_apart = q->h.incompatible & Q2_I_DATA_FILE;
+    q->data = q->data_apart ? NULL : q->file;
     q->disk.size = q->h.size;
     q->disk.block = (u32)min(q->unit, 64 * KiB);
     q->disk.discard = q->disk.readonly ? 0 : (u32)q->cluster;
@@ -135,10 +137,8 @@ int q2_l1_load(struct qcow2 *q, struct err *e)
 
 static int open_data(struct qcow2 *q, const struct disk_cfg *cfg, struct err *e)
 {
-    q->data = q->file;
-    if (!(q->h.incompatible & Q2_I_DATA_FILE))
+    if (!q->data_apart || cfg->no_data)
         return 0;
-    q->data = NULL;
     if (!q->h.data_file)
         return err_set(e, -EINVAL, "disk '%s': its data is in a file that it does not name",
                        q->disk.name);
@@ -228,7 +228,7 @@ static int q2_open(struct disk *file, const struct disk_cfg *cfg, const struct d
     q->disk.ops = &q2_ops;
     q->disk.readonly = cfg->readonly;
     str_copy(q->disk.name, sizeof(q->disk.name), file->name);
-    q->file = q->data = file;
+    q->file = file;
     q->path = cfg->file ? xdup(cfg->file) : NULL;
     r = set_up(q, &inner);
     if (r < 0)
@@ -241,8 +241,6 @@ static int q2_open(struct disk *file, const struct disk_cfg *cfg, const struct d
             err_set(e, r, "disk '%s': %s", file->name, inner.text);
     }
     if (r < 0) {
-        if (!q->data)
-            q->data = q->file;
         q2_close(&q->disk);
         return r;
     }

@@ -89,7 +89,7 @@ static int grow(struct qcow2 *q, u64 size, struct err *e)
 
     if (r < 0)
         return r;
-    if (q->data != q->file && q->data->zero_grown && q->data->size < size)
+    if (q->data_apart && q->data->zero_grown && q->data->size < size)
         r = disk_resize(q->data, size, e);
     if (r < 0)
         return r;

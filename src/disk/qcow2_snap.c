@@ -207,7 +207,7 @@ static int is_single(struct qcow2 *q, u64 entry, bool *ret)
     s64 n = (entry & Q2_COMPRESSED) ? 0 : q2_entry_clusters(q, entry, &first);
     int r = n > 0 ? q2_ref_get(q, first, &count) : (int)n;
 
-    *ret = n > 0 ? count == 1 : q->data != q->file && !(entry & Q2_COMPRESSED) && entry;
+    *ret = n > 0 ? count == 1 : q->data_apart && !(entry & Q2_COMPRESSED) && entry;
     return r;
 }
 
@@ -416,7 +416,7 @@ static int begin(struct qcow2 *q, const char *what, struct q2_snaps *s, struct e
 {
     int r = q2_claim(q, what, e);
 
-    if (r == 0 && q->data != q->file)
+    if (r == 0 && q->data_apart)
         r = err_set(e, -ENOTSUP, "disk '%s' keeps its data in a file of its own: no snapshots",
                     q->disk.name);
     if (r == 0)

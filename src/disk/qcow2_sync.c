@@ -45,7 +45,7 @@ static int now(struct qcow2 *q, enum disk_op op, void *buf, u64 len, u64 at)
 
 static int sync_file(struct qcow2 *q)
 {
-    int r = q->data != q->file ? q->data->ops->now(q->data, DISK_FLUSH, NULL, 0, 0) : 0;
+    int r = q->data_apart && q->data ? q->data->ops->now(q->data, DISK_FLUSH, NULL, 0, 0) : 0;
 
     return r < 0 ? r : now(q, DISK_FLUSH, NULL, 0, 0);
 }

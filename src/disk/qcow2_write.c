@@ -173,7 +173,7 @@ static int after_partly(struct q2_req *w)
 /* Bytes of a unit that go to the file: a data file does not grow beyond the disk. */
 static u64 unit_bytes(const struct qcow2 *q, const struct q2_req *w)
 {
-    return q->data == q->file ? w->guest_len : min(w->guest_len, q->disk.size - w->guest);
+    return !q->data_apart ? w->guest_len : min(w->guest_len, q->disk.size - w->guest);
 }
 
 static u64 host_of(const struct qcow2 *q, const struct q2_req *w)
@@ -240,7 +240,7 @@ static int look(struct q2_req *w, struct piece *p)
         r = q2_extent_get(q, p->t, p->offset, p->len, &p->x);
     if (r < 0)
         return r == -EBADMSG ? -EIO : r;
-    p->own = p->x.copied || q->data != q->file;
+    p->own = p->x.copied || q->data_apart;
     p->unit = p->x.kind == Q2_KIND_ZIP || (p->x.has_host && !p->x.copied) ? q->cluster : q->unit;
     p->zero = p->x.kind == Q2_KIND_ZERO ||
               (p->x.kind == Q2_KIND_ABSENT && q2_absent_is_zero(q, align_down(p->offset, q->unit)));
@@ -308,7 +308,7 @@ static int choose(struct q2_req *w, struct piece *p)
     w->new_n = 0;
     if (!whole && !w->qq->n_cow)
         return q2_park(w, w->qq->cow);
-    if (p->all_zero && !p->x.has_host && q->data == q->file) {
+    if (p->all_zero && !p->x.has_host && !q->data_apart) {
         r = try_fresh(w, p);
         if (r)
             return r;
@@ -318,7 +318,7 @@ static int choose(struct q2_req *w, struct piece *p)
         len = min(len, p->unit);
     to = whole ? p->offset + align_down(len, p->unit) : from + p->unit;
     if (p->own) {
-        w->base = align_down(q->data == q->file ? p->x.host : p->offset, q->cluster);
+        w->base = align_down(!q->data_apart ? p->x.host : p->offset, q->cluster);
     } else if (w->new_n) {
         to = min(to, align_down(from, q->cluster) + (w->new_n << q->bits));
     } else {
@@ -391,7 +391,7 @@ static void zero_entry(struct qcow2 *q, struct q2_table *t, u32 i, u64 bits, boo
     u64 old = q2_entry(q, t, i), subs = q2_entry_subs(q, t, i);
     bool zip = old & Q2_COMPRESSED, all = !q->ext || bits == UINT32_MAX;
     bool ours = !zip && (old & Q2_COPIED);
-    bool keep = !all || (ours && !unmap) || (ours && q->data != q->file);
+    bool keep = !all || (ours && !unmap) || (ours && q->data_apart);
     u64 entry = keep && !zip ? old & ~Q2_ZERO : 0;
 
     if (all && !keep)

@@ -177,7 +177,7 @@ int qcow2_write_packed(struct disk *d, const void *packed, u64 len, u64 at, stru
     int r;
 
     must(len > 0 && len < q->cluster && is_aligned(at, q->cluster) && at < d->size);
-    if (q->data != q->file)
+    if (q->data_apart)
         return err_set(e, -ENOTSUP, "disk '%s' keeps its data in a file of its own: no compression",
                        d->name);
     pthread_mutex_lock(&q->lock);
@@ -221,7 +221,7 @@ int qcow2_write_compressed(struct disk *d, const void *buf, u64 len, u64 at, str
 
     must(len > 0 && len <= q->cluster && range_ok(at, len, d->size));
     must(src && dst);
-    if (q->data != q->file)
+    if (q->data_apart)
         return err_set(e, -ENOTSUP, "disk '%s' keeps its data in a file of its own: no compression",
                        d->name);
     memcpy(src, buf, len);
