@@ -136,7 +136,12 @@ static int walk_l1(struct check *c, u64 at, u32 n, bool active)
             continue;
         }
         count(c, host, q->cluster, "L2 table");
-        r = walk_l2(c, host, active, buf);
+        /* no table is twice in one L1 table: who claims so would have us walk for ever */
+        if (c->refs[host >> q->bits] > q->h.n_snapshots + 1)
+            say(c, &c->rep->errors, "L1 entry %u: the L2 table at %llu is in use more than once", i,
+                host);
+        else
+            r = walk_l2(c, host, active, buf);
     }
     return r;
 }

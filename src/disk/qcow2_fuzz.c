@@ -297,7 +297,8 @@ static void walk_map(struct disk *d, const struct memory *m)
     }
 }
 
-static void write_some(struct disk *d, struct disk_sync *s)
+/* `sound`: nothing is in two places at once, so that what was written reads back. */
+static void write_some(struct disk *d, struct disk_sync *s, bool sound)
 {
     u8 data[3 * DISK_SECTOR], got[3 * DISK_SECTOR];
 
@@ -309,7 +310,8 @@ static void write_some(struct disk *d, struct disk_sync *s)
             memset(data, 0, sizeof(data));
         if (i % 3 == 2 ? disk_zero(s, len, at, true) < 0 : disk_pwrite(s, data, len, at) < 0)
             continue;
-        must(disk_pread(s, got, len, at) == 0 && memcmp(got, data, len) == 0);
+        must(disk_pread(s, got, len, at) == 0 || !sound);
+        must(memcmp(got, data, len) == 0 || !sound);
     }
     disk_discard(s, min(d->size, 1 * MiB), 0);
     disk_flush(s);
@@ -347,16 +349,19 @@ static void use(struct memory *m, u8 how)
     AUTO(disk_sync) struct disk_sync *s = NULL;
     struct qcow2_report rep = {};
     struct disk *d = NULL;
+    bool sound;
 
     if (!open_memory(m, !(how & 1), how & 2, &d))
         return;
+    sound = q2_check(q2_of(d), 0, &rep, NULL) == 0 && rep.errors == 0;
     if (disk_sync_open(d, &s, NULL) == 0) {
         read_as(d, s, m);
         walk_map(d, m);
         if (how & 1)
-            write_some(d, s);
+            write_some(d, s, sound);
     }
     disk_sync_close(TAKE(s));
+    rep = (struct qcow2_report){};
     if (how & 4)
         q2_check(q2_of(d), how & 1 ? QCOW2_REPAIR_LEAKS | QCOW2_REPAIR_ERRORS : 0, &rep, NULL);
     if ((how & 9) == 9)

@@ -283,23 +283,25 @@ struct larger {
     u64 first;     /* of its clusters: blocks, then the table */
     u64 blocks, n; /* new blocks; entries of the table in all */
     u64 clusters;  /* of the table */
+    u64 extra; /* clusters after it that the blocks count too, for who needs that many in a row */
 };
 
-static int plan_table(const struct qcow2 *q, u64 least, struct larger *l)
+static int plan_table(const struct qcow2 *q, u64 least, u64 extra, struct larger *l)
 {
     const struct q2_refs *f = &q->refs;
     u64 per = 1ull << f->block_bits, entries = q->cluster / 8;
 
     *l = (struct larger){ .first = (u64)f->n << f->block_bits, .n = f->n * 3ull / 2 };
+    l->extra = extra;
     do {
         l->n = max(l->n, least + 1);
         l->n = align_up(max(l->n, f->n + l->blocks), entries);
         l->clusters = l->n / entries;
-        l->blocks = (l->blocks + l->clusters + per - 1) / per;
+        l->blocks = (l->blocks + l->clusters + extra + per - 1) / per;
         l->blocks = max(l->blocks, 1ull);
-    } while (f->n + l->blocks > l->n || l->blocks * per < l->blocks + l->clusters);
+    } while (f->n + l->blocks > l->n || l->blocks * per < l->blocks + l->clusters + extra);
     if (l->n * 8 > Q2_RT_BYTES_MAX ||
-        (l->first + l->blocks + l->clusters) << q->bits >= Q2_HOST_END)
+        (l->first + l->blocks + l->clusters + extra) << q->bits >= Q2_HOST_END)
         return -EFBIG;
     return 0;
 }
@@ -307,7 +309,7 @@ static int plan_table(const struct qcow2 *q, u64 least, struct larger *l)
 /* The new blocks count themselves and the table, which follows them. */
 static int write_new_blocks(struct qcow2 *q, const struct larger *l)
 {
-    u64 per = 1ull << q->refs.block_bits, all = l->blocks + l->clusters;
+    u64 per = 1ull << q->refs.block_bits, all = l->blocks + l->clusters + l->extra;
     AUTO(free) u8 *data = aligned_alloc(4096, align_up(q->cluster, 4096));
 
     must(data);
@@ -364,17 +366,18 @@ static void adopt_table(struct qcow2 *q, const struct larger *l)
  * A larger table, at the first cluster that the old one cannot count.  Blocks that either points to are in the file first, and
  * then the header changes over.
  */
-static int grow_table(struct qcow2 *q, u64 least)
+static int grow_table(struct qcow2 *q, u64 least, u64 extra, u64 *ret_extra)
 {
     u64 old_at = q->h.rt_at, old_clusters = q->h.rt_clusters;
     struct larger l;
-    int r = plan_table(q, least, &l);
+    int r = plan_table(q, least, extra, &l);
 
     if (r == 0)
-        r = q2_grow_file(q, (l.first + l.blocks + l.clusters) << q->bits);
+        r = q2_grow_file(q, (l.first + l.blocks + l.clusters + extra) << q->bits);
     if (r < 0)
         return r;
-    used(q, l.first, l.blocks + l.clusters);
+    used(q, l.first, l.blocks + l.clusters + extra);
+    *ret_extra = l.first + l.blocks + l.clusters;
     r = write_new_blocks(q, &l);
     if (r == 0)
         r = store_blocks(q);
@@ -399,10 +402,11 @@ static int make_block(struct qcow2 *q, u64 index, struct q2_block **ret)
 {
     u64 first = index << q->refs.block_bits;
     struct q2_block *b;
+    u64 none;
     int r;
 
     if (index >= q->refs.n) {
-        r = grow_table(q, index);
+        r = grow_table(q, index, 0, &none);
         return r < 0 ? r : get_block(q, index, ret);
     }
     if (q2_is_meta(q, first << q->bits, q->cluster))
@@ -518,6 +522,12 @@ s64 q2_alloc(struct qcow2 *q, u64 want, bool exact, u64 *ret, bool *ret_fresh)
     u64 c = q->refs.hint;
     int r = q->broken ? -EIO : 0;
 
+    if (r == 0 && exact && want >= 1ull << q->refs.block_bits) {
+        /* new blocks would always be in the way, each in the first of the clusters that it counts */
+        *ret_fresh = false;
+        r = grow_table(q, q->refs.n, want, ret);
+        return r < 0 ? r : (s64)want;
+    }
     while (r == 0) {
         u64 index = c >> q->refs.block_bits;
         struct q2_block *b;

@@ -573,3 +573,23 @@ TEST(qcow2_many_queues)
     rig_check(path);
     rig_judge(path, got, sizeof(got));
 }
+
+/* An L1 table of more clusters than a refcount block counts. */
+TEST(qcow2_long_tables)
+{
+    AUTO(disk) struct disk *d = NULL;
+    struct err e = {};
+    char path[200];
+
+    rig_path(path, "long.qcow2");
+    rig_create(path,
+               &(struct qcow2_create_cfg){ .size = GiB, .cluster = 512, .refcount_bits = 64 });
+    CHECK_OK(open_path(path, false, &d, &e), &e);
+    CHECK_OK(qcow2_snapshot_create(d, "s", &e), &e);
+    CHECK_OK(disk_resize(d, 2 * GiB, &e), &e);
+    CHECK_OK(qcow2_snapshot_delete(d, "s", &e), &e);
+    disk_close(TAKE(d));
+    rig_check(path);
+    if (rig_has_qemu())
+        CHECK_EQ(RIG_RUN("qemu-img", "check", "-q", path), 0);
+}
