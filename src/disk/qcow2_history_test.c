@@ -16,7 +16,7 @@ struct history {
     struct qcow2_create_cfg cfg;
     u64 backing; /* bytes of a backing file; 0: none */
     enum disk_cache cache;
-    bool packed, no_resize, no_snaps;
+    bool packed, no_snaps;
 };
 
 /* clang-format off */
@@ -204,8 +204,7 @@ static void one_op(struct rig *g)
         memset(g->model + at, 0, len);
         break;
     case 6:
-        if (!g->h->no_resize)
-            do_resize(g);
+        do_resize(g);
         break;
     case 7:
     case 8:

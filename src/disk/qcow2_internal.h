@@ -160,7 +160,6 @@ struct qcow2 {
     struct disk *file; /* a store */
     struct disk *
         data; /* where guest clusters are: `file`, or a data file of their own; NULL: it was not to be opened */
-    char *path; /* for names relative to it; NULL: handed in without one */
     struct q2_header h;
     u8 *head; /* Q2_HEAD_MAX bytes or a cluster, if that is less: as they are on disk */
     u32 head_len;

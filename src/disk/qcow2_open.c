@@ -81,7 +81,6 @@ static void q2_close(struct disk *d)
     free(q->l1);
     free(q->l1_dirty);
     free(q->head);
-    free(q->path);
     free(q);
 }
 
@@ -109,7 +108,8 @@ static int read_head(struct qcow2 *q, struct err *e)
     q->data_apart = q->h.incompatible & Q2_I_DATA_FILE;
     q->data = q->data_apart ? NULL : q->file;
     q->disk.size = q->h.size;
-    q->disk.block = (u32)min(q->unit, 64 * KiB);
+    q->disk.block =
+        q->file->block; /* not the cluster: guests take it for the size of physical sectors */
     q->disk.discard = q->disk.readonly ? 0 : (u32)q->cluster;
     return 0;
 }
@@ -229,7 +229,6 @@ static int q2_open(struct disk *file, const struct disk_cfg *cfg, const struct d
     q->disk.readonly = cfg->readonly;
     str_copy(q->disk.name, sizeof(q->disk.name), file->name);
     q->file = file;
-    q->path = cfg->file ? xdup(cfg->file) : NULL;
     r = set_up(q, &inner);
     if (r < 0)
         err_set(e, r, "disk '%s': %s", file->name, inner.text);
