@@ -14,9 +14,8 @@
 int q2_tables_init(struct qcow2 *q, struct err *e)
 {
     struct q2_tables *l = &q->l2;
-    u64 n = min(Q2_L2_BUDGET >> q->bits, (u64)q->h.l1_size);
+    u64 n = min(Q2_L2_BUDGET >> q->bits, (u64)Q2_SLOTS_MAX);
 
-    n = min(n, (u64)Q2_SLOTS_MAX);
     l->n = (u32)max(n, (u64)Q2_SLOTS_MIN);
     l->slice_bits = max(q->bits - 6, 9u);
     l->slots = xnew_n(struct q2_table, l->n);
@@ -27,8 +26,6 @@ int q2_tables_init(struct qcow2 *q, struct err *e)
         l->mem = NULL;
         return err_set(e, -ENOMEM, "memory for L2 tables");
     }
-    for (u32 i = 0; i < l->n; i++)
-        l->slots[i].e = (be64 *)(l->mem + ((size_t)i << q->bits));
     return 0;
 }
 
@@ -88,7 +85,7 @@ static void touch_all(struct qcow2 *q, struct q2_table *t)
         q2_table_touch(q, t, i);
 }
 
-/* A free slot by the clock's hand; NULL: all are in use by someone or dirty. */
+/* A free slot, its memory not touched before now, by the clock's hand; NULL: all are in use by someone or dirty. */
 static struct q2_table *take_slot(struct qcow2 *q)
 {
     struct q2_tables *l = &q->l2;
@@ -106,6 +103,7 @@ static struct q2_table *take_slot(struct qcow2 *q)
         if (t->state == Q2_TABLE_READY)
             l->by_l1[t->l1] = NULL;
         t->state = Q2_TABLE_FREE;
+        t->e = (be64 *)(l->mem + ((size_t)(t - l->slots) << q->bits));
         return t;
     }
     return NULL;

@@ -316,8 +316,8 @@ static int compare_flags(struct check *c, u64 *unsafe, u64 *missing)
 
 /* ---- repair ---- */
 
-/* Counts up or down in place, until the count is what the walk found. */
-static int set_counts(struct check *c, u32 repair)
+/* Counts that are too high become in place what the walk found. */
+static int lower_counts(struct check *c)
 {
     struct qcow2 *q = c->q;
     int r = 0;
@@ -326,10 +326,8 @@ static int set_counts(struct check *c, u32 repair)
         u64 v;
 
         r = q2_ref_get(q, i, &v);
-        while (r == 0 && v > c->refs[i] && (repair & QCOW2_REPAIR_LEAKS)) {
-            r = q2_ref_add(q, i, 1, -1);
-            v--;
-        }
+        if (r == 0 && v > c->refs[i])
+            r = q2_ref_lower(q, i, c->refs[i]);
     }
     return r;
 }
@@ -405,7 +403,9 @@ static int rebuild(struct check *c)
     q->alloc_end = max(q->alloc_end, end << q->bits);
     q->fresh_from = max(q->fresh_from, q->alloc_end);
     q2_refs_fini(q);
-    return q2_refs_init(q, NULL);
+    r = q2_refs_init(q, NULL);
+    q->broken = r < 0;
+    return r;
 }
 
 /* What each kind of finding came to. */
@@ -425,7 +425,7 @@ static int do_repair(struct check *c, u32 repair, const struct found *f, struct 
     if (errors)
         r = rebuild(c);
     else if ((repair & QCOW2_REPAIR_LEAKS) && f->high && !f->low)
-        r = set_counts(c, repair);
+        r = lower_counts(c);
     pthread_mutex_unlock(&q->lock);
     if (r == 0)
         r = q2_flags_fix(q);

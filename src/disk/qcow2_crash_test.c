@@ -1,5 +1,5 @@
 /*
- * disk/qcow2_crash_test.c: the n-th write of the file below a qcow2 image fails, or the power goes, for every n of a workload.
+ * disk/qcow2_crash_test.c: the n-th write or read of the file below a qcow2 image fails, or the power goes, for every n of a workload.
  * What is on the medium after a power cut is what was synced, and any part of what was written since, sector by sector.  The image
  * must be valid then (clusters may leak), and each sector hold what was flushed or something written to it since.
  */
@@ -29,7 +29,7 @@ struct change {
     u8 data[];
 };
 
-enum fault { FAULT_NONE, FAULT_POWER, FAULT_ERROR };
+enum fault { FAULT_NONE, FAULT_POWER, FAULT_ERROR, FAULT_READ };
 
 struct store {
     struct disk disk;
@@ -38,8 +38,8 @@ struct store {
     u64 len, medium_len;
     struct change *log, **log_end; /* since the last sync */
     enum fault fault;
-    u64 writes, fails_at; /* the write that has the fault */
-    int error;            /* FAULT_ERROR: what it says */
+    u64 writes, fails_at; /* the write, or with FAULT_READ the read, that has the fault */
+    int error;            /* what it says */
     bool off;             /* the power is */
 };
 
@@ -98,7 +98,7 @@ static int strike(struct store *s)
 {
     if (s->off)
         return -EIO;
-    if (s->fault == FAULT_NONE || s->writes++ != s->fails_at)
+    if (s->fault == FAULT_NONE || s->fault == FAULT_READ || s->writes++ != s->fails_at)
         return 0;
     if (s->fault == FAULT_POWER) {
         s->off = true;
@@ -133,7 +133,10 @@ static int store_io(struct store *s, enum disk_op op, void *buf, u64 len, u64 at
     switch (op) {
     case DISK_READ:
         must(range_ok(at, len, FILE_MAX));
-        memcpy(buf, s->live + at, len);
+        if (s->fault == FAULT_READ && s->writes++ == s->fails_at)
+            r = s->error;
+        else
+            memcpy(buf, s->live + at, len);
         break;
     case DISK_WRITE:
         r = s->off ? -EIO : change(s, at, len, buf);
@@ -258,6 +261,7 @@ struct crash {
     bool has_snap[SNAPS];
     u64 size, size_may; /* size_may: another that the disk may have */
     u64 seed, stamp;
+    bool plain; /* the last operation was one of a guest */
     u8 buf[DISK_MAX];
 };
 static struct crash crash;
@@ -407,14 +411,28 @@ static int op_grow(struct crash *c)
     return r;
 }
 
+/* After a discard, which may or may not have made zeroes.  The fault is not for this. */
+static void look_what_is_left(struct crash *c)
+{
+    enum fault fault = c->store.fault;
+
+    if (fault == FAULT_READ)
+        c->store.fault = FAULT_NONE;
+    if (!c->store.off)
+        verify(c, c->d, true);
+    c->store.fault = fault;
+}
+
 static int one_op(struct crash *c)
 {
     u64 at = align_down(test_rand(&c->seed) % c->size, DISK_SECTOR);
     u64 len = align_up(test_rand(&c->seed) % (40 * KiB) + 1, DISK_SECTOR);
+    u64 what = test_rand(&c->seed) % 12;
     int r;
 
     len = min(len, c->size - at);
-    switch (test_rand(&c->seed) % 12) {
+    c->plain = what != 4 && what != 5;
+    switch (what) {
     case 0:
     case 1:
         r = disk_flush(c->s);
@@ -428,10 +446,9 @@ static int one_op(struct crash *c)
     case 3:
         r = disk_discard(c->s, len, at);
         wrote(c, at, len, 0, r, true);
-        if (c->store.off || r < 0)
-            return r;
-        verify(c, c->d, true);
-        return 0;
+        if (r == 0)
+            look_what_is_left(c);
+        return r;
     case 4:
         return op_snapshot(c);
     case 5:
@@ -557,11 +574,14 @@ static bool run(struct crash *c, const struct qcow2_create_cfg *cfg, u64 seed, u
     c->store.fault = fault;
     c->store.fails_at = n;
     c->store.error = error;
-    for (u32 i = 0; i < OPS && !c->store.off; i++)
-        if (one_op(c) < 0 && fault == FAULT_ERROR) {
-            verify(c, c->d, true);
-            break;
-        }
+    for (u32 i = 0; i < OPS && !c->store.off; i++) {
+        if (one_op(c) == 0 || fault == FAULT_POWER)
+            continue;
+        c->store.fault = FAULT_NONE;
+        verify(c, c->d, true);
+        if (!c->plain)
+            break; /* is there a snapshot now, and of what? */
+    }
     struck = c->store.writes > n;
     close_image(c);
     if (fault == FAULT_POWER)
@@ -623,10 +643,11 @@ TEST(qcow2_power_cuts)
     log_set_level(LOG_LEVEL_NOTICE);
 }
 
-TEST(qcow2_failed_writes)
+TEST(qcow2_failed_io)
 {
     log_set_level(LOG_LEVEL_ERROR);
     all_points(FAULT_ERROR, -EIO, "failed writes");
     all_points(FAULT_ERROR, -ENOSPC, "writes without room");
+    all_points(FAULT_READ, -EIO, "failed reads");
     log_set_level(LOG_LEVEL_NOTICE);
 }

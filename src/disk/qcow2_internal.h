@@ -240,6 +240,8 @@ void q2_refs_fini(struct qcow2 *q);
 int q2_ref_get(struct qcow2 *q, u64 cluster, u64 *ret);
 /* Adds delta (1 or -1) to n counts.  -ERANGE: one of them cannot be counted in the image's width, or would be below 0. */
 int q2_ref_add(struct qcow2 *q, u64 first, u64 n, int delta);
+/* Sets a count that is higher; for repair. */
+int q2_ref_lower(struct qcow2 *q, u64 cluster, u64 v);
 /*
  * Up to `want` clusters in a row, counted once each from now on; `exact`: that many.  Returns how many, the first in *ret.
  * *ret_fresh: they were past the end of the file, and read as zeroes.  -ENOSPC: a device is full; -EFBIG: the format cannot say
@@ -357,8 +359,6 @@ extern const struct disk_ops q2_ops;
 /* Fails unless nothing is under way, so that the tables are the caller's.  `what` is for the message. */
 int q2_claim(struct qcow2 *q, const char *what, struct err *e);
 
-int q2_l1_load(struct qcow2 *q, struct err *e);
-
 /* ---- qcow2_snap.c ---- */
 
 struct q2_snap {
@@ -382,10 +382,10 @@ int q2_flags_fix(struct qcow2 *q);
 /* ---- qcow2_resize.c ---- */
 
 /*
- * Writes the n_l1 entries of l1 as an active L1 table of n entries, at a new place, and changes the header over to it and to
+ * Writes n_l1 entries as an active L1 table of n entries, at a new place, and changes the header over to it and to
  * `size`.  Nothing under way, all synced.
  */
-int q2_l1_replace(struct qcow2 *q, const u64 *l1, u32 n_l1, u32 n, u64 size);
+int q2_l1_replace(struct qcow2 *q, const u64 *entries, u32 n_l1, u32 n, u64 size);
 int q2_resize(struct qcow2 *q, u64 size, struct err *e);
 
 /* ---- qcow2_check.c ---- */

@@ -114,15 +114,13 @@ static int read_head(struct qcow2 *q, struct err *e)
     return 0;
 }
 
-int q2_l1_load(struct qcow2 *q, struct err *e)
+static int load_l1(struct qcow2 *q, struct err *e)
 {
     u64 bytes = q->h.l1_size * 8ull, sectors = (bytes + DISK_SECTOR - 1) / DISK_SECTOR;
     AUTO(free) be64 *raw = NULL;
     int r;
 
     raw = aligned_alloc(4096, align_up(bytes + DISK_SECTOR, 4096));
-    free(q->l1);
-    free(q->l1_dirty);
     q->l1 = try_new(u64, sectors * DISK_SECTOR / 8, Q2_L1_BYTES_MAX + DISK_SECTOR);
     q->l1_dirty = xnew_n(u8, sectors);
     if (!raw || !q->l1)
@@ -196,7 +194,7 @@ static int set_up(struct qcow2 *q, struct err *e)
     q->file_len = q->file->size;
     q->alloc_end = align_up(q->file_len, q->cluster);
     q->fresh_from = q->file->zero_grown ? q->alloc_end : Q2_HOST_END;
-    r = q2_l1_load(q, e);
+    r = load_l1(q, e);
     if (r == 0)
         r = q2_refs_init(q, e);
     if (r == 0)

@@ -483,6 +483,22 @@ int q2_ref_add(struct qcow2 *q, u64 first, u64 n, int delta)
     return 0;
 }
 
+int q2_ref_lower(struct qcow2 *q, u64 cluster, u64 v)
+{
+    struct q2_refs *f = &q->refs;
+    u64 in = cluster & ((1ull << f->block_bits) - 1);
+    struct q2_block *b;
+    int r = get_block(q, cluster >> f->block_bits, &b);
+
+    if (r < 0 || !b)
+        return r;
+    q2_count_set(b->data, f->order, in, v);
+    touch_count(q, b, in);
+    if (v == 0)
+        came_free(q, cluster);
+    return 0;
+}
+
 /* A search for free clusters. */
 struct search {
     u64 want;

@@ -7,9 +7,26 @@
 
 #include <stdlib.h>
 
-/* The active L1 table anew, with `n` entries out of `l1` (own), at another place; then the header with `size`. */
-int q2_l1_replace(struct qcow2 *q, const u64 *l1, u32 n_l1, u32 n, u64 size)
+/* The table in memory as it is in the file.  Cached tables are of the old one. */
+static void adopt_l1(struct qcow2 *q, const u64 *l1, u32 n_l1)
 {
+    u64 sectors = (q->h.l1_size * 8ull + DISK_SECTOR - 1) / DISK_SECTOR;
+
+    pthread_mutex_lock(&q->lock);
+    q2_tables_drop(q);
+    free(q->l2.by_l1);
+    q->l2.by_l1 = xnew_n(struct q2_table *, q->h.l1_size);
+    free(q->l1_dirty);
+    q->l1_dirty = xnew_n(u8, sectors);
+    free(q->l1);
+    q->l1 = xnew_n(u64, sectors * DISK_SECTOR / 8);
+    memcpy(q->l1, l1, n_l1 * 8ull);
+    pthread_mutex_unlock(&q->lock);
+}
+
+int q2_l1_replace(struct qcow2 *q, const u64 *entries, u32 n_l1, u32 n, u64 size)
+{
+    AUTO(free) u64 *l1 = xdup_mem(entries, n_l1 * 8ull); /* they may be those of q->l1 */
     u64 clusters = (n * 8ull + q->cluster - 1) >> q->bits, first = 0;
     u64 old_at = q->h.l1_at, old_n = (q->h.l1_size * 8ull + q->cluster - 1) >> q->bits;
     AUTO(free) be64 *raw = aligned_alloc(4096, align_up(clusters << q->bits, 4096));
@@ -41,13 +58,11 @@ int q2_l1_replace(struct qcow2 *q, const u64 *l1, u32 n_l1, u32 n, u64 size)
         q->broken = true; /* which of the two tables counts now, nobody knows */
         return r;
     }
+    adopt_l1(q, l1, n_l1);
     pthread_mutex_lock(&q->lock);
     q2_free_later(q, old_at >> q->bits, old_n);
-    q2_tables_drop(q);
-    q2_tables_fini(q);
     pthread_mutex_unlock(&q->lock);
-    r = q2_l1_load(q, NULL);
-    return r < 0 ? r : q2_tables_init(q, NULL);
+    return 0;
 }
 
 static int grow_l1(struct qcow2 *q, u64 size, struct err *e)
