@@ -129,7 +129,7 @@ char *disk_path_beside(const char *image, const char *name)
         return xdup(name);
     path = alloc_x(1, dir + len + 1);
     memcpy(path, image, dir);
-    memcpy(path + dir, name, len);
+    memcpy(path + dir, name, len + 1);
     return path;
 }
 

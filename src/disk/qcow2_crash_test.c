@@ -132,7 +132,7 @@ static int store_io(struct store *s, enum disk_op op, void *buf, u64 len, u64 at
     pthread_mutex_lock(&s->lock);
     switch (op) {
     case DISK_READ:
-        must(range_ok(at, len, FILE_MAX));
+        must(buf && range_ok(at, len, FILE_MAX));
         if (s->fault == FAULT_READ && s->writes++ == s->fails_at)
             r = s->error;
         else

@@ -150,12 +150,12 @@ static int read_backing_name(const struct q2_disk_header *d, const u8 *head, u32
 
     if (at == 0)
         return 0;
-    if (n == 0 || n > DISK_NAME_MAX || !range_ok(at, n, len) || at < Q2_HEADER_2)
-        return err_set(
-            e, -EBADMSG,
-            "the backing file's name is %u bytes at %llu; at most %u inside the first %u "
-            "bytes are allowed",
-            n, at, DISK_NAME_MAX, len);
+    if (n == 0 || n > DISK_NAME_MAX || !range_ok(at, n, len) || at < Q2_HEADER_2) {
+        return err_set(e, -EBADMSG,
+                       "the backing file's name is %u bytes at %llu; at most %u inside the first "
+                       "%u bytes are allowed",
+                       n, at, DISK_NAME_MAX, len);
+    }
     if (memchr(head + at, 0, n))
         return err_set(e, -EBADMSG, "the backing file's name has a zero byte");
     h->backing = text_of(head + at, n);

@@ -115,18 +115,18 @@ int q2_send(struct q2_req *w, struct disk_queue *to, enum disk_op op, u64 at, u6
     u64 sum = 0;
     u32 n = 0;
 
-    if (op == DISK_READ || op == DISK_WRITE)
-        for (; sum < len; n++) {
-            w->vec[n] = c->iov[n];
-            w->vec[n].iov_len = min(w->vec[n].iov_len, len - sum);
-            sum += w->vec[n].iov_len;
-        }
+    for (; sum < len && (op == DISK_READ || op == DISK_WRITE); n++) {
+        w->vec[n] = c->iov[n];
+        w->vec[n].iov_len = min(w->vec[n].iov_len, len - sum);
+        sum += w->vec[n].iov_len;
+    }
     w->sub = (struct disk_req){ .op = op, .offset = at, .len = len, .iov = w->vec, .n_iov = n };
     w->sub.may_unmap = w->r->may_unmap;
     return submit_sub(w, to);
 }
 
-int q2_send_buf(struct q2_req *w, struct disk_queue *to, enum disk_op op, u64 at, u8 *buf, u64 len)
+int q2_send_buf(struct q2_req *w, struct disk_queue *to, enum disk_op op, u64 at, void *buf,
+                u64 len)
 {
     w->vec[0] = (struct iovec){ buf, len };
     w->sub = (struct disk_req){ .op = op, .offset = at, .len = len, .iov = w->vec, .n_iov = 1 };
@@ -418,16 +418,33 @@ void q2_load(struct q2_queue *qq, struct q2_table *t, u64 host)
     disk_submit(qq->file, &t->load);
 }
 
+static bool has_todo(const struct q2_queue *qq)
+{
+    return qq->todo && (qq->free || qq->n_used < qq->n_reqs);
+}
+
+static struct q2_req *take_free(struct q2_queue *qq)
+{
+    struct q2_req *w = qq->free;
+
+    if (w) {
+        qq->free = w->next;
+        return w;
+    }
+    w = &qq->reqs[qq->n_used++];
+    w->qq = qq;
+    return w;
+}
+
 static void take_todo(struct q2_queue *qq)
 {
     struct qcow2 *q = q2_of(qq->q.disk);
 
-    while (qq->todo && qq->free) {
-        struct q2_req *w = qq->free;
+    while (has_todo(qq)) {
+        struct q2_req *w = take_free(qq);
         struct disk_req *r = qq->todo;
 
         qq->todo = r->next;
-        qq->free = w->next;
         pthread_mutex_lock(&q->lock);
         q->n_active++;
         pthread_mutex_unlock(&q->lock);
@@ -479,7 +496,7 @@ void q2_kick(struct disk_queue *dq)
             disk_kick(qq->data);
         if (qq->backing)
             disk_kick(qq->backing);
-    } while (qq->moved || (qq->todo && qq->free) || atomic_load(&qq->has_runnable));
+    } while (qq->moved || has_todo(qq) || atomic_load(&qq->has_runnable));
 }
 
 static struct disk_queue *busy_below(const struct q2_queue *qq)
@@ -598,11 +615,6 @@ static int make_memory(struct q2_queue *qq, u32 depth)
     while (qq->n_zip < Q2_ZIP_MAX) {
         qq->zip[qq->n_zip++] = p;
         p += zip;
-    }
-    for (u32 i = depth; i--;) {
-        qq->reqs[i].qq = qq;
-        qq->reqs[i].next = qq->free;
-        qq->free = &qq->reqs[i];
     }
     return 0;
 }

@@ -401,7 +401,7 @@ static int grow_table(struct qcow2 *q, u64 least, u64 extra, u64 *ret_extra)
 static int make_block(struct qcow2 *q, u64 index, struct q2_block **ret)
 {
     u64 first = index << q->refs.block_bits;
-    struct q2_block *b;
+    struct q2_block *b = NULL;
     u64 none;
     int r;
 

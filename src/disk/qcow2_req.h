@@ -68,8 +68,8 @@ struct q2_queue {
     atomic_bool has_runnable;
     struct disk_req *todo, *todo_last;
     struct q2_req *reqs, *free;
-    u32 n_reqs;
-    bool moved; /* something was submitted below since the last kick */
+    u32 n_reqs, n_used; /* from n_used on they were never touched, and take no memory */
+    bool moved;         /* something was submitted below since the last kick */
     u64 n_done;
     u8 *mem;
     size_t mem_len;
@@ -91,7 +91,8 @@ int q2_park(struct q2_req *w, const void *key);
 int q2_send(struct q2_req *w, struct disk_queue *to, enum disk_op op, u64 at, u64 len,
             const struct disk_req *c);
 /* The same with a buffer of ours. */
-int q2_send_buf(struct q2_req *w, struct disk_queue *to, enum disk_op op, u64 at, u8 *buf, u64 len);
+int q2_send_buf(struct q2_req *w, struct disk_queue *to, enum disk_op op, u64 at, void *buf,
+                u64 len);
 /* Notes that clusters are read or written, until `after`; under lock. */
 void q2_fly(struct q2_req *w, u64 at, u64 len);
 /* Moves c by what `sub` did; its result. */

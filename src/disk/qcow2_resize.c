@@ -70,12 +70,13 @@ static int grow_l1(struct qcow2 *q, u64 size, struct err *e)
     u64 need = ((size - 1) >> (q->bits + q->l2_bits)) + 1;
     int r;
 
-    if (need * 8 > Q2_L1_BYTES_MAX)
+    if (need * 8 > Q2_L1_BYTES_MAX) {
         return err_set(e, -EFBIG,
-                       "disk '%s': %llu bytes are too many for clusters of %llu bytes; "
-                       "%llu are allowed",
+                       "disk '%s': %llu bytes are too many for clusters of %llu bytes; %llu are "
+                       "allowed",
                        q->disk.name, size, q->cluster,
                        (Q2_L1_BYTES_MAX / 8) << (q->bits + q->l2_bits));
+    }
     if (need <= q->h.l1_size)
         return 0;
     r = q2_l1_replace(q, q->l1, q->h.l1_size, (u32)need, q->h.size);

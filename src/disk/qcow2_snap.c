@@ -75,7 +75,7 @@ static int check_entry(const struct qcow2 *q, const struct q2_snap *s, u32 i, st
 /* One entry at *at, which moves on. */
 static int load_one(struct qcow2 *q, struct q2_snap *s, u32 i, u64 *at, struct err *e)
 {
-    struct snap_entry d;
+    struct snap_entry d = {};
     AUTO(free) u8 *rest = NULL;
     u32 id_len, name_len;
     be64 extra[2] = {};

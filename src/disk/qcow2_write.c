@@ -189,16 +189,14 @@ int q2_filled(struct q2_req *w)
     u64 left = w->cow_len;
 
     w->filling = false;
-    if (r->op == DISK_ZERO)
-        memset(to, 0, left);
-    else
-        for (u32 i = 0; left; i++) {
-            u64 part = min(left, (u64)r->iov[i].iov_len);
+    for (u32 i = 0; left && r->op == DISK_WRITE; i++) {
+        u64 part = min(left, (u64)r->iov[i].iov_len);
 
-            memcpy(to, r->iov[i].iov_base, part);
-            to += part;
-            left -= part;
-        }
+        memcpy(to, r->iov[i].iov_base, part);
+        to += part;
+        left -= part;
+    }
+    memset(to, 0, left); /* DISK_ZERO */
     w->after = after_partly;
     return q2_send_buf(w, w->qq->data, DISK_WRITE, host_of(q, w), w->cow, unit_bytes(q, w));
 }
@@ -353,7 +351,7 @@ static void trim(struct q2_req *w)
 int q2_write_step(struct q2_req *w)
 {
     struct qcow2 *q = q2_of_req(w);
-    struct piece p;
+    struct piece p = {};
     bool in_place = false;
     int r;
 
@@ -469,12 +467,28 @@ static bool by_entries(const struct qcow2 *q, const struct q2_req *w)
     return !q->h.backing && w->r->may_unmap;
 }
 
+/* Under lock: as far as entries can say it, up to `end`.  0: they cannot here. */
+static int zero_whole(struct q2_req *w, struct piece *p, u64 end, bool unmap, bool absent_too)
+{
+    struct qcow2 *q = q2_of_req(w);
+    u64 at = zero_units(w, p, end, unmap, absent_too);
+
+    if (at > p->offset) {
+        disk_req_advance(w->r, min(at - p->offset, w->r->len));
+        return Q2_AGAIN;
+    }
+    if (q->n_pending + 2 < Q2_PENDING_MAX)
+        return 0;
+    q2_round_begin(q); /* for room to note what is freed */
+    return q2_park(w, q);
+}
+
 int q2_zero_step(struct q2_req *w)
 {
     struct qcow2 *q = q2_of_req(w);
-    struct piece p;
-    u64 end, at;
+    struct piece p = {};
     bool in_place = true;
+    u64 end = 0;
     int r;
 
     if (!w->r->len)
@@ -483,19 +497,10 @@ int q2_zero_step(struct q2_req *w)
         return raw_data(w);
     pthread_mutex_lock(&q->lock);
     r = look(w, &p);
-    if (r == 0) {
+    if (r == 0 && by_entries(q, w) && is_aligned(p.offset, q->unit))
         end = whole_end(q, w, p.len, q->unit);
-        if (is_aligned(p.offset, q->unit) && end > p.offset && by_entries(q, w)) {
-            at = zero_units(w, &p, end, w->r->may_unmap, true);
-            if (at > p.offset) {
-                disk_req_advance(w->r, min(at - p.offset, w->r->len));
-                r = Q2_AGAIN;
-            } else if (q->n_pending + 2 >= Q2_PENDING_MAX) {
-                q2_round_begin(q);
-                r = q2_park(w, q);
-            }
-        }
-    }
+    if (end > p.offset)
+        r = zero_whole(w, &p, end, w->r->may_unmap, true);
     if (r == 0)
         r = zero_bytes(w, &p, &in_place);
     if (r == 0 && !in_place)
@@ -516,7 +521,7 @@ int q2_discard_step(struct q2_req *w)
     struct qcow2 *q = q2_of_req(w);
     struct disk_req *r = w->r;
     u64 skip = align_up(r->offset, q->cluster) - r->offset, end;
-    struct piece p;
+    struct piece p = {};
     int s;
 
     disk_req_advance(r, q->data_raw ? 0 : min(skip, r->len));
@@ -530,17 +535,8 @@ int q2_discard_step(struct q2_req *w)
         return raw_data(w);
     pthread_mutex_lock(&q->lock);
     s = look(w, &p);
-    if (s == 0) {
-        u64 at = zero_units(w, &p, min(end, whole_end(q, w, p.len, q->cluster)), true, false);
-
-        s = Q2_AGAIN;
-        if (at > p.offset) {
-            disk_req_advance(r, min(at - p.offset, r->len));
-        } else {
-            q2_round_begin(q);
-            s = q2_park(w, q);
-        }
-    }
+    if (s == 0)
+        s = zero_whole(w, &p, min(end, whole_end(q, w, p.len, q->cluster)), true, false);
     pthread_mutex_unlock(&q->lock);
     return s;
 }

@@ -22,7 +22,7 @@ void q2_zip_range(const struct qcow2 *q, u64 descriptor, u64 *at, u64 *len)
     *len = (sectors + 1) * DISK_SECTOR - (*at & (DISK_SECTOR - 1));
 }
 
-static int unzip_deflate(const u8 *src, u64 len, u8 *dst, u64 dst_len)
+static int unzip_deflate(const u8 *src, u64 len, void *dst, u64 dst_len)
 {
     z_stream z = { .next_in = (u8 *)(uintptr_t)src, /* zlib's has no const */
                    .avail_in = (uInt)len,
@@ -39,7 +39,7 @@ static int unzip_deflate(const u8 *src, u64 len, u8 *dst, u64 dst_len)
 }
 
 /* The stream may be followed by anything, so it is read until the cluster is full. */
-static int unzip_zstd(const u8 *src, u64 len, u8 *dst, u64 dst_len)
+static int unzip_zstd(const u8 *src, u64 len, void *dst, u64 dst_len)
 {
     ZSTD_DCtx *z = ZSTD_createDCtx();
     ZSTD_inBuffer in = { src, len, 0 };
@@ -69,7 +69,7 @@ int q2_unzip(const struct qcow2 *q, const u8 *src, u64 len, u8 *dst)
 
 /* ---- writing ---- */
 
-static s64 zip_deflate(const u8 *src, u64 len, u8 *dst, u64 room)
+static s64 zip_deflate(const u8 *src, u64 len, void *dst, u64 room)
 {
     z_stream z = { .next_in = (u8 *)(uintptr_t)src,
                    .avail_in = (uInt)len,
@@ -85,7 +85,7 @@ static s64 zip_deflate(const u8 *src, u64 len, u8 *dst, u64 room)
     return r == Z_STREAM_END ? (s64)z.total_out : 0;
 }
 
-static s64 zip_zstd(const u8 *src, u64 len, u8 *dst, u64 room)
+static s64 zip_zstd(const u8 *src, u64 len, void *dst, u64 room)
 {
     size_t n = ZSTD_compress(dst, room, src, len, ZSTD_CLEVEL_DEFAULT);
 

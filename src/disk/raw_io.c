@@ -136,6 +136,15 @@ static bool is_guarded(const struct raw *w, const struct disk_req *r)
     return w->guard && r->op == DISK_WRITE && r->offset == 0;
 }
 
+static void refuse_header(struct raw_queue *q, struct disk_req *r)
+{
+    log_warn_limited("disk '%s': the guest wrote the header of another image format, which is "
+                     "refused: format=raw allows it",
+                     raw_of(q)->disk.name);
+    r->result = -EPERM;
+    list_add(&q->ready, r);
+}
+
 static void start_transfer(struct raw_queue *q, struct disk_req *r)
 {
     bool write = r->op == DISK_WRITE;
@@ -154,11 +163,7 @@ static void start_transfer(struct raw_queue *q, struct disk_req *r)
         r->io.iov = &q->bounce_iov;
         r->io.n_iov = 1;
         if (is_guarded(raw_of(q), r) && disk_format_probe(q->bounce)) {
-            log_warn_limited("disk '%s': the guest wrote the header of another image format, "
-                             "which is refused: format=raw allows it",
-                             raw_of(q)->disk.name);
-            r->result = -EPERM;
-            list_add(&q->ready, r);
+            refuse_header(q, r);
             return;
         }
     }
