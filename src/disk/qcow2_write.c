@@ -238,6 +238,7 @@ static int look(struct q2_req *w, struct piece *p)
         r = q2_extent_get(q, p->t, p->offset, p->len, &p->x);
     if (r < 0)
         return r == -EBADMSG ? -EIO : r;
+    must(p->t);
     p->own = p->x.copied || q->data_apart;
     p->unit = p->x.kind == Q2_KIND_ZIP || (p->x.has_host && !p->x.copied) ? q->cluster : q->unit;
     p->zero = p->x.kind == Q2_KIND_ZERO ||
