@@ -229,11 +229,15 @@ static int look(struct q2_req *w, struct piece *p)
     p->offset = w->r->offset;
     p->len = w->r->len;
     other = in_the_way(q, p->offset, &p->len);
-    if (other)
-        return q2_park(w, other);
+    if (other) {
+        q2_park(w, other);
+        return Q2_LATER;
+    }
     r = q2_table_get(q, w->qq, q2_l1_index(q, p->offset), true, &p->t, &key);
-    if (r == -EAGAIN)
-        return q2_park(w, key);
+    if (r == -EAGAIN) {
+        q2_park(w, key);
+        return Q2_LATER;
+    }
     if (r >= 0)
         r = q2_extent_get(q, p->t, p->offset, p->len, &p->x);
     if (r < 0)
