@@ -117,7 +117,7 @@ static void use_slot(struct qcow2 *q, struct q2_table *t, u32 l1, enum q2_table_
     q->l2.by_l1[l1] = t;
 }
 
-/* Room for one more, by a round if it must be. */
+/* Room for one more, by a round if it must be; who makes room otherwise wakes &q->l2. */
 static int need_slot(struct qcow2 *q, struct q2_queue *qq, struct q2_table **ret, const void **key)
 {
     *ret = take_slot(q);
@@ -125,8 +125,12 @@ static int need_slot(struct qcow2 *q, struct q2_queue *qq, struct q2_table **ret
         return 0;
     if (!qq)
         return -ENOBUFS; /* who works without a queue has synced before */
-    q2_round_begin(q);
-    *key = q;
+    if (q->l2.n_dirty) {
+        q2_round_begin(q);
+        *key = q;
+    } else {
+        *key = &q->l2; /* each is being read, or in use: that ends */
+    }
     return -EAGAIN;
 }
 

@@ -403,6 +403,7 @@ static void on_load(struct disk_req *load)
     if (load->result < 0)
         q->l2.by_l1[t->l1] = NULL;
     q2_wake(q, t, load->result);
+    q2_wake(q, &q->l2, 0);
     pthread_mutex_unlock(&q->lock);
 }
 

@@ -261,6 +261,7 @@ static int pass(struct qcow2 *q, struct q2_round_parts *g, bool *more)
     r = write_all(q, g);
     pthread_mutex_lock(&q->lock);
     give_back(q, g, r < 0);
+    q2_wake(q, &q->l2, 0);
     if (r < 0)
         q->n_sealed = 0;
     else if (g->all)

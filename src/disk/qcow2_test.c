@@ -611,6 +611,45 @@ TEST(qcow2_many_queues)
     }
 }
 
+/* Far more requests than there is room for tables that they need. */
+TEST(qcow2_few_tables)
+{
+    enum { N = 60, APART = 64 * KiB };
+    static struct lane_req reqs[N];
+    char path[200];
+
+    rig_path(path, "few.qcow2");
+    rig_create(path, &(struct qcow2_create_cfg){ .size = RIG_SIZE_MAX, .cluster = 512 });
+    for (u32 pass = 0; pass < 3; pass++) { /* written, written once more, read only */
+        struct lane l = { .left = 0 };
+        AUTO(disk) struct disk *d = NULL;
+        AUTO(disk_sync) struct disk_sync *s = NULL;
+        struct err e = {};
+
+        CHECK_OK(open_path(path, pass == 2, &d, &e), &e);
+        q2_of(d)->l2.n = 3;
+        CHECK_OK(disk_sync_open(d, &s, &e), &e);
+        for (u32 i = 0; i < N; i++) {
+            struct lane_req *x = &reqs[i];
+
+            memset(x->buf, pass < 2 ? (int)(i + pass) : 0xff, BLOCK);
+            x->lane = &l;
+            x->iov = (struct iovec){ x->buf, BLOCK };
+            x->r = (struct disk_req){ .op = pass < 2 ? DISK_WRITE : DISK_READ, .len = BLOCK };
+            x->r.offset = (u64)i * APART;
+            x->r.iov = &x->iov;
+            x->r.n_iov = 1;
+            x->r.done = lane_done;
+            disk_submit(disk_sync_queue(s), &x->r);
+        }
+        disk_drain(disk_sync_queue(s));
+        CHECK_EQ(l.failed, 0);
+        for (u32 i = 0; i < N; i++)
+            CHECK_EQ(reqs[i].buf[BLOCK - 1], pass < 2 ? i + pass : i + 1);
+    }
+    rig_check(path);
+}
+
 /* An L1 table of more clusters than a refcount block counts. */
 TEST(qcow2_long_tables)
 {

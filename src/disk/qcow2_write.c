@@ -62,6 +62,7 @@ static void leave(struct q2_req *w)
     if (w->alloc_next)
         w->alloc_next->alloc_at = w->alloc_at;
     q2_wake(q2_of_req(w), w, 0);
+    q2_wake(q2_of_req(w), &q2_of_req(w)->l2, 0);
 }
 
 static void put_cow(struct q2_req *w)
