@@ -81,11 +81,13 @@ static void compare(struct rig *g)
 {
     memset(g->buf, 0xa5, g->size);
     CHECK_EQ(disk_pread(g->s, g->buf, g->size, 0), 0);
-    for (u64 at = 0; at < g->size; at += DISK_SECTOR)
-        if (memcmp(g->buf + at, g->model + at, DISK_SECTOR) != 0) {
+    for (u64 at = 0; at < g->size; at += DISK_SECTOR) {
+        bool same = memcmp(g->buf + at, g->model + at, DISK_SECTOR) == 0;
+
+        if (!same)
             fprintf(stderr, "  differs at %llu\n", at);
-            CHECK(!"the disk is what the model is");
-        }
+        CHECK(same);
+    }
 }
 
 static void do_write(struct rig *g, u64 at, u64 len)
