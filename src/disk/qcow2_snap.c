@@ -15,6 +15,7 @@
 
 enum { EXTRA_MAX = 1024, NAME_MAX_LEN = 255 };
 #define TABLE_MAX (64 * MiB)
+#define SEEN_MAX  (512 * MiB) /* one bit a cluster of the file */
 
 struct snap_entry {
     be64 l1_at;
@@ -166,19 +167,28 @@ static int count_table(struct counting *c, u64 host, be64 *buf)
     return r < 0 ? r : count_clusters(c, host >> q->bits, 1);
 }
 
+/* No L2 table is twice in one L1 table: who claims so would have us count for ever. */
 static int count_l1(struct counting *c, const u64 *l1, u32 n)
 {
     struct qcow2 *q = c->q;
     AUTO(free) be64 *buf = aligned_alloc(4096, align_up(q->cluster, 4096));
-    int r = buf ? 0 : -ENOMEM;
+    AUTO(free) u8 *seen = try_new(u8, (q->file_len >> q->bits) / 8 + 1, SEEN_MAX);
+    int r = buf && seen ? 0 : -ENOMEM;
 
     pthread_mutex_lock(&q->lock);
     for (u32 i = 0; i < n && r == 0; i++) {
-        u64 host;
+        u64 host, at;
 
         r = q2_l1_host(q, l1[i], &host);
-        if (r == 0 && host)
-            r = count_table(c, host, buf);
+        if (r < 0 || !host)
+            continue;
+        at = host >> q->bits;
+        if (seen[at / 8] >> (at % 8) & 1) {
+            r = -EBADMSG;
+            continue;
+        }
+        seen[at / 8] |= (u8)(1 << at % 8);
+        r = count_table(c, host, buf);
     }
     pthread_mutex_unlock(&q->lock);
     return r;

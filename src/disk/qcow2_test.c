@@ -611,6 +611,34 @@ TEST(qcow2_many_queues)
     }
 }
 
+/* A table that is in an L1 table twice: found, and no snapshot is made of it. */
+TEST(qcow2_table_twice)
+{
+    static const u8 sector[DISK_SECTOR] = { 1 };
+    AUTO(disk) struct disk *d = NULL;
+    AUTO(disk_sync) struct disk_sync *s = NULL;
+    struct qcow2_report rep = {};
+    struct err e = {};
+    char path[200];
+    u64 entry;
+
+    rig_path(path, "twice.qcow2");
+    rig_create(path, &(struct qcow2_create_cfg){ .size = MiB, .cluster = 512 });
+    CHECK_OK(open_path(path, false, &d, &e), &e);
+    CHECK_OK(disk_sync_open(d, &s, &e), &e);
+    CHECK_EQ(disk_pwrite(s, sector, sizeof(sector), 0), 0);
+    CHECK_EQ(disk_flush(s), 0);
+    entry = q2_of(d)->l1[0];
+    CHECK(entry);
+    patch(path, q2_of(d)->h.l1_at + 8, 8, entry);
+    disk_sync_close(TAKE(s));
+    disk_close(TAKE(d));
+    CHECK_OK(qcow2_check(&(struct disk_cfg){ .file = path, .fd = -1 }, 0, &rep, &e), &e);
+    CHECK(rep.errors > 0);
+    CHECK_OK(open_path(path, false, &d, &e), &e);
+    CHECK_EQ(qcow2_snapshot_create(d, "s", &e), -EBADMSG);
+}
+
 /* Far more requests than there is room for tables that they need. */
 TEST(qcow2_few_tables)
 {
