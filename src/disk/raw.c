@@ -30,6 +30,9 @@ static const struct disk_ops raw_ops = {
     .submit = raw_submit,
     .kick = raw_kick,
     .wait = raw_wait,
+    .map = raw_map,
+    .resize = raw_resize,
+    .now = raw_now,
 };
 
 /*
@@ -72,13 +75,19 @@ static int probe_size(struct raw *w, const char *name, struct err *e)
     size = (u64)st.st_size;
     if (w->device && ioctl(w->fd, BLKGETSIZE64, &size) < 0)
         return err_errno(e, "size of disk '%s'", name);
-    if (size == 0)
-        return err_set(e, -EINVAL, "disk '%s' is empty: it has 0 bytes", name);
-    if (size % DISK_SECTOR)
-        return err_set(e, -EINVAL, "disk '%s' has %llu bytes, which is no multiple of %u", name,
-                       size, DISK_SECTOR);
     w->disk.size = size;
+    w->disk.zero_grown = !w->device;
     w->disk.block = (u32)min((u64)st.st_blksize, 64 * KiB);
+    return 0;
+}
+
+static int check_size(const struct raw *w, const char *name, struct err *e)
+{
+    if (w->disk.size == 0)
+        return err_set(e, -EINVAL, "disk '%s' is empty: it has 0 bytes", name);
+    if (w->disk.size % DISK_SECTOR)
+        return err_set(e, -EINVAL, "disk '%s' has %llu bytes, which is no multiple of %u", name,
+                       w->disk.size, DISK_SECTOR);
     return 0;
 }
 
@@ -140,7 +149,9 @@ static int prepare(struct raw *w, const struct disk_cfg *cfg, const char *name, 
     if (!cfg->readonly && (flags & O_ACCMODE) != O_RDWR)
         return err_set(e, -EACCES, "disk '%s' was handed in read-only", name);
     r = probe_size(w, name, e);
-    if (r == 0)
+    if (r == 0 && !w->disk.store)
+        r = check_size(w, name, e);
+    if (r == 0 && !cfg->share)
         r = lock(w, name, e);
     if (r < 0)
         return r;
@@ -164,6 +175,7 @@ int raw_open(const struct disk_cfg *cfg, struct disk **ret, struct err *e)
     w->disk.ops = &raw_ops;
     raw_zero_init(w);
     w->disk.readonly = cfg->readonly;
+    w->disk.store = cfg->store;
     w->unsafe = cfg->cache == DISK_UNSAFE;
     w->engine = cfg->engine;
     set_name(&w->disk, name);
@@ -176,4 +188,29 @@ int raw_open(const struct disk_cfg *cfg, struct disk **ret, struct err *e)
     }
     *ret = &w->disk;
     return 0;
+}
+
+int raw_settle(struct disk *d, bool guard, struct err *e)
+{
+    struct raw *w = container_of(d, struct raw, disk);
+
+    d->store = false;
+    w->guard = guard && !d->readonly;
+    return check_size(w, d->name, e);
+}
+
+int raw_identity(struct disk *d, dev_t *dev, ino_t *ino)
+{
+    struct stat st;
+
+    if (fstat(raw_fd(d), &st) < 0)
+        return -errno;
+    *dev = S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
+    *ino = S_ISBLK(st.st_mode) ? 0 : st.st_ino;
+    return 0;
+}
+
+int raw_fd(const struct disk *d)
+{
+    return d->ops == &raw_ops ? container_of(d, struct raw, disk)->fd : -1;
 }

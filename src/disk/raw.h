@@ -10,6 +10,7 @@ struct raw {
     int fd, lock_fd; /* lock_fd: holds the lock; -1 when `fd` does */
     bool device;     /* a block device, not a file */
     bool direct, unsafe;
+    bool guard; /* the first sector must not become another format's: see disk_cfg.format */
     enum disk_engine engine;
     struct pool *pool; /* made by the first queue that needs it; queues are opened by one thread */
     atomic_int zero
@@ -17,7 +18,14 @@ struct raw {
     atomic_bool no_discard; /* learnt too */
 };
 
+/* As disk_open; cfg->format is not looked at. */
 int raw_open(const struct disk_cfg *cfg, struct disk **ret, struct err *e);
+/* Makes a store a plain disk, whose size must be one.  `guard`: see disk_cfg.format. */
+int raw_settle(struct disk *d, bool guard, struct err *e);
+/* Which file or device it is, whatever path led to it.  Negative errno. */
+int raw_identity(struct disk *d, dev_t *dev, ino_t *ino);
+/* Its file, for what only files can do; borrowed.  -1: not a raw disk. */
+int raw_fd(const struct disk *d);
 
 /* raw_io.c, the queue's part of struct disk_ops. */
 void raw_zero_init(struct raw *w);
@@ -27,3 +35,8 @@ void raw_queue_close(struct disk_queue *q);
 void raw_submit(struct disk_queue *q, struct disk_req *r);
 void raw_kick(struct disk_queue *q);
 void raw_wait(struct disk_queue *q);
+
+/* raw_now.c, the rest of it. */
+int raw_now(struct disk *d, enum disk_op op, void *buf, u64 len, u64 offset);
+int raw_map(struct disk *d, u64 offset, u64 len, struct disk_extent *ret, struct err *e);
+int raw_resize(struct disk *d, u64 size, struct err *e);

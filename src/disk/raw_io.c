@@ -7,6 +7,7 @@
  *   (1) `step` of a request says what on_done has to expect; it is set where the io is made.
  *   (2) A bounced request owns the queue's one bounce buffer from start to finish; others wait in their order.
  */
+#include "disk/format.h"
 #include "disk/raw.h"
 
 #include <fcntl.h>
@@ -35,8 +36,8 @@ struct raw_queue {
     struct engine *side; /* for what io_uring cannot do; NULL when there is no such thing */
     void (*batch)(void *arg);
     void *arg;
-    struct req_list ready; /* done without any io */
-    u8 *bounce;            /* BOUNCE_SIZE bytes; direct only */
+    struct req_list ready; /* done without any more io, with `result` */
+    u8 *bounce;            /* BOUNCE_SIZE bytes; for direct I/O and the guarded sector */
     struct iovec bounce_iov;
     struct disk_req *bouncing; /* who owns it */
     struct req_list bounce_wait;
@@ -129,6 +130,21 @@ static void copy_bounce(struct raw_queue *q, struct disk_req *r, u64 len, bool i
     }
 }
 
+/* Our copy is what is judged: the guest may rewrite its own while we look. */
+static bool is_guarded(const struct raw *w, const struct disk_req *r)
+{
+    return w->guard && r->op == DISK_WRITE && r->offset == 0;
+}
+
+static void refuse_header(struct raw_queue *q, struct disk_req *r)
+{
+    log_warn_limited("disk '%s': the guest wrote the header of another image format, which is "
+                     "refused: format=raw allows it",
+                     raw_of(q)->disk.name);
+    r->result = -EPERM;
+    list_add(&q->ready, r);
+}
+
 static void start_transfer(struct raw_queue *q, struct disk_req *r)
 {
     bool write = r->op == DISK_WRITE;
@@ -146,6 +162,10 @@ static void start_transfer(struct raw_queue *q, struct disk_req *r)
             copy_bounce(q, r, q->bounce_iov.iov_len, false);
         r->io.iov = &q->bounce_iov;
         r->io.n_iov = 1;
+        if (is_guarded(raw_of(q), r) && disk_format_probe(q->bounce)) {
+            refuse_header(q, r);
+            return;
+        }
     }
     send_io(q, r, write ? IO_WRITE : IO_READ,
             write && r->durable && !raw_of(q)->unsafe ? RWF_DSYNC : 0);
@@ -204,6 +224,7 @@ static void start(struct raw_queue *q, struct disk_req *r)
     struct raw *w = raw_of(q);
 
     if (is_idle(w, r)) {
+        r->result = 0;
         list_add(&q->ready, r);
         return;
     }
@@ -221,7 +242,7 @@ static void start(struct raw_queue *q, struct disk_req *r)
         return;
     }
     r->step = STEP_MAIN;
-    r->bounced = w->direct && needs_bounce(r);
+    r->bounced = (w->direct && needs_bounce(r)) || is_guarded(w, r);
     start_transfer(q, r);
 }
 
@@ -234,8 +255,23 @@ static void settle(struct raw_queue *q, struct disk_req *r)
         finish(q, r, 0);
 }
 
+/* A read of a store met the end of the file after `n` bytes. */
+static bool ends_here(const struct raw *w, const struct disk_req *r, s64 n)
+{
+    return w->disk.store && r->op == DISK_READ &&
+           (n == 0 || (n > 0 && w->direct && n % DISK_SECTOR));
+}
+
 static void on_transfer(struct raw_queue *q, struct disk_req *r, s64 n)
 {
+    if (ends_here(raw_of(q), r, n)) {
+        if (r->bounced)
+            copy_bounce(q, r, (u64)n, true);
+        disk_req_advance(r, (u64)n);
+        disk_req_clear(r, r->len);
+        settle(q, r);
+        return;
+    }
     if (n > 0 && raw_of(q)->direct)
         n = align_down(n, DISK_SECTOR); /* the next try must be aligned again */
     if (n == 0)
@@ -333,7 +369,7 @@ void raw_kick(struct disk_queue *dq)
         struct disk_req *r;
 
         while ((r = list_take(&q->ready)))
-            finish(q, r, 0);
+            finish(q, r, r->result);
         engine_kick(q->main);
         if (q->side)
             engine_kick(q->side);
@@ -413,7 +449,7 @@ int raw_queue_open(struct disk *d, const struct disk_queue_cfg *cfg, struct disk
     q->batch = cfg->batch;
     q->arg = cfg->arg;
     r = open_engines(q, cfg, e);
-    if (r == 0 && raw_of(q)->direct) {
+    if (r == 0 && (raw_of(q)->direct || raw_of(q)->guard)) {
         void *p =
             mmap(NULL, BOUNCE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 

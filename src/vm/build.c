@@ -231,6 +231,7 @@ static int add_disk(struct vm *vm, u32 i, struct err *e)
         .iothreads = 1,
         .serial = d->serial,
         .cache = caches[d->cache],
+        .format = d->format,
     };
     char name[DEVICE_NAME_MAX];
 

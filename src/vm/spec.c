@@ -3,6 +3,7 @@
  */
 #include "vm/spec.h"
 
+#include "disk/disk.h"
 #include "mem/mem.h"
 
 #include <arpa/inet.h>
@@ -207,13 +208,15 @@ static const char *const console_devices[] = { "serial", "virtio", NULL };
 
 /* clang-format off */
 static const struct field disk_fields[] = {
-    FIELD_STR(vm_disk, file, "raw image or block device", .required = true, .first = true, .metavar = "FILE",
+    FIELD_STR(vm_disk, file, "image or block device", .required = true, .first = true, .metavar = "FILE",
               .ok = path_ok, .want = "the name of a file"),
     FIELD_BOOL(vm_disk, readonly, "the guest may not write"),
     FIELD_INT(vm_disk, queues, "request queues; 0: one for each CPU, at most 8", .max = 64),
     FIELD_STR(vm_disk, serial, "serial number that the guest sees", .ok = serial_ok,
               .want = "1 to 20 printable ASCII characters"),
     FIELD_ENUM(vm_disk, cache, caches, "host cache: writeback, none of it, or ignoring even flushes"),
+    FIELD_STR(vm_disk, format, "format of the image; auto: what it looks like", .metavar = "NAME",
+              .ok = disk_format_known, .want = "auto, raw or qcow2"),
     {},
 };
 

@@ -26,6 +26,7 @@ struct vm_disk {
     u16 queues;   /* 0: one for each CPU, at most 8 */
     char *serial; /* NULL: none */
     int cache;    /* enum spec_cache */
+    char *format; /* NULL: what the file looks like */
 };
 
 struct vm_forward {

@@ -255,6 +255,7 @@ static int open_disk(struct blk *b, const struct blk_cfg *cfg, struct err *e)
         .fd = cfg->fd ? (int)cfg->fd : -1,
         .readonly = cfg->readonly,
         .cache = (enum disk_cache)cfg->cache,
+        .format = cfg->format,
     };
     int r;
 
@@ -393,7 +394,7 @@ static bool serial_ok(const char *s)
 
 /* clang-format off */
 const struct field blk_fields[] = {
-    FIELD_STR(blk_cfg, file,      "raw image or block device", .first = true, .metavar = "FILE"),
+    FIELD_STR(blk_cfg, file,      "image or block device", .first = true, .metavar = "FILE"),
     FIELD_INT(blk_cfg, fd,        "open file instead of `file`; 0: none", .max = 65535),
     FIELD_BOOL(blk_cfg, readonly, "the guest may not write"),
     FIELD_INT(blk_cfg, queues,    "request queues", .dflt = 1, .min = 1, .max = BLK_QUEUES_MAX),
@@ -401,6 +402,8 @@ const struct field blk_fields[] = {
     FIELD_STR(blk_cfg, serial,    "serial number that the guest sees", .ok = serial_ok,
               .want = "1 to 20 printable ASCII characters"),
     FIELD_ENUM(blk_cfg, cache,    disk_cache_words, "host cache: writeback, none of it, or ignoring even flushes"),
+    FIELD_STR(blk_cfg, format,    "format of the image; none: what it looks like", .ok = disk_format_known,
+              .want = "auto, raw or qcow2"),
     {},
 };
 /* clang-format on */

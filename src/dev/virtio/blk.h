@@ -20,6 +20,7 @@ struct blk_cfg {
     u16 iothreads; /* queue i is served by thread i % iothreads; 0: by the machine's control loop */
     char *serial;  /* NULL: none */
     int cache;     /* enum disk_cache */
+    char *format;  /* of the file, as disk_cfg.format */
 };
 
 extern const struct field blk_fields[];
