@@ -16,6 +16,7 @@
 #include "dev/virtio/net.h"
 #include "dev/virtio/vsock.h"
 #include "disk/disk.h"
+#include "vm/clone.h"
 #include "vm/machine.h"
 #include "vm/save.h"
 #include "vm/statefile.h"
@@ -223,8 +224,9 @@ static int add_disk(struct vm *vm, u32 i, struct err *e)
         [SPEC_CACHE_DIRECT] = DISK_DIRECT,
         [SPEC_CACHE_UNSAFE] = DISK_UNSAFE,
     };
+    static char qcow2[] = "qcow2";
     const struct vm_disk *d = spec_disk(vm->spec, i);
-    const struct blk_cfg cfg = {
+    struct blk_cfg cfg = {
         .file = d->file,
         .readonly = d->readonly,
         .queues = d->queues ? d->queues : (u16)min(vm->spec->cpus, 8u),
@@ -235,6 +237,15 @@ static int add_disk(struct vm *vm, u32 i, struct err *e)
     };
     char name[DEVICE_NAME_MAX];
 
+    if (vm->spec->restore.clone && clone_shares_disk(vm->spec, &vm->from->meta.spec, i)) {
+        int fd = clone_overlay(d, e);
+
+        if (fd < 0)
+            return fd;
+        cfg.fd = (u32)fd;
+        cfg.format = qcow2;
+        vm->nameless_disks = true;
+    }
     str_fmt(name, sizeof(name), "disk%u", i);
     return add(vm, &virtio_blk_def, name, &cfg, e);
 }

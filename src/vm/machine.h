@@ -76,6 +76,7 @@ struct vm {
     u32 apic_ids[CPU_MAX];
     struct machine_state st;
     struct statefile *from; /* until the state in it is loaded; NULL: this machine boots */
+    bool nameless_disks;    /* of a clone: what it writes to them is gone at its end */
     struct save *save;
 
     struct device *devices[VM_DEVICES_MAX];

@@ -29,19 +29,6 @@ static int check_spec(const struct vm_spec *now, const struct vm_spec *was, u64 
     return 0;
 }
 
-/* Each clone writes to its disks: none may be the one that the file knows. */
-static int check_clone_disks(const struct vm_spec *now, const struct vm_spec *was, struct err *e)
-{
-    for (u32 i = 0; i < now->disks.n; i++)
-        if (!spec_disk(now, i)->readonly &&
-            strcmp(spec_disk(now, i)->file, spec_disk(was, i)->file) == 0)
-            return err_set(e, -EINVAL,
-                           "disk '%s' is the original's, and a clone would write to it: give the "
-                           "clone a copy (cp -p, then --disk COPY)",
-                           spec_disk(now, i)->file);
-    return 0;
-}
-
 int restore_open(struct vm *vm, struct err *e)
 {
     const struct vm_restore *cfg = &vm->spec->restore;
@@ -53,8 +40,6 @@ int restore_open(struct vm *vm, struct err *e)
     if (r < 0)
         return r;
     r = check_spec(vm->spec, &vm->from->meta.spec, vm->from->ram_size, e);
-    if (r >= 0 && cfg->clone)
-        r = check_clone_disks(vm->spec, &vm->from->meta.spec, e);
     return r < 0 ? err_wrap(e, "state file '%s'", cfg->file) : 0;
 }
 

@@ -400,6 +400,11 @@ static int check_machine(const struct save *s, const struct save_cfg *cfg, struc
                        vm->debug_paused ? "held by the debugger" : run_state_name(vm->state));
     if (gdb_has_points(vm->gdb))
         return err_set(e, -EBUSY, "the debugger has points, which may be in the guest's memory");
+    if (vm->nameless_disks)
+        return err_set(
+            e, -EINVAL,
+            "this clone's disks have no names: nothing could go on from its state (give a "
+            "clone images of its own with --disk)");
     if (cfg->kind == SAVE_DIFF && !s->since)
         return err_set(e, -ENOENT, "there is no base that a differential snapshot could build on");
     return 0;

@@ -150,17 +150,33 @@ static void blk_reset_own(struct vdev *v)
     b->st.held = 0;
 }
 
+/* What the guest may do itself, and advice on sizes: it goes on with what it was told when the image's file is another one. */
+static void clear_advice(u8 config[BLK_CONFIG_LEN])
+{
+    static const struct {
+        u32 off, len;
+    } rows[] = {
+        { CFG_PHYSICAL_EXP, 1 }, { CFG_MIN_IO, 2 }, { CFG_WCE, 1 }, { CFG_DISCARD_ALIGN, 4 }
+    };
+
+    for_each_row(c, rows)
+        memset(config + c->off, 0, c->len);
+}
+
 /* Another size, or another number of queues, is another disk. */
 static int blk_loaded(struct vdev *v, const u8 *was, struct err *e)
 {
-    const u8 *now = v->st.config;
+    u8 now[BLK_CONFIG_LEN], old[BLK_CONFIG_LEN];
 
-    if (now[CFG_WCE] > 1 || memcmp(now, was, CFG_WCE) != 0 ||
-        memcmp(now + CFG_WCE + 1, was + CFG_WCE + 1, BLK_CONFIG_LEN - CFG_WCE - 1) != 0)
+    memcpy(now, v->st.config, sizeof(now));
+    memcpy(old, was, sizeof(old));
+    clear_advice(now);
+    clear_advice(old);
+    if (v->st.config[CFG_WCE] > 1 || memcmp(now, old, sizeof(now)) != 0)
         return err_set(e, -EBADMSG,
                        "a disk of %llu sectors and %llu queues; this one has %llu, %llu",
                        le_load(now + CFG_CAPACITY, 8), le_load(now + CFG_NUM_QUEUES, 2),
-                       le_load(was + CFG_CAPACITY, 8), le_load(was + CFG_NUM_QUEUES, 2));
+                       le_load(old + CFG_CAPACITY, 8), le_load(old + CFG_NUM_QUEUES, 2));
     return 0;
 }
 
