@@ -164,12 +164,13 @@ static void write_gdt(const struct prog *p, u64 *s)
         0,
     };
 
-    for (u32 i = 0; i < ARRAY_LEN(gdt); i++)
+    for (u32 i = 0; i < ARRAY_LEN(gdt); i++) {
         put(GDT + i * 8,
             gdt[i] ^
                 (p->flags & ODD_TABLES && code_below(s, 6) == 0 ? 1ull << (32 + code_below(s, 24))
                                                                 : 0),
             8);
+    }
     if (is_long(p)) {
         put(TSS + 4, STACK + 0x1000, 8);
         put(TSS + 0x24, STACK + 0x2000, 8);
@@ -513,6 +514,7 @@ static bool alike(bool memory)
         tidy(&a.seg[i]);
         tidy(&b.seg[i]);
     }
+    /* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison): both were zeroes, so padding is too */
     if (memcmp(&a, &b, sizeof(a)) != 0)
         return differs("state", (const u8 *)&a, (const u8 *)&b);
     if (soft_insns(whole.c) != soft_insns(cut.c))

@@ -203,7 +203,8 @@ TEST(random_programs)
     u64 seed = 0x1234567;
 
     for (u32 i = 0; i < 150; i++) {
-        u8 in[11] = { (u8)i, (u8)(code_rand(&seed) & code_rand(&seed)), (u8)code_rand(&seed) };
+        u64 few = code_rand(&seed), bits = code_rand(&seed) & few;
+        u8 in[11] = { (u8)i, (u8)bits, (u8)code_rand(&seed) };
         u64 s = code_rand(&seed);
 
         memcpy(in + 3, &s, 8);

@@ -30,7 +30,7 @@ struct diff_result {
 };
 void diff_engine(struct diff *d, const struct oracle_test *t, struct diff_result *ret);
 /* 0, or how many things differ, described in `text`.  */
-u32 diff_compare(const struct diff_insn *di, const struct oracle_test *native,
+u32 diff_compare(const struct diff_insn *di, const struct oracle_test *t,
                  const struct diff_result *r, char *text, size_t size);
 
 /* diff_gen.c: a random instruction that may run natively, in code of `bits`, and a state in which it can reach its operands. */

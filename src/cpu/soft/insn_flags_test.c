@@ -16,7 +16,7 @@ static void set_flags(struct seg_rig *r, u32 flags)
 /* SDM volume 2, table 4-15. */
 TEST(popf_protected)
 {
-    for (u8 cpl = 0; cpl < 4; cpl++)
+    for (u8 cpl = 0; cpl < 4; cpl++) {
         for (u32 i = 0; i < 8; i++) {
             struct seg_rig *r = seg_rig_get();
             u32 iopl = i & 3, wide = i >> 2, before = RF_ONE | RF_VIF | RF_VIP | iopl << 12;
@@ -32,6 +32,7 @@ TEST(popf_protected)
             CHECK_EQ(soft_flags(r->c), (before & ~mask) | (all_flags & mask));
             CHECK_EQ(r->c->reg[GPR_RSP], RIG_STACK + (wide ? 4 : 2));
         }
+    }
 }
 
 TEST(pushf_image)

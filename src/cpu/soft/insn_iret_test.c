@@ -38,8 +38,8 @@ TEST(iret_every_ring)
 /* SDM volume 2, IRET, and table 3-... of POPF's kin: what each privilege may change. */
 TEST(iret_flags)
 {
-    for (u8 cpl = 0; cpl < 4; cpl += 3)
-        for (u32 iopl = 0; iopl < 4; iopl++)
+    for (u8 cpl = 0; cpl < 4; cpl += 3) {
+        for (u32 iopl = 0; iopl < 4; iopl++) {
             for (u32 wide = 0; wide < 2; wide++) {
                 struct seg_rig *r = seg_rig_get();
                 const u64 frame[] = { 0x2000, seg_rig_code(cpl),
@@ -61,6 +61,8 @@ TEST(iret_flags)
                 CHECK_EQ(wide ? RUN(r, 0xcf) : RUN(r, 0x66, 0xcf), NO_FAULT);
                 CHECK_EQ(soft_flags(r->c), (before & ~mask) | (all_flags & mask));
             }
+        }
+    }
 }
 
 TEST(iret_to_vm86)

@@ -461,12 +461,13 @@ const u8 *soft_ram_page(const struct soft_vm *vm, u64 page)
 
 void soft_tlb_drop_write(struct soft_cpu *c, const u8 *host)
 {
-    for (u32 i = 0; i < SOFT_TLB_SETS; i++)
+    for (u32 i = 0; i < SOFT_TLB_SETS; i++) {
         for (u32 m = 0; m < MMU_MODES; m++)
             for (struct tlb_entry *t = c->sets[i]->e[m];
                  c->sets[i]->filled[m] && t < c->sets[i]->e[m] + SOFT_TLB_SIZE; t++)
                 if (t->tag_w + (u64)t->addend == (uintptr_t)host)
                     t->tag_w = TLB_NONE;
+    }
 }
 
 int soft_tlb_init(struct soft_cpu *c)

@@ -65,7 +65,7 @@ TEST(seg_rights)
 {
     struct seg_rig *r = seg_rig_get();
 
-    for (u16 type = 0; type < 16; type++)
+    for (u16 type = 0; type < 16; type++) {
         for (u32 access = ACC_READ; access <= ACC_WRITE; access++) {
             bool code = type & 8, rw = type & 2, down = !code && (type & 4);
             bool ok = access == ACC_READ ? !code || rw : !code && rw;
@@ -75,6 +75,7 @@ TEST(seg_rights)
                 (struct seg_state){ .limit = down ? 0xfff : 0xffff, .attr = (u16)(0x4090 | type) };
             CHECK_EQ(seg_rig_try(r, do_access, &a), ok ? NO_FAULT : FAULT(VEC_GP, 0));
         }
+    }
 }
 
 TEST(seg_unusable)

@@ -101,18 +101,19 @@ static void events_set(struct soft_cpu *c, const struct vcpu_state *s)
     bool exception = s->exception_injected || s->exception_pending;
 
     reset_events(c);
-    if (exception)
+    if (exception) {
         c->event = (struct soft_event){ .pending = true,
                                         .vector = s->exception_vector & 31,
                                         .has_error = s->exception_has_error,
                                         .error = s->exception_error };
-    else if (s->interrupt_injected)
+    } else if (s->interrupt_injected) {
         c->event = (struct soft_event){ .pending = true,
                                         .vector = s->interrupt_vector,
                                         .soft = s->interrupt_soft,
                                         .external = !s->interrupt_soft };
-    else if (s->nmi_injected)
+    } else if (s->nmi_injected) {
         c->event = (struct soft_event){ .pending = true, .vector = VEC_NMI, .external = true };
+    }
     if (exception && s->exception_has_payload && s->exception_vector == VEC_PF)
         c->cr2 = s->exception_payload;
     if (exception && s->exception_has_payload && s->exception_vector == VEC_DB)

@@ -1,7 +1,7 @@
 /*
  * dev/pc/hpet_test.c: the event timer, with a clock of the host that only the test moves.
  */
-#include "dev/pc/hpet.c"
+#include "dev/pc/hpet.c" /* NOLINT(bugprone-suspicious-include): its inside is tested */
 
 #include "dev/pc/ports_test.h"
 
