@@ -3,12 +3,14 @@
  */
 #include "disk/format.h"
 
+#include "disk/foreign.h"
 #include "disk/raw.h"
 
 #include <stdlib.h>
 
 /* In the order of asking. */
-static const struct disk_format *const formats[] = { &qcow2_format };
+static const struct disk_format *const formats[] = { &qcow2_format, &vhdx_format, &vmdk_format,
+                                                     &vdi_format, &vhd_format };
 
 const struct disk_format *disk_format_find(const char *name)
 {
