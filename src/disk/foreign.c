@@ -113,7 +113,7 @@ static bool vmdk_probe(const u8 head[DISK_SECTOR])
 }
 
 /* What differs between the formats is the parser; a disk's ops name it. */
-#define FORMAT(f)                                                                                 \
+#define FORMAT(f, other)                                                                          \
     static const struct disk_ops f##_ops = {                                                      \
         .format = #f,                                                                             \
         .close = foreign_close,                                                                   \
@@ -130,10 +130,10 @@ static bool vmdk_probe(const u8 head[DISK_SECTOR])
         return open_image(file, cfg, &f##_ops, parse_##f, ret, e);                                \
     }                                                                                             \
     const struct disk_format f##_format = {                                                       \
-        .name = #f, .probe = f##_probe, .open = f##_open, .readonly = true                        \
+        .name = #f, .alias = other, .probe = f##_probe, .open = f##_open, .readonly = true        \
     };
 
-FORMAT(vdi)
-FORMAT(vhd)
-FORMAT(vhdx)
-FORMAT(vmdk)
+FORMAT(vdi, NULL)
+FORMAT(vhd, "vpc") /* Virtual PC's */
+FORMAT(vhdx, NULL)
+FORMAT(vmdk, NULL)

@@ -1,6 +1,7 @@
 /*
  * disk/job_convert.c: new images: empty ones, and copies of others.
  */
+#include "disk/format.h"
 #include "disk/job_copy.h"
 #include "disk/job_file.h"
 #include "disk/raw.h"
@@ -32,6 +33,7 @@ static int format_new(const struct job_file *f, const struct job_new *to, struct
     off_t size = (off_t)cfg.size;
 
     cfg.prealloc = prealloc[to->prealloc];
+    cfg.backing_format = disk_format_written(cfg.backing_format);
     if (to->qcow2)
         return qcow2_create(f->fd, to->file, &cfg, e);
     if (ftruncate(f->fd, size) < 0)

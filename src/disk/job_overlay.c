@@ -219,5 +219,5 @@ int job_rebase(struct job *j, const struct job_rebase *rb, struct err *e)
         return r;
     if (below && !format)
         format = below->ops->format; /* said, so that nobody has to guess it again */
-    return qcow2_set_backing(d, rb->backing, format, e);
+    return qcow2_set_backing(d, rb->backing, disk_format_written(format), e);
 }

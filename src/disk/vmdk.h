@@ -23,7 +23,7 @@ struct vmdk_extent {
 struct vmdk_text {
     char type[32];               /* "createType" */
     struct vmdk_extent *extents; /* owned */
-    u32 n;
+    u32 n, room;
 };
 
 /* `text` is changed: it is cut into words.  It need not end with a zero.  Finish with vmdk_text_fini, also on failure. */

@@ -65,6 +65,24 @@ static int take_name(struct vmdk_extent *x, const char *name, struct err *e)
     return 0;
 }
 
+/* Room for one more; NULL: there are too many. */
+static struct vmdk_extent *new_extent(struct vmdk_text *t)
+{
+    struct vmdk_extent *more;
+
+    if (t->n == VMDK_EXTENTS_MAX)
+        return NULL;
+    if (t->n == t->room) {
+        t->room = t->room ? 2 * t->room : 8;
+        more = xnew_n(struct vmdk_extent, t->room);
+        if (t->n)
+            memcpy(more, t->extents, t->n * sizeof(*more));
+        free(t->extents);
+        t->extents = more;
+    }
+    return &t->extents[t->n];
+}
+
 static int take_extent(struct vmdk_text *t, const char *access, char *line, struct err *e)
 {
     static const struct {
@@ -74,13 +92,13 @@ static int take_extent(struct vmdk_text *t, const char *access, char *line, stru
                   { "VMFS", VMDK_FLAT },
                   { "SPARSE", VMDK_SPARSE },
                   { "ZERO", VMDK_ZERO } };
-    struct vmdk_extent *x = &t->extents[t->n];
+    struct vmdk_extent *x = new_extent(t);
     const char *len = next_word(&line), *type = next_word(&line), *name = next_word(&line);
     const char *at = next_word(&line);
     bool known = false;
     int r = 0;
 
-    if (t->n == VMDK_EXTENTS_MAX)
+    if (!x)
         return err_set(e, -EFBIG, "more than %d extents", VMDK_EXTENTS_MAX);
     if (strcmp(access, "NOACCESS") == 0)
         return err_set(e, -ENOTSUP, "extent %u may not be read, its descriptor says", t->n);
@@ -140,7 +158,7 @@ int vmdk_text_parse(char *text, size_t len, struct vmdk_text *ret, struct err *e
     int r = 0;
 
     must(len > 0);
-    *ret = (struct vmdk_text){ .extents = xnew_n(struct vmdk_extent, VMDK_EXTENTS_MAX + 1) };
+    *ret = (struct vmdk_text){};
     *end = 0;
     while (r == 0 && (line = next_line(&text, end))) {
         char *rest = skip_blanks(line), *word;
