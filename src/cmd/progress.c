@@ -41,6 +41,20 @@ static void draw(const char *what, const struct job *j, u64 ns)
     fd_write_all(STDERR_FILENO, line.text, line.len);
 }
 
+/* What would end us; not what we were told to ignore, as by nohup. */
+static void fill_set(sigset_t *set)
+{
+    static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+
+    sigemptyset(set);
+    for_each_row(s, signals) {
+        struct sigaction old;
+
+        if (sigaction(*s, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+            sigaddset(set, *s);
+    }
+}
+
 int progress_run(const char *what, int (*fn)(struct job *j, void *arg, struct err *e), void *arg,
                  int *ret_signal, struct err *e)
 {
@@ -51,10 +65,7 @@ int progress_run(const char *what, int (*fn)(struct job *j, void *arg, struct er
     u64 start = clock_mono_ns();
     int r, got = 0;
 
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
+    fill_set(&set);
     pthread_sigmask(SIG_BLOCK, &set, &before); /* before the job's threads, which inherit it */
     r = job_start(&job, fn, arg);
     if (r < 0) {

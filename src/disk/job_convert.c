@@ -94,7 +94,8 @@ static bool share_bytes(const struct disk *from, const struct job_file *f, const
 {
     const struct raw *w = container_of(from, struct raw, disk);
 
-    if (to->qcow2 || f->device || strcmp(from->ops->format, "raw") != 0 || w->device)
+    if (to->qcow2 || to->prealloc != JOB_PREALLOC_OFF || f->device ||
+        strcmp(from->ops->format, "raw") != 0 || w->device)
         return false;
     return ioctl(f->fd, FICLONE, w->fd) == 0 && ftruncate(f->fd, (off_t)to->cfg.size) == 0;
 }

@@ -154,6 +154,15 @@ class Stop(Case):
             self.assertIn(b"cancelled", err)
             self.assertEqual(os.listdir(), ["a.raw"])
 
+    def test_ignored(self):
+        """As by nohup: what was ignored before we began does not stop us."""
+        self.raw("a.raw", 64 * MiB, 700)
+        p = self.begin("b.qcow2", preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+        time.sleep(0.1)
+        p.send_signal(signal.SIGHUP)
+        self.assertEqual(p.communicate(timeout=LIMIT)[1], b"")
+        self.assertEqual(p.returncode, 0)
+
     def test_killed(self):
         """The old file or the new one is there, whole; nothing else is, but for a .part of an unlucky instant."""
         self.raw("a.raw", 16 * MiB, 200)
