@@ -241,6 +241,128 @@ static int compare(const char *a, const char *b, bool strict, u64 *ret_at, struc
     return r;
 }
 
+static void new_qcow2(const char *name, u64 size, const char *backing, const char *format)
+{
+    AUTO(free) char *path = path_of(name);
+    struct job_new to = { .file = path,
+                          .qcow2 = true,
+                          .replace = true,
+                          .cfg = { .size = size, .backing = backing, .backing_format = format } };
+    struct job j = {};
+    struct err e = {};
+
+    CHECK_OK(job_create(&j, &to, &e), &e);
+}
+
+/* Into the image, and into what it should read as; `byte` 0: as zeroes. */
+static void write_at(const char *name, u8 *want, u64 at, u64 len, u8 byte)
+{
+    AUTO(free) char *path = path_of(name);
+    AUTO(disk) struct disk *d = NULL;
+    AUTO(disk_sync) struct disk_sync *s = NULL;
+    struct err e = {};
+
+    memset(want + at, byte, len);
+    CHECK_OK(disk_open(&(struct disk_cfg){ .file = path, .fd = -1 }, &d, &e), &e);
+    CHECK_OK(disk_sync_open(d, &s, &e), &e);
+    CHECK_EQ(byte ? disk_pwrite(s, want + at, len, at) : disk_zero(s, len, at, true), 0);
+    CHECK_EQ(disk_flush(s), 0);
+}
+
+/* The image reads as `want`. */
+static void check_reads(const char *name, const u8 *want, u64 len)
+{
+    AUTO(free) char *a = path_of(name), *b = path_of("want");
+    struct job_compare c = { .a = { .file = a },
+                             .b = { .file = b, .format = "raw" },
+                             .strict = true };
+    struct job j = {};
+    struct err e = {};
+
+    write_image("want", want, len);
+    CHECK_OK(job_compare(&j, &c, &e), &e);
+    CHECK_EQ(c.differs_at, len);
+}
+
+static int rebase(const char *name, const char *backing, bool unsafe, struct err *e)
+{
+    AUTO(free) char *path = path_of(name);
+    struct job_rebase r = { .overlay = { .file = path }, .backing = backing, .unsafe = unsafe };
+    struct job j = {};
+
+    return job_rebase(&j, &r, e);
+}
+
+/* A base, shorter than its overlay, which covers it with data and with zeroes. */
+static u8 *make_overlay(void)
+{
+    u8 *want = xnew_n(u8, 8 * MiB);
+
+    new_qcow2("base", 6 * MiB, NULL, NULL);
+    write_at("base", want, 0, 3 * MiB, 1);
+    write_at("base", want, 5 * MiB, 1 * MiB, 2);
+    new_qcow2("over", 8 * MiB, "base", "qcow2");
+    write_at("over", want, 1 * MiB + 512, 100000 / 512 * 512, 3);
+    write_at("over", want, 2 * MiB, 512 * KiB, 0);
+    write_at("over", want, 7 * MiB, 64 * KiB, 4);
+    return want;
+}
+
+TEST(job_rebase_reads_the_same)
+{
+    AUTO(free) u8 *want = make_overlay(), *other = make_bytes(7);
+    struct err e = {};
+
+    check_reads("over", want, 8 * MiB);
+    write_image("other", other, SIZE);
+    CHECK_OK(rebase("over", "other", false, &e), &e);
+    check_reads("over", want, 8 * MiB);
+    CHECK_OK(rebase("over", "base", false, &e), &e);
+    check_reads("over", want, 8 * MiB);
+    CHECK_OK(rebase("over", NULL, false, &e), &e);
+    check_reads("over", want, 8 * MiB);
+    remove_file("base");
+    check_reads("over", want, 8 * MiB);
+    CHECK_EQ(rebase("over", "over", false, &e), -ELOOP);
+    CHECK_EQ(rebase("other", "over", false, &e), -ENOTSUP);
+}
+
+TEST(job_commit_brings_all_down)
+{
+    AUTO(free) u8 *want = make_overlay();
+    AUTO(free) char *over = path_of("over");
+    struct job_image image = { .file = over };
+    struct job j = {};
+    struct err e = {};
+
+    CHECK_OK(job_commit(&j, &image, &e), &e);
+    CHECK_EQ(j.done, 8 * MiB);
+    check_reads("base", want, 8 * MiB);
+    check_reads("over", want, 8 * MiB);
+    CHECK_OK(rebase("over", NULL, true, &e), &e);
+    CHECK_EQ(job_commit(&j, &image, &e), -EINVAL);
+    CHECK_HAS(e.text, "has no backing file");
+}
+
+TEST(job_resize_cuts_only_when_told)
+{
+    AUTO(free) u8 *want = make_overlay();
+    AUTO(free) char *over = path_of("over");
+    struct job_resize r = { .image = { .file = over }, .size = MiB + 512 };
+    struct job j = {};
+    struct err e = {};
+
+    CHECK_EQ(job_resize(&j, &r, &e), -ERANGE);
+    check_reads("over", want, 8 * MiB);
+    r.shrink = true;
+    CHECK_OK(job_resize(&j, &r, &e), &e);
+    check_reads("over", want, MiB + 512);
+    r = (struct job_resize){ .image = r.image, .size = 2 * MiB, .grow = true };
+    CHECK_OK(job_resize(&j, &r, &e), &e);
+    memset(want + MiB + 512, 0, 2 * MiB);
+    check_reads("over", want, 3 * MiB + 512);
+}
+
 TEST(job_compare_finds_the_first_byte)
 {
     static const u64 places[] = { 0, 511, 512, 4096, 2 * MiB - 1, 2 * MiB, SIZE - 1 };
