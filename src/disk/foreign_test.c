@@ -501,6 +501,7 @@ TEST(foreign_refuses)
         { "vhdx's parent",           make_vhdx,        576*KiB+4, 2,          4, "differencing" },
         { "vhdx's metadata",         make_vhdx,        512*KiB,   0,          1, "no metadata table" },
         { "vhdx's log cut",          make_vhdx_log,    320*KiB+9, 1,          1, "one complete sequence" },
+        { "vhdx's log's sum",        make_vhdx_log,    320*KiB+100, 1,        1, "one complete sequence" },
         { "vmdk's version",          make_vmdk,        4,         9,          4, "version 9" },
         { "vmdk as text",            make_vmdk,        75,        '\n',       1, "transfer as text" },
         { "vmdk's grain",            make_vmdk,        5*512,     0x7fffffff, 4, "past the file's end" },
@@ -537,21 +538,36 @@ TEST(foreign_refuses)
 /* A grain that is not what its header says is an error of the requests that want it, and of no other. */
 TEST(foreign_damaged_grain)
 {
-    struct image m = make_vmdk_stream();
-    AUTO(disk) struct disk *d = NULL;
-    AUTO(disk_sync) struct disk_sync *s = NULL;
-    u8 sector[512];
-    struct err e = {};
+    static const struct {
+        const char *why;
+        u64 at, value;
+        u32 len;
+    } rows[] = {
+        { "its bytes", 2048 + 20, 0x99, 1 },
+        { "of another place", 2048, GRAIN / 512, 8 },
+        { "longer than the file", 2048 + 8, 0x7fffffff, 4 },
+        { "longer than a grain can be", 2048 + 8, GRAIN + 64 * 1024, 4 },
+        { "cut", 2048 + 8, 9, 4 },
+    };
 
-    put(&m, 2048 + 20, 0x99, 1);
-    CHECK_OK(open_image(&m, NULL, &d, &e), &e);
-    CHECK_OK(disk_sync_open(d, &s, &e), &e);
-    CHECK_EQ(disk_pread(s, sector, 512, 2 * GRAIN), 0);
-    CHECK_EQ(sector[0], 3);
-    CHECK_EQ(disk_pread(s, sector, 512, 0), -EBADMSG);
-    CHECK_EQ(disk_pread(s, sector, 512, 3 * GRAIN), 0);
-    CHECK_EQ(sector[0], 4);
-    free(m.bytes);
+    for_each_row(c, rows) {
+        struct image m = make_vmdk_stream();
+        AUTO(disk) struct disk *d = NULL;
+        AUTO(disk_sync) struct disk_sync *s = NULL;
+        u8 sector[512];
+        struct err e = {};
+
+        ROW(c);
+        put(&m, c->at, c->value, c->len);
+        CHECK_OK(open_image(&m, NULL, &d, &e), &e);
+        CHECK_OK(disk_sync_open(d, &s, &e), &e);
+        CHECK_EQ(disk_pread(s, sector, 512, 2 * GRAIN), 0);
+        CHECK_EQ(sector[0], 3);
+        CHECK_EQ(disk_pread(s, sector, 512, 0), -EBADMSG);
+        CHECK_EQ(disk_pread(s, sector, 512, 3 * GRAIN), 0);
+        CHECK_EQ(sector[0], 4);
+        free(m.bytes);
+    }
 }
 
 /* Which images are recognised, and that a fixed vhd is not: a guest can write its mark. */

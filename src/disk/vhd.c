@@ -127,9 +127,7 @@ static int parse_dynamic(struct layout *l, const struct vhd_footer *f, struct er
         return err_set(e, -EBADMSG, "no header with a right checksum at %llu",
                        be64_get(f->header_at));
     s.unit = be32_get(h.block_size);
-    s.at = align_up(s.unit / 512 / 8, 512u); /* past the bitmap */
-    if (s.at == 0)
-        s.at = 512;
+    s.at = align_up(((u64)s.unit / 512 + 7) / 8, 512ull); /* past the bitmap */
     r = layout_add_table(l, &s, &seg, e);
     if (r < 0)
         return r;
