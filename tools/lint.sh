@@ -33,7 +33,7 @@ run() {
     house) tools/tidy.py ;;
     map) tools/map.py --check ;;
     format) sources | xargs -r clang-format-14 --dry-run -Werror ;;
-    spelling) listed '\.(c|h|md|py|sh|txt)$|^Makefile$' | grep -v '^fuzz/' | xargs -r codespell -L daa ;; # an instruction
+    spelling) listed '\.(c|h|md|py|sh|txt)$|^Makefile$' | grep -v '^fuzz/' | xargs -r codespell -L daa,conectix ;; # an instruction; the mark of vhd images
     tidy) run_tidy ;;
     fmt) sources | xargs -r clang-format-14 -i ;;
     *)

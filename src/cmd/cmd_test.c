@@ -2,6 +2,7 @@
  * cmd/cmd_test.c: command lines and the machines that they mean; help, manual and completion know every option.
  */
 #include "cmd/command.h"
+#include "cmd/progress.h"
 #include "cmd/run.h"
 #include "cmd/save.h"
 #include "testlib/test.h"
@@ -280,32 +281,75 @@ TEST(every_field_has_an_option)
     }
 }
 
+/* Also of a command's own commands. */
+static void check_docs(const struct command *c, const char *man, const struct strbuf shells[3])
+{
+    AUTO(strbuf) struct strbuf help = {};
+
+    docs_help(c, &help);
+    CHECK_HAS(help.text, c->name);
+    CHECK_HAS(man, c->name);
+    for (const struct opt *o = c->opts; o && o->name; o++) {
+        CHECK_HAS(help.text, o->name);
+        for (unsigned i = 0; i < 3; i++)
+            CHECK_HAS(shells[i].text, o->name);
+    }
+    for (const struct command *s = c->subs; s && s->name; s++) {
+        const char *word = s->name + strlen(c->name) + 1;
+
+        CHECK(str_starts(s->name, c->name) && s->main == NULL);
+        CHECK_EQ(command_find_sub(c, word) == s, true);
+        CHECK_HAS(help.text, word);
+        check_docs(s, man, shells);
+    }
+}
+
 TEST(docs_have_every_command_and_option)
 {
-    AUTO(strbuf) struct strbuf help = {}, man = {};
+    AUTO(strbuf) struct strbuf overview = {}, man = {}, help = {};
     struct strbuf shells[3] = {};
 
-    docs_overview(&help);
+    docs_overview(&overview);
     docs_man(&man);
     CHECK(docs_completion("bash", &shells[0]));
     CHECK(docs_completion("zsh", &shells[1]));
     CHECK(docs_completion("fish", &shells[2]));
     CHECK(!docs_completion("csh", &shells[0]));
     for (const struct command *c = commands; c->name; c++) {
-        CHECK_HAS(help.text, c->name);
-        CHECK_HAS(man.text, c->name);
-        docs_help(c, &help);
-        for (const struct opt *o = c->opts; o && o->name; o++) {
-            CHECK_HAS(help.text, o->name);
-            for (unsigned i = 0; i < ARRAY_LEN(shells); i++)
-                CHECK_HAS(shells[i].text, o->name);
-        }
+        CHECK_HAS(overview.text, c->name);
+        check_docs(c, man.text, shells);
     }
     CHECK_HAS(man.text, "\\-\\-no\\-jail");
+    CHECK_HAS(man.text, "socle image convert");
+    docs_help(command_find("run"), &help);
     CHECK_HAS(help.text, "--cpus N");
     CHECK_HAS(help.text, "Ctrl-A x");
     for (unsigned i = 0; i < ARRAY_LEN(shells); i++)
         strbuf_fini(&shells[i]);
+}
+
+TEST(progress_lines)
+{
+    static const struct {
+        const char *why;
+        u64 done, total, seconds;
+        const char *line;
+    } rows[] = {
+        { "begin", 0, 1 * GiB, 0, "x  [                        ]   0 %  0 MiB/s" },
+        { "half", 512 * MiB, 1 * GiB, 4,
+          "x  [############            ]  50 %  128 MiB/s  0:04 left" },
+        { "slow", 1 * MiB, 1 * GiB, 1, "x  [                        ]   0 %  1 MiB/s  17:03 left" },
+        { "end", 1 * GiB, 1 * GiB, 2, "x  [########################] 100 %  512 MiB/s" },
+        { "more", 2 * GiB, 1 * GiB, 2, "x  [########################] 100 %  1024 MiB/s" },
+    };
+
+    for_each_row(c, rows) {
+        AUTO(strbuf) struct strbuf line = {};
+
+        ROW(c);
+        progress_line("x", c->done, c->total, c->seconds * NSEC_PER_SEC, &line);
+        CHECK_STR(line.text, c->line);
+    }
 }
 
 /* The words that shells offer are the rows that --help lists. */

@@ -16,7 +16,8 @@ const struct command commands[] = {
     { "ctl",   "SOCKET COMMAND [ARGUMENT]…", "Send a command to a running machine", ctl_opts, ctl_more, ctl_words, ctl_main },
     { "trace", "SOCKET [list|set|dump] [PATTERN] [on|off]", "Show or choose what a running machine records: `ctl SOCKET trace`", NULL, NULL,
                "FILE", trace_main },
-    { "help",  "[COMMAND]", "Explain a command", NULL, NULL, "run ctl trace help", help_main },
+    { "image", "COMMAND [ARGUMENT]…", "Make, examine and change disk images", NULL, image_more, NULL, image_main, image_commands },
+    { "help",  "[COMMAND]", "Explain a command", NULL, NULL, "run ctl trace image help", help_main },
     {},
 };
 /* clang-format on */
@@ -26,6 +27,16 @@ const struct command *command_find(const char *name)
     for (const struct command *c = commands; c->name; c++)
         if (strcmp(c->name, name) == 0)
             return c;
+    return NULL;
+}
+
+const struct command *command_find_sub(const struct command *c, const char *word)
+{
+    size_t len = strlen(c->name);
+
+    for (const struct command *s = c->subs; s && s->name; s++)
+        if (strcmp(s->name + len + 1, word) == 0)
+            return s;
     return NULL;
 }
 
@@ -39,12 +50,17 @@ int command_print(struct strbuf *out)
     return r < 0 ? 1 : EXIT_STATUS_OFF;
 }
 
-int command_help(const char *name)
+int command_help_of(const struct command *c)
 {
     struct strbuf out = {};
 
-    docs_help(command_find(name), &out);
+    docs_help(c, &out);
     return command_print(&out);
+}
+
+int command_help(const char *name)
+{
+    return command_help_of(command_find(name));
 }
 
 int command_usage_error(const char *name, const struct err *e)
@@ -61,10 +77,15 @@ int command_unknown(const char *name)
 
 static int help_main(int argc, char **argv)
 {
+    const struct command *c = argc > 0 ? command_find(argv[0]) : NULL, *sub = NULL;
     struct strbuf out = {};
 
+    if (c && argc > 1)
+        sub = command_find_sub(c, argv[1]);
+    if (c)
+        return command_help_of(sub ? sub : c);
     if (argc > 0)
-        return command_find(argv[0]) ? command_help(argv[0]) : command_unknown(argv[0]);
+        return command_unknown(argv[0]);
     docs_overview(&out);
     return command_print(&out);
 }

@@ -14,6 +14,8 @@ struct command {
     const char *complete;             /* words for its arguments, or "FILE" */
     int (*main)(int argc,
                 char **argv); /* without the program's and the command's names; an exit status */
+    const struct command
+        *subs; /* its own commands, named "image create", which its main runs; NULL: none */
 };
 
 extern const struct command commands[]; /* ends with a NULL name; in cmd/command.c */
@@ -28,6 +30,11 @@ void ctl_more(struct strbuf *out);
 /* Words for shells: the names of the control socket's commands. */
 extern const char ctl_words[];
 
+/* cmd/image.c */
+int image_main(int argc, char **argv);
+extern const struct command image_commands[];
+void image_more(struct strbuf *out);
+
 /* Usage, options and the rest of one command. */
 void docs_help(const struct command *c, struct strbuf *out);
 /* What `socle help` prints. */
@@ -39,11 +46,14 @@ bool docs_completion(const char *shell, struct strbuf *out);
 
 /* NULL: there is none. */
 const struct command *command_find(const char *name);
+/* A command of a command, by its own word; NULL: there is none. */
+const struct command *command_find_sub(const struct command *c, const char *word);
 /* Writes to stdout, and frees; an exit status. */
 int command_print(struct strbuf *out);
 /* Says that there is no such command; EXIT_STATUS_USAGE. */
 int command_unknown(const char *name);
 /* Prints a command's help to stdout; EXIT_STATUS_OFF. */
 int command_help(const char *name);
+int command_help_of(const struct command *c);
 /* Prints "socle NAME: …" and where help is to be found; EXIT_STATUS_USAGE. */
 int command_usage_error(const char *name, const struct err *e);

@@ -8,6 +8,11 @@
 void docs_help(const struct command *c, struct strbuf *out)
 {
     strbuf_add(out, "usage: socle %s %s\n%s\n", c->name, c->usage, c->doc);
+    if (c->subs) {
+        strbuf_add(out, "\nCommands:\n");
+        for (const struct command *s = c->subs; s->name; s++)
+            strbuf_add(out, "  %-10s  %s\n", s->name + strlen(c->name) + 1, s->doc);
+    }
     if (c->opts && c->opts[0].name) {
         strbuf_add(out, "\nOptions:\n");
         opt_help(c->opts, out);
@@ -103,6 +108,17 @@ static void man_command(const struct command *c, struct strbuf *out)
         man_option(o, out);
     if (c->more)
         add_block(out, c->more);
+    for (const struct command *s = c->subs; s && s->name; s++)
+        man_command(s, out);
+}
+
+static void man_usage(const struct command *c, struct strbuf *out)
+{
+    strbuf_add(out, ".B socle ");
+    add_roff(out, c->name);
+    strbuf_add(out, "\n");
+    add_roff(out, c->usage);
+    strbuf_add(out, "\n.br\n");
 }
 
 void docs_man(struct strbuf *out)
@@ -111,11 +127,10 @@ void docs_man(struct strbuf *out)
     strbuf_add(out, ".SH NAME\nsocle \\- run virtual machines\n");
     strbuf_add(out, ".SH SYNOPSIS\n");
     for (const struct command *c = commands; c->name; c++) {
-        strbuf_add(out, ".B socle ");
-        add_roff(out, c->name);
-        strbuf_add(out, "\n");
-        add_roff(out, c->usage);
-        strbuf_add(out, "\n.br\n");
+        if (!c->subs)
+            man_usage(c, out);
+        for (const struct command *s = c->subs; s && s->name; s++)
+            man_usage(s, out);
     }
     strbuf_add(out,
                ".SH DESCRIPTION\nSocle is a hypervisor.  No daemon and no privilege beyond the "

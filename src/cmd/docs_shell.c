@@ -25,6 +25,15 @@ static const char *bash_reply(const char *words)
     return words && strcmp(words, "DIR") == 0 ? "-d" : "-f";
 }
 
+/* The words that a command's arguments may be: those of its row, or its own commands. */
+static void add_arguments(const struct command *c, struct strbuf *out)
+{
+    if (c->complete && !is_path(c->complete))
+        strbuf_add(out, " %s", c->complete);
+    for (const struct command *s = c->subs; s && s->name; s++)
+        strbuf_add(out, " %s", s->name + strlen(c->name) + 1);
+}
+
 /* A case of the option before the word at the cursor. */
 static void bash_values(const struct command *c, struct strbuf *out)
 {
@@ -34,7 +43,7 @@ static void bash_values(const struct command *c, struct strbuf *out)
         if (opt_is_flag(o))
             continue;
         add_words(o, &words);
-        strbuf_add(out, "    %s:--%s)", c->name, o->name);
+        strbuf_add(out, "    '%s':--%s)", c->name, o->name);
         if (is_path(words.text))
             strbuf_add(out, " COMPREPLY=($(compgen %s -- \"$cur\")); return ;;\n",
                        bash_reply(words.text));
@@ -43,15 +52,31 @@ static void bash_values(const struct command *c, struct strbuf *out)
         else
             strbuf_add(out, " return ;;\n");
     }
+    for (const struct command *s = c->subs; s && s->name; s++)
+        bash_values(s, out);
 }
 
 static void bash_command(const struct command *c, struct strbuf *out)
 {
-    strbuf_add(out, "    %s) words='", c->name);
+    strbuf_add(out, "    '%s') words='", c->name);
     for (const struct opt *o = c->opts; o && o->name; o++)
         strbuf_add(out, "--%s ", o->name);
-    strbuf_add(out, "--help%s%s' ;;\n", c->complete && !is_path(c->complete) ? " " : "",
-               c->complete && !is_path(c->complete) ? c->complete : "");
+    strbuf_add(out, "--help");
+    add_arguments(c, out);
+    strbuf_add(out, "' ;;\n");
+    for (const struct command *s = c->subs; s && s->name; s++)
+        bash_command(s, out);
+}
+
+/* Which of them have commands of their own: their name is of two words. */
+static void bash_two_words(struct strbuf *out)
+{
+    for (const struct command *c = commands; c->name; c++)
+        if (c->subs)
+            strbuf_add(out,
+                       "    [ \"$command\" = %s ] && [ \"$COMP_CWORD\" -gt 2 ] && "
+                       "command=\"%s ${COMP_WORDS[2]}\"\n",
+                       c->name, c->name);
 }
 
 static void bash(struct strbuf *out)
@@ -59,15 +84,17 @@ static void bash(struct strbuf *out)
     strbuf_add(out,
                "# bash completion for socle; made by `socle --completion bash`\n_socle() {\n"
                "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words\n"
+               "    local command=${COMP_WORDS[1]}\n"
                "    COMPREPLY=()\n    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
                "        COMPREPLY=($(compgen -W '");
     for (const struct command *c = commands; c->name; c++)
         strbuf_add(out, "%s ", c->name);
-    strbuf_add(out, "--version --help' -- \"$cur\"))\n        return\n    fi\n"
-                    "    case ${COMP_WORDS[1]}:$prev in\n");
+    strbuf_add(out, "--version --help' -- \"$cur\"))\n        return\n    fi\n");
+    bash_two_words(out);
+    strbuf_add(out, "    case $command:$prev in\n");
     for (const struct command *c = commands; c->name; c++)
         bash_values(c, out);
-    strbuf_add(out, "    esac\n    case ${COMP_WORDS[1]} in\n");
+    strbuf_add(out, "    esac\n    case $command in\n");
     for (const struct command *c = commands; c->name; c++)
         bash_command(c, out);
     strbuf_add(out, "    esac\n    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
@@ -112,13 +139,16 @@ static void zsh_option(const struct opt *o, struct strbuf *out)
 
 static void zsh_command(const struct command *c, struct strbuf *out)
 {
-    bool words = c->complete && !is_path(c->complete);
+    AUTO(strbuf) struct strbuf words = {};
 
-    strbuf_add(out, "    %s) _arguments \\\n", c->name);
+    add_arguments(c, &words);
+    strbuf_add(out, "    '%s') _arguments \\\n", c->name);
     for (const struct opt *o = c->opts; o && o->name; o++)
         zsh_option(o, out);
     strbuf_add(out, "        '--help[show help]' \\\n        '*:argument:%s%s%s' ;;\n",
-               words ? "(" : "_files", words ? c->complete : "", words ? ")" : "");
+               words.len ? "(" : "_files", words.len ? words.text + 1 : "", words.len ? ")" : "");
+    for (const struct command *s = c->subs; s && s->name; s++)
+        zsh_command(s, out);
 }
 
 static void zsh(struct strbuf *out)
@@ -131,11 +161,30 @@ static void zsh(struct strbuf *out)
         strbuf_add(out, "'\n");
     }
     strbuf_add(out, "        )\n        _describe command names\n        return\n    fi\n"
-                    "    local command=$words[2]\n    shift words\n    (( CURRENT-- ))\n"
-                    "    case $command in\n");
+                    "    local command=$words[2]\n    shift words\n    (( CURRENT-- ))\n");
+    for (const struct command *c = commands; c->name; c++)
+        if (c->subs)
+            strbuf_add(out,
+                       "    if [[ $command == %s ]] && (( CURRENT > 2 )); then\n"
+                       "        command=\"%s $words[2]\"\n        shift words\n"
+                       "        (( CURRENT-- ))\n    fi\n",
+                       c->name, c->name);
+    strbuf_add(out, "    case $command in\n");
     for (const struct command *c = commands; c->name; c++)
         zsh_command(c, out);
     strbuf_add(out, "    esac\n}\n_socle \"$@\"\n");
+}
+
+/* When the words of the command were typed. */
+static void fish_seen(const struct command *c, struct strbuf *out)
+{
+    AUTO(free) char *names = xdup(c->name);
+    char *rest = names, *word;
+
+    strbuf_add(out, "complete -c socle -n '");
+    for (unsigned n = 0; (word = strsep(&rest, " ")); n++)
+        strbuf_add(out, "%s__fish_seen_subcommand_from %s", n ? "; and " : "", word);
+    strbuf_add(out, "'");
 }
 
 static void fish_option(const struct command *c, const struct opt *o, struct strbuf *out)
@@ -143,8 +192,8 @@ static void fish_option(const struct command *c, const struct opt *o, struct str
     AUTO(strbuf) struct strbuf words = {};
 
     add_words(o, &words);
-    strbuf_add(out, "complete -c socle -n '__fish_seen_subcommand_from %s' -l %s", c->name,
-               o->name);
+    fish_seen(c, out);
+    strbuf_add(out, " -l %s", o->name);
     if (is_path(words.text))
         strbuf_add(out, " -r -F");
     else if (words.len)
@@ -156,6 +205,24 @@ static void fish_option(const struct command *c, const struct opt *o, struct str
     strbuf_add(out, "'\n");
 }
 
+/* A command's options, its words, and the same of its own commands. */
+static void fish_command(const struct command *c, struct strbuf *out)
+{
+    for (const struct opt *o = c->opts; o && o->name; o++)
+        fish_option(c, o, out);
+    if (c->complete && !is_path(c->complete)) {
+        fish_seen(c, out);
+        strbuf_add(out, " -a '%s'\n", c->complete);
+    }
+    for (const struct command *s = c->subs; s && s->name; s++) {
+        fish_seen(c, out);
+        strbuf_add(out, " -a '%s' -d '", s->name + strlen(c->name) + 1);
+        add_quoted(out, s->doc, "\\");
+        strbuf_add(out, "'\n");
+        fish_command(s, out);
+    }
+}
+
 static void fish(struct strbuf *out)
 {
     strbuf_add(out,
@@ -165,11 +232,7 @@ static void fish(struct strbuf *out)
         strbuf_add(out, "complete -c socle -n __fish_use_subcommand -f -a %s -d '", c->name);
         add_quoted(out, c->doc, "\\");
         strbuf_add(out, "'\n");
-        for (const struct opt *o = c->opts; o && o->name; o++)
-            fish_option(c, o, out);
-        if (c->complete && !is_path(c->complete))
-            strbuf_add(out, "complete -c socle -n '__fish_seen_subcommand_from %s' -a '%s'\n",
-                       c->name, c->complete);
+        fish_command(c, out);
     }
 }
 

@@ -3,19 +3,28 @@
  */
 #include "disk/format.h"
 
+#include "disk/foreign.h"
 #include "disk/raw.h"
 
 #include <stdlib.h>
 
 /* In the order of asking. */
-static const struct disk_format *const formats[] = { &qcow2_format };
+static const struct disk_format *const formats[] = { &qcow2_format, &vhdx_format, &vmdk_format,
+                                                     &vdi_format, &vhd_format };
 
 const struct disk_format *disk_format_find(const char *name)
 {
     for_each_row(f, formats)
-        if (strcmp((*f)->name, name) == 0)
+        if (strcmp((*f)->name, name) == 0 || ((*f)->alias && strcmp((*f)->alias, name) == 0))
             return *f;
     return NULL;
+}
+
+const char *disk_format_written(const char *name)
+{
+    const struct disk_format *f = name ? disk_format_find(name) : NULL;
+
+    return f && f->alias ? f->alias : name;
 }
 
 bool disk_format_known(const char *name)

@@ -6,7 +6,8 @@
 #include "disk/disk.h"
 
 struct disk_format {
-    const char *name; /* as in --disk FILE,format=NAME and in an image's backing format */
+    const char *name;  /* as in --disk FILE,format=NAME and in an image's backing format */
+    const char *alias; /* what others call it, and so its name inside images; NULL: the same */
     /* Is this how the format's files begin?  By the first sector alone, so that a guest's write can be judged before it is done. */
     bool (*probe)(const u8 head[DISK_SECTOR]);
     /*
@@ -22,6 +23,8 @@ extern const struct disk_format qcow2_format;
 
 /* By name; NULL: unknown. */
 const struct disk_format *disk_format_find(const char *name);
+/* How a format (NULL is harmless) is called inside an image, where others will read it. */
+const char *disk_format_written(const char *name);
 /* By the first sector; NULL: like nothing we know. */
 const struct disk_format *disk_format_probe(const u8 head[DISK_SECTOR]);
 

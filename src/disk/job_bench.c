@@ -78,7 +78,7 @@ static void begin(struct slot *s)
     struct bench *b = s->b;
     const struct job_bench *cfg = b->cfg;
 
-    /* here, since a file in the page cache keeps the engine going round: no wait would end */
+    /* here, since a kick goes on for as long as requests are done at once and begin others */
     if (b->result == 0)
         b->result = job_check(b->job, b->e);
     if (b->result < 0 || b->begun == cfg->count)
@@ -123,9 +123,7 @@ static int run(struct bench *b, struct err *e)
 
     for (u32 i = 0; i < cfg->depth; i++)
         begin(&b->slots[i]);
-    disk_kick(b->q);
-    while (b->q->busy)
-        disk_wait(b->q);
+    disk_drain(b->q);
     cfg->ns = clock_mono_ns() - start;
     if (b->result < 0 && b->result != -ECANCELED)
         return err_code(e, b->result, "%s '%s'", cfg->write ? "write" : "read", b->d->name);
@@ -137,9 +135,7 @@ int job_bench(struct job *j, struct job_bench *cfg, struct err *e)
     AUTO(disk) struct disk *d = NULL;
     AUTO(disk_sync) struct disk_sync *s = NULL;
     AUTO(free) struct slot *slots = NULL;
-    struct bench b = {
-        .job = j, .e = e, .cfg = cfg, .next_at = cfg->offset, .rand = 88172645463325252ull
-    };
+    struct bench b = { .job = j, .cfg = cfg, .next_at = cfg->offset, .rand = 88172645463325252ull };
     size_t len;
     u8 *buf;
     int r = job_open_image(&cfg->image, !cfg->write, &d, e);
@@ -161,6 +157,7 @@ int job_bench(struct job *j, struct job_bench *cfg, struct err *e)
         slots[i].buf = buf + (size_t)i * align_up(cfg->block, 4096u);
     }
     b.d = d;
+    b.e = e;
     b.q = disk_sync_queue(s);
     b.slots = slots;
     b.blocks = d->size / cfg->block;

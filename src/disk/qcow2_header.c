@@ -393,7 +393,9 @@ static bool keep_others(struct out *o, const u8 *old, u32 len, bool bitmaps)
     return true;
 }
 
-int q2_header_build(const struct q2_header *h, u8 *head, u32 len, struct err *e)
+/* *ret_end: where the last that it speaks of ends. */
+static int build(const struct q2_header *h, u8 *head, u32 len, bool names, u32 *ret_end,
+                 struct err *e)
 {
     AUTO(free) u8 *old = xdup_mem(head, len);
     struct out o = { head, h->header_len, len };
@@ -411,7 +413,7 @@ int q2_header_build(const struct q2_header *h, u8 *head, u32 len, struct err *e)
         ok = put_ext(&o, EXT_DATA_FILE, h->data_file, strlen(h->data_file));
     if (ok && was)
         ok = keep_others(&o, old, len, h->autoclear & Q2_A_BITMAPS);
-    if (ok && h->version >= Q2_VERSION_3 && len >= 1024)
+    if (ok && names && h->version >= Q2_VERSION_3 && len >= 1024)
         ok = put_ext(&o, EXT_FEATURES, features, sizeof(features));
     if (ok)
         ok = put_ext(&o, EXT_END, NULL, 0);
@@ -422,7 +424,15 @@ int q2_header_build(const struct q2_header *h, u8 *head, u32 len, struct err *e)
     if (!ok)
         return err_set(e, -ENOSPC, "names and extensions of the header do not fit into %u bytes",
                        len);
+    *ret_end = o.at;
     return 0;
+}
+
+int q2_header_build(const struct q2_header *h, u8 *head, u32 len, struct err *e)
+{
+    u32 end;
+
+    return build(h, head, len, true, &end, e);
 }
 
 int q2_header_store(struct qcow2 *q)
@@ -437,11 +447,17 @@ int q2_header_store(struct qcow2 *q)
 int q2_header_rewrite(struct qcow2 *q, struct err *e)
 {
     u8 *head = aligned_alloc(4096, Q2_HEAD_MAX);
+    u32 end = 0;
     int r;
 
     must(head);
+    /* without the table of features' names, which nobody needs, it mostly fits into the first sector, and is written at once */
     memcpy(head, q->head, q->head_len);
-    r = q2_header_build(&q->h, head, q->head_len, e);
+    r = build(&q->h, head, q->head_len, false, &end, e);
+    if (r == 0 && end > DISK_SECTOR) {
+        memcpy(head, q->head, q->head_len);
+        r = build(&q->h, head, q->head_len, true, &end, e);
+    }
     if (r < 0) {
         free(head);
         return r;
@@ -449,7 +465,7 @@ int q2_header_rewrite(struct qcow2 *q, struct err *e)
     free(q->head);
     q->head = head;
     /* what the first sector will speak of is there before it does */
-    if (q->head_len > DISK_SECTOR)
+    if (end > DISK_SECTOR)
         r = q->file->ops->now(q->file, DISK_WRITE, q->head + DISK_SECTOR, q->head_len - DISK_SECTOR,
                               DISK_SECTOR);
     if (r == 0)

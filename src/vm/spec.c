@@ -216,7 +216,7 @@ static const struct field disk_fields[] = {
               .want = "1 to 20 printable ASCII characters"),
     FIELD_ENUM(vm_disk, cache, caches, "host cache: writeback, none of it, or ignoring even flushes"),
     FIELD_STR(vm_disk, format, "format of the image; auto: what it looks like", .metavar = "NAME",
-              .ok = disk_format_known, .want = "auto, raw or qcow2"),
+              .ok = disk_format_known, .want = "auto, raw, qcow2, vmdk, vdi, vhd or vhdx"),
     {},
 };
 

@@ -419,7 +419,7 @@ const struct field blk_fields[] = {
               .want = "1 to 20 printable ASCII characters"),
     FIELD_ENUM(blk_cfg, cache,    disk_cache_words, "host cache: writeback, none of it, or ignoring even flushes"),
     FIELD_STR(blk_cfg, format,    "format of the image; none: what it looks like", .ok = disk_format_known,
-              .want = "auto, raw or qcow2"),
+              .want = "auto, raw, qcow2, vmdk, vdi, vhd or vhdx"),
     {},
 };
 /* clang-format on */
