@@ -361,6 +361,19 @@ static int open_image(const struct image *m, const char *format, struct disk **r
 }
 
 /* Asked for in ranges that end anywhere. */
+static void read_anywhere(struct disk_sync *s, const struct image *m, const u8 *want, u8 *got)
+{
+    u64 seed = 7;
+
+    for (u32 n = 0; n < 200; n++) {
+        u64 at = test_rand(&seed) % (m->size / 512) * 512;
+        u64 len = min(m->size - at, 512 + test_rand(&seed) % (3 * m->block) / 512 * 512);
+
+        CHECK_EQ(disk_pread(s, got, len, at), 0);
+        CHECK_MEM(got, want + at, len);
+    }
+}
+
 TEST(foreign_reads_each_sector)
 {
     write_flat_extents();
@@ -370,8 +383,6 @@ TEST(foreign_reads_each_sector)
         AUTO(disk) struct disk *d = NULL;
         AUTO(disk_sync) struct disk_sync *s = NULL;
         struct err e = {};
-        u64 seed = 7;
-
         ROW(k);
         for (u32 i = 0; i < BLOCKS; i++)
             if (i != 1)
@@ -382,13 +393,7 @@ TEST(foreign_reads_each_sector)
         CHECK_OK(disk_sync_open(d, &s, &e), &e);
         CHECK_EQ(disk_pread(s, got, m.size, 0), 0);
         CHECK_MEM(got, want, m.size);
-        for (u32 n = 0; n < 200; n++) {
-            u64 at = test_rand(&seed) % (m.size / 512) * 512;
-            u64 len = min(m.size - at, 512 + test_rand(&seed) % (3 * m.block) / 512 * 512);
-
-            CHECK_EQ(disk_pread(s, got, len, at), 0);
-            CHECK_MEM(got, want + at, len);
-        }
+        read_anywhere(s, &m, want, got);
         free(m.bytes);
     }
 }

@@ -126,4 +126,4 @@ struct job_bench {
     u8 pattern;       /* what is written */
     u64 ns, latency_ns_max, latency_ns_sum; /* found */
 };
-int job_bench(struct job *j, struct job_bench *b, struct err *e);
+int job_bench(struct job *j, struct job_bench *cfg, struct err *e);

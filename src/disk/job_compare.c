@@ -164,7 +164,7 @@ static int check_rest(struct comparison *c, u64 *ret, struct err *e)
     int r = 0;
 
     for (u64 at = c->len, len; at < s->d->size && r == 0; at += len) {
-        struct disk_extent x;
+        struct disk_extent x = {};
 
         r = job_check(c->job, e);
         if (r == 0)

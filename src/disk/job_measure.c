@@ -40,7 +40,7 @@ static int count_data(struct job *j, struct disk *d, u64 unit, u64 *ret, struct 
 
     job_total(j, d->size);
     for (u64 at = 0; at < d->size;) {
-        struct disk_extent x;
+        struct disk_extent x = {};
         int r = job_check(j, e);
 
         if (r == 0)
@@ -48,10 +48,10 @@ static int count_data(struct job *j, struct disk *d, u64 unit, u64 *ret, struct 
         if (r < 0)
             return r;
         if (x.kind == DISK_MAP_DATA) {
-            u64 first = max(align_down(at, unit), end), last = align_up(at + x.len, unit);
+            const u64 first = align_down(at, unit), last = align_up(at + x.len, unit);
 
-            counted += last - min(first, last);
-            end = max(end, last);
+            counted += last - min(max(first, end), last);
+            end = last;
         }
         at += x.len;
         job_add(j, x.len);

@@ -140,7 +140,7 @@ static int keep_all(struct rebase *b, struct err *e)
     int r = 0;
 
     for (u64 at = 0, len; at < b->d->size && r == 0; at += len) {
-        struct disk_extent x;
+        struct disk_extent x = {};
 
         r = job_check(b->job, e);
         if (r == 0)

@@ -416,6 +416,7 @@ static int make_block(struct qcow2 *q, u64 index, struct q2_block **ret)
         r = take_slot(q, &b);
     if (r < 0)
         return r;
+    must(b);
     used(q, first, 1);
     memset(b->data, 0, q->cluster);
     q2_count_set(b->data, q->refs.order, 0, 1);
