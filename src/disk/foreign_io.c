@@ -11,6 +11,7 @@
  */
 #include "base/endian.h"
 #include "disk/foreign.h"
+#include "disk/req_list.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -30,10 +31,6 @@ struct slot {
     u64 len;                   /* of the run */
     struct slot *next;         /* in the list of free ones */
     struct iovec iov[IOV_MAX]; /* the run's part of the parent's pieces */
-};
-
-struct req_list {
-    struct disk_req *first, *last;
 };
 
 struct foreign_queue {
@@ -65,32 +62,10 @@ static struct foreign_queue *queue_of(struct disk_queue *q)
     return container_of(q, struct foreign_queue, q);
 }
 
-static void list_add(struct req_list *l, struct disk_req *r)
-{
-    r->next = NULL;
-    if (l->last)
-        l->last->next = r;
-    else
-        l->first = r;
-    l->last = r;
-}
-
-static struct disk_req *list_take(struct req_list *l)
-{
-    struct disk_req *r = l->first;
-
-    if (!r)
-        return NULL;
-    l->first = r->next;
-    if (!l->first)
-        l->last = NULL;
-    return r;
-}
-
 static void settle(struct foreign_queue *q, struct disk_req *r, int result)
 {
     r->result = result;
-    list_add(&q->ready, r);
+    req_list_add(&q->ready, r);
 }
 
 /* The parent's next `len` bytes as pieces of the slot. */
@@ -126,7 +101,7 @@ static void wake(struct foreign_queue *q)
     struct disk_req *r;
 
     q->waiting = (struct req_list){};
-    while ((r = list_take(&l)))
+    while ((r = req_list_take(&l)))
         next_run(q, r);
 }
 
@@ -237,7 +212,7 @@ static void next_run(struct foreign_queue *q, struct disk_req *r)
         }
         s = run.kind == LAYOUT_PACKED && q->inflating ? NULL : q->free;
         if (!s) {
-            list_add(&q->waiting, r);
+            req_list_add(&q->waiting, r);
             return;
         }
         q->free = s->next;
@@ -273,7 +248,7 @@ void foreign_kick(struct disk_queue *dq)
         for (u32 i = 0; i < foreign_of(dq->disk)->layout.n_files; i++)
             if (q->files[i]->busy)
                 disk_kick(q->files[i]);
-        while ((r = list_take(&q->ready)))
+        while ((r = req_list_take(&q->ready)))
             disk_req_finish(r, r->result);
     } while (q->ready.first);
 }

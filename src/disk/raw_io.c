@@ -9,6 +9,7 @@
  */
 #include "disk/format.h"
 #include "disk/raw.h"
+#include "disk/req_list.h"
 
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -24,10 +25,6 @@ enum step {
     STEP_WRITE,
     STEP_MAIN,
     STEP_SYNC,
-};
-
-struct req_list {
-    struct disk_req *first, *last;
 };
 
 struct raw_queue {
@@ -48,28 +45,6 @@ static const struct iovec zero_pieces[] = { [0 ... ZERO_PIECES - 1] = { zeroes, 
 static const struct iovec zero_sectors[] = { [0 ... ZERO_PIECE / DISK_SECTOR -
                                               1] = { zeroes, DISK_SECTOR } };
 
-static void list_add(struct req_list *l, struct disk_req *r)
-{
-    r->next = NULL;
-    if (l->last)
-        l->last->next = r;
-    else
-        l->first = r;
-    l->last = r;
-}
-
-static struct disk_req *list_take(struct req_list *l)
-{
-    struct disk_req *r = l->first;
-
-    if (!r)
-        return NULL;
-    l->first = r->next;
-    if (!l->first)
-        l->last = NULL;
-    return r;
-}
-
 static struct raw *raw_of(const struct raw_queue *q)
 {
     return container_of(q->q.disk, struct raw, disk);
@@ -86,7 +61,7 @@ static void start(struct raw_queue *q, struct disk_req *r);
 static void finish(struct raw_queue *q, struct disk_req *r, int result)
 {
     if (q->bouncing == r) {
-        struct disk_req *next = list_take(&q->bounce_wait);
+        struct disk_req *next = req_list_take(&q->bounce_wait);
 
         q->bouncing = NULL;
         if (next)
@@ -142,7 +117,7 @@ static void refuse_header(struct raw_queue *q, struct disk_req *r)
                      "refused: format=raw allows it",
                      raw_of(q)->disk.name);
     r->result = -EPERM;
-    list_add(&q->ready, r);
+    req_list_add(&q->ready, r);
 }
 
 static void start_transfer(struct raw_queue *q, struct disk_req *r)
@@ -152,7 +127,7 @@ static void start_transfer(struct raw_queue *q, struct disk_req *r)
     r->io.iov = r->iov;
     r->io.n_iov = r->n_iov;
     if (r->bounced && q->bouncing && q->bouncing != r) {
-        list_add(&q->bounce_wait, r);
+        req_list_add(&q->bounce_wait, r);
         return;
     }
     if (r->bounced) {
@@ -225,7 +200,7 @@ static void start(struct raw_queue *q, struct disk_req *r)
 
     if (is_idle(w, r)) {
         r->result = 0;
-        list_add(&q->ready, r);
+        req_list_add(&q->ready, r);
         return;
     }
     if (r->op == DISK_FLUSH || r->len == 0) {
@@ -368,7 +343,7 @@ void raw_kick(struct disk_queue *dq)
     do {
         struct disk_req *r;
 
-        while ((r = list_take(&q->ready)))
+        while ((r = req_list_take(&q->ready)))
             finish(q, r, r->result);
         engine_kick(q->main);
         if (q->side)

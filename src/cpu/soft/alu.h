@@ -31,6 +31,21 @@ static inline void reg_put64(struct soft_cpu *c, u32 at, u64 v)
     *soft_reg(c, at) = v;
 }
 
+/*
+ * Memory at `lin` = fn##bits(what is there, arg, &flags), in a handler that has `c` and `op`.  The flags change only when the store was
+ * possible: a fault leaves them as they were.
+ */
+#define ALU_MEM(bits, lin, fn, arg)                                                         \
+    do {                                                                                    \
+        volatile guest_u##bits *at_ = soft_rw(c, op, lin, bits / 8);                        \
+        u32 fl_ = c->fl;                                                                    \
+        if (likely(at_))                                                                    \
+            *at_ = fn##bits(*at_, arg, &fl_);                                               \
+        else                                                                                \
+            soft_store##bits(c, op, lin, fn##bits(soft_load##bits(c, op, lin), arg, &fl_)); \
+        c->fl = fl_;                                                                        \
+    } while (0)
+
 /* Saves the host's flags in `fl` (RAX), and brings saved ones back. */
 #define FLAGS_OUT "lahf; seto %%al"
 #define FLAGS_IN  "addb $0x7f, %%al; sahf; "

@@ -30,13 +30,7 @@
     static inline void name##_mem##bits(struct soft_cpu *c, const struct uop *op, u##bits b)      \
     {                                                                                             \
         u64 lin = soft_lin(c, op, bits / 8, ACC_WRITE);                                           \
-        volatile guest_u##bits *p = soft_rw(c, op, lin, bits / 8);                                \
-        u32 fl = c->fl;                                                                           \
-        if (likely(p))                                                                            \
-            *p = alu_##name##bits(*p, b, &fl);                                                    \
-        else                                                                                      \
-            soft_store##bits(c, op, lin, alu_##name##bits(soft_load##bits(c, op, lin), b, &fl));  \
-        c->fl = fl;                                                                               \
+        ALU_MEM(bits, lin, alu_##name, b);                                                        \
     }                                                                                             \
     HANDLER(name##_mr##bits)                                                                      \
     {                                                                                             \
@@ -285,13 +279,7 @@ ALU1_ALL(not )
     static inline void name##_mem##bits(struct soft_cpu *c, const struct uop *op, u8 n)           \
     {                                                                                             \
         u64 lin = soft_lin(c, op, bits / 8, ACC_WRITE);                                           \
-        volatile guest_u##bits *p = soft_rw(c, op, lin, bits / 8);                                \
-        u32 fl = c->fl;                                                                           \
-        if (likely(p))                                                                            \
-            *p = alu_##name##bits(*p, n, &fl);                                                    \
-        else                                                                                      \
-            soft_store##bits(c, op, lin, alu_##name##bits(soft_load##bits(c, op, lin), n, &fl));  \
-        c->fl = fl;                                                                               \
+        ALU_MEM(bits, lin, alu_##name, n);                                                        \
     }                                                                                             \
     HANDLER(name##_mi##bits)                                                                      \
     {                                                                                             \

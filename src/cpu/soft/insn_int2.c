@@ -228,13 +228,7 @@ static const uop_fn bt_fns[3][4] = { SIZES_16(bt_r), SIZES_16(bt_m) };
     static inline void name##_mem##bits(struct soft_cpu *c, const struct uop *op, u64 lin,         \
                                         u##bits bit)                                               \
     {                                                                                              \
-        volatile guest_u##bits *p = soft_rw(c, op, lin, bits / 8);                                 \
-        u32 fl = c->fl;                                                                            \
-        if (likely(p))                                                                             \
-            *p = alu_##name##bits(*p, bit, &fl);                                                   \
-        else                                                                                       \
-            soft_store##bits(c, op, lin, alu_##name##bits(soft_load##bits(c, op, lin), bit, &fl)); \
-        c->fl = fl;                                                                                \
+        ALU_MEM(bits, lin, alu_##name, bit);                                                       \
     }                                                                                              \
     HANDLER(name##_m##bits)                                                                        \
     {                                                                                              \
