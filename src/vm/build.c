@@ -57,22 +57,18 @@ static int open_kernel(struct vm *vm, struct err *e)
     return 0;
 }
 
-/* RAM that begins as the state file's is private: read as it is touched, and shared with others that begin so. */
+/* RAM that begins as the state file's is read as it is touched, and shared with others that begin so. */
 static int build_memory(struct vm *vm, struct err *e)
 {
     struct mem_layer layers[STATEFILE_CHAIN_MAX];
     struct mem_cfg cfg = {
         .size = vm->spec->memory,
-        .from = vm->spec->hugepages ? MEM_HUGETLB : MEM_SHARED, /* doc/notes/008 */
+        .from = vm->spec->hugepages ? MEM_HUGETLB : MEM_PRIVATE, /* doc/notes/014 */
         .prealloc = vm->spec->prealloc,
         .layers = layers,
     };
 
-    if (!vm->from)
-        return mem_new(&cfg, &vm->mem, e);
-    if (cfg.from == MEM_SHARED)
-        cfg.from = MEM_PRIVATE;
-    for (u32 i = vm->from->n; i-- > 0;) {
+    for (u32 i = vm->from ? vm->from->n : 0; i-- > 0;) {
         const struct statefile_part *p = &vm->from->part[i];
 
         layers[cfg.n_layers++] = (struct mem_layer){ p->fd, p->ram_at, p->pages };
