@@ -1,8 +1,9 @@
 /*
  * mem/mem.h: guest RAM, and the one checked door to it.
- * RAM is private memory, a memfd, or private copies of a file's pages, mapped once: what is below MEM_LOW_END at its own guest-physical address (GPA), the
- * rest from 4 GiB on.  Devices reach RAM only by the functions here: each checks the whole range, and each write is seen by
- * the dirty log.  Thread-safe after mem_new; what several threads write to one place is the guest's race, as on hardware.
+ * RAM is private memory, a memfd, or private copies of a file's pages, mapped once: what is below MEM_LOW_END at its own
+ * guest-physical address (GPA), the rest from 4 GiB on.  Devices reach RAM only by the functions here: each checks the whole
+ * range, and each write is seen by the dirty log.  Thread-safe after mem_new; what several threads write to one place is the
+ * guest's race, as on hardware.
  */
 #pragma once
 
