@@ -1,10 +1,12 @@
 /*
  * vm/control_rig.h: a machine without a guest, for the control socket's test and fuzz target: paused, one vCPU of an engine that
- * does nothing, no device.  Requests go in at one end of a socket pair, answers come out of it.
+ * does nothing, and of the devices only the one with the power button.  Requests go in at one end of a socket pair, answers come out of it.
  */
 #pragma once
 
 #include "cpu/engine.h"
+#include "dev/dev.h"
+#include "dev/pc/pm.h"
 #include "vm/machine.h"
 #include "vm/profile.h"
 
@@ -48,10 +50,13 @@ static const struct engine rig_engine = {
     .nmi = rig_nmi,
 };
 
+enum { RIG_PM_GSI = 9 };
+
 struct rig {
     struct vm vm;
     struct vm_spec spec;
     struct cpu_vm cpu;
+    struct fake_machine *fake;
     char name[8];
     int fd; /* the client's end */
 };
@@ -77,6 +82,10 @@ static inline struct rig *rig_new(void)
     r->vm.user_paused = true;
     pthread_mutex_init(&r->vm.lock, NULL);
     pthread_cond_init(&r->vm.go, NULL);
+    r->fake = fake_machine_new();
+    must(device_new(&pm_def, &r->fake->m, "pm", &(struct pm_cfg){ 0x600, 0x604, RIG_PM_GSI },
+                    &r->vm.pm, &e) == 0);
+    uv_timer_init(&r->vm.loop.uv, &r->vm.grace);
     profile_open(&r->vm, &r->vm.profile);
     must(control_open(&r->vm, NULL, &r->vm.control, &e) == 0);
     r->fd = pair[0];
@@ -87,6 +96,8 @@ static inline void rig_free(struct rig *r)
 {
     profile_close(r->vm.profile);
     control_close(r->vm.control);
+    device_free(r->vm.pm);
+    fake_machine_free(r->fake);
     loop_fini(&r->vm.loop);
     fd_close(&r->fd);
     free(r);

@@ -111,6 +111,23 @@ TEST(control_power_off_ends_the_machine)
     rig_free(r);
 }
 
+TEST(control_power_presses_the_button)
+{
+    static const char button[] = "{\"cmd\": \"power\"}\n";
+    struct rig *r = rig_new();
+    AUTO(strbuf) struct strbuf got = {};
+
+    rig_send(r, button, sizeof(button) - 1);
+    rig_turn(r, &got);
+    CHECK_HAS(got.text, "\"ok\": true");
+    CHECK_EQ(r->fake->irqs[RIG_PM_GSI], 1);
+    CHECK_EQ(r->vm.state, RUN_RUNNING); /* the guest's turn */
+    rig_send(r, button, sizeof(button) - 1);
+    rig_turn(r, &got);
+    CHECK_EQ(r->vm.result.end, VM_END_CUT);
+    rig_free(r);
+}
+
 static u32 open_files(void)
 {
     DIR *d = opendir("/proc/self/fd");
