@@ -391,6 +391,8 @@ TEST(qcow2_repair)
         { "the block is nowhere", 0x10000, 0, 1 },
         { "the block is over the header", 0x10000, 0x8000, 1 },
         { "the block is after the end", 0x10000, 1ull << 40, 1 },
+        { "the block is over data", 0x10000, 0x60000, 1 },
+        { "the block is over a table", 0x10000, 0x40000, 1 },
     };
     static u8 want[MiB], got[MiB];
     char path[200];
@@ -422,6 +424,39 @@ TEST(qcow2_repair)
         read_all(path, got, MiB);
         CHECK_MEM(got, want, MiB);
     }
+}
+
+/* Two entries share a cluster that is counted once: to repair leaks alone must not call it the one's own. */
+TEST(qcow2_leaks_alone)
+{
+    enum { L2 = 0x40000, SHARED = 0x50000 };
+    static const u8 sector[DISK_SECTOR] = { 1 };
+    AUTO(disk) struct disk *d = NULL;
+    AUTO(disk_sync) struct disk_sync *s = NULL;
+    struct qcow2_report rep = {};
+    struct err e = {};
+    char path[200];
+    u8 entry;
+    int fd;
+
+    rig_path(path, "leaks.qcow2");
+    rig_create(path, &(struct qcow2_create_cfg){ .size = MiB });
+    CHECK_OK(open_path(path, false, &d, &e), &e);
+    CHECK_OK(disk_sync_open(d, &s, &e), &e);
+    CHECK_EQ(disk_pwrite(s, sector, sizeof(sector), 0), 0);
+    disk_sync_close(TAKE(s));
+    disk_close(TAKE(d));
+    patch(path, L2, 8, SHARED);
+    patch(path, L2 + 8, 8, SHARED);
+    CHECK_OK(
+        qcow2_check(&(struct disk_cfg){ .file = path, .fd = -1 }, QCOW2_REPAIR_LEAKS, &rep, &e),
+        &e);
+    CHECK_EQ(rep.errors, 1);
+    CHECK_EQ(rep.errors_fixed, 0);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    CHECK_EQ(fd_pread_all(fd, &entry, 1, L2), 0);
+    close(fd);
+    CHECK_EQ(entry, 0);
 }
 
 /* An image that was not closed by who keeps refcounts lazily. */
