@@ -376,6 +376,7 @@ static int rebuild(struct check *c)
     struct qcow2 *q = c->q;
     u64 per = 1ull << q->refs.block_bits, entries = q->cluster / 8, end;
     struct anew a = { .first = max(c->rep->end >> q->bits, q->alloc_end >> q->bits), .rt = 1 };
+    struct q2_header was;
     int r;
 
     /* the old table and its blocks are in use no more */
@@ -396,9 +397,10 @@ static int rebuild(struct check *c)
         r = write_counts(c, &a);
     if (r < 0)
         return r;
+    was = q->h;
     q->h.rt_at = (a.first + a.blocks) << q->bits;
     q->h.rt_clusters = (u32)a.rt;
-    r = q2_header_store(q);
+    r = q2_header_change(q, &was);
     if (r < 0)
         return r;
     q->alloc_end = max(q->alloc_end, end << q->bits);
@@ -442,10 +444,8 @@ static int do_repair(struct check *c, u32 repair, const struct found *f, struct 
 /* The marks of an image that was not closed, or found to be damaged. */
 static int clear_marks(struct qcow2 *q, const struct qcow2_report *rep)
 {
-    if (!(q->h.incompatible & (Q2_I_DIRTY | Q2_I_CORRUPT)) || rep->errors != rep->errors_fixed)
-        return 0;
-    q->h.incompatible &= ~(Q2_I_DIRTY | Q2_I_CORRUPT);
-    return q2_header_store(q);
+    return rep->errors == rep->errors_fixed ? q2_header_mark(q, Q2_I_DIRTY | Q2_I_CORRUPT, false)
+                                            : 0;
 }
 
 static int look(struct check *c, struct found *f, struct err *e)

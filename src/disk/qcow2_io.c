@@ -258,7 +258,7 @@ static int locate(struct q2_req *w, const struct disk_req *c, struct q2_extent *
     if (r >= 0)
         r = q2_extent_get(q, t, c->offset, c->len, x);
     if (r < 0)
-        return r == -EBADMSG ? -EIO : r;
+        return q2_refused(q, r);
     if (x->kind == Q2_KIND_DATA)
         q2_fly(w, x->host, x->len);
     w->zip_gen = q->zip_gen;
