@@ -22,6 +22,15 @@ static int do_convert(struct image *im, const char *what, struct err *e)
     };
 
     c.from.format = im->from_format;
+    c.from.snapshot = im->snapshot;
+    if (c.to.cfg.backing) {
+        struct job_new over = c.to; /* the size is the source's */
+        int r = image_look_below(&over, e);
+
+        if (r < 0)
+            return r;
+        c.to.cfg.backing_format = over.cfg.backing_format;
+    }
     return image_job(im, what, convert, &c, e);
 }
 

@@ -390,6 +390,8 @@ struct q2_snaps {
 };
 int q2_snaps_load(struct qcow2 *q, struct q2_snaps *s, struct err *e);
 void q2_snaps_free(struct q2_snaps *s);
+/* Before the tables are read: those of a snapshot, and its size, instead of the disk's. */
+int q2_snap_select(struct qcow2 *q, const char *name, struct err *e);
 /* Makes COPIED of all active entries say what the counts say; synced.  Not under `lock`, nothing under way. */
 int q2_flags_fix(struct qcow2 *q);
 

@@ -198,7 +198,7 @@ static int make_writable(struct qcow2 *q, const struct disk_cfg *cfg, struct err
     return clear_auto(q, e);
 }
 
-static int set_up(struct qcow2 *q, struct err *e)
+static int set_up(struct qcow2 *q, const char *snapshot, struct err *e)
 {
     int r = read_head(q, e);
 
@@ -207,7 +207,10 @@ static int set_up(struct qcow2 *q, struct err *e)
     q->file_len = q->file->size;
     q->alloc_end = align_up(q->file_len, q->cluster);
     q->fresh_from = q->file->zero_grown ? q->alloc_end : Q2_HOST_END;
-    r = load_l1(q, e);
+    if (snapshot)
+        r = q2_snap_select(q, snapshot, e);
+    if (r == 0)
+        r = load_l1(q, e);
     if (r == 0)
         r = q2_refs_init(q, e);
     if (r == 0)
@@ -240,7 +243,8 @@ static int q2_open(struct disk *file, const struct disk_cfg *cfg, const struct d
     q->disk.readonly = cfg->readonly;
     str_copy(q->disk.name, sizeof(q->disk.name), file->name);
     q->file = file;
-    r = set_up(q, &inner);
+    must(cfg->readonly || !cfg->snapshot);
+    r = set_up(q, cfg->snapshot, &inner);
     if (r < 0)
         err_set(e, r, "disk '%s': %s", file->name, inner.text);
     else

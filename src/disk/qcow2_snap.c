@@ -545,17 +545,44 @@ int qcow2_snapshot_create(struct disk *d, const char *name, struct err *e)
     return r < 0 ? err_code(e, r, "snapshot '%s' of disk '%s'", name, d->name) : 0;
 }
 
+static int check_size(const struct qcow2 *q, const struct q2_snap *s, struct err *e)
+{
+    u64 need = ((s->size - 1) >> (q->bits + q->l2_bits)) + 1;
+
+    if (s->size && s->size % DISK_SECTOR == 0 && need <= s->l1_size)
+        return 0;
+    return err_set(e, -EBADMSG, "snapshot '%s' has %llu bytes, and an L1 table of %u entries",
+                   s->name, s->size, s->l1_size);
+}
+
+int q2_snap_select(struct qcow2 *q, const char *name, struct err *e)
+{
+    struct q2_snaps all = {};
+    int r = q2_snaps_load(q, &all, e);
+    s64 i = r < 0 ? r : find(&all, name);
+
+    if (r == 0 && i < 0)
+        r = err_set(e, -ENOENT, "there is no snapshot '%s'", name);
+    if (r == 0)
+        r = check_size(q, &all.list[i], e);
+    if (r == 0) {
+        q->h.l1_at = all.list[i].l1_at;
+        q->h.l1_size = all.list[i].l1_size;
+        q->h.size = q->disk.size = all.list[i].size;
+    }
+    q2_snaps_free(&all);
+    return r;
+}
+
 /* The disk's tables become those of s. */
 static int become(struct qcow2 *q, const struct q2_snap *s, struct err *e)
 {
     AUTO(free) u64 *l1 = NULL, *old = xdup_mem(q->l1, q->h.l1_size * 8ull);
     u32 n_old = q->h.l1_size;
-    u64 need = ((s->size - 1) >> (q->bits + q->l2_bits)) + 1;
-    int r;
+    int r = check_size(q, s, e);
 
-    if (s->size == 0 || s->size % DISK_SECTOR || need > s->l1_size)
-        return err_set(e, -EBADMSG, "snapshot '%s' has %llu bytes, and an L1 table of %u entries",
-                       s->name, s->size, s->l1_size);
+    if (r < 0)
+        return r;
     r = read_l1(q, s, &l1);
     if (r == 0)
         r = refer(q, l1, s->l1_size, 1);

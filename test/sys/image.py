@@ -117,6 +117,49 @@ class Convert(Case):
                 image("compare", "a.raw", "b.qcow2")
                 image("check", "b.qcow2")
 
+    @unittest.skipUnless(QEMU, "no qemu-img")
+    def test_a_snapshot_inside(self):
+        self.raw("one.raw")
+        image("convert", "one.raw", "a.qcow2")
+        image("snapshot", "a.qcow2", "create", "first")
+        image("resize", "a.qcow2", "+1M")
+        subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -P 1 0 9M", "a.qcow2"], check=True, capture_output=True, timeout=LIMIT)
+        for name in ("first", "1"):
+            image("convert", "--force", "--snapshot", name, "a.qcow2", "b.raw")
+            self.assertTrue(filecmp.cmp("one.raw", "b.raw", shallow=False))
+        image("convert", "--snapshot=first", "--compress", "a.qcow2", "b.qcow2")
+        self.judge("b.qcow2", "one.raw", "qcow2")
+        self.assertIn("no snapshot 'second'", image("convert", "--snapshot=second", "a.qcow2", "c.raw", status=1))
+        self.assertIn("only a qcow2 image has snapshots", image("convert", "--snapshot=first", "one.raw", "c.raw", status=1))
+        self.assertNotIn("c.raw", os.listdir())
+
+    @unittest.skipUnless(QEMU, "no qemu-img")
+    def test_over_a_backing_file(self):
+        """What the backing file has is not copied; sizes differ in both ways."""
+        for below, above in ((8 * MiB, 8 * MiB), (4 * MiB, 8 * MiB), (8 * MiB, 5 * MiB + 512)):
+            self.raw("base.raw", below, 40)
+            shutil.copy("base.raw", "want.raw")
+            with open("want.raw", "r+b") as f:
+                f.truncate(above)
+                for at, data in ((MiB, b"x" * 5000), (2 * MiB, bytes(MiB)), (above - 512, b"y" * 512)):
+                    f.seek(at)
+                    f.write(data)
+            for size in (("--size", above + MiB), ()):
+                image("convert", "--force", "--backing=base.raw", *size, "want.raw", "over.qcow2")
+                if not size:
+                    self.judge("over.qcow2", "want.raw", "qcow2")
+                image("compare", "over.qcow2", "want.raw")
+            info = json.loads(image("info", "--json", "over.qcow2"))
+            self.assertEqual((info["backing-filename"], info["backing-filename-format"]), ("base.raw", "raw"))
+            if above == below:
+                self.assertLess(os.stat("over.qcow2").st_blocks * 512, 2 * MiB)
+        # as quick as there is data
+        image("create", "huge.qcow2", "4T")
+        image("create", "below.qcow2", "8T")
+        image("convert", "--backing=below.qcow2", "huge.qcow2", "over2.qcow2")
+        self.assertIn("only qcow2 has a backing", image("convert", "--backing=base.raw", "want.raw", "c.raw", status=1))
+        self.assertIn("not with compression", image("convert", "--backing=base.raw", "--compress", "want.raw", "c.qcow2", status=1))
+
     def test_zeroes_take_no_room(self):
         with open("a.raw", "wb") as f:
             f.write(bytes(16 * MiB))
