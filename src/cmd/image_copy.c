@@ -115,13 +115,14 @@ static int print_bench(const struct image *im, const struct job_bench *b, struct
     double seconds = (double)b->ns / 1e9, bytes = (double)b->count * b->block;
     double mean_us = (double)b->latency_ns_sum / (double)b->count / 1e3;
 
-    if (im->json)
-        return image_print_json(json_pack("{s:I, s:f, s:f, s:f, s:f, s:f}", "requests",
-                                          (json_int_t)b->count, "seconds", seconds, "iops",
-                                          (double)b->count / seconds, "bytes-per-second",
-                                          bytes / seconds, "latency-mean-us", mean_us,
-                                          "latency-max-us", (double)b->latency_ns_max / 1e3),
-                                e);
+    if (im->json) {
+        json_t *j = json_pack("{s:I, s:f, s:f, s:f, s:f, s:f}", "requests", (json_int_t)b->count,
+                              "seconds", seconds, "iops", (double)b->count / seconds,
+                              "bytes-per-second", bytes / seconds, "latency-mean-us", mean_us,
+                              "latency-max-us", (double)b->latency_ns_max / 1e3);
+
+        return image_print_json(j, e);
+    }
     printf("%llu %s of %u bytes, %u under way, in %.3f s\n", b->count,
            b->write ? "writes" : "reads", b->block, b->depth, seconds);
     printf("%.0f a second, %.1f MiB/s; latency %.0f us on average, %.0f us at most\n",

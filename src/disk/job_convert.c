@@ -114,6 +114,7 @@ static int fill(struct job *j, const struct job_convert *c, struct disk *from,
 
     if (r < 0)
         return r;
+    must(d);
     if (d->size < from->size)
         return err_set(e, -ENOSPC, "'%s' has %llu bytes, the source %llu", to->file, d->size,
                        from->size);

@@ -177,7 +177,7 @@ static int keep_all(struct rebase *b, struct err *e)
 {
     int r = 0;
 
-    for (u64 at = 0, len; at < b->d->size && r == 0; at += len) {
+    for (u64 at = 0, len = 0; at < b->d->size && r == 0; at += len) {
         /* over `new` already, what a cluster has beside what was written to it is of `new`, and to be looked at like the rest */
         struct disk_extent x = { .kind = DISK_MAP_ABSENT, .len = b->d->size - at };
 
