@@ -43,25 +43,9 @@ struct io *io_take(struct io_list *l)
     return io;
 }
 
-struct attach {
-    struct engine *e;
-    int fd;
-    void (*on_ready)(struct loop_fd *f, int events);
-    int r;
-};
-
-static void attach(void *arg)
-{
-    struct attach *a = arg;
-
-    a->r = loop_fd_open(a->e->loop, &a->e->ready, a->fd, UV_READABLE, a->on_ready, a->e);
-}
-
 int engine_init(struct engine *e, const struct engine_ops *ops, const struct engine_cfg *cfg,
                 int fd, void (*on_ready)(struct loop_fd *f, int events))
 {
-    struct attach a = { e, fd, on_ready, 0 };
-
     e->ops = ops;
     e->loop = cfg->loop;
     e->batch = cfg->batch;
@@ -71,8 +55,7 @@ int engine_init(struct engine *e, const struct engine_ops *ops, const struct eng
         e->runs[i].next = e->free_run;
         e->free_run = &e->runs[i];
     }
-    loop_call(cfg->loop, attach, &a);
-    return a.r;
+    return loop_fd_attach(cfg->loop, &e->ready, fd, UV_READABLE, on_ready, e);
 }
 
 void engine_fini(struct engine *e)
@@ -183,16 +166,11 @@ void engine_wait(struct engine *e)
         e->ops->wait(e);
 }
 
-static void detach(void *arg)
-{
-    loop_fd_close(arg);
-}
-
 void engine_close(struct engine *e)
 {
     if (!e)
         return;
     must(e->busy == 0);
-    loop_call(e->loop, detach, &e->ready);
+    loop_fd_detach(e->loop, &e->ready);
     e->ops->close(e);
 }

@@ -196,29 +196,12 @@ static void on_timer(struct loop_fd *f, int)
 
 /* ---- queues ---- */
 
-struct attach {
-    struct limit_queue *q;
-    int r;
-};
-
-static void attach(void *arg)
-{
-    struct attach *a = arg;
-
-    a->r = loop_fd_open(a->q->loop, &a->q->on_timer, a->q->timer, UV_READABLE, on_timer, a->q);
-}
-
-static void detach(void *arg)
-{
-    loop_fd_close(arg);
-}
-
 static void limit_queue_close(struct disk_queue *dq)
 {
     struct limit_queue *q = queue_of(dq);
 
     disk_queue_close(q->below);
-    loop_call(q->loop, detach, &q->on_timer);
+    loop_fd_detach(q->loop, &q->on_timer);
     fd_close(&q->timer);
     free(q->passes);
     free(q);
@@ -229,7 +212,6 @@ static int limit_queue_open(struct disk *d, const struct disk_queue_cfg *cfg,
 {
     struct limit_queue *q = xnew(struct limit_queue);
     struct disk_queue_cfg below = *cfg;
-    struct attach a = { .q = q };
     int r;
 
     q->q.disk = d;
@@ -243,13 +225,12 @@ static int limit_queue_open(struct disk *d, const struct disk_queue_cfg *cfg,
         q->free = &q->passes[i];
     }
     q->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    a.r = q->timer < 0 ? -errno : 0;
-    if (a.r == 0)
-        loop_call(cfg->loop, attach, &a);
+    r = q->timer < 0 ? -errno
+                     : loop_fd_attach(cfg->loop, &q->on_timer, q->timer, UV_READABLE, on_timer, q);
     below.batch = on_batch;
     below.arg = q;
-    r = a.r < 0 ? err_code(e, a.r, "a timer for disk '%s'", d->name)
-                : disk_queue_open(limit_of(d)->below, &below, &q->below, e);
+    r = r < 0 ? err_code(e, r, "a timer for disk '%s'", d->name)
+              : disk_queue_open(limit_of(d)->below, &below, &q->below, e);
     if (r < 0) {
         limit_queue_close(&q->q);
         return r;
