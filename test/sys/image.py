@@ -255,6 +255,74 @@ class Stop(Case):
                     if job[0] == "commit":
                         image("compare", "base0.qcow2", "want.raw")
 
+    @unittest.skipUnless(QEMU, "no qemu-img")
+    def test_killed_snapshots(self):
+        """The disk reads as before, or after apply as the snapshot did; who opens it next leaves nothing to complain of."""
+        size = 24 * MiB
+        self.raw("one.raw", size, 300)
+        image("convert", "--cluster=4K", "one.raw", "a0.qcow2")
+        image("snapshot", "a0.qcow2", "create", "first")
+        subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -P 7 1M 9M", "a0.qcow2"], check=True, capture_output=True, timeout=LIMIT)
+        image("convert", "a0.qcow2", "two.raw")
+        jobs = (("snapshot", "create", "second"), ("snapshot", "apply", "first"), ("snapshot", "delete", "first"), ("resize", "+64M"),
+                ("check", "--repair=all"))
+        for i in range(KILLS):
+            for job in jobs:
+                shutil.copy("a0.qcow2", "a.qcow2")
+                if job[0] == "check": # something to repair: all counts are lost
+                    with open("a.qcow2", "r+b") as f:
+                        f.seek(2 * 4096)
+                        f.write(bytes(512))
+                p = subprocess.Popen([SOCLE, "image", job[0], "a.qcow2", *job[1:]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                time.sleep(self.rand.uniform(0, 0.04))
+                p.kill()
+                p.wait()
+                with self.subTest(job=job, round=i):
+                    image("check", "--repair=all", "a.qcow2")
+                    qemu("check", "-q", "-f", "qcow2", "a.qcow2")
+                    # of another size: what is more reads as zeroes
+                    same = [subprocess.run([SOCLE, "image", "compare", "a.qcow2", raw], capture_output=True, timeout=LIMIT).returncode
+                            for raw in ("two.raw", "one.raw")]
+                    self.assertEqual(min(same), 0, same)
+                    self.assertTrue(same[0] == 0 or "apply" in job)
+
+    @unittest.skipUnless(QEMU, "no qemu-img")
+    def test_full_in_place(self):
+        """No room in the middle of a job: it says so, the image is sound and reads the same, and with room it can be begun again."""
+        size = 16 * MiB
+        self.raw("base.raw", size, 100)
+        self.raw("other.raw", size, 100)
+        image("convert", "base.raw", "base0.qcow2")
+        qemu("create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "-u", "over0.qcow2", str(size))
+        shutil.copy("base0.qcow2", "base.qcow2")
+        subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -P 7 1M 4M", "-c", "write -z 9M 3M", "over0.qcow2"], check=True,
+                       capture_output=True, timeout=LIMIT)
+        image("convert", "over0.qcow2", "want.raw")
+        full = 0
+        for job in (("rebase", "--backing=other.raw", "--backing-format=raw"), ("rebase", "--backing="), ("commit",),
+                    ("snapshot", "create", "s"), ("resize", "+8T")):
+            for _ in range(40 if os.environ.get("SOCLE_FULL") else 5):
+                for name in ("base", "over"):
+                    shutil.copy(f"{name}0.qcow2", f"{name}.qcow2")
+                grown = "base.qcow2" if job[0] == "commit" else "over.qcow2"
+                room = os.stat(grown).st_size // 1024 + self.rand.choice((0, 4, 64, 200, 1000, 4000))
+                args = [SOCLE, "image", job[0], "over.qcow2", *job[1:]]
+                p = subprocess.run(["bash", "-c", f'ulimit -f {room}; exec "$0" "$@"', *args], capture_output=True, timeout=LIMIT, text=True,
+                                   preexec_fn=lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN))
+                with self.subTest(job=job, room=room, said=p.stderr):
+                    self.assertIn(p.returncode, (0, 1))
+                    full += p.returncode
+                    if p.returncode:
+                        self.assertRegex(p.stderr, r"qcow2'?.*(too large|no space)")
+                    for name in ("base.qcow2", "over.qcow2"):
+                        image("check", "--repair=leaks", name)
+                        qemu("check", "-q", "-f", "qcow2", name)
+                    image("compare", "over.qcow2", "want.raw")
+                    if p.returncode:
+                        image(job[0], "over.qcow2", *job[1:])
+                        image("compare", "over.qcow2", "want.raw")
+        self.assertGreater(full, 5)
+
     def test_progress_on_a_terminal(self):
         self.raw("a.raw", 256 * MiB, 3000)
         master, slave = pty.openpty()
