@@ -26,10 +26,16 @@ command -v qemu-img >/dev/null || { echo "image: no qemu-img; run tools/deps.sh 
 rows() {
     cat <<'ROWS'
 read-scattered    read   4    1028  64 full
+read-4k           read   4    4     256 full
+read-64k          read   64   64    16 full
 read-sequential   read   1024 1024  1  full
 write-scattered   write  4    1028  64 full
+write-4k          write  4    4     256 full
+write-64k         write  64   64    16 full
 write-sequential  write  1024 1024  1  full
 grow-scattered    write  4    1028  16 growing
+grow-4k           write  4    4     256 growing
+grow-64k          write  64   64    16 growing
 grow-sequential   write  1024 1024  1  growing
 ROWS
 }

@@ -202,3 +202,37 @@ void loop_fd_close(struct loop_fd *f)
     uv_close((uv_handle_t *)f->poll, on_poll_closed);
     f->poll = NULL;
 }
+
+struct attach {
+    struct loop *loop;
+    struct loop_fd *f;
+    int fd, events, r;
+    void (*on_ready)(struct loop_fd *f, int events);
+    void *arg;
+};
+
+static void attach(void *arg)
+{
+    struct attach *a = arg;
+
+    a->r = loop_fd_open(a->loop, a->f, a->fd, a->events, a->on_ready, a->arg);
+}
+
+int loop_fd_attach(struct loop *l, struct loop_fd *f, int fd, int events,
+                   void (*on_ready)(struct loop_fd *, int), void *arg)
+{
+    struct attach a = { l, f, fd, events, 0, on_ready, arg };
+
+    loop_call(l, attach, &a);
+    return a.r;
+}
+
+static void detach(void *arg)
+{
+    loop_fd_close(arg);
+}
+
+void loop_fd_detach(struct loop *l, struct loop_fd *f)
+{
+    loop_call(l, detach, f);
+}

@@ -51,6 +51,10 @@ struct loop_fd {
 /* On the loop's thread.  `fd` stays the caller's.  0 or a negative errno. */
 int loop_fd_open(struct loop *l, struct loop_fd *f, int fd, int events,
                  void (*on_ready)(struct loop_fd *, int), void *arg);
+/* The same from any thread, as loop_call does it. */
+int loop_fd_attach(struct loop *l, struct loop_fd *f, int fd, int events,
+                   void (*on_ready)(struct loop_fd *, int), void *arg);
+void loop_fd_detach(struct loop *l, struct loop_fd *f);
 /* Changes what is watched; 0 pauses. */
 void loop_fd_events(struct loop_fd *f, int events);
 /* On the loop's thread; `f` may be reused when this returns, and its fd closed.  Harmless when not open. */

@@ -71,12 +71,14 @@ static void bash_command(const struct command *c, struct strbuf *out)
 /* Which of them have commands of their own: their name is of two words. */
 static void bash_two_words(struct strbuf *out)
 {
-    for (const struct command *c = commands; c->name; c++)
-        if (c->subs)
-            strbuf_add(out,
-                       "    [ \"$command\" = %s ] && [ \"$COMP_CWORD\" -gt 2 ] && "
-                       "command=\"%s ${COMP_WORDS[2]}\"\n",
-                       c->name, c->name);
+    for (const struct command *c = commands; c->name; c++) {
+        if (!c->subs)
+            continue;
+        strbuf_add(out,
+                   "    [ \"$command\" = %s ] && [ \"$COMP_CWORD\" -gt 2 ] && "
+                   "command=\"%s ${COMP_WORDS[2]}\"\n",
+                   c->name, c->name);
+    }
 }
 
 static void bash(struct strbuf *out)
@@ -162,13 +164,15 @@ static void zsh(struct strbuf *out)
     }
     strbuf_add(out, "        )\n        _describe command names\n        return\n    fi\n"
                     "    local command=$words[2]\n    shift words\n    (( CURRENT-- ))\n");
-    for (const struct command *c = commands; c->name; c++)
-        if (c->subs)
-            strbuf_add(out,
-                       "    if [[ $command == %s ]] && (( CURRENT > 2 )); then\n"
-                       "        command=\"%s $words[2]\"\n        shift words\n"
-                       "        (( CURRENT-- ))\n    fi\n",
-                       c->name, c->name);
+    for (const struct command *c = commands; c->name; c++) {
+        if (!c->subs)
+            continue;
+        strbuf_add(out,
+                   "    if [[ $command == %s ]] && (( CURRENT > 2 )); then\n"
+                   "        command=\"%s $words[2]\"\n        shift words\n"
+                   "        (( CURRENT-- ))\n    fi\n",
+                   c->name, c->name);
+    }
     strbuf_add(out, "    case $command in\n");
     for (const struct command *c = commands; c->name; c++)
         zsh_command(c, out);

@@ -39,6 +39,7 @@ static void snapshot_more(struct strbuf *out)
 static const struct field fields[] = {
     FIELD_STR(image, format,         "format of the image; without it the image's first sector tells", .metavar = "FORMAT"),
     FIELD_STR(image, from_format,    "format of the source; without it its first sector tells", .metavar = "FORMAT"),
+    FIELD_STR(image, snapshot,       "copy what the disk was at this snapshot inside the source, by id or name", .metavar = "NAME"),
     FIELD_ENUM(image, to, to_words,  "format of the new image; auto: qcow2 when its name ends so, else raw"),
     FIELD_STR(image, backing,        "the image that has what this one has not; relative to this one's folder", .metavar = "FILE"),
     FIELD_STR(image, backing_format, "format of the backing file", .metavar = "FORMAT"),
@@ -88,7 +89,8 @@ static const struct field fields[] = {
 static const struct opt create_opts[] = { OPT("format", to), NEW, OPT("force", force), {} };
 static const struct opt info_opts[] = { OPT("format", format, FORMATS), OPT("chain", chain), OPT("json", json), {} };
 static const struct opt check_opts[] = { OPEN, OPT("repair", repair), OPT("json", json), {} };
-static const struct opt convert_opts[] = { OPT("from", from_format, FORMATS), OPT("to", to), OPT("compress", compress),
+static const struct opt convert_opts[] = { OPT("from", from_format, FORMATS), OPT("snapshot", snapshot), OPT("to", to),
+    OPT("backing", backing, "FILE"), OPT("backing-format", backing_format, FORMATS), OPT("compress", compress),
     OPT("threads", threads), OPT("size", size), QCOW2, OPT("cache", cache), OPT("engine", engine), OPT("force", force), WATCHED, {} };
 static const struct opt resize_opts[] = { OPEN, OPT("shrink", shrink), WATCHED, {} };
 static const struct opt snapshot_opts[] = { OPEN, OPT("json", json), {} };

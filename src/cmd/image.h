@@ -9,7 +9,7 @@
 
 /* What the options say, and the arguments. */
 struct image {
-    char *format, *from_format, *backing, *backing_format, *data_file;
+    char *format, *from_format, *snapshot, *backing, *backing_format, *data_file;
     u64 size, cluster, block, count, offset, step;
     u32 version, refcount_bits, threads, depth, flush_every, pattern;
     int to, prealloc, compression, cache, engine, repair;
@@ -47,6 +47,8 @@ int image_do_compare(struct image *im, struct err *e);
 int image_do_measure(struct image *im, struct err *e);
 int image_do_bench(struct image *im, struct err *e);
 
+/* An image to be made over a backing file: is as large as that, unless it is told otherwise, and says its format. */
+int image_look_below(struct job_new *to, struct err *e);
 /* The image of argument `i`, as the options say that it is to be opened. */
 struct job_image image_ref_of(const struct image *im, unsigned i);
 /* The new image of argument `i`, of `size` bytes. */

@@ -12,16 +12,13 @@ static int create(struct job *j, void *arg, struct err *e)
     return job_create(j, arg, e);
 }
 
-/* An overlay is as large as its backing file, unless it is told otherwise.  Its format is then known, and said. */
-static int look_below(struct job_new *to, struct job_image *below, struct err *e)
+int image_look_below(struct job_new *to, struct err *e)
 {
     AUTO(free) char *path = disk_path_beside(to->file, to->cfg.backing);
     AUTO(disk) struct disk *d = NULL;
-    int r;
+    const struct job_image below = { .file = path, .format = to->cfg.backing_format };
+    int r = job_open_image(&below, true, &d, e);
 
-    below->file = path;
-    below->format = to->cfg.backing_format;
-    r = job_open_image(below, true, &d, e);
     if (r < 0) {
         err_wrap(e, "backing file");
         return r;
@@ -36,7 +33,6 @@ static int look_below(struct job_new *to, struct job_image *below, struct err *e
 int image_do_create(struct image *im, struct err *e)
 {
     struct job_new to = image_new_of(im, 0, 0);
-    struct job_image below = {};
     int r = 0;
 
     if (im->args.n > 1)
@@ -46,7 +42,7 @@ int image_do_create(struct image *im, struct err *e)
     if (to.cfg.backing && !to.qcow2)
         return err_set(e, -EINVAL, "only a qcow2 image has a backing file; --format=qcow2");
     if (to.cfg.backing)
-        r = look_below(&to, &below, e);
+        r = image_look_below(&to, e);
     if (r < 0)
         return r;
     if (!to.cfg.size)

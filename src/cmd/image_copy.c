@@ -22,6 +22,15 @@ static int do_convert(struct image *im, const char *what, struct err *e)
     };
 
     c.from.format = im->from_format;
+    c.from.snapshot = im->snapshot;
+    if (c.to.cfg.backing) {
+        struct job_new over = c.to; /* the size is the source's */
+        int r = image_look_below(&over, e);
+
+        if (r < 0)
+            return r;
+        c.to.cfg.backing_format = over.cfg.backing_format;
+    }
     return image_job(im, what, convert, &c, e);
 }
 
@@ -106,13 +115,14 @@ static int print_bench(const struct image *im, const struct job_bench *b, struct
     double seconds = (double)b->ns / 1e9, bytes = (double)b->count * b->block;
     double mean_us = (double)b->latency_ns_sum / (double)b->count / 1e3;
 
-    if (im->json)
-        return image_print_json(json_pack("{s:I, s:f, s:f, s:f, s:f, s:f}", "requests",
-                                          (json_int_t)b->count, "seconds", seconds, "iops",
-                                          (double)b->count / seconds, "bytes-per-second",
-                                          bytes / seconds, "latency-mean-us", mean_us,
-                                          "latency-max-us", (double)b->latency_ns_max / 1e3),
-                                e);
+    if (im->json) {
+        json_t *j = json_pack("{s:I, s:f, s:f, s:f, s:f, s:f}", "requests", (json_int_t)b->count,
+                              "seconds", seconds, "iops", (double)b->count / seconds,
+                              "bytes-per-second", bytes / seconds, "latency-mean-us", mean_us,
+                              "latency-max-us", (double)b->latency_ns_max / 1e3);
+
+        return image_print_json(j, e);
+    }
     printf("%llu %s of %u bytes, %u under way, in %.3f s\n", b->count,
            b->write ? "writes" : "reads", b->block, b->depth, seconds);
     printf("%.0f a second, %.1f MiB/s; latency %.0f us on average, %.0f us at most\n",

@@ -27,12 +27,15 @@ static json_t *snapshots_json(const struct qcow2_snapshot *s, u32 n)
 {
     json_t *list = json_array();
 
-    for (u32 i = 0; i < n; i++)
-        json_array_append_new(list, json_pack("{s:s?, s:s?, s:I, s:I, s:I, s:I}", "id", s[i].id,
-                                              "name", s[i].name, "size", (json_int_t)s[i].size,
-                                              "vm-state-size", (json_int_t)s[i].vm_state,
-                                              "date-sec", (json_int_t)(s[i].time_ns / NSEC_PER_SEC),
-                                              "vm-clock-nsec", (json_int_t)s[i].vm_clock_ns));
+    for (u32 i = 0; i < n; i++) {
+        json_t *one =
+            json_pack("{s:s?, s:s?, s:I, s:I, s:I, s:I}", "id", s[i].id, "name", s[i].name, "size",
+                      (json_int_t)s[i].size, "vm-state-size", (json_int_t)s[i].vm_state, "date-sec",
+                      (json_int_t)(s[i].time_ns / NSEC_PER_SEC), "vm-clock-nsec",
+                      (json_int_t)s[i].vm_clock_ns);
+
+        json_array_append_new(list, one);
+    }
     return list;
 }
 

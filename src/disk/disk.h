@@ -155,6 +155,8 @@ struct disk_cfg {
      * what its host takes its disk for next time.
      */
     const char *format;
+    const char *
+        snapshot; /* of a qcow2 image, by id or name: what the disk was then; readonly.  NULL: what it is */
     bool no_backing; /* leave the backing files alone: what is ABSENT reads as zeroes */
     bool no_data;    /* and a data file: for looking at an image's metadata only */
     bool share;      /* a reader that may look at what another is writing; not locked */

@@ -25,7 +25,8 @@ enum io_op {
 struct io {
     enum io_op op;
     int flags;
-    u64 offset, len; /* len: IO_ALLOC and IO_DISCARD */
+    u64 offset, len; /* len: IO_ALLOC, IO_DISCARD, and what may_join */
+    bool may_join; /* READ, WRITE: `iov` holds `len` bytes; one call may do it and its neighbours */
     const struct iovec *iov;
     u32 n_iov;
     s64 result; /* bytes, 0, or a negative errno */
@@ -42,6 +43,7 @@ void io_add(struct io_list *l, struct io *io);
 struct io *io_take(struct io_list *l); /* NULL when empty */
 
 struct engine;
+struct io_run;
 
 struct engine_ops {
     void (*kick)(struct engine *e);
@@ -52,9 +54,10 @@ struct engine_ops {
 struct engine {
     const struct engine_ops *ops;
     struct loop *loop;
-    struct loop_fd ready; /* completions are there */
-    struct io_list todo;  /* submitted, not yet given to the kernel or the threads */
-    u32 busy;             /* submitted and not done */
+    struct loop_fd ready;           /* completions are there */
+    struct io_list todo;            /* submitted, not yet given to the kernel or the threads */
+    u32 busy;                       /* submitted and not done */
+    struct io_run *runs, *free_run; /* what joined ios are made into */
     void (*batch)(void *arg);
     void *arg;
 };
@@ -64,6 +67,7 @@ struct engine_cfg {
     int fd;            /* of the file; borrowed */
     u32 depth;         /* ios under way at once, as a hint */
     bool may_register; /* the file may stay open for a second after engine_close */
+    bool cached;       /* reads are copies out of the page cache, which takes the time of a CPU */
     /* After a group of done calls that came from the loop, not out of engine_kick or engine_wait. */
     void (*batch)(void *arg);
     void *arg;
@@ -92,7 +96,13 @@ void engine_wait(struct engine *e);
 /* Nothing is under way.  NULL is harmless. */
 void engine_close(struct engine *e);
 
-/* For the engines: fills the common part and watches `fd` on the loop.  0 or a negative errno. */
+/* For the engines: fills the common part and watches `fd` on the loop; engine_fini frees.  0 or a negative errno. */
 int engine_init(struct engine *e, const struct engine_ops *ops, const struct engine_cfg *cfg,
                 int fd, void (*on_ready)(struct loop_fd *f, int events));
+void engine_fini(struct engine *e);
 void engine_done(struct engine *e, struct io *io, s64 result);
+/*
+ * For the engines: the next io to be given to the kernel, NULL: none.  Of neighbours in `todo` whose bytes lie together one is made:
+ * 32 writes of 4 KiB in a row are one call then.  It goes back by engine_done, as any other.
+ */
+struct io *engine_take(struct engine *e);

@@ -117,6 +117,8 @@ int disk_open(const struct disk_cfg *cfg, struct disk **ret, struct err *e)
     r = raw_open(&store, &file, e);
     if (r == 0 && !name)
         r = probe(file, &f, e);
+    if (r == 0 && cfg->snapshot && f != &qcow2_format)
+        r = err_set(e, -EINVAL, "disk '%s': only a qcow2 image has snapshots", file->name);
     if (r < 0)
         return r;
     if (f)

@@ -60,6 +60,7 @@ int job_open_image(const struct job_image *ref, bool readonly, struct disk **ret
         .cache = ref->cache,
         .engine = ref->engine,
         .format = ref->format,
+        .snapshot = ref->snapshot,
     };
 
     return disk_open(&cfg, ret, e);

@@ -46,7 +46,8 @@ static inline void job_add(struct job *j, u64 bytes)
 /* An image that exists: strings are borrowed. */
 struct job_image {
     const char *file;
-    const char *format; /* NULL: looked at */
+    const char *format;   /* NULL: looked at */
+    const char *snapshot; /* qcow2: what the disk was then; NULL: what it is.  Only to be read */
     enum disk_cache cache;
     enum disk_engine engine;
 };
@@ -77,7 +78,9 @@ struct job_convert {
     u32 threads;       /* that compress; 0: as many as there are CPUs, at most JOB_THREADS_MAX */
 };
 enum { JOB_THREADS_MAX = 16 };
-/* A copy of what `from` reads as.  Holes and zeroes take no room in it. */
+/*
+ * A copy of what `from` reads as.  Holes and zeroes take no room in it; with to.cfg.backing, nor does what that has equally.
+ */
 int job_convert(struct job *j, const struct job_convert *c, struct err *e);
 
 struct job_resize {

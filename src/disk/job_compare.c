@@ -155,6 +155,21 @@ static int run(struct comparison *c, u64 *ret, struct err *e)
     return r;
 }
 
+/* Are the `len` bytes at `at` zeroes?  1 with *ret: the first is not. */
+static int check_piece(struct side *s, u8 *buf, u64 at, u64 len, u64 *ret, struct err *e)
+{
+    int r = disk_pread(s->s, buf, len, at);
+
+    if (r < 0)
+        return err_code(e, r, "read '%s' at %llu", s->d->name, at);
+    if (is_zero(buf, len))
+        return 0;
+    while (*buf++ == 0)
+        at++;
+    *ret = at;
+    return 1;
+}
+
 /* What the larger disk has after the smaller one's end must be zeroes. */
 static int check_rest(struct comparison *c, u64 *ret, struct err *e)
 {
@@ -171,19 +186,9 @@ static int check_rest(struct comparison *c, u64 *ret, struct err *e)
             r = disk_map_deep(s->d, at, s->d->size - at, &x, e);
         if (r < 0)
             return r;
-        len = x.len;
-        if (x.kind == DISK_MAP_DATA) {
-            len = min(len, (u64)COPY_CHUNK);
-            r = disk_pread(s->s, buf, len, at);
-            if (r < 0)
-                return err_code(e, r, "read '%s' at %llu", s->d->name, at);
-        }
-        if (x.kind == DISK_MAP_DATA && !is_zero(buf, len)) {
-            r = 1;
-            while (*buf++ == 0)
-                at++;
-            *ret = at;
-        }
+        len = x.kind == DISK_MAP_DATA ? min(x.len, (u64)COPY_CHUNK) : x.len;
+        if (x.kind == DISK_MAP_DATA)
+            r = check_piece(s, buf, at, len, ret, e);
         job_add(c->job, len);
     }
     return r;

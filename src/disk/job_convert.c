@@ -114,9 +114,12 @@ static int fill(struct job *j, const struct job_convert *c, struct disk *from,
 
     if (r < 0)
         return r;
+    must(d);
     if (d->size < from->size)
         return err_set(e, -ENOSPC, "'%s' has %llu bytes, the source %llu", to->file, d->size,
                        from->size);
+    if (d->backing)
+        return job_keep(j, d, from, d->backing, e);
     copy.to = d;
     copy.granule = copy_granule(d);
     r = job_copy(j, &copy, e);
@@ -133,6 +136,9 @@ static int check_convert(const struct job_convert *c, const struct job_new *to, 
 {
     if (c->compress && !to->qcow2)
         return err_set(e, -EINVAL, "'%s': only qcow2 has compression", to->file);
+    if (to->cfg.backing && (!to->qcow2 || c->compress))
+        return err_set(e, -EINVAL, "'%s': only qcow2 has a backing file, and not with compression",
+                       to->file);
     if (to->cfg.size < least)
         return err_set(e, -EINVAL, "'%s': a size of %llu; the source has %llu", to->file,
                        to->cfg.size, least);

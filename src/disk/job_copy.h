@@ -25,5 +25,11 @@ struct copy {
 /* Adds to j->done as it goes on, `len` in all.  Nothing is flushed. */
 int job_copy(struct job *j, const struct copy *c, struct err *e);
 
+/*
+ * What `new` has not as `old` has it becomes d's own, unless it is d's already: over `new`, d then reads as it did over `old`.  Or d is
+ * empty and over `new`: it then reads as `old`.  Either may be NULL: zeroes.  Adds to j->done; flushed.
+ */
+int job_keep(struct job *j, struct disk *d, struct disk *old, struct disk *new, struct err *e);
+
 /* What zeroes are worth telling apart in a disk: a page of a file, a cluster. */
 u32 copy_granule(const struct disk *to);

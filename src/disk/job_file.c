@@ -77,26 +77,34 @@ int job_file_open(struct job_file *f, const char *path, bool replace, struct err
     return make_temporary(f, e);
 }
 
+/* The first temporary name that is free.  0 or a negative errno. */
+static int link_temporary(struct job_file *f, const char *from)
+{
+    for (u32 n = 0; n < 1000; n++) {
+        char *name = str_new("%s.%d.%u.part", f->path, getpid(), n);
+
+        if (linkat(AT_FDCWD, from, AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0) {
+            f->temporary = name;
+            return 0;
+        }
+        free(name);
+        if (errno != EEXIST)
+            break;
+    }
+    return -errno;
+}
+
 /* Gives the file without a name its own, or, because a link cannot replace a file, a temporary one. */
 static int link_name(struct job_file *f, struct err *e)
 {
     AUTO(free) char *from = str_new("/proc/self/fd/%d", f->fd);
+    int r = 0;
 
-    if (f->replaced < 0)
-        return linkat(AT_FDCWD, from, AT_FDCWD, f->path, AT_SYMLINK_FOLLOW) == 0
-                   ? 0
-                   : err_errno(e, "give '%s' its name", f->path);
-    for (u32 n = 0; n < 1000; n++) {
-        AUTO(free) char *name = str_new("%s.%d.%u.part", f->path, getpid(), n);
-
-        if (linkat(AT_FDCWD, from, AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0) {
-            f->temporary = TAKE(name);
-            return 0;
-        }
-        if (errno != EEXIST)
-            break;
-    }
-    return err_errno(e, "give '%s' its name", f->path);
+    if (f->replaced >= 0)
+        r = link_temporary(f, from);
+    else if (linkat(AT_FDCWD, from, AT_FDCWD, f->path, AT_SYMLINK_FOLLOW) < 0)
+        r = -errno;
+    return r < 0 ? err_code(e, r, "give '%s' its name", f->path) : 0;
 }
 
 /* A name is on stable storage when its folder is. */

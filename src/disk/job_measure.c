@@ -33,6 +33,15 @@ static u64 qcow2_metadata(const struct qcow2_create_cfg *cfg)
     return (1 + l2 + l1 + refcount_clusters(1 + l2 + l1 + data, cluster, bits)) * cluster;
 }
 
+/* Bytes of the units that data touches and that are not counted yet: from *end on, which moves past them. */
+static u64 count_units(u64 at, u64 len, u64 unit, u64 *end)
+{
+    u64 first = max(align_down(at, unit), *end), last = align_up(at + len, unit);
+
+    *end = last;
+    return last - min(first, last);
+}
+
 /* Bytes of the units in which the disk has data. */
 static int count_data(struct job *j, struct disk *d, u64 unit, u64 *ret, struct err *e)
 {
@@ -47,12 +56,8 @@ static int count_data(struct job *j, struct disk *d, u64 unit, u64 *ret, struct 
             r = disk_map_deep(d, at, d->size - at, &x, e);
         if (r < 0)
             return r;
-        if (x.kind == DISK_MAP_DATA) {
-            const u64 first = align_down(at, unit), last = align_up(at + x.len, unit);
-
-            counted += last - min(max(first, end), last);
-            end = last;
-        }
+        if (x.kind == DISK_MAP_DATA)
+            counted += count_units(at, x.len, unit, &end);
         at += x.len;
         job_add(j, x.len);
     }

@@ -135,21 +135,59 @@ static int keep_range(struct rebase *b, u64 at, u64 len, struct err *e)
     return r;
 }
 
+/* How many bytes from `at` on, at most len, neither of the two has: they read as zeroes. */
+static int neither(const struct rebase *b, u64 at, u64 len, u64 *ret, struct err *e)
+{
+    struct disk *const disks[] = { b->old.d, b->new.d };
+
+    for_each_row(d, disks) {
+        struct disk_extent x = {};
+        int r;
+
+        if (!*d || at >= (*d)->size)
+            continue;
+        r = disk_map_deep(*d, at, min(len, (*d)->size - at), &x, e);
+        if (r < 0)
+            return r;
+        len = x.kind == DISK_MAP_ZERO ? min(len, x.len) : 0;
+        if (!len)
+            break;
+    }
+    *ret = len;
+    return 0;
+}
+
+/* The bytes at `at` of which d says x; how many they are in *len. */
+static int keep_extent(struct rebase *b, u64 at, const struct disk_extent *x, u64 *len,
+                       struct err *e)
+{
+    int r = 0;
+
+    *len = x->len;
+    if (x->kind != DISK_MAP_ABSENT)
+        return 0;
+    r = neither(b, at, x->len, len, e);
+    if (r < 0 || *len)
+        return r;
+    *len = min(x->len, (u64)COPY_CHUNK);
+    return keep_range(b, at, *len, e);
+}
+
 static int keep_all(struct rebase *b, struct err *e)
 {
     int r = 0;
 
-    for (u64 at = 0, len; at < b->d->size && r == 0; at += len) {
-        struct disk_extent x = {};
+    for (u64 at = 0, len = 0; at < b->d->size && r == 0; at += len) {
+        /* over `new` already, what a cluster has beside what was written to it is of `new`, and to be looked at like the rest */
+        struct disk_extent x = { .kind = DISK_MAP_ABSENT, .len = b->d->size - at };
 
         r = job_check(b->job, e);
-        if (r == 0)
+        if (r == 0 && b->d->backing != b->new.d)
             r = disk_map(b->d, at, b->d->size - at, &x, e);
+        if (r == 0)
+            r = keep_extent(b, at, &x, &len, e);
         if (r < 0)
             break;
-        len = x.kind == DISK_MAP_ABSENT ? min(x.len, (u64)COPY_CHUNK) : x.len;
-        if (x.kind == DISK_MAP_ABSENT)
-            r = keep_range(b, at, len, e);
         job_add(b->job, len);
     }
     if (r == 0) {
@@ -181,14 +219,13 @@ static int open_new_below(const struct job_rebase *r, struct disk **ret, struct 
     return disk_open(&cfg, ret, e);
 }
 
-static int rebase_safely(struct job *j, struct disk *d, struct disk *below, struct err *e)
+int job_keep(struct job *j, struct disk *d, struct disk *old, struct disk *new, struct err *e)
 {
     struct rebase b = { .job = j, .d = d };
-    int r = below_open(&b.old, d->backing, e);
+    int r = below_open(&b.old, old, e);
 
-    job_total(j, d->size);
     if (r == 0)
-        r = below_open(&b.new, below, e);
+        r = below_open(&b.new, new, e);
     if (r == 0)
         r = disk_sync_open(d, &b.s, e);
     if (r == 0)
@@ -213,8 +250,10 @@ int job_rebase(struct job *j, const struct job_rebase *rb, struct err *e)
     if (r == 0 && !disk_is_qcow2(d))
         r = err_set(e, -ENOTSUP, "'%s' is %s, which has no backing file", rb->overlay.file,
                     d->ops->format);
-    if (r == 0 && !rb->unsafe)
-        r = rebase_safely(j, d, below, e);
+    if (r == 0 && !rb->unsafe) {
+        job_total(j, d->size);
+        r = job_keep(j, d, d->backing, below, e);
+    }
     if (r < 0)
         return r;
     if (below && !format)

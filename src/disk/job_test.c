@@ -457,18 +457,22 @@ TEST(job_is_cancelled)
     CHECK(job_wait(&j, 0));
 }
 
+static void check_each_byte(u8 *p, u32 len)
+{
+    CHECK(is_zero(p, len));
+    for (u32 i = 0; i < len; i++) {
+        p[i] = 0x80;
+        if (is_zero(p, len))
+            CHECK_EQ(i, len); /* shows which */
+        p[i] = 0;
+    }
+}
+
 TEST(zero_sees_each_byte)
 {
     AUTO(free) u8 *p = xnew_n(u8, 4096 + 1);
 
-    for (u32 off = 0; off < 2; off++)
-        for (u32 len = 0; len <= 4096; len += 512) {
-            CHECK(is_zero(p + off, len));
-            for (u32 i = 0; i < len; i++) {
-                p[off + i] = 0x80;
-                if (is_zero(p + off, len))
-                    CHECK_EQ(i, len); /* shows which */
-                p[off + i] = 0;
-            }
-        }
+    for (u32 len = 0; len <= 4096; len += 512)
+        for (u32 off = 0; off < 2; off++)
+            check_each_byte(p + off, len);
 }

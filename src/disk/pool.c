@@ -150,7 +150,7 @@ static void pool_kick(struct engine *e)
     if (!e->todo.first)
         return;
     pthread_mutex_lock(&p->lock);
-    for (; (io = io_take(&e->todo)); n++)
+    for (; (io = engine_take(e)); n++)
         io_add(&p->todo, io);
     for (struct worker *w = p->workers; w < p->workers + p->n_workers && n; w++) {
         if (!w->idle)
@@ -203,6 +203,7 @@ static void pool_close(struct engine *e)
     struct pool_engine *pe = engine_of(e);
 
     fd_close(&pe->event);
+    engine_fini(e);
     free(pe);
 }
 

@@ -20,8 +20,9 @@ struct check {
     struct qcow2_report *rep;
     u32 *refs; /* one a cluster of the file */
     u64 n;
-    bool bad_blocks; /* table or blocks of the refcounts are not sound */
-    u64 last_host;   /* of the cluster before, for fragmentation */
+    bool bad_blocks;  /* table or blocks of the refcounts are not sound */
+    u64 block_errors; /* found of them; part of rep->errors */
+    u64 last_host;    /* of the cluster before, for fragmentation */
 };
 
 static void say(struct check *c, u64 *count, const char *fmt, ...)
@@ -226,7 +227,10 @@ static void walk_refcounts(struct check *c)
             continue;
         if (!is_aligned(at, q->cluster) || at >> q->bits >= c->n || c->refs[at >> q->bits]) {
             say(c, &c->rep->errors, "refcount block %u cannot be at %llu", i, at);
+            c->block_errors++;
             c->bad_blocks = true;
+            q->refs.table[i] =
+                0; /* it was not counted: who rebuilds must not take it from another */
             continue;
         }
         count(c, at, q->cluster, "refcount block");
@@ -372,17 +376,15 @@ static int rebuild(struct check *c)
     struct qcow2 *q = c->q;
     u64 per = 1ull << q->refs.block_bits, entries = q->cluster / 8, end;
     struct anew a = { .first = max(c->rep->end >> q->bits, q->alloc_end >> q->bits), .rt = 1 };
+    struct q2_header was;
     int r;
 
     /* the old table and its blocks are in use no more */
     for (u64 i = 0; i < q->h.rt_clusters; i++)
         c->refs[(q->h.rt_at >> q->bits) + i]--;
-    for (u32 i = 0; i < q->refs.n; i++) {
-        u64 at = q->refs.table[i];
-
-        if (at && is_aligned(at, q->cluster) && at >> q->bits < c->n && c->refs[at >> q->bits])
-            c->refs[at >> q->bits]--;
-    }
+    for (u32 i = 0; i < q->refs.n; i++)
+        if (q->refs.table[i]) /* walk_refcounts left those that it counted */
+            c->refs[q->refs.table[i] >> q->bits]--;
     do {
         end = a.first + a.blocks + a.rt;
         a.blocks = (end + per - 1) / per;
@@ -395,9 +397,10 @@ static int rebuild(struct check *c)
         r = write_counts(c, &a);
     if (r < 0)
         return r;
+    was = q->h;
     q->h.rt_at = (a.first + a.blocks) << q->bits;
     q->h.rt_clusters = (u32)a.rt;
-    r = q2_header_store(q);
+    r = q2_header_change(q, &was);
     if (r < 0)
         return r;
     q->alloc_end = max(q->alloc_end, end << q->bits);
@@ -416,35 +419,33 @@ struct found {
 static int do_repair(struct check *c, u32 repair, const struct found *f, struct err *e)
 {
     struct qcow2 *q = c->q;
-    bool errors = (repair & QCOW2_REPAIR_ERRORS) && (f->low || f->unsafe || c->bad_blocks);
+    bool anew = (repair & QCOW2_REPAIR_ERRORS) && (f->low || f->unsafe || c->bad_blocks);
+    bool sound = !f->low && !f->unsafe && !c->bad_blocks; /* the counts as they are */
+    bool lower = (repair & QCOW2_REPAIR_LEAKS) && f->high && sound;
     int r = 0;
 
-    if (errors && f->walk && !c->bad_blocks && !f->low && !f->unsafe)
-        errors = false;
+    if (!anew && !sound)
+        return 0; /* flags that follow counts too low would call a shared cluster the one's own */
     pthread_mutex_lock(&q->lock);
-    if (errors)
+    if (anew)
         r = rebuild(c);
-    else if ((repair & QCOW2_REPAIR_LEAKS) && f->high && !f->low)
+    else if (lower)
         r = lower_counts(c);
     pthread_mutex_unlock(&q->lock);
     if (r == 0)
         r = q2_flags_fix(q);
     if (r < 0)
         return err_code(e, r, "repair disk '%s'", q->disk.name);
-    c->rep->leaks_fixed = f->missing + (errors || !f->low ? f->high : 0);
-    c->rep->errors_fixed = f->unsafe + (errors ? f->low : 0);
-    if (c->bad_blocks && errors)
-        c->rep->errors_fixed = c->rep->errors; /* as far as the second look agrees */
+    c->rep->leaks_fixed = f->missing + (anew || lower ? f->high : 0);
+    c->rep->errors_fixed = anew ? f->low + f->unsafe + c->block_errors : 0;
     return 0;
 }
 
 /* The marks of an image that was not closed, or found to be damaged. */
 static int clear_marks(struct qcow2 *q, const struct qcow2_report *rep)
 {
-    if (!(q->h.incompatible & (Q2_I_DIRTY | Q2_I_CORRUPT)) || rep->errors != rep->errors_fixed)
-        return 0;
-    q->h.incompatible &= ~(Q2_I_DIRTY | Q2_I_CORRUPT);
-    return q2_header_store(q);
+    return rep->errors == rep->errors_fixed ? q2_header_mark(q, Q2_I_DIRTY | Q2_I_CORRUPT, false)
+                                            : 0;
 }
 
 static int look(struct check *c, struct found *f, struct err *e)

@@ -515,7 +515,7 @@ static void lose_power(struct crash *c)
 
 /*
  * A snapshot counts its clusters up before it takes COPIED from the disk's entries, and the other way round when it goes: between
- * the two qemu-img calls a flag wrong that harms nobody, for there is one reference only.
+ * the two qemu-img calls a flag wrong that harms nobody.  In version 2 there is no mark by which an opener would put it right.
  */
 static bool only_flags(void)
 {
@@ -532,10 +532,12 @@ static bool only_flags(void)
     return ok;
 }
 
-static void judge(struct crash *c, u64 n)
+/* As the next to write to it leaves it. */
+static void judge(struct crash *c, const struct qcow2_create_cfg *cfg, u64 n)
 {
     char path[200];
     AUTO(fd) int fd = -1;
+    bool ok;
     int r;
 
     if (!rig_has_qemu() || n % 97)
@@ -544,9 +546,10 @@ static void judge(struct crash *c, u64 n)
     fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     CHECK_EQ(fd_write_all(fd, c->store.live, c->store.len), 0);
     r = RIG_RUN("qemu-img", "check", path);
-    if (r != 0 && r != 3 && !only_flags())
+    ok = r == 0 || r == 3 || (cfg->version == 2 && only_flags()); /* 3: leaks only */
+    if (!ok)
         rig_show();
-    CHECK(r == 0 || r == 3 || only_flags()); /* 3: leaks only */
+    CHECK(ok);
 }
 
 static void check_image(struct crash *c)
@@ -588,11 +591,10 @@ static bool run(struct crash *c, const struct qcow2_create_cfg *cfg, u64 seed, u
         lose_power(c);
     else
         c->store.fault = FAULT_NONE;
-    if (fault == FAULT_POWER)
-        judge(c, n);
     check_image(c);
     verify(c, c->d, false);
     close_image(c);
+    judge(c, cfg, n);
     log_drop(&c->store, false);
     pthread_mutex_destroy(&c->store.lock);
     return struck;
@@ -608,6 +610,7 @@ static const struct {
     { "clusters of 64 KiB",  { .size = 512 * KiB } },
     { "extended",            { .size = 512 * KiB, .cluster = 16 * KiB, .extended_l2 = true } },
     { "version 2",           { .size = 512 * KiB, .cluster = 4096, .version = 2 } },
+    { "lazy refcounts",      { .size = 512 * KiB, .cluster = 4096, .lazy_refcounts = true } },
 };
 /* clang-format on */
 
@@ -649,5 +652,88 @@ TEST(qcow2_failed_io)
     all_points(FAULT_ERROR, -EIO, "failed writes");
     all_points(FAULT_ERROR, -ENOSPC, "writes without room");
     all_points(FAULT_READ, -EIO, "failed reads");
+    log_set_level(LOG_LEVEL_NOTICE);
+}
+
+/* An image with data, and a snapshot or two writes to come. */
+static void start_with_data(struct crash *c, const struct qcow2_create_cfg *cfg)
+{
+    start(c, cfg, 5);
+    CHECK_EQ(open_image(c), 0);
+    memset(c->buf, 7, 100 * KiB);
+    CHECK_EQ(disk_pwrite(c->s, c->buf, 100 * KiB, 0), 0);
+    CHECK_EQ(disk_flush(c->s), 0);
+}
+
+static void stop(struct crash *c)
+{
+    close_image(c);
+    log_drop(&c->store, false);
+    pthread_mutex_destroy(&c->store.lock);
+}
+
+/* Each write of making a snapshot fails once, without room.  Nothing leaks, and the next attempt succeeds. */
+TEST(qcow2_snapshot_without_room)
+{
+    static const struct qcow2_create_cfg cfgs[] = {
+        { .size = 512 * KiB, .cluster = 4096 }, { .size = 256 * KiB, .cluster = 4096, .version = 2 }
+    };
+    struct crash *c = &crash;
+
+    log_set_level(LOG_LEVEL_ERROR);
+    for_each_row(cfg, cfgs) {
+        bool struck = true;
+        u64 n;
+
+        for (n = 0; struck; n++) {
+            struct qcow2_report rep = {};
+            struct err e = {};
+            int r;
+
+            start_with_data(c, cfg);
+            c->store.fault = FAULT_ERROR;
+            c->store.error = -ENOSPC;
+            c->store.fails_at = n;
+            r = qcow2_snapshot_create(c->d, "s", NULL);
+            struck = c->store.writes > n;
+            c->store.fault = FAULT_NONE;
+            CHECK_EQ(r < 0, struck);
+            close_image(c);
+            CHECK_EQ(open_image(c), 0);
+            CHECK_OK(q2_check(q2_of(c->d), 0, &rep, &e), &e);
+            CHECK_EQ(rep.errors, 0);
+            CHECK_EQ(rep.leaks, 0);
+            if (q2_of(c->d)->h.n_snapshots == 0) /* the header may be written all the same */
+                CHECK_OK(qcow2_snapshot_create(c->d, "s", &e), &e);
+            stop(c);
+        }
+        CHECK(n > 5);
+    }
+    log_set_level(LOG_LEVEL_NOTICE);
+}
+
+/* The power goes at each write of making and deleting a snapshot; who opens the image next leaves nothing for qemu-img to complain of. */
+TEST(qcow2_snapshot_power_cuts)
+{
+    const struct qcow2_create_cfg cfg = { .size = 512 * KiB, .cluster = 4096 };
+    struct crash *c = &crash;
+    bool struck = true;
+
+    log_set_level(LOG_LEVEL_ERROR);
+    for (u64 n = 0; struck; n++) {
+        start_with_data(c, &cfg);
+        c->store.fault = FAULT_POWER;
+        c->store.fails_at = n;
+        if (qcow2_snapshot_create(c->d, "s", NULL) == 0)
+            qcow2_snapshot_delete(c->d, "s", NULL);
+        struck = c->store.off;
+        close_image(c);
+        lose_power(c);
+        check_image(c);
+        close_image(c);
+        judge(c, &cfg, 0);
+        log_drop(&c->store, false);
+        pthread_mutex_destroy(&c->store.lock);
+    }
     log_set_level(LOG_LEVEL_NOTICE);
 }

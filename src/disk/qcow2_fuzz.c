@@ -37,6 +37,7 @@ static int memory_now(struct disk *d, enum disk_op op, void *buf, u64 len, u64 a
     u64 in = at < FILE_MAX ? min(len, FILE_MAX - at) : 0;
     int r = 0;
 
+    must(buf || (op != DISK_READ && op != DISK_WRITE));
     pthread_mutex_lock(&m->lock);
     if (op == DISK_READ) {
         memset((u8 *)buf + in, 0, len - in);
@@ -261,6 +262,7 @@ static u64 probe(const struct disk *d, u64 i)
 {
     u64 most = i % 3 ? min(d->size, 64 * KiB) : d->size;
 
+    must(most); /* a disk is never empty */
     return align_down(mix(i * 77 + 5) % most, DISK_SECTOR);
 }
 

@@ -435,7 +435,8 @@ int q2_header_build(const struct q2_header *h, u8 *head, u32 len, struct err *e)
     return build(h, head, len, true, &end, e);
 }
 
-int q2_header_store(struct qcow2 *q)
+/* Writes the numbers of q->h into the first sector; synced. */
+static int store(struct qcow2 *q)
 {
     int r;
 
@@ -444,9 +445,30 @@ int q2_header_store(struct qcow2 *q)
     return r < 0 ? r : q->file->ops->now(q->file, DISK_FLUSH, NULL, 0, 0);
 }
 
+int q2_header_change(struct qcow2 *q, const struct q2_header *was)
+{
+    int r = store(q);
+
+    if (r == 0)
+        return 0;
+    q->h = *was;
+    q->broken = store(q) < 0;
+    return r;
+}
+
+int q2_header_mark(struct qcow2 *q, u64 bits, bool on)
+{
+    const struct q2_header was = q->h;
+
+    if (q->h.version < Q2_VERSION_3)
+        return 0;
+    q->h.incompatible = on ? was.incompatible | bits : was.incompatible & ~bits;
+    return q->h.incompatible == was.incompatible ? 0 : q2_header_change(q, &was);
+}
+
 int q2_header_rewrite(struct qcow2 *q, struct err *e)
 {
-    u8 *head = aligned_alloc(4096, Q2_HEAD_MAX);
+    AUTO(free) u8 *head = aligned_alloc(4096, Q2_HEAD_MAX);
     u32 end = 0;
     int r;
 
@@ -458,19 +480,22 @@ int q2_header_rewrite(struct qcow2 *q, struct err *e)
         memcpy(head, q->head, q->head_len);
         r = build(&q->h, head, q->head_len, true, &end, e);
     }
-    if (r < 0) {
-        free(head);
+    if (r < 0)
         return r;
-    }
-    free(q->head);
-    q->head = head;
     /* what the first sector will speak of is there before it does */
     if (end > DISK_SECTOR)
-        r = q->file->ops->now(q->file, DISK_WRITE, q->head + DISK_SECTOR, q->head_len - DISK_SECTOR,
+        r = q->file->ops->now(q->file, DISK_WRITE, head + DISK_SECTOR, q->head_len - DISK_SECTOR,
                               DISK_SECTOR);
     if (r == 0)
         r = q->file->ops->now(q->file, DISK_FLUSH, NULL, 0, 0);
-    if (r == 0)
-        r = q2_header_store(q);
-    return r < 0 ? err_code(e, r, "write the header of disk '%s'", q->disk.name) : 0;
+    if (r < 0)
+        return err_code(e, r, "write the header of disk '%s'", q->disk.name);
+    free(q->head);
+    q->head = TAKE(head);
+    r = store(q);
+    if (r < 0) {
+        q->broken = true; /* which of the two headers counts now, nobody knows */
+        return err_code(e, r, "write the header of disk '%s'", q->disk.name);
+    }
+    return 0;
 }

@@ -1,6 +1,7 @@
 /*
  * disk/qcow2_history_test.c: random histories of qcow2 images against a model in memory; qemu-img judges the outcome.
  */
+#include "disk/job.h"
 #include "disk/qcow2_rig.h"
 #include "testlib/test.h"
 
@@ -27,6 +28,13 @@ static const struct history histories[] = {
     { "narrow counts", { .size = 2 * MiB, .cluster = 4096, .refcount_bits = 2 } },
     { "counts of one bit", { .size = 2 * MiB, .cluster = 4096, .refcount_bits = 1 }, .no_snaps = true },
     { "largest clusters", { .size = 3 * MiB + 1024, .cluster = 2 * MiB } },
+    { "clusters of 1 KiB", { .size = 2 * MiB, .cluster = 1024 } },
+    { "clusters of 2 KiB", { .size = 2 * MiB, .cluster = 2048, .refcount_bits = 8 } },
+    { "clusters of 8 KiB, of 32 bits", { .size = 2 * MiB, .cluster = 8192, .refcount_bits = 32 } },
+    { "clusters of 128 KiB", { .size = 3 * MiB, .cluster = 128 * KiB } },
+    { "clusters of 256 KiB, extended", { .size = 3 * MiB, .cluster = 256 * KiB, .extended_l2 = true } },
+    { "clusters of 512 KiB", { .size = 3 * MiB, .cluster = 512 * KiB }, .packed = true },
+    { "clusters of 1 MiB over a backing file", { .size = 3 * MiB, .cluster = MiB }, .backing = 2 * MiB },
     { "version 2", { .size = 3 * MiB, .version = 2, .cluster = 16 * KiB } },
     { "version 2 over a backing file", { .size = 3 * MiB, .version = 2, .cluster = 16 * KiB }, .backing = 1 * MiB + 512 },
     { "over a backing file", { .size = 3 * MiB }, .backing = 3 * MiB },
@@ -63,15 +71,18 @@ struct rig {
 };
 static struct rig rig;
 
+static void shut(struct rig *g)
+{
+    disk_sync_close(TAKE(g->s));
+    disk_close(TAKE(g->d));
+}
+
 static void reopen(struct rig *g)
 {
     const struct disk_cfg cfg = { .file = g->path, .fd = -1, .cache = g->h->cache };
     struct err e = {};
 
-    disk_sync_close(g->s);
-    disk_close(g->d);
-    g->s = NULL;
-    g->d = NULL;
+    shut(g);
     CHECK_OK(disk_open(&cfg, &g->d, &e), &e);
     CHECK_OK(disk_sync_open(g->d, &g->s, &e), &e);
     CHECK_EQ(g->d->size, g->size);
@@ -179,6 +190,26 @@ static void do_snapshot(struct rig *g)
     *s = g->snaps[--g->n_snaps];
 }
 
+/* Into the backing file, which then reads as the overlay does.  Snapshots would see it change below them. */
+static void do_commit(struct rig *g)
+{
+    const struct job_image overlay = { .file = g->path, .format = "qcow2" };
+    AUTO(fd) int fd = -1;
+    char path[200];
+    struct job j = {};
+    struct err e = {};
+
+    if (!g->h->backing || g->n_snaps)
+        return;
+    shut(g);
+    CHECK_OK(job_commit(&j, &overlay, &e), &e);
+    rig_path(path, "base.raw");
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    CHECK_EQ(fd_pread_all(fd, g->buf, g->size, 0), 0);
+    CHECK_MEM(g->buf, g->model, g->size);
+    reopen(g);
+}
+
 static void one_op(struct rig *g)
 {
     u64 at = align_down(test_rand(&g->seed) % g->size, DISK_SECTOR);
@@ -218,6 +249,9 @@ static void one_op(struct rig *g)
             do_packed(g, at);
         break;
     case 10:
+        do_commit(g);
+        break;
+    case 11:
         CHECK_EQ(disk_pread(g->s, g->buf, len, at), 0);
         CHECK_MEM(g->buf, g->model + at, len);
         break;
@@ -268,10 +302,7 @@ static void start(struct rig *g, const struct history *h, u64 seed)
 static void stop(struct rig *g)
 {
     compare(g);
-    disk_sync_close(g->s);
-    disk_close(g->d);
-    g->s = NULL;
-    g->d = NULL;
+    shut(g);
     rig_check(g->path);
     rig_judge(g->path, g->model, g->size);
     if (g->h->cfg.data_raw) {

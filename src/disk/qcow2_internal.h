@@ -11,6 +11,8 @@
  *   (1) What an entry on disk points to has a refcount on disk of at least the number of such entries.  More is a leak; never less.
  *   (2) So metadata reaches the file in this order, each step synced before the next: refcount blocks; refcount table; L2
  *       tables; L1 table; and only then are clusters that nothing points to any more counted down (qcow2_sync.c).
+ *       While the header says DIRTY, (1) does not hold, and whoever opens the image for writing counts anew: the first two steps
+ *       wait for the end then (lazy refcounts), and snapshots come and go.
  *   (3) A cluster that was freed is used again only after (2), and after reads and writes of it that are under way are done.
  *   (4) An entry of a table is believed only after its offset was checked (qcow2_map.c, qcow2_ref.c).
  *   (5) A unit's entry changes before its data is there only where both read alike: zeroes in a cluster that the file has just
@@ -173,6 +175,7 @@ struct qcow2 {
     u64 unit;
     bool ext;
     bool data_apart, data_raw; /* in a data file; which is an image itself */
+    bool lazy;                 /* refcounts are not kept right on disk: DIRTY says so */
 
     pthread_mutex_t lock, round;
     pthread_cond_t cond; /* some queue has something to run, or a table is there */
@@ -185,11 +188,12 @@ struct qcow2 {
     u64 fresh_from; /* and from this on read as zeroes */
     u64 file_len;   /* the file is that long */
     struct q2_pending pending[Q2_PENDING_MAX];
-    u32 n_pending, n_sealed;  /* a round looks at the first n_sealed */
-    bool ready;               /* opened: closing writes back */
-    bool broken;              /* a header could not be written: no more metadata is */
-    u64 zip_gen;              /* counts compressed clusters that were written */
-    u64 zip_at;               /* where the next compressed cluster goes; 0: into a new cluster */
+    u32 n_pending, n_sealed; /* a round looks at the first n_sealed */
+    bool ready;              /* opened: closing writes back */
+    bool broken;             /* a header could not be written: no more metadata is */
+    bool damaged; /* metadata was met that cannot be: nothing more is written for guests */
+    u64 zip_gen;  /* counts compressed clusters that were written */
+    u64 zip_at;   /* where the next compressed cluster goes; 0: into a new cluster */
     u8 zip_tail[DISK_SECTOR]; /* of the sector that zip_at is in; its users take turns */
 
     struct q2_queue
@@ -224,8 +228,16 @@ int q2_header_parse(const u8 *head, u32 len, u64 file_size, struct q2_header *h,
 void q2_header_fini(struct q2_header *h);
 /* Header, extensions and backing name as bytes of the first cluster.  -ENOSPC: they do not fit. */
 int q2_header_build(const struct q2_header *h, u8 *head, u32 len, struct err *e);
-/* Writes the numbers of q->h into the first sector; synced. */
-int q2_header_store(struct qcow2 *q);
+/*
+ * Changes over from header `was` to q->h, in the first sector; synced.  When that fails the old one is put back, also on disk; when
+ * even that does, nobody knows which of the two counts, and q->broken is set.
+ */
+int q2_header_change(struct qcow2 *q, const struct q2_header *was);
+/*
+ * Sets or clears incompatible feature bits in the header; synced.  Nothing, and 0, in version 2, which has no features.  Under
+ * `lock`, unless nothing is under way.
+ */
+int q2_header_mark(struct qcow2 *q, u64 bits, bool on);
 /* Writes all of the header anew; synced. */
 int q2_header_rewrite(struct qcow2 *q, struct err *e);
 static inline u32 q2_entries_bits(u32 cluster_bits, bool ext)
@@ -261,6 +273,8 @@ void q2_block_touch(struct qcow2 *q, struct q2_block *b, u32 from, u32 to);
 void q2_block_clean(struct qcow2 *q, struct q2_block *b);
 /* Makes the file at least so long. */
 int q2_grow_file(struct qcow2 *q, u64 end);
+/* Metadata that cannot be was met: marks the image, so that nobody writes to it before it is checked. */
+void q2_damage(struct qcow2 *q);
 /* Does the range lie where the header, the L1 or the refcount table is? */
 bool q2_is_meta(const struct qcow2 *q, u64 at, u64 len);
 
@@ -322,11 +336,11 @@ s64 q2_entry_clusters(const struct qcow2 *q, u64 entry, u64 *ret);
 #define Q2_ROUND_BUF (8 * MiB)
 int q2_round_init(struct qcow2 *q, struct err *e);
 void q2_round_fini(struct qcow2 *q);
-/* Is there metadata that is not on disk?  Under `lock`. */
+/* Is there metadata that a flush must put on disk?  Under `lock`. */
 bool q2_is_dirty(const struct qcow2 *q);
 /* Writes back what is dirty and counts down what is free, on this thread.  Not under `lock`. */
 int q2_round(struct qcow2 *q);
-/* Until nothing is left to do. */
+/* Until nothing is left to do, lazy refcounts too. */
 int q2_sync_all(struct qcow2 *q);
 /* Has the thread do a round that begins after now; under `lock`.  The number by which q2_round_over asks. */
 u64 q2_round_begin(struct qcow2 *q);
@@ -376,6 +390,8 @@ struct q2_snaps {
 };
 int q2_snaps_load(struct qcow2 *q, struct q2_snaps *s, struct err *e);
 void q2_snaps_free(struct q2_snaps *s);
+/* Before the tables are read: those of a snapshot, and its size, instead of the disk's. */
+int q2_snap_select(struct qcow2 *q, const char *name, struct err *e);
 /* Makes COPIED of all active entries say what the counts say; synced.  Not under `lock`, nothing under way. */
 int q2_flags_fix(struct qcow2 *q);
 

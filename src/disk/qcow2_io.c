@@ -258,7 +258,7 @@ static int locate(struct q2_req *w, const struct disk_req *c, struct q2_extent *
     if (r >= 0)
         r = q2_extent_get(q, t, c->offset, c->len, x);
     if (r < 0)
-        return r == -EBADMSG ? -EIO : r;
+        return q2_refused(q, r);
     if (x->kind == Q2_KIND_DATA)
         q2_fly(w, x->host, x->len);
     w->zip_gen = q->zip_gen;
@@ -572,23 +572,6 @@ static void on_event(struct loop_fd *f, int)
 
 /* ---- queues ---- */
 
-struct attach {
-    struct q2_queue *qq;
-    int r;
-};
-
-static void attach(void *arg)
-{
-    struct attach *a = arg;
-
-    a->r = loop_fd_open(a->qq->loop, &a->qq->wake, a->qq->event, UV_READABLE, on_event, a->qq);
-}
-
-static void detach(void *arg)
-{
-    loop_fd_close(arg);
-}
-
 /* Requests and buffers, as pages that are there when they are first used. */
 static int make_memory(struct q2_queue *qq, u32 depth)
 {
@@ -662,7 +645,6 @@ int q2_queue_open(struct disk *d, const struct disk_queue_cfg *cfg, struct disk_
                   struct err *e)
 {
     struct q2_queue *qq = xnew(struct q2_queue);
-    struct attach a = { .qq = qq };
     int r;
 
     qq->q.disk = d;
@@ -670,10 +652,10 @@ int q2_queue_open(struct disk *d, const struct disk_queue_cfg *cfg, struct disk_
     qq->batch = cfg->batch;
     qq->arg = cfg->arg;
     qq->event = fd_eventfd();
-    a.r = qq->event < 0 ? qq->event : make_memory(qq, cfg->depth);
-    if (a.r == 0)
-        loop_call(cfg->loop, attach, &a);
-    r = a.r < 0 ? err_code(e, a.r, "a queue of disk '%s'", d->name) : open_below(qq, cfg, e);
+    r = qq->event < 0 ? qq->event : make_memory(qq, cfg->depth);
+    if (r == 0)
+        r = loop_fd_attach(cfg->loop, &qq->wake, qq->event, UV_READABLE, on_event, qq);
+    r = r < 0 ? err_code(e, r, "a queue of disk '%s'", d->name) : open_below(qq, cfg, e);
     if (r == 0 && !d->readonly)
         r = q2_flusher_start(q2_of(d), cfg, e);
     link_queue(q2_of(d), qq);
@@ -694,7 +676,7 @@ void q2_queue_close(struct disk_queue *dq)
     if (qq->data != qq->file)
         disk_queue_close(qq->data);
     disk_queue_close(qq->file);
-    loop_call(qq->loop, detach, &qq->wake);
+    loop_fd_detach(qq->loop, &qq->wake);
     fd_close(&qq->event);
     if (qq->mem)
         munmap(qq->mem, qq->mem_len);

@@ -46,6 +46,16 @@ int q2_claim(struct qcow2 *q, const char *what, struct err *e)
     return r < 0 ? err_code(e, r, "%s: write back disk '%s'", what, q->disk.name) : 0;
 }
 
+void q2_damage(struct qcow2 *q)
+{
+    if (q->damaged)
+        return;
+    q->damaged = true;
+    if (!q->disk.readonly && q2_header_mark(q, Q2_I_CORRUPT, true) < 0)
+        log_warn("disk '%s': it cannot be marked corrupt", q->disk.name);
+    log_error("disk '%s': damaged: it can only be read from now on; check it", q->disk.name);
+}
+
 /* What the file grew by in advance is given back. */
 static void trim_file(struct qcow2 *q)
 {
@@ -61,6 +71,8 @@ static void q2_close(struct disk *d)
     q2_flusher_stop(q);
     if (q->ready && !d->readonly) {
         r = q2_sync_all(q);
+        if (r == 0 && q->lazy && !q->broken)
+            r = q2_header_mark(q, Q2_I_DIRTY, false);
         if (r == 0)
             trim_file(q);
     }
@@ -106,6 +118,7 @@ static int read_head(struct qcow2 *q, struct err *e)
     q->unit = 1ull << q->unit_bits;
     q->data_raw = q->h.autoclear & Q2_A_RAW_DATA;
     q->data_apart = q->h.incompatible & Q2_I_DATA_FILE;
+    q->lazy = q->h.compatible & Q2_C_LAZY;
     q->data = q->data_apart ? NULL : q->file;
     q->disk.size = q->h.size;
     q->disk.block =
@@ -185,7 +198,7 @@ static int make_writable(struct qcow2 *q, const struct disk_cfg *cfg, struct err
     return clear_auto(q, e);
 }
 
-static int set_up(struct qcow2 *q, struct err *e)
+static int set_up(struct qcow2 *q, const char *snapshot, struct err *e)
 {
     int r = read_head(q, e);
 
@@ -194,7 +207,10 @@ static int set_up(struct qcow2 *q, struct err *e)
     q->file_len = q->file->size;
     q->alloc_end = align_up(q->file_len, q->cluster);
     q->fresh_from = q->file->zero_grown ? q->alloc_end : Q2_HOST_END;
-    r = load_l1(q, e);
+    if (snapshot)
+        r = q2_snap_select(q, snapshot, e);
+    if (r == 0)
+        r = load_l1(q, e);
     if (r == 0)
         r = q2_refs_init(q, e);
     if (r == 0)
@@ -227,7 +243,8 @@ static int q2_open(struct disk *file, const struct disk_cfg *cfg, const struct d
     q->disk.readonly = cfg->readonly;
     str_copy(q->disk.name, sizeof(q->disk.name), file->name);
     q->file = file;
-    r = set_up(q, &inner);
+    must(cfg->readonly || !cfg->snapshot);
+    r = set_up(q, cfg->snapshot, &inner);
     if (r < 0)
         err_set(e, r, "disk '%s': %s", file->name, inner.text);
     else

@@ -260,15 +260,20 @@ static void used(struct qcow2 *q, u64 first, u64 n)
     q->fresh_from = max(q->fresh_from, q->alloc_end);
 }
 
-/* Blocks that a table about to be written points to. */
+/*
+ * Blocks that a table about to be written points to; whole, those whose copy a round has under way: it may be the first, and not
+ * be there yet.
+ */
 static int store_blocks(struct qcow2 *q)
 {
     for (u32 i = 0; i < q->refs.n_slots; i++) {
         struct q2_block *b = &q->refs.slots[i];
         int r;
 
-        if (!b->used || !b->dirty)
+        if (!b->used || !(b->dirty || b->writing))
             continue;
+        if (b->writing)
+            q2_block_touch(q, b, 0, (u32)q->cluster);
         r = q2_block_store(q, b, b->data, b->from, b->to);
         if (r < 0)
             return r;
@@ -368,7 +373,7 @@ static void adopt_table(struct qcow2 *q, const struct larger *l)
  */
 static int grow_table(struct qcow2 *q, u64 least, u64 extra, u64 *ret_extra)
 {
-    u64 old_at = q->h.rt_at, old_clusters = q->h.rt_clusters;
+    const struct q2_header was = q->h;
     struct larger l;
     int r = plan_table(q, least, extra, &l);
 
@@ -387,13 +392,11 @@ static int grow_table(struct qcow2 *q, u64 least, u64 extra, u64 *ret_extra)
         return r;
     q->h.rt_at = (l.first + l.blocks) << q->bits;
     q->h.rt_clusters = (u32)l.clusters;
-    r = q2_header_store(q);
-    if (r < 0) {
-        q->broken = true; /* which of the two tables counts now, nobody knows */
+    r = q2_header_change(q, &was);
+    if (r < 0)
         return r;
-    }
     adopt_table(q, &l);
-    q2_free_later(q, old_at >> q->bits, old_clusters); /* else they leak */
+    q2_free_later(q, was.rt_at >> q->bits, was.rt_clusters); /* else they leak */
     return 0;
 }
 
@@ -560,6 +563,10 @@ s64 q2_alloc(struct qcow2 *q, u64 want, bool exact, u64 *ret, bool *ret_fresh)
         }
         if (r == 0 && search_block(q, b, &c, &s))
             break;
+    }
+    if (r == 0 && q2_is_meta(q, s.first << q->bits, s.run << q->bits)) {
+        log_warn_limited("disk '%s': clusters of a table are counted as free", q->disk.name);
+        r = -EBADMSG;
     }
     if (r == 0)
         r = q2_grow_file(q, (s.first + s.run) << q->bits);

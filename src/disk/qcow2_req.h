@@ -85,6 +85,15 @@ static inline struct qcow2 *q2_of_req(const struct q2_req *w)
     return q2_of(w->qq->q.disk);
 }
 
+/* What a guest is told of a failure: that of the image's metadata marks the image, and is one of io.  Under lock. */
+static inline int q2_refused(struct qcow2 *q, int r)
+{
+    if (r != -EBADMSG)
+        return r;
+    q2_damage(q);
+    return -EIO;
+}
+
 /* Parks it for `key`; under lock.  Q2_LATER. */
 int q2_park(struct q2_req *w, const void *key);
 /* Submits `len` bytes of what c moves; w->after, set before, is called when they are done.  Q2_LATER. */

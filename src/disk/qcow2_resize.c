@@ -30,7 +30,7 @@ int q2_l1_replace(struct qcow2 *q, const u64 *entries, u32 n_l1, u32 n, u64 size
     u64 clusters = (n * 8ull + q->cluster - 1) >> q->bits, first = 0;
     u64 old_at = q->h.l1_at, old_n = (q->h.l1_size * 8ull + q->cluster - 1) >> q->bits;
     AUTO(free) be64 *raw = aligned_alloc(4096, align_up(clusters << q->bits, 4096));
-    struct q2_header was = q->h;
+    struct q2_header was;
     bool fresh;
     s64 got;
     int r;
@@ -47,15 +47,18 @@ int q2_l1_replace(struct qcow2 *q, const u64 *entries, u32 n_l1, u32 n, u64 size
         r = q->file->ops->now(q->file, DISK_WRITE, raw, clusters << q->bits, first << q->bits);
     if (r == 0)
         r = q->file->ops->now(q->file, DISK_FLUSH, NULL, 0, 0);
-    if (r < 0)
-        return r;
-    q->h.l1_at = first << q->bits;
-    q->h.l1_size = n;
-    q->h.size = size;
-    r = q2_header_store(q);
+    was = q->h;
+    if (r == 0) {
+        q->h.l1_at = first << q->bits;
+        q->h.l1_size = n;
+        q->h.size = size;
+        r = q2_header_change(q, &was);
+    }
     if (r < 0) {
-        q->h = was;
-        q->broken = true; /* which of the two tables counts now, nobody knows */
+        pthread_mutex_lock(&q->lock);
+        if (got > 0 && !q->broken)
+            q2_free_now(q, first, (u64)got);
+        pthread_mutex_unlock(&q->lock);
         return r;
     }
     adopt_l1(q, l1, n_l1);
@@ -172,6 +175,7 @@ static int shrink(struct qcow2 *q, u64 size, struct err *e)
 int q2_resize(struct qcow2 *q, u64 size, struct err *e)
 {
     u64 old = q->disk.size;
+    struct q2_header was;
     int r = q2_claim(q, "resize", e);
 
     if (r < 0 || size == old)
@@ -182,10 +186,11 @@ int q2_resize(struct qcow2 *q, u64 size, struct err *e)
     r = size > old ? grow(q, size, e) : shrink(q, size, e);
     if (r < 0)
         return r;
+    was = q->h;
     q->h.size = size;
-    r = q2_header_store(q);
+    r = q2_header_change(q, &was);
     if (r < 0) {
-        q->disk.size = q->h.size = old;
+        q->disk.size = old;
         return err_code(e, r, "write the header of disk '%s'", q->disk.name);
     }
     r = q2_sync_all(q);

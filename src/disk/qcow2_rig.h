@@ -17,6 +17,11 @@ bool rig_has_qemu(void);
 void rig_path(char path[200], const char *name);
 /* A new image; the test fails if it cannot be made. */
 void rig_create(const char *path, const struct qcow2_create_cfg *cfg);
+int rig_open(const char *path, bool readonly, struct disk **ret, struct err *e);
+/* All of the disk; the test fails if it has not `size` bytes. */
+void rig_read(const char *path, u8 *buf, u64 size);
+/* `len` bytes of the file at `at` become `value`, big-endian. */
+void rig_patch(const char *path, u64 at, u32 len, u64 value);
 /* The test fails unless qemu-img finds nothing wrong and reads `want`, the disk's bytes. */
 void rig_judge(const char *path, const u8 *want, u64 size);
 /* The test fails if our own check finds anything. */

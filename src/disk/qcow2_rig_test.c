@@ -70,6 +70,33 @@ void rig_create(const char *path, const struct qcow2_create_cfg *cfg)
     CHECK_OK(qcow2_create(fd, path, cfg, &e), &e);
 }
 
+int rig_open(const char *path, bool readonly, struct disk **ret, struct err *e)
+{
+    return disk_open(&(struct disk_cfg){ .file = path, .fd = -1, .readonly = readonly }, ret, e);
+}
+
+void rig_read(const char *path, u8 *buf, u64 size)
+{
+    AUTO(disk) struct disk *d = NULL;
+    AUTO(disk_sync) struct disk_sync *s = NULL;
+    struct err e = {};
+
+    CHECK_OK(rig_open(path, true, &d, &e), &e);
+    CHECK_EQ(d->size, size);
+    CHECK_OK(disk_sync_open(d, &s, &e), &e);
+    CHECK_EQ(disk_pread(s, buf, size, 0), 0);
+}
+
+void rig_patch(const char *path, u64 at, u32 len, u64 value)
+{
+    AUTO(fd) int fd = open(path, O_RDWR | O_CLOEXEC);
+    u8 bytes[8];
+
+    for (u32 i = 0; i < len; i++)
+        bytes[i] = (u8)(value >> (8 * (len - 1 - i)));
+    CHECK_EQ(fd_pwrite_all(fd, bytes, len, at), 0);
+}
+
 /* qemu-img finds nothing wrong, and reads the same as `want`, a file of the disk's bytes. */
 void rig_judge(const char *path, const u8 *want, u64 size)
 {

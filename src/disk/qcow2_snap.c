@@ -4,7 +4,9 @@
  * A snapshot is a copy of the L1 table, and one more reference to all that it leads to.  Whatever a crash interrupts:
  *   (1) References are counted up, on disk, before there is anything that refers; and down after there is nothing more.  So
  *       clusters leak at worst.
- *   (2) COPIED is taken from all active entries before the header knows the snapshot, and given back last.
+ *   (2) COPIED is taken from all active entries before the header knows the snapshot, and given back last.  It follows the counts,
+ *       and both cannot change at once: while they may differ the header says DIRTY, so that the next to write to the image puts
+ *       the flags right.  (Version 2 has no such mark.  A flag that differs harms nobody, but a check complains.)
  *   (3) The header changes over from one table to the next in its first sector.
  */
 #include "disk/qcow2_internal.h"
@@ -299,10 +301,18 @@ static u8 *put_entry(u8 *p, const struct q2_snap *s)
     return p + entry_bytes(s);
 }
 
+/* Clusters that nothing on disk came to point to. */
+static void forget(struct qcow2 *q, u64 first, u64 n)
+{
+    pthread_mutex_lock(&q->lock);
+    q2_free_now(q, first, n);
+    pthread_mutex_unlock(&q->lock);
+}
+
 /* Writes the table of s to a new place, and has the header point there; what was before is free then. */
 static int store(struct qcow2 *q, const struct q2_snaps *s, u64 old_bytes)
 {
-    struct q2_header was = q->h;
+    struct q2_header was;
     u64 bytes = 0, clusters, first = 0;
     AUTO(free) u8 *buf = NULL;
     u8 *p;
@@ -330,14 +340,18 @@ static int store(struct qcow2 *q, const struct q2_snaps *s, u64 old_bytes)
         r = q->file->ops->now(q->file, DISK_WRITE, buf, clusters << q->bits, first << q->bits);
     if (r == 0)
         r = q->file->ops->now(q->file, DISK_FLUSH, NULL, 0, 0);
-    if (r < 0)
+    if (r < 0) {
+        if (n > 0)
+            forget(q, first, (u64)n);
         return r;
+    }
+    was = q->h;
     q->h.snapshots_at = first << q->bits;
     q->h.n_snapshots = s->n;
-    r = q2_header_store(q);
+    r = q2_header_change(q, &was);
     if (r < 0) {
-        q->h = was;
-        q->broken = true; /* which of the two tables counts now, nobody knows */
+        if (n > 0 && !q->broken)
+            forget(q, first, (u64)n);
         return r;
     }
     pthread_mutex_lock(&q->lock);
@@ -374,6 +388,7 @@ static int write_l1(struct qcow2 *q, struct q2_snap *s)
     AUTO(free) be64 *raw = aligned_alloc(4096, align_up(clusters << q->bits, 4096));
     bool fresh;
     s64 n;
+    int r;
 
     if (!raw)
         return -ENOMEM;
@@ -385,9 +400,14 @@ static int write_l1(struct qcow2 *q, struct q2_snap *s)
     pthread_mutex_unlock(&q->lock);
     if (n < 0)
         return (int)n;
+    r = q->file->ops->now(q->file, DISK_WRITE, raw, clusters << q->bits, first << q->bits);
+    if (r < 0) {
+        forget(q, first, clusters);
+        return r;
+    }
     s->l1_at = first << q->bits;
     s->l1_size = q->h.l1_size;
-    return q->file->ops->now(q->file, DISK_WRITE, raw, clusters << q->bits, s->l1_at);
+    return 0;
 }
 
 static s64 find(const struct q2_snaps *s, const char *name)
@@ -434,6 +454,68 @@ static int begin(struct qcow2 *q, const char *what, struct q2_snaps *s, struct e
     return r;
 }
 
+/* Counts and flags may differ until `unmark`. */
+static int mark(struct qcow2 *q)
+{
+    return q2_header_mark(q, Q2_I_DIRTY, true);
+}
+
+static int unmark(struct qcow2 *q)
+{
+    return q->lazy || q->broken ? 0 : q2_header_mark(q, Q2_I_DIRTY, false);
+}
+
+/* Takes back what was counted for a snapshot that could not be made; what cannot be leaks, and leaves the mark. */
+static void undo(struct qcow2 *q, const u64 *l1, u32 n)
+{
+    int r = q->broken ? -EIO : refer(q, l1, n, -1);
+
+    if (r == 0)
+        r = q2_flags_fix(q);
+    if (r == 0)
+        unmark(q);
+}
+
+/* The disk's tables, under the name of the last of `all`. */
+static int keep(struct qcow2 *q, struct q2_snaps *all)
+{
+    struct q2_snap *s = &all->list[all->n - 1];
+    int r = mark(q);
+
+    if (r == 0)
+        r = refer(q, q->l1, q->h.l1_size, 1);
+    if (r < 0) {
+        unmark(q);
+        return r;
+    }
+    r = q2_sync_all(q);
+    if (r == 0)
+        r = q2_flags_fix(q);
+    if (r == 0)
+        r = write_l1(q, s);
+    if (r == 0) {
+        r = store(q, all, all->bytes);
+        if (r < 0 && !q->broken && q->h.n_snapshots != all->n)
+            forget(q, s->l1_at >> q->bits, (s->l1_size * 8ull + q->cluster - 1) >> q->bits);
+    }
+    if (r == 0)
+        return unmark(q);
+    if (q->h.n_snapshots != all->n)
+        undo(q, q->l1, q->h.l1_size);
+    return r;
+}
+
+static int check_name(const struct disk *d, const struct q2_snaps *all, const char *name,
+                      struct err *e)
+{
+    if (find(all, name) >= 0)
+        return err_set(e, -EEXIST, "disk '%s' has a snapshot '%s'", d->name, name);
+    if (all->n == Q2_SNAPSHOTS_MAX)
+        return err_set(e, -EFBIG, "disk '%s' has %u snapshots, as many as there may be", d->name,
+                       all->n);
+    return 0;
+}
+
 int qcow2_snapshot_create(struct disk *d, const char *name, struct err *e)
 {
     struct qcow2 *q = q2_of(d);
@@ -445,13 +527,8 @@ int qcow2_snapshot_create(struct disk *d, const char *name, struct err *e)
         return err_set(e, -EINVAL, "a snapshot's name has 1 to %u bytes, not %zu", NAME_MAX_LEN,
                        len);
     r = begin(q, "snapshot", &all, e);
-    if (r < 0)
-        return r;
-    if (find(&all, name) >= 0)
-        r = err_set(e, -EEXIST, "disk '%s' has a snapshot '%s'", d->name, name);
-    else if (all.n == Q2_SNAPSHOTS_MAX)
-        r = err_set(e, -EFBIG, "disk '%s' has %u snapshots, as many as there may be", d->name,
-                    all.n);
+    if (r == 0)
+        r = check_name(d, &all, name, e);
     if (r < 0) {
         q2_snaps_free(&all);
         return r;
@@ -460,15 +537,7 @@ int qcow2_snapshot_create(struct disk *d, const char *name, struct err *e)
         all.list = xnew_n(struct q2_snap, 1);
     describe(q, &all, name, &all.list[all.n]);
     all.n++;
-    r = refer(q, q->l1, q->h.l1_size, 1);
-    if (r == 0)
-        r = q2_sync_all(q);
-    if (r == 0)
-        r = q2_flags_fix(q);
-    if (r == 0)
-        r = write_l1(q, &all.list[all.n - 1]);
-    if (r == 0)
-        r = store(q, &all, all.bytes);
+    r = keep(q, &all);
     q2_snaps_free(&all);
     if (r == -ERANGE)
         return err_set(e, r, "disk '%s': refcounts of %u bits cannot count another snapshot",
@@ -476,25 +545,55 @@ int qcow2_snapshot_create(struct disk *d, const char *name, struct err *e)
     return r < 0 ? err_code(e, r, "snapshot '%s' of disk '%s'", name, d->name) : 0;
 }
 
+static int check_size(const struct qcow2 *q, const struct q2_snap *s, struct err *e)
+{
+    u64 need = ((s->size - 1) >> (q->bits + q->l2_bits)) + 1;
+
+    if (s->size && s->size % DISK_SECTOR == 0 && need <= s->l1_size)
+        return 0;
+    return err_set(e, -EBADMSG, "snapshot '%s' has %llu bytes, and an L1 table of %u entries",
+                   s->name, s->size, s->l1_size);
+}
+
+int q2_snap_select(struct qcow2 *q, const char *name, struct err *e)
+{
+    struct q2_snaps all = {};
+    int r = q2_snaps_load(q, &all, e);
+    s64 i = r < 0 ? r : find(&all, name);
+
+    if (r == 0 && i < 0)
+        r = err_set(e, -ENOENT, "there is no snapshot '%s'", name);
+    if (r == 0)
+        r = check_size(q, &all.list[i], e);
+    if (r == 0) {
+        q->h.l1_at = all.list[i].l1_at;
+        q->h.l1_size = all.list[i].l1_size;
+        q->h.size = q->disk.size = all.list[i].size;
+    }
+    q2_snaps_free(&all);
+    return r;
+}
+
 /* The disk's tables become those of s. */
 static int become(struct qcow2 *q, const struct q2_snap *s, struct err *e)
 {
     AUTO(free) u64 *l1 = NULL, *old = xdup_mem(q->l1, q->h.l1_size * 8ull);
     u32 n_old = q->h.l1_size;
-    u64 need = ((s->size - 1) >> (q->bits + q->l2_bits)) + 1;
-    int r;
+    int r = check_size(q, s, e);
 
-    if (s->size == 0 || s->size % DISK_SECTOR || need > s->l1_size)
-        return err_set(e, -EBADMSG, "snapshot '%s' has %llu bytes, and an L1 table of %u entries",
-                       s->name, s->size, s->l1_size);
+    if (r < 0)
+        return r;
     r = read_l1(q, s, &l1);
     if (r == 0)
         r = refer(q, l1, s->l1_size, 1);
-    if (r == 0)
-        r = q2_sync_all(q);
+    if (r < 0)
+        return err_code(e, r, "become snapshot '%s'", s->name);
+    r = q2_sync_all(q);
     if (r == 0)
         r = q2_l1_replace(q, l1, s->l1_size, s->l1_size, s->size);
-    if (r == 0) {
+    if (r < 0) {
+        undo(q, l1, s->l1_size);
+    } else {
         q->disk.size = s->size;
         r = refer(q, old, n_old, -1);
     }
@@ -525,6 +624,8 @@ static int drop(struct qcow2 *q, struct q2_snaps *all, u32 i)
     AUTO(free) u64 *l1 = NULL;
     int r = read_l1(q, &gone, &l1);
 
+    if (r == 0)
+        r = mark(q);
     if (r < 0)
         return r;
     memmove(&all->list[i], &all->list[i + 1], (all->n - i - 1) * sizeof(gone));
@@ -532,14 +633,15 @@ static int drop(struct qcow2 *q, struct q2_snaps *all, u32 i)
     all->list[all->n] = gone;
     r = store(q, all, all->bytes);
     all->n++; /* to be freed with the others */
+    if (r < 0 && q->h.n_snapshots == all->n)
+        unmark(q); /* it is there as before */
     if (r == 0)
         r = refer(q, l1, gone.l1_size, -1);
     if (r < 0)
         return r;
-    pthread_mutex_lock(&q->lock);
-    q2_free_now(q, gone.l1_at >> q->bits, (gone.l1_size * 8ull + q->cluster - 1) >> q->bits);
-    pthread_mutex_unlock(&q->lock);
-    return q2_flags_fix(q);
+    forget(q, gone.l1_at >> q->bits, (gone.l1_size * 8ull + q->cluster - 1) >> q->bits);
+    r = q2_flags_fix(q);
+    return r < 0 ? r : unmark(q);
 }
 
 int qcow2_snapshot_delete(struct disk *d, const char *name, struct err *e)

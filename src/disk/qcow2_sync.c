@@ -8,7 +8,8 @@
  *   4. the copied L2 tables are written; sync
  *   5. the L1 table is written; sync
  *   6. nothing on disk points to what was freed before step 1: holes are punched there, then it is counted down
- * Steps without work are left out.  Rounds are made by the disk's own thread, or by functions that work without a queue.
+ * Steps without work are left out.  With lazy refcounts the header is marked DIRTY instead of steps 2 and 3, which are left to
+ * q2_sync_all; the data is synced all the same.  Rounds are made by the disk's own thread, or by functions that work without a queue.
  */
 #include "disk/qcow2_req.h"
 
@@ -30,12 +31,18 @@ struct q2_round_parts {
     struct part parts[PARTS_MAX];
     u32 n, n_rt, n_l2; /* the refcount table's first, then up to n_l2 those of L2, then of L1 */
     u32 used;          /* bytes of the buffer */
-    bool all;          /* nothing that was dirty is missing */
+    bool lazy;         /* refcounts are left alone */
+    bool all;          /* nothing else that was dirty is missing */
 };
+
+static bool refs_dirty(const struct qcow2 *q)
+{
+    return q->refs.n_dirty || q->refs.table_any_dirty;
+}
 
 bool q2_is_dirty(const struct qcow2 *q)
 {
-    return q->l2.n_dirty || q->l1_any_dirty || q->refs.n_dirty || q->refs.table_any_dirty;
+    return q->l2.n_dirty || q->l1_any_dirty || (refs_dirty(q) && !q->lazy);
 }
 
 static int now(struct qcow2 *q, enum disk_op op, void *buf, u64 len, u64 at)
@@ -109,9 +116,10 @@ static void take(struct qcow2 *q, struct q2_round_parts *g)
 {
     g->n = g->used = 0;
     g->all = true;
-    if (q->refs.table_any_dirty)
+    if (q->refs.table_any_dirty && !g->lazy) {
         take_sectors(q, g, q->refs.table, q->refs.table_dirty, q->refs.n, q->h.rt_at);
-    q->refs.table_any_dirty = !g->all;
+        q->refs.table_any_dirty = !g->all;
+    }
     g->n_rt = g->n;
     for (u32 i = 0; i < q->l2.n && q->l2.n_dirty && g->all; i++)
         if (q->l2.slots[i].dirty)
@@ -124,7 +132,7 @@ static void take(struct qcow2 *q, struct q2_round_parts *g)
 }
 
 /* Each block that was dirty, once: it holds at least what it held then. */
-static int write_blocks(struct qcow2 *q, bool *wrote)
+static int write_blocks(struct qcow2 *q)
 {
     u8 *copy = q->round_buf + Q2_ROUND_BUF;
     int r = 0;
@@ -144,7 +152,6 @@ static int write_blocks(struct qcow2 *q, bool *wrote)
         q2_block_clean(q, b);
         b->writing++;
         pthread_mutex_unlock(&q->lock);
-        *wrote = true;
         r = q2_block_store(q, b, copy, from, to);
         pthread_mutex_lock(&q->lock);
         b->writing--;
@@ -167,8 +174,7 @@ static int write_parts(struct qcow2 *q, const struct q2_round_parts *g, u32 from
 
 static int write_all(struct qcow2 *q, const struct q2_round_parts *g)
 {
-    bool blocks = false;
-    int r = write_blocks(q, &blocks);
+    int r = g->lazy ? 0 : write_blocks(q);
 
     if (r == 0)
         r = sync_file(q);
@@ -254,6 +260,12 @@ static int pass(struct qcow2 *q, struct q2_round_parts *g, bool *more)
     int r;
 
     pthread_mutex_lock(&q->lock);
+    /* tables may speak of clusters that are not counted as long as the header says so */
+    r = g->lazy && q2_is_dirty(q) ? q2_header_mark(q, Q2_I_DIRTY, true) : 0;
+    if (r < 0) {
+        pthread_mutex_unlock(&q->lock);
+        return r;
+    }
     take(q, g);
     q->n_sealed = g->all ? q->n_pending : 0;
     pthread_mutex_unlock(&q->lock);
@@ -270,17 +282,23 @@ static int pass(struct qcow2 *q, struct q2_round_parts *g, bool *more)
     return r;
 }
 
-int q2_round(struct qcow2 *q)
+static int round_of(struct qcow2 *q, bool lazy)
 {
     struct q2_round_parts *g = q->round_parts;
     bool more = true;
     int r = 0;
 
     pthread_mutex_lock(&q->round);
+    g->lazy = lazy;
     while (r == 0 && more)
         r = q->broken ? -EIO : pass(q, g, &more);
     pthread_mutex_unlock(&q->round);
     return r;
+}
+
+int q2_round(struct qcow2 *q)
+{
+    return round_of(q, q->lazy);
 }
 
 int q2_sync_all(struct qcow2 *q)
@@ -288,8 +306,8 @@ int q2_sync_all(struct qcow2 *q)
     int r = 0;
 
     /* what a round frees is counted down after it, which makes blocks dirty */
-    while (r == 0 && (q2_is_dirty(q) || q->n_pending))
-        r = q2_round(q);
+    while (r == 0 && (q2_is_dirty(q) || refs_dirty(q) || q->n_pending))
+        r = round_of(q, false);
     return r < 0 ? r : sync_file(q);
 }
 

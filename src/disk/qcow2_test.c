@@ -1,5 +1,5 @@
 /*
- * disk/qcow2_test.c: headers that are refused and how, names and chains, images made by qemu-img, repair, several queues at once.
+ * disk/qcow2_test.c: headers that are refused and how, names and chains, images made by qemu-img, several queues at once.
  */
 #include "disk/qcow2_internal.h"
 #include "disk/qcow2_rig.h"
@@ -9,11 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-static int open_path(const char *path, bool readonly, struct disk **ret, struct err *e)
-{
-    return disk_open(&(struct disk_cfg){ .file = path, .fd = -1, .readonly = readonly }, ret, e);
-}
 
 /* ---- headers ---- */
 
@@ -68,16 +63,6 @@ static const struct {
 };
 /* clang-format on */
 
-static void patch(const char *path, u64 at, u32 len, u64 value)
-{
-    AUTO(fd) int fd = open(path, O_RDWR | O_CLOEXEC);
-    u8 bytes[8];
-
-    for (u32 i = 0; i < len; i++)
-        bytes[i] = (u8)(value >> (8 * (len - 1 - i)));
-    CHECK_EQ(fd_pwrite_all(fd, bytes, len, at), 0);
-}
-
 TEST(qcow2_headers)
 {
     char path[200];
@@ -89,8 +74,8 @@ TEST(qcow2_headers)
 
         ROW(c);
         rig_create(path, &(struct qcow2_create_cfg){ .size = 1 * MiB });
-        patch(path, c->at, c->len, c->value);
-        CHECK_EQ(open_path(path, false, &d, &e), c->r);
+        rig_patch(path, c->at, c->len, c->value);
+        CHECK_EQ(rig_open(path, false, &d, &e), c->r);
         CHECK_HAS(e.text, c->text);
         CHECK_HAS(e.text, c->r ? "header.qcow2" : "");
     }
@@ -105,11 +90,11 @@ TEST(qcow2_feature_is_named)
 
     rig_path(path, "feature.qcow2");
     rig_create(path, &(struct qcow2_create_cfg){ .size = 1 * MiB });
-    patch(path, AT(incompatible), 8, 1ull << 9);
+    rig_patch(path, AT(incompatible), 8, 1ull << 9);
     /* the table begins after the header and the extension's type and length: its first row becomes bit 9 */
     fd = open(path, O_RDWR | O_CLOEXEC);
     CHECK_EQ(fd_pwrite_all(fd, "\0\x09holograms", 12, 112 + 8), 0);
-    CHECK_EQ(open_path(path, true, &d, &e), -ENOTSUP);
+    CHECK_EQ(rig_open(path, true, &d, &e), -ENOTSUP);
     CHECK_HAS(e.text, "needs feature 'holograms' (bit 9");
 }
 
@@ -122,8 +107,8 @@ TEST(qcow2_corrupt_is_read)
 
     rig_path(path, "corrupt.qcow2");
     rig_create(path, &(struct qcow2_create_cfg){ .size = 1 * MiB });
-    patch(path, AT(incompatible), 8, Q2_I_CORRUPT);
-    CHECK_OK(open_path(path, true, &d, &e), &e);
+    rig_patch(path, AT(incompatible), 8, Q2_I_CORRUPT);
+    CHECK_OK(rig_open(path, true, &d, &e), &e);
 }
 
 TEST(qcow2_create_refuses)
@@ -198,7 +183,7 @@ TEST(qcow2_chains)
             str_copy(backing, sizeof(backing), c->backing);
         rig_create(path, &(struct qcow2_create_cfg){
                              .size = 1 * MiB, .backing = backing, .backing_format = c->format });
-        CHECK_EQ(open_path(path, true, &d, &e), c->r);
+        CHECK_EQ(rig_open(path, true, &d, &e), c->r);
         CHECK_HAS(e.text, c->text);
     }
 }
@@ -220,11 +205,11 @@ TEST(qcow2_long_chain)
         rig_path(path, name);
         rig_create(path, &cfg);
         if (i == DISK_CHAIN_MAX - 1)
-            r = open_path(path, true, &d, &e);
+            r = rig_open(path, true, &d, &e);
     }
     CHECK_OK(r, &e);
     disk_close(TAKE(d));
-    CHECK_EQ(open_path(path, true, &d, &e), -ELOOP);
+    CHECK_EQ(rig_open(path, true, &d, &e), -ELOOP);
     CHECK_HAS(e.text, "a chain of more than 64 images");
 }
 
@@ -265,25 +250,13 @@ TEST(qcow2_header_from_a_guest)
 
 /* ---- images of others ---- */
 
-static void read_all(const char *path, u8 *buf, u64 size)
-{
-    AUTO(disk) struct disk *d = NULL;
-    AUTO(disk_sync) struct disk_sync *s = NULL;
-    struct err e = {};
-
-    CHECK_OK(open_path(path, true, &d, &e), &e);
-    CHECK_EQ(d->size, size);
-    CHECK_OK(disk_sync_open(d, &s, &e), &e);
-    CHECK_EQ(disk_pread(s, buf, size, 0), 0);
-}
-
 static void check_map(const char *path, const u8 *want, u64 size)
 {
     AUTO(disk) struct disk *d = NULL;
     struct disk_extent x;
     struct err e = {};
 
-    CHECK_OK(open_path(path, true, &d, &e), &e);
+    CHECK_OK(rig_open(path, true, &d, &e), &e);
     for (u64 at = 0; at < size; at += x.len) {
         CHECK_OK(disk_map_deep(d, at, size - at, &x, &e), &e);
         for (u64 i = 0; x.kind == DISK_MAP_ZERO && i < x.len; i++)
@@ -331,7 +304,7 @@ TEST(qcow2_made_by_qemu)
         CHECK_EQ(RIG_RUN("qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-o", c->options, raw,
                          path, c->compressed ? "-c" : NULL),
                  0);
-        read_all(path, got, SIZE);
+        rig_read(path, got, SIZE);
         CHECK_MEM(got, want, SIZE);
         check_map(path, want, SIZE);
         rig_check(path);
@@ -354,7 +327,7 @@ TEST(qcow2_snapshots_of_qemu)
     CHECK_EQ(RIG_RUN("qemu-io", "-c", "write -P 1 0 1M", path), 0);
     CHECK_EQ(RIG_RUN("qemu-img", "snapshot", "-c", "first", path), 0);
     CHECK_EQ(RIG_RUN("qemu-io", "-c", "write -P 2 64k 128k", path), 0);
-    CHECK_OK(open_path(path, false, &d, &e), &e);
+    CHECK_OK(rig_open(path, false, &d, &e), &e);
     CHECK_OK(qcow2_snapshots(d, &list, &n, &e), &e);
     CHECK_EQ(n, 1);
     CHECK_STR(list[0].name, "first");
@@ -365,84 +338,14 @@ TEST(qcow2_snapshots_of_qemu)
     CHECK_OK(qcow2_snapshot_apply(d, "first", &e), &e);
     CHECK_EQ(qcow2_snapshot_apply(d, "third", &e), -ENOENT);
     disk_close(TAKE(d));
-    read_all(path, got, MiB);
+    rig_read(path, got, MiB);
     for (u64 i = 0; i < MiB; i += 512)
         CHECK_EQ(got[i], 1);
     CHECK_EQ(RIG_RUN("qemu-img", "check", "-q", path), 0);
     CHECK_EQ(RIG_RUN("qemu-img", "snapshot", "-a", "second", path), 0);
-    read_all(path, got, MiB);
+    rig_read(path, got, MiB);
     CHECK_EQ(got[64 * KiB], 2);
     CHECK_EQ(got[192 * KiB], 1);
-}
-
-/* ---- repair ---- */
-
-TEST(qcow2_repair)
-{
-    static const struct {
-        const char *why;
-        u64 at; /* what is damaged, in an image of the default layout; eight bytes */
-        u64 value;
-        u64 errors;
-    } rows[] = {
-        { "nothing", 0x20000 + 1000, 0, 0 },
-        { "counts of clusters in use are lost", 0x20000, 0, 4 },
-        { "a count is too high", 0x20000 + 12, 0x0002000100010001, 0 },
-        { "the block is nowhere", 0x10000, 0, 1 },
-        { "the block is over the header", 0x10000, 0x8000, 1 },
-        { "the block is after the end", 0x10000, 1ull << 40, 1 },
-    };
-    static u8 want[MiB], got[MiB];
-    char path[200];
-
-    memset(want, 0x33, 300 * KiB);
-    rig_path(path, "repair.qcow2");
-    for_each_row(c, rows) {
-        AUTO(disk) struct disk *d = NULL;
-        AUTO(disk_sync) struct disk_sync *s = NULL;
-        struct qcow2_report rep = {};
-        const struct disk_cfg cfg = { .file = path, .fd = -1 };
-        struct err e = {};
-
-        ROW(c);
-        rig_create(path, &(struct qcow2_create_cfg){ .size = MiB });
-        CHECK_OK(open_path(path, false, &d, &e), &e);
-        CHECK_OK(disk_sync_open(d, &s, &e), &e);
-        CHECK_EQ(disk_pwrite(s, want, 300 * KiB, 0), 0);
-        disk_sync_close(TAKE(s));
-        disk_close(TAKE(d));
-        patch(path, c->at, 8, c->value);
-        CHECK_OK(qcow2_check(&cfg, 0, &rep, &e), &e);
-        CHECK(rep.errors >= c->errors);
-        CHECK_EQ(rep.errors + rep.leaks == 0, strcmp(c->why, "nothing") == 0);
-        CHECK_OK(qcow2_check(&cfg, QCOW2_REPAIR_ERRORS | QCOW2_REPAIR_LEAKS, &rep, &e), &e);
-        CHECK_EQ(rep.errors, rep.errors_fixed);
-        rig_check(path);
-        rig_judge(path, want, MiB);
-        read_all(path, got, MiB);
-        CHECK_MEM(got, want, MiB);
-    }
-}
-
-/* An image that was not closed by who keeps refcounts lazily. */
-TEST(qcow2_dirty_is_repaired)
-{
-    AUTO(disk) struct disk *d = NULL;
-    struct qcow2_info info;
-    struct err e = {};
-    char path[200];
-
-    rig_path(path, "dirty.qcow2");
-    rig_create(path, &(struct qcow2_create_cfg){ .size = MiB,
-                                                 .lazy_refcounts = true,
-                                                 .prealloc = QCOW2_PREALLOC_METADATA });
-    patch(path, AT(incompatible), 8, Q2_I_DIRTY);
-    patch(path, 0x20000 + 8, 8, 0);
-    CHECK_OK(open_path(path, false, &d, &e), &e);
-    qcow2_info(d, &info);
-    CHECK(!info.dirty);
-    disk_close(TAKE(d));
-    rig_check(path);
 }
 
 /* ---- several queues ---- */
@@ -601,42 +504,14 @@ TEST(qcow2_many_queues)
         cfg.backing = "many.raw";
         cfg.backing_format = "raw";
         rig_create(path, &cfg);
-        CHECK_OK(open_path(path, false, &d, &e), &e);
+        CHECK_OK(rig_open(path, false, &d, &e), &e);
         run_lanes(d);
         disk_close(TAKE(d));
-        read_all(path, got, sizeof(got));
+        rig_read(path, got, sizeof(got));
         check_lanes(got, want);
         rig_check(path);
         rig_judge(path, got, sizeof(got));
     }
-}
-
-/* A table that is in an L1 table twice: found, and no snapshot is made of it. */
-TEST(qcow2_table_twice)
-{
-    static const u8 sector[DISK_SECTOR] = { 1 };
-    AUTO(disk) struct disk *d = NULL;
-    AUTO(disk_sync) struct disk_sync *s = NULL;
-    struct qcow2_report rep = {};
-    struct err e = {};
-    char path[200];
-    u64 entry;
-
-    rig_path(path, "twice.qcow2");
-    rig_create(path, &(struct qcow2_create_cfg){ .size = MiB, .cluster = 512 });
-    CHECK_OK(open_path(path, false, &d, &e), &e);
-    CHECK_OK(disk_sync_open(d, &s, &e), &e);
-    CHECK_EQ(disk_pwrite(s, sector, sizeof(sector), 0), 0);
-    CHECK_EQ(disk_flush(s), 0);
-    entry = q2_of(d)->l1[0];
-    CHECK(entry);
-    patch(path, q2_of(d)->h.l1_at + 8, 8, entry);
-    disk_sync_close(TAKE(s));
-    disk_close(TAKE(d));
-    CHECK_OK(qcow2_check(&(struct disk_cfg){ .file = path, .fd = -1 }, 0, &rep, &e), &e);
-    CHECK(rep.errors > 0);
-    CHECK_OK(open_path(path, false, &d, &e), &e);
-    CHECK_EQ(qcow2_snapshot_create(d, "s", &e), -EBADMSG);
 }
 
 /* Far more requests than there is room for tables that they need. */
@@ -654,7 +529,7 @@ TEST(qcow2_few_tables)
         AUTO(disk_sync) struct disk_sync *s = NULL;
         struct err e = {};
 
-        CHECK_OK(open_path(path, pass == 2, &d, &e), &e);
+        CHECK_OK(rig_open(path, pass == 2, &d, &e), &e);
         q2_of(d)->l2.n = 3;
         CHECK_OK(disk_sync_open(d, &s, &e), &e);
         for (u32 i = 0; i < N; i++) {
@@ -688,7 +563,7 @@ TEST(qcow2_long_tables)
     rig_path(path, "long.qcow2");
     rig_create(path,
                &(struct qcow2_create_cfg){ .size = GiB, .cluster = 512, .refcount_bits = 64 });
-    CHECK_OK(open_path(path, false, &d, &e), &e);
+    CHECK_OK(rig_open(path, false, &d, &e), &e);
     CHECK_OK(qcow2_snapshot_create(d, "s", &e), &e);
     CHECK_OK(disk_resize(d, 2 * GiB, &e), &e);
     CHECK_OK(qcow2_snapshot_delete(d, "s", &e), &e);

@@ -227,6 +227,8 @@ static int look(struct q2_req *w, struct piece *p)
     const void *key;
     int r;
 
+    if (q->damaged)
+        return -EIO;
     p->offset = w->r->offset;
     p->len = w->r->len;
     other = in_the_way(q, p->offset, &p->len);
@@ -242,7 +244,7 @@ static int look(struct q2_req *w, struct piece *p)
     if (r >= 0)
         r = q2_extent_get(q, p->t, p->offset, p->len, &p->x);
     if (r < 0)
-        return r == -EBADMSG ? -EIO : r;
+        return q2_refused(q, r);
     must(p->t);
     p->own = p->x.copied || q->data_apart;
     p->unit = p->x.kind == Q2_KIND_ZIP || (p->x.has_host && !p->x.copied) ? q->cluster : q->unit;
@@ -273,7 +275,7 @@ static int make_clusters(struct q2_req *w, u64 from, u64 *to, bool *fresh)
         q2_alloc(q, (align_up(*to, q->cluster) - first) >> q->bits, false, &w->new_first, fresh);
 
     if (n < 0)
-        return n == -EBADMSG || n == -ERANGE ? -EIO : (int)n;
+        return n == -ERANGE ? -EIO : q2_refused(q, (int)n);
     w->new_n = (u64)n;
     w->base = w->new_first << q->bits;
     *to = min(*to, first + ((u64)n << q->bits));

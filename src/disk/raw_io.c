@@ -76,6 +76,7 @@ static void send_io(struct raw_queue *q, struct disk_req *r, enum io_op op, int 
     r->io.flags = flags;
     r->io.offset = r->offset;
     r->io.len = r->len;
+    r->io.may_join = (op == IO_READ || op == IO_WRITE) && r->io.iov == r->iov;
     r->io.done = on_done;
     engine_submit(op == IO_DISCARD && q->side ? q->side : q->main, &r->io);
 }
@@ -392,6 +393,7 @@ static int open_engines(struct raw_queue *q, const struct disk_queue_cfg *cfg, s
         .fd = w->fd,
         .depth = cfg->depth,
         .may_register = !w->device, /* or the next to open it exclusively would be refused */
+        .cached = !w->direct,
         .batch = on_batch,
         .arg = q,
     };

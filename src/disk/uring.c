@@ -1,20 +1,26 @@
 /*
  * disk/uring.c: the io_uring engine.
  * The ring's own fd is what the loop watches: it reads as ready while completions wait, so that neither an eventfd nor a read of
- * it is needed.  What the page cache can serve is complete when io_uring_enter returns, and is taken at once.
+ * it is needed.  What the page cache can serve is complete when io_uring_enter returns, and is taken at once; but of several large
+ * reads that begin together all but the last are copied by threads of the kernel, side by side.
  */
 #include "disk/engine.h"
 
 #include <liburing.h>
 #include <stdlib.h>
 
-enum { URING_ENTRIES_MIN = 8, URING_ENTRIES_MAX = 256 };
+enum {
+    URING_ENTRIES_MIN = 8,
+    URING_ENTRIES_MAX = 256,
+    /* Bytes of a read from which on to copy them takes longer than to have one of the kernel's threads do it. */
+    URING_APART_MIN = 256 * 1024,
+};
 
 struct uring {
     struct engine e;
     struct io_uring ring;
     int fd; /* of the file, or 0, its number among the registered ones */
-    bool registered;
+    bool registered, cached;
     u32 in_kernel; /* taken from e.todo, no completion seen yet */
 };
 
@@ -52,9 +58,11 @@ static void push(struct uring *u, bool wait)
     int r;
 
     while (u->e.todo.first && (sqe = io_uring_get_sqe(&u->ring))) {
-        struct io *io = io_take(&u->e.todo);
+        struct io *io = engine_take(&u->e);
 
         prepare(u, sqe, io);
+        if (u->cached && io->op == IO_READ && io->len >= URING_APART_MIN && u->e.todo.first)
+            sqe->flags |= IOSQE_ASYNC;
         io_uring_sqe_set_data(sqe, io);
         u->in_kernel++;
     }
@@ -124,6 +132,7 @@ static void uring_close(struct engine *e)
     struct uring *u = uring_of(e);
 
     io_uring_queue_exit(&u->ring);
+    engine_fini(e);
     free(u);
 }
 
@@ -145,6 +154,7 @@ int uring_open(const struct engine_cfg *cfg, struct engine **ret)
     }
     u->registered = cfg->may_register && io_uring_register_files(&u->ring, &cfg->fd, 1) == 0;
     u->fd = u->registered ? 0 : cfg->fd;
+    u->cached = cfg->cached;
     r = engine_init(&u->e, &uring_ops, cfg, u->ring.ring_fd, on_ready);
     if (r < 0) {
         uring_close(&u->e);

@@ -287,7 +287,7 @@ int vhdx_parse(struct layout *l, struct err *e)
 {
     static const struct vhdx_guid none;
     struct vhdx x = { .layout = l };
-    struct header h;
+    struct header h = {};
     char magic[8];
     int r = layout_read(l->files[0], magic, sizeof(magic), 0, "vhdx signature", e);
 

@@ -196,6 +196,7 @@ static u32 sequence_end(struct log *g, u32 at)
     return used <= g->len && p->tail == at ? last : UINT32_MAX;
 }
 
+/* `sector`: the entry's data; NULL: it is a descriptor of zeroes. */
 static int add_patch(struct vhdx *x, const struct log_descriptor *d, const u8 *sector,
                      struct err *e)
 {
@@ -205,7 +206,7 @@ static int add_patch(struct vhdx *x, const struct log_descriptor *d, const u8 *s
         return err_set(e, -EFBIG, "the log has more than %d changes", LOG_PATCHES_MAX);
     x->n_patches++;
     *p = (struct vhdx_patch){ .at = le64_get(d->at), .len = le64_get(d->leading) };
-    if (!is_data(d))
+    if (!sector)
         return 0;
     p->len = LOG_SECTOR;
     p->data = xnew_n(u8, LOG_SECTOR);

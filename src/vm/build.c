@@ -230,6 +230,9 @@ static int add_disk(struct vm *vm, u32 i, struct err *e)
         .serial = d->serial,
         .cache = caches[d->cache],
         .format = d->format,
+        .bandwidth = d->bandwidth,
+        .iops = d->iops,
+        .burst = d->burst,
     };
     char name[DEVICE_NAME_MAX];
 

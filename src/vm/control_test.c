@@ -133,7 +133,8 @@ static u32 open_files(void)
     DIR *d = opendir("/proc/self/fd");
     u32 n = 0;
 
-    while (d && readdir(d))
+    must(d);
+    while (readdir(d))
         n++;
     closedir(d);
     return n;

@@ -4,6 +4,7 @@
 #include "vm/spec.h"
 
 #include "disk/disk.h"
+#include "disk/limit.h"
 #include "mem/mem.h"
 
 #include <arpa/inet.h>
@@ -217,6 +218,10 @@ static const struct field disk_fields[] = {
     FIELD_ENUM(vm_disk, cache, caches, "host cache: writeback, none of it, or ignoring even flushes"),
     FIELD_STR(vm_disk, format, "format of the image; auto: what it looks like", .metavar = "NAME",
               .ok = disk_format_known, .want = "auto, raw, qcow2, vmdk, vdi, vhd or vhdx"),
+    FIELD_BYTES(vm_disk, bandwidth, "bytes a second that are read and written; 0: no limit", .metavar = "SIZE"),
+    FIELD_INT(vm_disk, iops, "requests a second; 0: no limit"),
+    FIELD_INT(vm_disk, burst, "what was not used of the limits in so many ms may be used at once", .dflt = DISK_BURST_MS_DEFAULT,
+              .min = DISK_BURST_MS_MIN, .max = DISK_BURST_MS_MAX),
     {},
 };
 

@@ -27,6 +27,9 @@ struct vm_disk {
     char *serial; /* NULL: none */
     int cache;    /* enum spec_cache */
     char *format; /* NULL: what the file looks like */
+    /* as in struct disk_limit */
+    u64 bandwidth, iops;
+    u32 burst; /* ms */
 };
 
 struct vm_forward {

@@ -180,6 +180,7 @@ static int check_pages(const u64 *pages, u64 ram_size, struct err *e)
 {
     const u64 n = ram_size / MEM_PAGE;
 
+    must(pages || !n); /* a map was read for all of RAM */
     if (n % 64 && pages[n / 64] >> n % 64)
         return err_set(e, -EBADMSG, "its map has pages beyond the %llu of RAM", n);
     return 0;
@@ -305,12 +306,15 @@ static int open_file(const char *path)
 /* The file that `child` builds on: beside it, else where it was.  *ret_name is owned. */
 static int open_parent(const struct statefile_part *child, char **ret_name, struct err *e)
 {
-    const char *was = child->parent.file, *base = strrchr(was, '/');
-    const char *folder_end = strrchr(child->name, '/');
-    char *beside = str_new("%.*s%s", folder_end ? (int)(folder_end + 1 - child->name) : 0,
-                           child->name, base ? base + 1 : was);
-    int fd = open_file(beside);
+    const char *was = child->parent.file, *folder_end = strrchr(child->name, '/'), *base;
+    char *beside;
+    int fd;
 
+    must(was); /* else it builds on none */
+    base = strrchr(was, '/');
+    beside = str_new("%.*s%s", folder_end ? (int)(folder_end + 1 - child->name) : 0, child->name,
+                     base ? base + 1 : was);
+    fd = open_file(beside);
     if (fd == -ENOENT && base) {
         free(beside);
         beside = xdup(was);
@@ -334,6 +338,7 @@ static int add_parent(struct statefile *f, struct err *e)
         r = read_part(f, r, name, e);
     if (r < 0)
         return r;
+    must(f->part[f->n - 1].id && child->parent.id); /* read_part refuses a file without */
     if (strcmp(f->part[f->n - 1].id, child->parent.id) != 0)
         return err_set(e, -EINVAL, "'%s' is not the file that '%s' builds on, it was replaced",
                        name, child->name);

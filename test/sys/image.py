@@ -117,6 +117,49 @@ class Convert(Case):
                 image("compare", "a.raw", "b.qcow2")
                 image("check", "b.qcow2")
 
+    @unittest.skipUnless(QEMU, "no qemu-img")
+    def test_a_snapshot_inside(self):
+        self.raw("one.raw")
+        image("convert", "one.raw", "a.qcow2")
+        image("snapshot", "a.qcow2", "create", "first")
+        image("resize", "a.qcow2", "+1M")
+        subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -P 1 0 9M", "a.qcow2"], check=True, capture_output=True, timeout=LIMIT)
+        for name in ("first", "1"):
+            image("convert", "--force", "--snapshot", name, "a.qcow2", "b.raw")
+            self.assertTrue(filecmp.cmp("one.raw", "b.raw", shallow=False))
+        image("convert", "--snapshot=first", "--compress", "a.qcow2", "b.qcow2")
+        self.judge("b.qcow2", "one.raw", "qcow2")
+        self.assertIn("no snapshot 'second'", image("convert", "--snapshot=second", "a.qcow2", "c.raw", status=1))
+        self.assertIn("only a qcow2 image has snapshots", image("convert", "--snapshot=first", "one.raw", "c.raw", status=1))
+        self.assertNotIn("c.raw", os.listdir())
+
+    @unittest.skipUnless(QEMU, "no qemu-img")
+    def test_over_a_backing_file(self):
+        """What the backing file has is not copied; sizes differ in both ways."""
+        for below, above in ((8 * MiB, 8 * MiB), (4 * MiB, 8 * MiB), (8 * MiB, 5 * MiB + 512)):
+            self.raw("base.raw", below, 40)
+            shutil.copy("base.raw", "want.raw")
+            with open("want.raw", "r+b") as f:
+                f.truncate(above)
+                for at, data in ((MiB, b"x" * 5000), (2 * MiB, bytes(MiB)), (above - 512, b"y" * 512)):
+                    f.seek(at)
+                    f.write(data)
+            for size in (("--size", above + MiB), ()):
+                image("convert", "--force", "--backing=base.raw", *size, "want.raw", "over.qcow2")
+                if not size:
+                    self.judge("over.qcow2", "want.raw", "qcow2")
+                image("compare", "over.qcow2", "want.raw")
+            info = json.loads(image("info", "--json", "over.qcow2"))
+            self.assertEqual((info["backing-filename"], info["backing-filename-format"]), ("base.raw", "raw"))
+            if above == below:
+                self.assertLess(os.stat("over.qcow2").st_blocks * 512, 2 * MiB)
+        # as quick as there is data
+        image("create", "huge.qcow2", "4T")
+        image("create", "below.qcow2", "8T")
+        image("convert", "--backing=below.qcow2", "huge.qcow2", "over2.qcow2")
+        self.assertIn("only qcow2 has a backing", image("convert", "--backing=base.raw", "want.raw", "c.raw", status=1))
+        self.assertIn("not with compression", image("convert", "--backing=base.raw", "--compress", "want.raw", "c.qcow2", status=1))
+
     def test_zeroes_take_no_room(self):
         with open("a.raw", "wb") as f:
             f.write(bytes(16 * MiB))
@@ -211,6 +254,74 @@ class Stop(Case):
                     image("compare", "over.qcow2", "want.raw")
                     if job[0] == "commit":
                         image("compare", "base0.qcow2", "want.raw")
+
+    @unittest.skipUnless(QEMU, "no qemu-img")
+    def test_killed_snapshots(self):
+        """The disk reads as before, or after apply as the snapshot did; who opens it next leaves nothing to complain of."""
+        size = 24 * MiB
+        self.raw("one.raw", size, 300)
+        image("convert", "--cluster=4K", "one.raw", "a0.qcow2")
+        image("snapshot", "a0.qcow2", "create", "first")
+        subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -P 7 1M 9M", "a0.qcow2"], check=True, capture_output=True, timeout=LIMIT)
+        image("convert", "a0.qcow2", "two.raw")
+        jobs = (("snapshot", "create", "second"), ("snapshot", "apply", "first"), ("snapshot", "delete", "first"), ("resize", "+64M"),
+                ("check", "--repair=all"))
+        for i in range(KILLS):
+            for job in jobs:
+                shutil.copy("a0.qcow2", "a.qcow2")
+                if job[0] == "check": # something to repair: all counts are lost
+                    with open("a.qcow2", "r+b") as f:
+                        f.seek(2 * 4096)
+                        f.write(bytes(512))
+                p = subprocess.Popen([SOCLE, "image", job[0], "a.qcow2", *job[1:]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                time.sleep(self.rand.uniform(0, 0.04))
+                p.kill()
+                p.wait()
+                with self.subTest(job=job, round=i):
+                    image("check", "--repair=all", "a.qcow2")
+                    qemu("check", "-q", "-f", "qcow2", "a.qcow2")
+                    # of another size: what is more reads as zeroes
+                    same = [subprocess.run([SOCLE, "image", "compare", "a.qcow2", raw], capture_output=True, timeout=LIMIT).returncode
+                            for raw in ("two.raw", "one.raw")]
+                    self.assertEqual(min(same), 0, same)
+                    self.assertTrue(same[0] == 0 or "apply" in job)
+
+    @unittest.skipUnless(QEMU, "no qemu-img")
+    def test_full_in_place(self):
+        """No room in the middle of a job: it says so, the image is sound and reads the same, and with room it can be begun again."""
+        size = 16 * MiB
+        self.raw("base.raw", size, 100)
+        self.raw("other.raw", size, 100)
+        image("convert", "base.raw", "base0.qcow2")
+        qemu("create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "-u", "over0.qcow2", str(size))
+        shutil.copy("base0.qcow2", "base.qcow2")
+        subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -P 7 1M 4M", "-c", "write -z 9M 3M", "over0.qcow2"], check=True,
+                       capture_output=True, timeout=LIMIT)
+        image("convert", "over0.qcow2", "want.raw")
+        full = 0
+        for job in (("rebase", "--backing=other.raw", "--backing-format=raw"), ("rebase", "--backing="), ("commit",),
+                    ("snapshot", "create", "s"), ("resize", "+8T")):
+            for _ in range(40 if os.environ.get("SOCLE_FULL") else 5):
+                for name in ("base", "over"):
+                    shutil.copy(f"{name}0.qcow2", f"{name}.qcow2")
+                grown = "base.qcow2" if job[0] == "commit" else "over.qcow2"
+                room = os.stat(grown).st_size // 1024 + self.rand.choice((0, 4, 64, 200, 1000, 4000))
+                args = [SOCLE, "image", job[0], "over.qcow2", *job[1:]]
+                p = subprocess.run(["bash", "-c", f'ulimit -f {room}; exec "$0" "$@"', *args], capture_output=True, timeout=LIMIT, text=True,
+                                   preexec_fn=lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN))
+                with self.subTest(job=job, room=room, said=p.stderr):
+                    self.assertIn(p.returncode, (0, 1))
+                    full += p.returncode
+                    if p.returncode:
+                        self.assertRegex(p.stderr, r"qcow2'?.*(too large|no space)")
+                    for name in ("base.qcow2", "over.qcow2"):
+                        image("check", "--repair=leaks", name)
+                        qemu("check", "-q", "-f", "qcow2", name)
+                    image("compare", "over.qcow2", "want.raw")
+                    if p.returncode:
+                        image(job[0], "over.qcow2", *job[1:])
+                        image("compare", "over.qcow2", "want.raw")
+        self.assertGreater(full, 5)
 
     def test_progress_on_a_terminal(self):
         self.raw("a.raw", 256 * MiB, 3000)

@@ -330,31 +330,13 @@ static struct ports range_of(const struct hpet *h)
     return (struct ports){ h->base, HPET_SIZE, &hpet_ops, true };
 }
 
-struct hpet_open {
-    struct hpet *h;
-    int result;
-};
-
-static void watch_on_loop(void *arg)
-{
-    struct hpet_open *o = arg;
-    struct hpet *h = o->h;
-
-    o->result = loop_fd_open(h->dev.machine->loop, &h->watch, h->alarm, UV_READABLE, on_alarm, h);
-}
-
-static void unwatch_on_loop(void *arg)
-{
-    loop_fd_close(arg);
-}
-
 static void hpet_stop(struct device *d)
 {
     struct hpet *h = hpet_of(d);
     const struct ports range = range_of(h);
 
     ports_remove(d, &range, 1);
-    loop_call(d->machine->loop, unwatch_on_loop, &h->watch);
+    loop_fd_detach(d->machine->loop, &h->watch);
     fd_close(&h->alarm);
 }
 
@@ -362,7 +344,6 @@ static int hpet_start(struct device *d, const void *arg, struct err *e)
 {
     struct hpet *h = hpet_of(d);
     const struct hpet_cfg *cfg = arg;
-    struct hpet_open o = { .h = h };
     struct ports range;
     int r;
 
@@ -373,9 +354,10 @@ static int hpet_start(struct device *d, const void *arg, struct err *e)
     h->alarm = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (h->alarm < 0)
         return err_errno(e, "make a timer");
-    loop_call(d->machine->loop, watch_on_loop, &o);
+    r = loop_fd_attach(d->machine->loop, &h->watch, h->alarm, UV_READABLE, on_alarm, h);
+    if (r < 0)
+        err_code(e, r, "watch the timer");
     range = range_of(h);
-    r = o.result < 0 ? err_code(e, o.result, "watch the timer") : 0;
     if (r == 0)
         r = ports_add(d, &range, 1, e);
     if (r < 0)

@@ -478,30 +478,12 @@ static void note_memory(u8 *c, const struct rtc_cfg *cfg)
     c[0x2f] = (u8)sum;
 }
 
-struct rtc_open {
-    struct rtc *r;
-    int result;
-};
-
-static void watch_on_loop(void *arg)
-{
-    struct rtc_open *o = arg;
-    struct rtc *r = o->r;
-
-    o->result = loop_fd_open(r->dev.machine->loop, &r->watch, r->timer, UV_READABLE, on_timer, r);
-}
-
-static void unwatch_on_loop(void *arg)
-{
-    loop_fd_close(arg);
-}
-
 static void rtc_stop(struct device *d)
 {
     struct rtc *r = rtc_of(d);
 
     ports_remove(d, rtc_ports, ARRAY_LEN(rtc_ports));
-    loop_call(d->machine->loop, unwatch_on_loop, &r->watch);
+    loop_fd_detach(d->machine->loop, &r->watch);
     fd_close(&r->timer);
 }
 
@@ -509,7 +491,6 @@ static int rtc_start(struct device *d, const void *arg, struct err *e)
 {
     struct rtc *r = rtc_of(d);
     const struct rtc_cfg *cfg = arg;
-    struct rtc_open o = { .r = r };
     int rc;
 
     tzset(); /* gmtime_r reads the host's time zone file at its first call, where a confined vCPU may not */
@@ -521,8 +502,9 @@ static int rtc_start(struct device *d, const void *arg, struct err *e)
     r->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (r->timer < 0)
         return err_errno(e, "make a timer");
-    loop_call(d->machine->loop, watch_on_loop, &o);
-    rc = o.result < 0 ? err_code(e, o.result, "watch the timer") : 0;
+    rc = loop_fd_attach(d->machine->loop, &r->watch, r->timer, UV_READABLE, on_timer, r);
+    if (rc < 0)
+        err_code(e, rc, "watch the timer");
     if (rc == 0)
         rc = ports_add(d, rtc_ports, ARRAY_LEN(rtc_ports), e);
     if (rc < 0)

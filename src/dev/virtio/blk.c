@@ -4,6 +4,7 @@
  *   (2) Held requests live in memory only: `held` in the state makes a load refuse what was saved in that condition.
  */
 #include "dev/virtio/blk_internal.h"
+#include "disk/limit.h"
 
 #include <sys/mman.h>
 
@@ -282,6 +283,9 @@ static int open_disk(struct blk *b, const struct blk_cfg *cfg, struct err *e)
         r = disk_open(&dc, &b->disk, e);
         if (r < 0)
             return r;
+        b->disk = disk_limit_new(b->disk, &(struct disk_limit){ .bandwidth = cfg->bandwidth,
+                                                                .iops = cfg->iops,
+                                                                .burst_ms = cfg->burst });
         b->disk_is_ours = true;
     }
     b->capacity = b->disk->size / DISK_SECTOR;
@@ -420,6 +424,10 @@ const struct field blk_fields[] = {
     FIELD_ENUM(blk_cfg, cache,    disk_cache_words, "host cache: writeback, none of it, or ignoring even flushes"),
     FIELD_STR(blk_cfg, format,    "format of the image; none: what it looks like", .ok = disk_format_known,
               .want = "auto, raw, qcow2, vmdk, vdi, vhd or vhdx"),
+    FIELD_BYTES(blk_cfg, bandwidth, "bytes a second that are read and written; 0: no limit"),
+    FIELD_INT(blk_cfg, iops,      "requests a second; 0: no limit"),
+    FIELD_INT(blk_cfg, burst,     "what was not used of the limits in so many ms may be used at once", .dflt = DISK_BURST_MS_DEFAULT,
+              .min = DISK_BURST_MS_MIN, .max = DISK_BURST_MS_MAX),
     {},
 };
 /* clang-format on */

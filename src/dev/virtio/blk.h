@@ -21,6 +21,8 @@ struct blk_cfg {
     char *serial;  /* NULL: none */
     int cache;     /* enum disk_cache */
     char *format;  /* of the file, as disk_cfg.format */
+    u64 bandwidth, iops; /* as in struct disk_limit; not of a disk that is borrowed */
+    u32 burst;           /* ms */
 };
 
 extern const struct field blk_fields[];
