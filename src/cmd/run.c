@@ -8,6 +8,7 @@
 #include "cmd/relay.h"
 #include "cmd/restore.h"
 #include "cmd/spawn.h"
+#include "host/tree.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -217,6 +218,8 @@ static int run_machine(struct run *run)
     int r;
 
     r = choose_cache(&run->spec, &e);
+    for (u32 i = 0; i < run->spec.disks.n && r >= 0; i++)
+        r = tree_usable(spec_disk(&run->spec, i)->file, &e);
     if (r >= 0) {
         relay_block_signals();
         r = spawn_start(&run->spec, stdio && isatty(STDIN_FILENO), &vm, &e);

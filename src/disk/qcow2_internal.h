@@ -198,11 +198,13 @@ struct qcow2 {
     struct q2_req *allocs;     /* linked: ranges that are being allocated */
     struct q2_req *flights;    /* linked: clusters that are being read or written */
     u32 n_active;              /* requests taken and not finished */
+    atomic_bool flush_below;   /* a flush is one of the backing file, too: disk/overlay.h */
 
     /* the thread that writes metadata back */
-    struct loop flusher;
-    uv_async_t flush_wake;
-    bool flusher_there;
+    struct loop flusher;     /* unless a queue brought a helper */
+    struct loop *flusher_on; /* NULL: there is none yet */
+    struct loop_fd flush_watch;
+    int flush_event; /* eventfd: `round_wanted` */
     bool round_wanted;
     bool round_busy;
     u64 rounds_begun, rounds_ended;
@@ -356,6 +358,8 @@ void q2_load(struct q2_queue *qq, struct q2_table *t, u64 host);
 /* ---- qcow2_open.c ---- */
 
 extern const struct disk_ops q2_ops;
+/* Gives back what the file grew by in advance; nothing is written any more. */
+void q2_trim(struct qcow2 *q);
 /* Fails unless nothing is under way, so that the tables are the caller's.  `what` is for the message. */
 int q2_claim(struct qcow2 *q, const char *what, struct err *e);
 

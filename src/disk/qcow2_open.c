@@ -46,8 +46,7 @@ int q2_claim(struct qcow2 *q, const char *what, struct err *e)
     return r < 0 ? err_code(e, r, "%s: write back disk '%s'", what, q->disk.name) : 0;
 }
 
-/* What the file grew by in advance is given back. */
-static void trim_file(struct qcow2 *q)
+void q2_trim(struct qcow2 *q)
 {
     if (q->file_len > q->alloc_end && q->file->zero_grown)
         q->file->ops->resize(q->file, q->alloc_end, NULL);
@@ -62,7 +61,7 @@ static void q2_close(struct disk *d)
     if (q->ready && !d->readonly) {
         r = q2_sync_all(q);
         if (r == 0)
-            trim_file(q);
+            q2_trim(q);
     }
     if (r < 0)
         log_warn("disk '%s': closed with metadata that could not be written: %s", d->name,
@@ -223,6 +222,7 @@ static int q2_open(struct disk *file, const struct disk_cfg *cfg, const struct d
     pthread_mutex_init(&q->lock, NULL);
     pthread_mutex_init(&q->round, NULL);
     pthread_cond_init(&q->cond, NULL);
+    q->flush_event = -1;
     q->disk.ops = &q2_ops;
     q->disk.readonly = cfg->readonly;
     str_copy(q->disk.name, sizeof(q->disk.name), file->name);

@@ -4,6 +4,7 @@
  *   (2) Held requests live in memory only: `held` in the state makes a load refuse what was saved in that condition.
  */
 #include "dev/virtio/blk_internal.h"
+#include "disk/overlay.h"
 
 #include <sys/mman.h>
 
@@ -49,7 +50,7 @@ static int blk_after_load(void *obj, struct err *e)
 
 STATE_TABLE(blk_state, BLK_STATE, .after_load = blk_after_load);
 
-static struct blk *blk_of(struct device *d)
+struct blk *blk_of(struct device *d)
 {
     return container_of(vdev_of(d), struct blk, v);
 }
@@ -239,6 +240,24 @@ static int start_thread(void *arg, struct loop *l)
     return machine_io_start(arg, l, IO_FILES);
 }
 
+int blk_queue_open(struct blk_queue *q, struct disk *d, bool no_threads, struct disk_queue **ret,
+                   struct err *e)
+{
+    struct blk *b = q->b;
+    const struct disk_queue_cfg cfg = {
+        .loop = q->loop,
+        .depth = BLK_QUEUE_SIZE,
+        .batch = blk_on_batch,
+        .arg = q,
+        .thread_start = start_thread,
+        .thread_arg = b->v.fn.dev.machine,
+        .helper = b->has_helper ? &b->helper : NULL,
+        .no_threads = no_threads,
+    };
+
+    return disk_queue_open(d, &cfg, ret, e);
+}
+
 static int open_queue(struct blk *b, u16 i, struct err *e)
 {
     struct blk_queue *q = &b->queues[i];
@@ -254,14 +273,7 @@ static int open_queue(struct blk *b, u16 i, struct err *e)
     q->vq = &b->v.q[i];
     q->loop = b->n_threads ? &b->threads[i % b->n_threads] : m->loop;
     q->held_end = &q->held;
-    return disk_queue_open(b->disk,
-                           &(struct disk_queue_cfg){ .loop = q->loop,
-                                                     .depth = BLK_QUEUE_SIZE,
-                                                     .batch = blk_on_batch,
-                                                     .arg = q,
-                                                     .thread_start = start_thread,
-                                                     .thread_arg = m },
-                           &q->disk, e);
+    return blk_queue_open(q, b->disk, false, &q->disk, e);
 }
 
 static int open_disk(struct blk *b, const struct blk_cfg *cfg, struct err *e)
@@ -283,9 +295,24 @@ static int open_disk(struct blk *b, const struct blk_cfg *cfg, struct err *e)
         if (r < 0)
             return r;
         b->disk_is_ours = true;
+        b->cache = dc.cache;
     }
     b->capacity = b->disk->size / DISK_SECTOR;
     return 0;
+}
+
+static int open_helper(struct blk *b, struct err *e)
+{
+    int r = 0;
+
+    if (b->disk_is_ours && !b->disk->readonly)
+        r = loop_init(&b->helper, "disk");
+    else
+        return 0;
+    b->has_helper = r == 0;
+    if (r == 0)
+        r = machine_io_start(b->v.fn.dev.machine, &b->helper, IO_FILES);
+    return r < 0 ? err_code(e, r, "start a disk's thread") : 0;
 }
 
 static int open_threads(struct blk *b, u32 n, struct err *e)
@@ -313,13 +340,18 @@ static void release(struct blk *b)
         struct blk_queue *q = &b->queues[i];
 
         disk_queue_close(q->disk);
+        disk_queue_close(q->next);
         if (q->reqs)
             munmap(q->reqs, BLK_QUEUE_SIZE * sizeof(struct blk_req));
     }
     for (u16 i = 0; i < b->n_threads; i++)
         loop_fini(&b->threads[i]);
+    if (b->next)
+        overlay_drop(b->next);
     if (b->disk_is_ours)
         disk_close(b->disk);
+    if (b->has_helper)
+        loop_fini(&b->helper);
 }
 
 static int build(struct blk *b, const struct blk_cfg *cfg, struct err *e)
@@ -328,6 +360,8 @@ static int build(struct blk *b, const struct blk_cfg *cfg, struct err *e)
     const u32 n_threads = min((u32)cfg->iothreads, n_queues);
     int r = open_disk(b, cfg, e);
 
+    if (r == 0)
+        r = open_helper(b, e);
     if (r == 0)
         r = open_threads(b, min(n_threads, (u32)BLK_THREADS_MAX), e);
     while (r == 0 && b->n_queues < n_queues)

@@ -1,0 +1,25 @@
+/*
+ * cmd/talk.h: a conversation with a machine's control socket (doc/control.md).
+ */
+#pragma once
+
+#include "base/base.h"
+
+#include <jansson.h>
+
+enum {
+    TALK_SECONDS = 30,   /* that an answer may take, unless it is said otherwise */
+    TALK_FILES_MAX = 64, /* handed in with one request */
+};
+
+struct talk {
+    int fd, seconds;   /* seconds: without a byte, until it gives up; 0: never */
+    struct strbuf got; /* what was read; lines before `at` are taken */
+    size_t at;
+};
+
+/* Finish with talk_close, also after a failure. */
+int talk_open(struct talk *t, const char *path, int seconds, struct err *e);
+void talk_close(struct talk *t);
+/* Sends a request, which has "id": 1, and files; the reply, whatever it says.  Owned; NULL with `e`. */
+json_t *talk_ask(struct talk *t, const char *request, const int *files, u32 n, struct err *e);
