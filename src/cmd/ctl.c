@@ -45,6 +45,8 @@ static const struct ctl_row rows[] = {
                  "all, all and note what changes from now on, or what has changed",
                  { { "file", "NAME|FILE", false }, { "mode", "full|disks|base|diff", false } }, 1, true },
     { "snapshots", "the tree of its snapshots",                       {}, 0 },
+    { "restore", "go back to a snapshot, its disks, too; or to the state in a FILE, which has a '/'", { { "name", "NAME|FILE", false } }, 1 },
+    { "clone", "start so many machines that go on from where it is", { { "number", "N", false } }, 1 },
     { "delete-snapshot", "delete one; what others need of it is kept", { { "name", "NAME", false } }, 1 },
     { "disks",   "its disks, and the files that it writes to",        {}, 0 },
     { "trace",   "show the trace points, turn some on or off, or dump what they recorded",
@@ -53,7 +55,7 @@ static const struct ctl_row rows[] = {
 /* clang-format on */
 
 const char ctl_words[] = "status pause resume reset power inspect stats balloon nmi profile "
-                         "suspend snapshot snapshots delete-snapshot disks trace";
+                         "suspend snapshot snapshots restore clone delete-snapshot disks trace";
 
 struct ctl {
     char *map;

@@ -110,7 +110,7 @@ json_t *talk_ask(struct talk *t, const char *request, const int *files, u32 n, s
 
 int talk_open(struct talk *t, const char *path, int seconds, struct err *e)
 {
-    *t = (struct talk){ .seconds = seconds };
+    *t = (struct talk){ .path = path, .fd = -1, .seconds = seconds };
     t->fd = dial(path, seconds, e);
     return t->fd;
 }
@@ -119,4 +119,30 @@ void talk_close(struct talk *t)
 {
     fd_close(&t->fd);
     strbuf_fini(&t->got);
+}
+
+json_t *talk_result(struct talk *t, const char *request, const int *files, u32 n, struct err *e)
+{
+    json_t *reply = talk_ask(t, request, files, n, e), *result;
+    const char *error;
+
+    if (!reply)
+        return NULL;
+    error = json_string_value(json_object_get(reply, "error"));
+    result = json_incref(json_object_get(reply, "result"));
+    if (!json_is_true(json_object_get(reply, "ok")) || !result) {
+        json_decref(result);
+        result = NULL;
+        err_set(e, -EREMOTEIO, "%s", error ? error : "refused without a reason");
+    }
+    json_decref(reply);
+    return result;
+}
+
+pid_t talk_peer(const struct talk *t)
+{
+    struct ucred peer = {};
+    socklen_t len = sizeof(peer);
+
+    return getsockopt(t->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 ? peer.pid : 0;
 }

@@ -35,6 +35,8 @@ static const struct field request_fields[] = {
     FIELD_BOOL(request, on, "trace: turn the points on", .dflt = 1),
     FIELD_STR(request, mode, "snapshot: full, base, diff or disks", .sdflt = "full"),
     FIELD_STR(request, file, "snapshot: the name that the file will have", .sdflt = ""),
+    FIELD_STR(request, disk, "restore: the disk beside which the snapshot is kept"),
+    FIELD_STR(request, snapshot, "restore: to which its disks are brought back before"),
     FIELD_LIST(request, overlays, control_overlay_fields, request_overlay, SPEC_DISKS_MAX,
                "snapshot: in which files disks go on"),
     {},
@@ -109,6 +111,16 @@ void control_answer_error(struct client *cl, const char *text)
     answer_text(cl, false, quoted ? quoted : "\"unprintable\"");
     free(quoted);
     json_decref(s);
+}
+
+void control_event(struct client *cl, json_t *event)
+{
+    char *text = json_dumps(event, JSON_COMPACT);
+
+    strbuf_add(&cl->out, "%s\n", text ? text : "{}");
+    free(text);
+    json_decref(event);
+    client_send(cl);
 }
 
 void control_answer_json(struct client *cl, json_t *result)
@@ -426,6 +438,7 @@ static const struct command {
     { "suspend", control_suspend },
     { "snapshot", control_snapshot },
     { "disks",   control_disks },
+    { "restore", control_restore },
 };
 /* clang-format on */
 
@@ -612,6 +625,7 @@ int control_open(struct vm *vm, const char *path, struct control **ret, struct e
     }
     if (r >= 0 && vm->spec->control_fd)
         r = client_add(c, (int)vm->spec->control_fd);
+    c->starter = r >= 0 && vm->spec->control_fd ? c->clients[0] : NULL;
     return r < 0 ? err_wrap(e, "control socket") : 0;
 }
 

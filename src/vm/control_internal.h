@@ -37,6 +37,7 @@ struct control {
     struct loop_fd watch;
     u64 serials;
     struct client *clients[CLIENTS_MAX];
+    struct client *starter; /* one of them: who started the machine; NULL: nobody */
 };
 
 /* Arguments of all commands; each uses its own. */
@@ -45,7 +46,7 @@ struct request {
     char *device, *action, *pattern;
     u64 bytes, seconds;
     bool on;
-    char *mode, *file;
+    char *mode, *file, *disk, *snapshot;
     struct field_list overlays; /* struct request_overlay */
 };
 struct request_overlay {
@@ -65,6 +66,8 @@ struct later {
 void control_answer(struct client *cl, const char *result_json);
 void control_answer_json(struct client *cl, json_t *result);
 void control_answer_error(struct client *cl, const char *text);
+/* A line that answers no request; the reference is taken over. */
+void control_event(struct client *cl, json_t *event);
 /* The request will be answered later, whoever is there then.  Owned. */
 struct later *control_later(struct client *cl, const char *device);
 /* The client of a deferred answer, or NULL when it left. */
@@ -75,6 +78,7 @@ void control_serve(struct client *cl);
 /* control_save.c */
 int control_suspend(struct client *cl, const struct request *rq, struct err *e);
 int control_snapshot(struct client *cl, const struct request *rq, struct err *e);
+int control_restore(struct client *cl, const struct request *rq, struct err *e);
 int control_disks(struct client *cl, const struct request *rq, struct err *e);
 /* Closes what was handed in and not taken. */
 void control_drop_files(struct client *cl);

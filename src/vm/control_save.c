@@ -127,6 +127,32 @@ int control_snapshot(struct client *cl, const struct request *rq, struct err *e)
                    rq->mode);
 }
 
+/* The process ends; who started it starts another, in the same terminal, that goes on from the file. */
+int control_restore(struct client *cl, const struct request *rq, struct err *e)
+{
+    struct control *c = cl->c;
+    json_t *event;
+
+    if (!rq->file[0])
+        return err_set(e, -EINVAL, "restore: 'file' is missing");
+    if (!rq->disk != !rq->snapshot)
+        return err_set(e, -EINVAL, "restore: of 'disk' and 'snapshot' one is missing");
+    if (!c->starter || c->starter->fd < 0 || c->starter->serial != 1)
+        return err_set(e, -EOPNOTSUPP, "nobody is there who would start the machine again");
+    if (c->vm->saving || c->vm->state == RUN_ENDED)
+        return err_set(e, -EBUSY, "the machine is %s",
+                       c->vm->saving ? "being saved" : run_state_name(c->vm->state));
+    event = json_pack("{s:s, s:s}", "event", "restore", "file", rq->file);
+    if (rq->snapshot) {
+        json_object_set_new(event, "disk", json_string(rq->disk));
+        json_object_set_new(event, "snapshot", json_string(rq->snapshot));
+    }
+    control_event(c->starter, event);
+    control_answer(cl, "null");
+    run_end(c->vm, VM_END_RESTORE, 0, NULL);
+    return 0;
+}
+
 /* Why a disk cannot go on in an overlay; NULL: it can. */
 static const char *in_the_way(const struct vm *vm, const struct vm_disk *spec, const struct disk *d,
                               const struct overlay_file *f)

@@ -444,7 +444,7 @@ TEST(save_requests_that_are_refused)
         { "not to be written", "{\"cmd\": \"snapshot\"}", readonly, "reading and writing" },
         { "no base", "{\"cmd\": \"snapshot\", \"mode\": \"diff\"}", empty, "there is no base" },
         { "no such mode", "{\"cmd\": \"snapshot\", \"mode\": \"half\"}", empty,
-          "'full', 'base' and" },
+          "'full', 'base', 'diff' and" },
         { "nothing suspended", "{\"cmd\": \"suspend\", \"action\": \"end\"}", -1,
           "has not suspended" },
         { "no such action", "{\"cmd\": \"suspend\", \"action\": \"sing\"}", -1,
