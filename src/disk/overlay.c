@@ -67,6 +67,7 @@ int overlay_open(struct disk *below, const struct overlay_cfg *cfg, struct disk 
         .file = cfg->name,
         .fd = cfg->fd,
         .cache = cfg->cache,
+        .engine = cfg->engine,
         .format = "qcow2",
         .no_backing = true,
         .no_data = true,

@@ -16,6 +16,7 @@ struct overlay_cfg {
     int fd; /* an empty qcow2 image as large as the disk; owned from then on, also on failure */
     int lock_fd; /* an open file of its own that holds the image's lock; owned too */
     enum disk_cache cache;
+    enum disk_engine engine;
     const char *name; /* for messages */
 };
 

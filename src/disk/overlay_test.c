@@ -8,6 +8,7 @@
 #include "disk/qcow2_rig.h"
 #include "testlib/test.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -109,7 +110,7 @@ static void rig_open(struct rig *r, bool qcow2)
 /* As a client makes it: two open files, the second has the lock. */
 static struct overlay_cfg make_overlay(struct rig *r, const struct qcow2_create_cfg *cfg)
 {
-    struct overlay_cfg o = { .name = "over" };
+    struct overlay_cfg o = { .name = "over", .engine = r->engine };
     struct err e = {};
 
     rig_create(r->over, cfg);
@@ -123,16 +124,30 @@ static const struct qcow2_create_cfg fitting = { .size = SIZE,
                                                  .backing = "below",
                                                  .backing_format = "raw" };
 
+static u32 count_threads(void)
+{
+    DIR *d = opendir("/proc/self/task");
+    u32 n = 0;
+
+    while (d && readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
 static void go_over(struct rig *r, bool qcow2)
 {
     struct qcow2_create_cfg cfg = fitting;
     struct overlay_cfg o;
     struct err e = {};
+    u32 threads;
 
     cfg.backing_format = qcow2 ? "qcow2" : "raw";
     o = make_overlay(r, &cfg);
     CHECK_OK(overlay_open(r->disk, &o, &r->overlay, &e), &e);
+    threads = count_threads();
     r->next = open_queue(r, r->overlay, true);
+    CHECK_EQ(count_threads(), threads);
 }
 
 static void rig_close(struct rig *r)

@@ -223,6 +223,7 @@ TEST(tree_interrupted_taking_is_deleted)
     struct model *m = xnew(struct model);
     AUTO(free) char *a = path_of("a");
     AUTO(free) char *image = path_of("a.s2");
+    AUTO(free) char *third = path_of("a.s3");
     struct job j = {};
     struct tree_file f;
     struct err e = {};
@@ -246,6 +247,7 @@ TEST(tree_interrupted_taking_is_deleted)
     take(&f, "undone", false);
     CHECK_OK(tree_take_undo(&f, &e), &e);
     CHECK(!tree_by_name(&f.t, "undone"));
+    CHECK(access(third, F_OK) < 0); /* its name is the disk's again */
     check_all(&f, m);
     tree_close(&f);
     free(m);

@@ -130,6 +130,18 @@ TEST(save_disks_go_on_in_overlays)
     state_rig_free(&r);
 }
 
+static void write_to(const char *path)
+{
+    AUTO(disk) struct disk *d = NULL;
+    AUTO(disk_sync) struct disk_sync *s = NULL;
+    u8 sector[DISK_SECTOR] = "x";
+    struct err e = {};
+
+    CHECK_OK(disk_open(&(struct disk_cfg){ .file = path, .fd = -1 }, &d, &e), &e);
+    CHECK_OK(disk_sync_open(d, &s, &e), &e);
+    CHECK_EQ(disk_pwrite(s, sector, sizeof(sector), 0), 0);
+}
+
 TEST(restore_wants_the_disk_of_the_snapshot)
 {
     AUTO(free) char *head = in_dir("d0");
@@ -149,6 +161,11 @@ TEST(restore_wants_the_disk_of_the_snapshot)
     CHECK_EQ(state_rig_counter(&clone), at);
     state_rig_free(&clone);
     state_rig_free(&r);
+    write_to(head);
+    CHECK(try_restore(&r, "", &e) < 0); /* the same, but it was written to */
+    CHECK_HAS(e.text, "is not as it was at the snapshot");
+    state_rig_free(&r);
+    e = (struct err){};
     fd = open(head, O_RDWR | O_CLOEXEC);
     CHECK_OK(qcow2_create(fd, head, &(struct qcow2_create_cfg){ .size = DISK_SIZE }, &e), &e);
     CHECK(try_restore(&r, "", &e) < 0); /* another disk */
@@ -221,5 +238,32 @@ TEST(save_disks_requests_that_are_refused)
         CHECK(disk_of(&r) == was);
     }
     snapshot(&r, "disks", NULL, "d0.s1"); /* it still can */
+    state_rig_free(&r);
+}
+
+TEST(save_disks_takes_all_or_none)
+{
+    AUTO(free)
+    char *members =
+        str_new("\"memory\": 16777216, \"engine\": \"soft\", \"kernel\": \"%s/kernel\", "
+                "\"disks\": [{\"file\": \"%s/d0\"}, {\"file\": \"%s/d1\"}]",
+                test_dir(), test_dir(), test_dir());
+    const struct disk *was;
+    struct state_rig r;
+    struct err e = {};
+    char answer[400];
+    int fds[2];
+
+    boot(&r);
+    state_rig_free(&r);
+    CHECK_OK(state_rig_new(&r, members, &e), &e);
+    state_rig_run(&r);
+    was = disk_of(&r);
+    make_overlay("d0.s1", DISK_SIZE, fds);
+    state_rig_send_files(&r, SNAPSHOT "[{\"disk\": 0, \"image\": \"x\"}]}", fds, 2);
+    state_rig_answer(&r, answer, sizeof(answer));
+    CHECK_HAS(answer, "disk 1 is written to, and has no overlay");
+    CHECK(disk_of(&r) == was);
+    close_all(fds, 2);
     state_rig_free(&r);
 }

@@ -19,7 +19,9 @@ static void close_next(struct blk *b)
 int blk_overlay_prepare(struct device *d, const struct blk_overlay *o, struct err *e)
 {
     struct blk *b = blk_of(d);
-    const struct overlay_cfg cfg = { o->fd, o->lock_fd, b->cache, o->name };
+    const struct overlay_cfg cfg = {
+        .fd = o->fd, .lock_fd = o->lock_fd, .cache = b->cache, .name = o->name
+    };
     int r;
 
     must(!b->next && !b->taken);
