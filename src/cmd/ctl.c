@@ -44,6 +44,7 @@ static const struct ctl_row rows[] = {
     { "snapshot", "keep what it and its disks are at this instant, under a NAME; or its state alone in a FILE, which has a '/' (./FILE): "
                  "all, all and note what changes from now on, or what has changed",
                  { { "file", "NAME|FILE", false }, { "mode", "full|disks|base|diff", false } }, 1, true },
+    { "record-pages", "which memory it needed since --restore FILE; as FILE.pages it makes the next restore quicker", { { "file", "FILE.pages", false } }, 1, true },
     { "snapshots", "the tree of its snapshots",                       {}, 0 },
     { "restore", "go back to a snapshot, its disks, too; or to the state in a FILE, which has a '/'", { { "name", "NAME|FILE", false } }, 1 },
     { "clone", "start so many machines that go on from where it is", { { "number", "N", false } }, 1 },
@@ -54,8 +55,9 @@ static const struct ctl_row rows[] = {
 };
 /* clang-format on */
 
-const char ctl_words[] = "status pause resume reset power inspect stats balloon nmi profile "
-                         "suspend snapshot snapshots restore clone delete-snapshot disks trace";
+const char ctl_words[] =
+    "status pause resume reset power inspect stats balloon nmi profile "
+    "suspend snapshot record-pages snapshots restore clone delete-snapshot disks trace";
 
 struct ctl {
     char *map;

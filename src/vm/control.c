@@ -439,6 +439,7 @@ static const struct command {
     { "snapshot", control_snapshot },
     { "disks",   control_disks },
     { "restore", control_restore },
+    { "record-pages", control_record_pages },
 };
 /* clang-format on */
 

@@ -78,6 +78,7 @@ void control_serve(struct client *cl);
 /* control_save.c */
 int control_suspend(struct client *cl, const struct request *rq, struct err *e);
 int control_snapshot(struct client *cl, const struct request *rq, struct err *e);
+int control_record_pages(struct client *cl, const struct request *rq, struct err *e);
 int control_restore(struct client *cl, const struct request *rq, struct err *e);
 int control_disks(struct client *cl, const struct request *rq, struct err *e);
 /* Closes what was handed in and not taken. */

@@ -127,6 +127,22 @@ int control_snapshot(struct client *cl, const struct request *rq, struct err *e)
                    rq->mode);
 }
 
+int control_record_pages(struct client *cl, const struct request *, struct err *e)
+{
+    int r;
+
+    if (!cl->c->vm->save)
+        return err_set(e, -EOPNOTSUPP, "this machine cannot be saved");
+    if (cl->n_files != 1)
+        return err_set(e, -EBADF, "1 file is to be handed in with this request, not %u",
+                       cl->n_files);
+    cl->n_files = 0;
+    r = save_record_pages(cl->c->vm->save, cl->files[0], e);
+    if (r >= 0)
+        control_answer_json(cl, json_pack("{s:i}", "pages", r));
+    return r;
+}
+
 /* The process ends; who started it starts another, in the same terminal, that goes on from the file. */
 int control_restore(struct client *cl, const struct request *rq, struct err *e)
 {

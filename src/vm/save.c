@@ -15,6 +15,7 @@
 #include "vm/gdb.h"
 #include "vm/save_copy.h"
 #include "vm/save_disks.h"
+#include "vm/workset.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -58,7 +59,13 @@ struct save {
     json_t *spec; /* as a file says it */
     u64 *since;   /* NULL: nobody wants to know */
     char *last_file, last_id[STATEFILE_ID_LEN + 1];
-    struct job *job; /* NULL: idle */
+    struct job *job;          /* NULL: idle */
+    struct job *_Atomic todo; /* for the thread: the job whose step it is to do */
+    char from_id[STATEFILE_ID_LEN +
+                 1];  /* of the state that this machine went on from; "": it booted */
+    int pages_source; /* workset_source */
+    u64 *workset;     /* pages that it will need; NULL: not known */
+    atomic_bool fetch, fetch_cancel; /* the thread is to fetch them; has something better to do */
     bool suspended;
 };
 
@@ -196,9 +203,15 @@ static int step_seal(struct save *s, struct job *j)
 static void on_work(struct loop_fd *f, int)
 {
     struct save *s = f->arg;
+    struct job *j;
 
     fd_event_take(s->work);
-    s->job->r = s->job->step(s, s->job);
+    if (atomic_exchange(&s->fetch, false))
+        workset_fetch(s->vm->mem, s->workset, &s->fetch_cancel);
+    j = atomic_exchange(&s->todo, NULL);
+    if (!j)
+        return;
+    j->r = j->step(s, j);
     fd_event_signal(s->worked);
 }
 
@@ -207,6 +220,7 @@ static void step_start(struct save *s, int (*step)(struct save *, struct job *),
 {
     s->job->step = step;
     s->job->next = next;
+    atomic_store(&s->todo, s->job);
     fd_event_signal(s->work);
 }
 
@@ -468,7 +482,8 @@ int save_start(struct save *s, int fd, const struct save_cfg *cfg, struct err *e
         save_disks_done(&s->disks, false);
     if (r < 0)
         return r;
-    j = s->job = xnew(struct job);
+    atomic_store(&s->fetch_cancel, true);
+    j = xnew(struct job);
     j->cfg = *cfg;
     j->cfg.overlays = NULL;
     j->file = xdup(cfg->file);
@@ -476,6 +491,7 @@ int save_start(struct save *s, int fd, const struct save_cfg *cfg, struct err *e
     j->report.kind = cfg->kind;
     j->copy = (struct save_copy){ .mem = s->vm->mem, .fd = TAKE_FD(file) };
     new_id(j->id);
+    s->job = j;
     if (cfg->kind < SAVE_FULL) {
         stop(s);
         return 0;
@@ -561,14 +577,45 @@ static int open_thread(struct save *s, struct err *e)
     return r < 0 ? err_code(e, r, "start the thread that saves states") : 0;
 }
 
+static void open_workset(struct save *s)
+{
+    const struct statefile *from = s->vm->from;
+
+    if (!from)
+        return;
+    str_copy(s->from_id, sizeof(s->from_id), from->meta.id);
+    s->pages_source = workset_source();
+    s->workset = workset_open(from->part[0].name, s->from_id, mem_pages(s->vm->mem));
+}
+
+void save_fetch(struct save *s)
+{
+    if (!s || !s->workset)
+        return;
+    atomic_store(&s->fetch, true);
+    fd_event_signal(s->work);
+}
+
+int save_record_pages(const struct save *s, int fd, struct err *e)
+{
+    AUTO(fd) int file = fd;
+    s64 n;
+
+    if (!s->from_id[0])
+        return err_set(e, -EINVAL, "this machine did not go on from a saved state");
+    n = workset_record(s->vm->mem, s->pages_source, s->from_id, file, e);
+    return n < 0 ? (int)n : (int)min(n, (s64)INT32_MAX);
+}
+
 int save_open(struct vm *vm, struct save **ret, struct err *e)
 {
     struct save *s = xnew(struct save);
     int r;
 
     s->vm = vm;
-    s->work = s->worked = -1;
+    s->work = s->worked = s->pages_source = -1;
     *ret = s;
+    open_workset(s);
     r = save_disks_open(&s->disks, vm, e);
     if (r < 0)
         return r;
@@ -581,6 +628,7 @@ void save_close(struct save *s)
     if (!s)
         return;
     save_cancel(s);
+    atomic_store(&s->fetch_cancel, true);
     if (s->loop.name) { /* else it was never made */
         loop_call(&s->loop, unwatch_work, s);
         loop_join(&s->loop);
@@ -594,6 +642,8 @@ void save_close(struct save *s)
     save_disks_close(&s->disks);
     fd_close(&s->work);
     fd_close(&s->worked);
+    fd_close(&s->pages_source);
+    free(s->workset);
     json_decref(s->spec);
     free(s->since);
     free(s->last_file);

@@ -53,6 +53,10 @@ bool save_back(struct save *s);
 /* What is being done, for people: "" or "snapshot: 40 of 1024 MiB". */
 void save_progress(const struct save *s, char *text, size_t size);
 
+/* The guest runs: pages that it is known to need are fetched in the background.  NULL is harmless. */
+void save_fetch(struct save *s);
+/* Writes which pages were touched since the machine went on from its state; takes `fd`.  How many, or a negative errno. */
+int save_record_pages(const struct save *s, int fd, struct err *e);
 /* The machine's disks, for who asks. */
 struct save_disks;
 const struct save_disks *save_get_disks(const struct save *s);
