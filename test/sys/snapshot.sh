@@ -2,7 +2,7 @@
 # test/sys/snapshot.sh: Debian's kernel and tools under the software engine write with checksums to two disks: live snapshots, going back,
 # a branch, the middle deleted, clones, and kills of machine and client around snapshots: every file system is clean, every checksum right,
 # every image sound, and nothing that was flushed is lost.
-# time limit: 900
+# time limit: 3600
 # With SOCLE_FULL, 200 kills instead of 6.
 set -u
 tree=$(cd "$(dirname "$0")/../.." && pwd)
