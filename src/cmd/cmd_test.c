@@ -4,7 +4,7 @@
 #include "cmd/command.h"
 #include "cmd/progress.h"
 #include "cmd/run.h"
-#include "cmd/save.h"
+#include "host/newfile.h"
 #include "testlib/test.h"
 #include "vm/statefile.h"
 
@@ -220,28 +220,28 @@ TEST(run_restore_refuses)
     }
 }
 
-TEST(save_file_appears_when_it_is_complete)
+TEST(newfile_appears_when_it_is_complete)
 {
     AUTO(free) char *path = str_new("%s/saved", test_dir());
-    struct save_file f;
+    struct newfile f;
     struct err e = {};
     struct stat st;
 
-    CHECK_OK(save_file_open(&f, path, &e), &e);
+    CHECK_OK(newfile_open(&f, path, &e), &e);
     CHECK_EQ(fd_write_all(f.fd, "one", 3), 0);
     CHECK(stat(path, &st) < 0);
-    save_file_fini(&f);
+    newfile_fini(&f);
     CHECK(stat(path, &st) < 0);    /* given up: nothing is left */
     for (u32 i = 1; i <= 2; i++) { /* the second takes the first one's place */
-        CHECK_OK(save_file_open(&f, path, &e), &e);
+        CHECK_OK(newfile_open(&f, path, &e), &e);
         CHECK_EQ(fd_write_all(f.fd, "two", i), 0);
-        CHECK_OK(save_file_keep(&f, &e), &e);
-        save_file_fini(&f);
+        CHECK_OK(newfile_keep(&f, &e), &e);
+        newfile_fini(&f);
         CHECK_EQ(stat(path, &st), 0);
         CHECK_EQ(st.st_size, i);
     }
-    CHECK_EQ(save_file_open(&f, test_dir(), &e), -EEXIST);
-    save_file_fini(&f);
+    CHECK_EQ(newfile_open(&f, test_dir(), &e), -EEXIST);
+    newfile_fini(&f);
 }
 
 TEST(run_has_a_user_net_unless_told)

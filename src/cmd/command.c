@@ -17,7 +17,9 @@ const struct command commands[] = {
     { "trace", "SOCKET [list|set|dump] [PATTERN] [on|off]", "Show or choose what a running machine records: `ctl SOCKET trace`", NULL, NULL,
                "FILE", trace_main },
     { "image", "COMMAND [ARGUMENT]…", "Make, examine and change disk images", NULL, image_more, NULL, image_main, image_commands },
-    { "help",  "[COMMAND]", "Explain a command", NULL, NULL, "run ctl trace image help", help_main },
+    { "snapshot", "COMMAND [ARGUMENT]…", "Show, go back to and delete snapshots of a machine that is off", NULL, snapshot_more, NULL,
+               snapshot_main, snapshot_commands },
+    { "help",  "[COMMAND]", "Explain a command", NULL, NULL, "run ctl trace image snapshot help", help_main },
     {},
 };
 /* clang-format on */

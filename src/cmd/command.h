@@ -35,6 +35,11 @@ int image_main(int argc, char **argv);
 extern const struct command image_commands[];
 void image_more(struct strbuf *out);
 
+/* cmd/snapshot.c */
+int snapshot_main(int argc, char **argv);
+extern const struct command snapshot_commands[];
+void snapshot_more(struct strbuf *out);
+
 /* Usage, options and the rest of one command. */
 void docs_help(const struct command *c, struct strbuf *out);
 /* What `socle help` prints. */

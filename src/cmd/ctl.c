@@ -7,19 +7,14 @@
 #include "cmd/command.h"
 #include "cmd/exit_status.h"
 #include "cmd/profile.h"
-#include "cmd/save.h"
+#include "cmd/snapshot.h"
+#include "cmd/talk.h"
+#include "host/newfile.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-enum {
-    CTL_ARGS_MAX = 3,
-    CTL_REPLY_MAX = 64 * 1024 * 1024,
-    CTL_TIMEOUT_SECONDS = 30,
-};
+enum { CTL_ARGS_MAX = 3 };
 
 struct ctl_row {
     const char *name, *doc;
@@ -46,15 +41,23 @@ static const struct ctl_row rows[] = {
     { "profile", "where the guest spends its time, by page, or by function with --map",
                  { { "seconds", "SECONDS", false } }, 0 },
     { "suspend", "put its state into a file and end it; `run --restore FILE` goes on", { { "file", "FILE", false } }, 1, true },
-    { "snapshot", "put its state into a file while it runs: all, all and note what changes from now on, or what has changed",
-                 { { "file", "FILE", false }, { "mode", "full|base|diff", false } }, 1, true },
+    { "snapshot", "keep what it and its disks are at this instant, under a NAME; or its state alone in a FILE, which has a '/' (./FILE): "
+                 "all, all and note what changes from now on, or what has changed",
+                 { { "file", "NAME|FILE", false }, { "mode", "full|disks|base|diff", false } }, 1, true },
+    { "record-pages", "which memory it needed since --restore FILE; as FILE.pages it makes the next restore quicker", { { "file", "FILE.pages", false } }, 1, true },
+    { "snapshots", "the tree of its snapshots",                       {}, 0 },
+    { "restore", "go back to a snapshot, its disks, too; or to the state in a FILE, which has a '/'", { { "name", "NAME|FILE", false } }, 1 },
+    { "clone", "start so many machines that go on from where it is", { { "number", "N", false } }, 1 },
+    { "delete-snapshot", "delete one; what others need of it is kept", { { "name", "NAME", false } }, 1 },
+    { "disks",   "its disks, and the files that it writes to",        {}, 0 },
     { "trace",   "show the trace points, turn some on or off, or dump what they recorded",
                  { { "action", "list|set|dump", false }, { "pattern", "PATTERN", false }, { "on", "on|off", true } }, 0 },
 };
 /* clang-format on */
 
 const char ctl_words[] =
-    "status pause resume reset power inspect stats balloon nmi profile suspend snapshot trace";
+    "status pause resume reset power inspect stats balloon nmi profile "
+    "suspend snapshot record-pages snapshots restore clone delete-snapshot disks trace";
 
 struct ctl {
     char *map;
@@ -156,112 +159,7 @@ static int limit_of(const char *command)
 
     if (row && row->saves)
         return 0;
-    return CTL_TIMEOUT_SECONDS + (strcmp(command, "profile") == 0 ? 60 : 0);
-}
-
-static int dial(const char *path, int seconds, struct err *e)
-{
-    const struct timeval limit = { .tv_sec = seconds };
-    struct sockaddr_un at = { .sun_family = AF_UNIX };
-    AUTO(fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (fd < 0)
-        return err_errno(e, "make a socket");
-    if (!str_copy(at.sun_path, sizeof(at.sun_path), path))
-        return err_set(e, -EINVAL, "'%.60s…': a socket's path has at most %zu bytes", path,
-                       sizeof(at.sun_path) - 1);
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-    if (connect(fd, (const struct sockaddr *)&at, sizeof(at)) < 0)
-        return err_errno(e, "connect to '%s'", path);
-    return TAKE_FD(fd);
-}
-
-/* What was read of a socket; lines before `at` are taken. */
-struct reader {
-    int fd, seconds; /* seconds: without a byte, until it gives up */
-    struct strbuf got;
-    size_t at;
-};
-
-/* Reads what there is. */
-static int read_more(struct reader *rd, struct err *e)
-{
-    char buf[16384];
-    ssize_t n = recv(rd->fd, buf, sizeof(buf), 0);
-
-    if (n < 0 && errno == EINTR)
-        return 0;
-    if (n < 0 && errno == EAGAIN)
-        return err_set(e, -ETIMEDOUT, "no answer in %d seconds", rd->seconds);
-    if (n < 0)
-        return err_errno(e, "read the answer");
-    if (n == 0)
-        return err_set(e, -EPIPE, "the machine ended before it answered");
-    if (rd->got.len > CTL_REPLY_MAX)
-        return err_set(e, -EBADMSG, "an answer of more than %d bytes", CTL_REPLY_MAX);
-    strbuf_add_mem(&rd->got, buf, (size_t)n);
-    return 0;
-}
-
-/* The next line as JSON, owned; NULL with `e`. */
-static json_t *read_object(struct reader *rd, struct err *e)
-{
-    const char *line, *eol = NULL;
-    json_t *j;
-
-    while (!eol) {
-        if (rd->got.len > rd->at)
-            eol = memchr(rd->got.text + rd->at, '\n', rd->got.len - rd->at);
-        if (!eol && read_more(rd, e) < 0)
-            return NULL;
-    }
-    line = rd->got.text + rd->at;
-    j = json_loadb(line, (size_t)(eol - line), 0, NULL);
-    rd->at = (size_t)(eol + 1 - rd->got.text);
-    if (json_is_object(j))
-        return j;
-    json_decref(j);
-    err_set(e, -EBADMSG, "the answer is not JSON: is it a control socket");
-    return NULL;
-}
-
-/* Sends a line; `file` ≥ 0 is handed in with it (unix(7), SCM_RIGHTS). */
-static int send_line(int fd, const char *text, int file, struct err *e)
-{
-    AUTO(free) char *line = str_new("%s\n", text);
-    union {
-        struct cmsghdr head;
-        char room[CMSG_SPACE(sizeof(int))];
-    } control = { .head = { .cmsg_len = CMSG_LEN(sizeof(int)),
-                            .cmsg_level = SOL_SOCKET,
-                            .cmsg_type = SCM_RIGHTS } };
-    struct iovec iov = { line, strlen(line) };
-    struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-    if (file >= 0) {
-        memcpy(CMSG_DATA(&control.head), &file, sizeof(file));
-        m.msg_control = &control;
-        m.msg_controllen = sizeof(control);
-    }
-    if (sendmsg(fd, &m, MSG_NOSIGNAL) != (ssize_t)iov.iov_len)
-        return err_errno(e, "send the command");
-    return 0;
-}
-
-/* The reply whose id is ours; other lines are events.  Owned; NULL with `e`. */
-static json_t *exchange(struct reader *rd, const char *request, int file, struct err *e)
-{
-    json_t *reply;
-
-    if (send_line(rd->fd, request, file, e) < 0)
-        return NULL;
-    while ((reply = read_object(rd, e))) {
-        if (json_integer_value(json_object_get(reply, "id")) == 1)
-            break;
-        json_decref(reply);
-    }
-    return reply;
+    return TALK_SECONDS + (strcmp(command, "profile") == 0 ? 60 : 0);
 }
 
 static void print_json(const json_t *j)
@@ -320,15 +218,15 @@ static int print_reply(const char *command, const struct symbols *s, const json_
 static const char end_request[] = "{\"cmd\": \"suspend\", \"action\": \"end\", \"id\": 1}";
 
 /* The request, and the file that it is about, which gets its name when the machine says that it is complete. */
-static json_t *save(struct reader *rd, const char *command, const char *request,
-                    struct save_file *f, struct err *e)
+static json_t *save(struct talk *t, const char *command, const char *request, struct newfile *f,
+                    struct err *e)
 {
-    json_t *reply = exchange(rd, request, f->fd, e), *last = NULL;
+    json_t *reply = talk_ask(t, request, &f->fd, 1, e), *last = NULL;
     bool suspend = strcmp(command, "suspend") == 0;
 
     if (!json_is_true(json_object_get(reply, "ok")))
         return reply;
-    if (save_file_keep(f, e) >= 0 && (!suspend || (last = exchange(rd, end_request, -1, e)))) {
+    if (newfile_keep(f, e) >= 0 && (!suspend || (last = talk_ask(t, end_request, NULL, 0, e)))) {
         json_decref(last);
         return reply;
     }
@@ -337,26 +235,36 @@ static json_t *save(struct reader *rd, const char *command, const char *request,
 }
 
 /* Sends the words and prints the reply; an exit status, or negative with `e`.  `f` is open when they are about a file. */
-static int talk(const char *socket, const char *const *words, unsigned n, struct save_file *f,
+static int talk(const char *socket, const char *const *words, unsigned n, struct newfile *f,
                 const struct symbols *s, struct err *e)
 {
     AUTO(free) char *request = make_request(words, n, e);
-    AUTO(fd) int fd = -1;
-    struct reader rd = { .seconds = limit_of(words[0]) };
+    struct talk t = { .fd = -1 };
     json_t *reply = NULL;
     int r;
 
     if (!request)
         return command_usage_error("ctl", e);
-    rd.fd = fd = dial(socket, rd.seconds, e);
-    if (fd >= 0)
-        reply = f->fd >= 0 ? save(&rd, words[0], request, f, e) : exchange(&rd, request, -1, e);
-    strbuf_fini(&rd.got);
+    if (talk_open(&t, socket, limit_of(words[0]), e) >= 0)
+        reply = f->fd >= 0 ? save(&t, words[0], request, f, e) : talk_ask(&t, request, NULL, 0, e);
+    talk_close(&t);
     if (!reply)
         return e->code;
     r = print_reply(words[0], s, reply);
     json_decref(reply);
     return r;
+}
+
+static int talk_of_tree(const char *socket, ctl_tree_fn *fn, const char *const *words, unsigned n,
+                        struct err *e)
+{
+    struct talk t;
+    int r = talk_open(&t, socket, 0, e);
+
+    if (r >= 0)
+        r = fn(&t, words, n, e);
+    talk_close(&t);
+    return r < 0 ? err_wrap(e, "%s", words[0]) : r;
 }
 
 /* What the words ask for; an exit status. */
@@ -365,18 +273,22 @@ static int do_command(const struct opt_args *args, const struct symbols *s)
     const char *words[OPT_ARGS_MAX];
     const unsigned n = args->n - 1;
     const struct ctl_row *row = find_row(args->arg[1]);
-    struct save_file f = { .fd = -1 };
+    struct newfile f = { .fd = -1 };
     struct err e = {};
+    ctl_tree_fn *fn;
     int r = 0;
 
     memcpy(words, args->arg + 1, n * sizeof(words[0]));
-    if (row && row->saves && n > 1) {
-        r = save_file_open(&f, words[1], &e);
+    fn = ctl_tree_find(words, n);
+    if (!fn && row && row->saves && n > 1) {
+        r = newfile_open(&f, words[1], &e);
         words[1] = f.path; /* what the machine remembers for differential snapshots */
     }
-    if (r >= 0)
+    if (fn)
+        r = talk_of_tree(args->arg[0], fn, words, n, &e);
+    else if (r >= 0)
         r = talk(args->arg[0], words, n, &f, s, &e);
-    save_file_fini(&f);
+    newfile_fini(&f);
     if (r < 0)
         log_error("%s", e.text);
     return r < 0 ? 1 : r;

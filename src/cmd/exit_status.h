@@ -8,6 +8,7 @@
 #define EXIT_STATUS_LIST(X)                                                                                        \
     X(OFF,       0, "the guest powered itself off, also when a signal or Ctrl-A x had asked it to")                \
     X(USAGE,     2, "the command line is wrong")                                                                   \
+    X(RESTORE, 116, "of socle-vm only: `socle run` starts the machine anew from another state")                     \
     X(SUSPENDED, 118, "the machine was suspended: its state is in a file, from which --restore goes on")           \
     X(VMM,     120, "the machine had to be stopped while it ran: the host failed it, or its process has a fault") \
     X(START,   122, "the machine could not be started: a file, the host, or a size does not allow it")             \

@@ -26,7 +26,7 @@ static void compare_more(struct strbuf *out)
     strbuf_add(out, "Exit status: 0 they read the same; 1 they differ; 2 not compared.\n");
 }
 
-static void snapshot_more(struct strbuf *out)
+static void inside_more(struct strbuf *out)
 {
     strbuf_add(out, "Actions:\n"
                     "  list         show them (default)\n"
@@ -116,7 +116,7 @@ const struct command image_commands[] = {
     [CONVERT]  = { "image convert",  "[OPTION]… SOURCE TARGET",        "Copy an image into one of another format", convert_opts, NULL, "FILE" },
     [RESIZE]   = { "image resize",   "[OPTION]… FILE [+]SIZE",         "Make a disk larger or smaller", resize_opts, NULL, "FILE" },
     [SNAPSHOT] = { "image snapshot", "[OPTION]… FILE [ACTION [NAME]]", "Show, make, return to or delete snapshots inside an image",
-                   snapshot_opts, snapshot_more, "FILE" },
+                   snapshot_opts, inside_more, "FILE" },
     [COMMIT]   = { "image commit",   "[OPTION]… FILE",                 "Write an overlay's data into its backing file", commit_opts, NULL, "FILE" },
     [REBASE]   = { "image rebase",   "[OPTION]… FILE",                 "Give an overlay another backing file, or none", rebase_opts, NULL, "FILE" },
     [CLONE]    = { "image clone",    "[OPTION]… SOURCE TARGET",        "Make an image that reads as another", clone_opts, NULL, "FILE" },

@@ -57,6 +57,8 @@ struct relay {
     char output[OUTPUT_MAX]; /* for stdout: [out_at, out_len) */
     size_t out_at, out_len;
     struct strbuf reply; /* a line of the control socket, so far */
+    json_t
+        *restore; /* the event that says from what the machine is to be started again; NULL: none */
 };
 
 struct key {
@@ -316,7 +318,11 @@ static void one_reply(struct relay *r, const char *line)
     const struct key *k = id >= 0 && id < (json_int_t)ARRAY_LEN(keys) ? &keys[id] : NULL;
 
     if (!j || !json_object_get(j, "id") || !k) {
-        json_decref(j); /* an event that nobody asked for */
+        const char *event = json_string_value(json_object_get(j, "event"));
+
+        if (event && strcmp(event, "restore") == 0 && !r->restore)
+            r->restore = json_incref(j);
+        json_decref(j);
         return;
     }
     if (error)
@@ -328,17 +334,21 @@ static void one_reply(struct relay *r, const char *line)
     json_decref(j);
 }
 
-static void on_control(struct relay *r, short)
+/* False when there is no more now. */
+static bool read_control(struct relay *r)
 {
     char buf[4096];
-    ssize_t n = read(r->vm->control, buf, sizeof(buf));
+    ssize_t n;
     char *eol;
 
+    if (r->vm->control < 0)
+        return false;
+    n = read(r->vm->control, buf, sizeof(buf));
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
+        return false;
     if (n <= 0 || r->reply.len + (size_t)n > REPLY_MAX) {
         fd_close(&r->vm->control);
-        return;
+        return false;
     }
     strbuf_add_mem(&r->reply, buf, (size_t)n);
     while ((eol = memchr(r->reply.text, '\n', r->reply.len))) {
@@ -349,6 +359,12 @@ static void on_control(struct relay *r, short)
         memmove(r->reply.text, r->reply.text + len, r->reply.len - len + 1);
         r->reply.len -= len;
     }
+    return true;
+}
+
+static void on_control(struct relay *r, short)
+{
+    read_control(r);
 }
 
 /* Lines of socle-vm for the user: a raw terminal needs the carriage return that it would add otherwise. */
@@ -464,7 +480,7 @@ static void drain(struct relay *r)
         while (r->out_at < r->out_len && write_out(r))
             continue;
     } while (read_console(r));
-    while (read_messages(r))
+    while (read_messages(r) || read_control(r))
         continue;
 }
 
@@ -497,7 +513,7 @@ static int result(const struct relay *r, int status)
     return forced && r->stop_signal ? EXIT_STATUS_SIGNAL + r->stop_signal : status;
 }
 
-int relay_run(struct spawn *vm, u32 timeout_s)
+int relay_run(struct spawn *vm, u32 timeout_s, json_t **ret_restore)
 {
     struct relay *r = xnew(struct relay);
     sigset_t set;
@@ -522,6 +538,7 @@ int relay_run(struct spawn *vm, u32 timeout_s)
     status = result(r, spawn_wait(vm));
     fd_close(&r->signals);
     strbuf_fini(&r->reply);
+    *ret_restore = r->restore;
     free(r);
     return status;
 }

@@ -108,14 +108,8 @@ static int take_nets(struct vm_spec *s, struct vm_spec *said, struct err *e)
 }
 
 /* What is of this process and not of the machine comes from the command line whether it was given or not. */
-static int take_host(struct vm_spec *s, struct vm_spec *said, const struct opt_args *args,
-                     struct err *e)
+static void take_process(struct vm_spec *s, struct vm_spec *said)
 {
-    if (given(args, "vsock") && said->vsock.cid != s->vsock.cid)
-        return err_set(e, -EINVAL, "--vsock: 'cid' is %u; the saved machine has %u",
-                       said->vsock.cid, s->vsock.cid);
-    if (given(args, "vsock"))
-        move(&s->vsock.path, &said->vsock.path);
     move(&s->console.backend, &said->console.backend);
     move(&s->control, &said->control);
     move(&s->gdb.listen, &said->gdb.listen);
@@ -127,6 +121,17 @@ static int take_host(struct vm_spec *s, struct vm_spec *said, const struct opt_a
     s->no_jail = said->no_jail;
     s->verbose = said->verbose;
     s->prealloc = said->prealloc;
+}
+
+static int take_host(struct vm_spec *s, struct vm_spec *said, const struct opt_args *args,
+                     struct err *e)
+{
+    if (given(args, "vsock") && said->vsock.cid != s->vsock.cid)
+        return err_set(e, -EINVAL, "--vsock: 'cid' is %u; the saved machine has %u",
+                       said->vsock.cid, s->vsock.cid);
+    if (given(args, "vsock"))
+        move(&s->vsock.path, &said->vsock.path);
+    take_process(s, said);
     if (given(args, "engine"))
         s->engine = said->engine;
     if (given(args, "name"))
@@ -175,5 +180,32 @@ int restore_complete(struct run *run, const struct opt_args *args, struct err *e
     if (r >= 0 && s->restore.clone)
         set_apart(s, args);
     spec_fini(&said);
+    return r < 0 ? r : spec_check(s, e);
+}
+
+int restore_again(struct run *run, const char *file, struct err *e)
+{
+    AUTO(statefile) struct statefile *f = NULL;
+    struct vm_spec was = run->spec, *s = &run->spec;
+    int r = statefile_open(file, &f, e);
+
+    if (r < 0)
+        return r;
+    free(was.restore.file);
+    was.restore = (struct vm_restore){ .file = xdup(file) };
+    was.gdb.wait = false;
+    *s = f->meta.spec; /* a shallow move each way, as above */
+    f->meta.spec = (struct vm_spec){};
+    r = take_disks(s, &was, e);
+    if (r >= 0)
+        r = take_nets(s, &was, e);
+    if (r >= 0) {
+        take_process(s, &was);
+        move(&s->name, &was.name);
+        move(&s->uuid, &was.uuid);
+        move(&s->vsock.path, &was.vsock.path);
+        s->engine = was.engine;
+    }
+    spec_fini(&was);
     return r < 0 ? r : spec_check(s, e);
 }

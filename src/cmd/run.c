@@ -8,6 +8,7 @@
 #include "cmd/relay.h"
 #include "cmd/restore.h"
 #include "cmd/spawn.h"
+#include "host/tree.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -209,28 +210,70 @@ static int choose_cache(struct vm_spec *s, struct err *e)
     return 0;
 }
 
-static int run_machine(struct run *run)
+/* One process, until it ends.  *ret_restore: as relay_run has it. */
+static int run_once(struct run *run, json_t **ret_restore)
 {
     bool stdio = strcmp(run->spec.console.backend, "stdio") == 0;
     struct spawn vm;
     struct err e = {};
-    int r;
+    int r = 0;
 
-    r = choose_cache(&run->spec, &e);
-    if (r >= 0) {
-        relay_block_signals();
+    relay_block_signals();
+    for (u32 i = 0; i < run->spec.disks.n && r >= 0; i++)
+        r = tree_usable(spec_disk(&run->spec, i)->file, &e);
+    if (r >= 0)
         r = spawn_start(&run->spec, stdio && isatty(STDIN_FILENO), &vm, &e);
-    }
     if (r < 0) {
         log_error("%s", e.text);
         return EXIT_STATUS_START;
     }
-    r = relay_run(&vm, run->timeout);
+    r = relay_run(&vm, run->timeout, ret_restore);
     spawn_fini(&vm);
     if (run->spec.control && r != EXIT_STATUS_START)
         unlink(run->spec.control); /* the machine cannot: it was confined */
     if (run->spec.gdb.listen && str_starts(run->spec.gdb.listen, "unix:") && r != EXIT_STATUS_START)
         unlink(run->spec.gdb.listen + strlen("unix:"));
+    return r;
+}
+
+/* What the machine was told to go on from.  Its disks are nobody's now. */
+static int go_back(struct run *run, const json_t *to, struct err *e)
+{
+    const char *file = json_string_value(json_object_get(to, "file")),
+               *disk = json_string_value(json_object_get(to, "disk")),
+               *snapshot = json_string_value(json_object_get(to, "snapshot"));
+    struct tree_file f = { .lock = -1 };
+    int r = 0;
+
+    if (!file)
+        return err_set(e, -EBADMSG, "from which file is not said");
+    if (disk && snapshot)
+        r = tree_open(&f, disk, false, e);
+    if (r >= 0 && disk && snapshot)
+        r = tree_restore(&f, snapshot, e);
+    tree_close(&f);
+    return r < 0 ? r : restore_again(run, file, e);
+}
+
+static int run_machine(struct run *run)
+{
+    json_t *to = NULL;
+    struct err e = {};
+    int r = choose_cache(&run->spec, &e);
+
+    if (r >= 0)
+        r = run_once(run, &to);
+    while (r == EXIT_STATUS_RESTORE && to) {
+        r = go_back(run, to, &e);
+        json_decref(TAKE(to));
+        if (r >= 0)
+            r = run_once(run, &to);
+    }
+    json_decref(to);
+    if (r < 0) {
+        log_error("%s", e.text);
+        return EXIT_STATUS_START;
+    }
     return r;
 }
 

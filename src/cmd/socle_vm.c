@@ -46,6 +46,8 @@ static int report(const struct vm_spec *spec, const struct vm_result *res)
         return EXIT_STATUS_SIGNAL + SIGTERM;
     case VM_END_SUSPENDED:
         return EXIT_STATUS_SUSPENDED;
+    case VM_END_RESTORE:
+        return EXIT_STATUS_RESTORE;
     case VM_END_CRASH:
         log_error("machine '%s' crashed: %s", spec->name, res->why);
         return EXIT_STATUS_CRASH;

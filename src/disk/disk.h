@@ -93,6 +93,9 @@ struct disk_queue_cfg {
     /* Starts the thread of a helper's loop, now or later; NULL: loop_start.  Negative errno. */
     int (*thread_start)(void *arg, struct loop *l);
     void *thread_arg;
+    /* A loop with a thread, on which the disk may do what takes long; outlives the disk.  NULL: it starts one of its own. */
+    struct loop *helper;
+    bool no_threads; /* none may be started any more: `helper` must do for all */
 };
 
 struct disk_ops {

@@ -82,6 +82,8 @@ enum { POOL_THREADS_MAX = 4 };
 /* `start` begins the thread of a loop, now or later; NULL: loop_start. */
 int pool_new(u32 n_threads, int (*start)(void *arg, struct loop *l), void *arg, struct pool **ret,
              struct err *e);
+/* One of a single thread, which is the helper's. */
+int pool_on(struct loop *helper, struct pool **ret, struct err *e);
 void pool_free(struct pool *p); /* its engines are closed */
 
 /* Owned in *ret.  uring_open: -ENOSYS, -EPERM, … without a message worth showing, where the host has no io_uring for us. */

@@ -1,7 +1,7 @@
 /*
- * disk/limit.c: a disk that takes its time.
+ * disk/limit.c: queues of a disk that take their time.
  *
- *     submit ─> held ── kick, or the timer, and the buckets allow it ──> a request of the disk below ──> on_done ──> finish
+ *     submit ─> held ── kick, or the timer, and the buckets allow it ──> a request of the queue below ──> on_done ──> finish
  *                 └─ wait: at once ──────────────────────────────────────┘
  *
  *   (1) The buckets are shared by the queues, under `lock`; all else of a queue belongs to its loop.
@@ -18,9 +18,7 @@
 
 enum { BYTES, REQUESTS, N_BUCKETS };
 
-struct limit {
-    struct disk disk;
-    struct disk *below; /* owned */
+struct disk_limits {
     pthread_mutex_t lock;
     struct bucket buckets[N_BUCKETS];
 };
@@ -35,7 +33,9 @@ struct pass {
 
 struct limit_queue {
     struct disk_queue q;
+    struct disk disk; /* what q.disk is: the disk below, as this queue has it */
     struct disk_queue *below;
+    struct disk_limits *limits;
     struct loop *loop;
     void (*batch)(void *arg);
     void *arg;
@@ -44,11 +44,6 @@ struct limit_queue {
     int timer; /* timerfd: the first of `held` may go */
     struct loop_fd on_timer;
 };
-
-static struct limit *limit_of(struct disk *d)
-{
-    return container_of(d, struct limit, disk);
-}
 
 static struct limit_queue *queue_of(struct disk_queue *q)
 {
@@ -72,7 +67,7 @@ void bucket_take(struct bucket *b, u64 now_ns, u64 cost)
 }
 
 /* How long until the request may go.  0: it does, and has paid.  `now`: it goes in any case. */
-static u64 pay(struct limit *l, const struct disk_req *r, bool now)
+static u64 pay(struct disk_limits *l, const struct disk_req *r, bool now)
 {
     const u64 cost[N_BUCKETS] = {
         [BYTES] = r->op == DISK_READ || r->op == DISK_WRITE ? r->len : 0,
@@ -134,7 +129,7 @@ static u64 release(struct limit_queue *q, bool all)
     struct disk_req *r;
 
     while (q->free && (r = q->held.first)) {
-        u64 wait = pay(limit_of(q->q.disk), r, all);
+        u64 wait = pay(q->limits, r, all);
 
         if (wait)
             return wait;
@@ -207,14 +202,23 @@ static void limit_queue_close(struct disk_queue *dq)
     free(q);
 }
 
-static int limit_queue_open(struct disk *d, const struct disk_queue_cfg *cfg,
-                            struct disk_queue **ret, struct err *e)
+static const struct disk_ops limit_ops = {
+    .format = "limit",
+    .queue_close = limit_queue_close,
+    .submit = limit_submit,
+    .kick = limit_kick,
+    .wait = limit_wait,
+};
+
+static struct limit_queue *queue_new(struct disk_limits *l, const struct disk *d,
+                                     const struct disk_queue_cfg *cfg)
 {
     struct limit_queue *q = xnew(struct limit_queue);
-    struct disk_queue_cfg below = *cfg;
-    int r;
 
-    q->q.disk = d;
+    q->disk = *d;
+    q->disk.ops = &limit_ops;
+    q->q.disk = &q->disk;
+    q->limits = l;
     q->loop = cfg->loop;
     q->batch = cfg->batch;
     q->arg = cfg->arg;
@@ -225,12 +229,25 @@ static int limit_queue_open(struct disk *d, const struct disk_queue_cfg *cfg,
         q->free = &q->passes[i];
     }
     q->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    return q;
+}
+
+int disk_limits_queue_open(struct disk_limits *l, struct disk *d, const struct disk_queue_cfg *cfg,
+                           struct disk_queue **ret, struct err *e)
+{
+    struct disk_queue_cfg below = *cfg;
+    struct limit_queue *q;
+    int r;
+
+    if (!l)
+        return disk_queue_open(d, cfg, ret, e);
+    q = queue_new(l, d, cfg);
     r = q->timer < 0 ? -errno
                      : loop_fd_attach(cfg->loop, &q->on_timer, q->timer, UV_READABLE, on_timer, q);
     below.batch = on_batch;
     below.arg = q;
     r = r < 0 ? err_code(e, r, "a timer for disk '%s'", d->name)
-              : disk_queue_open(limit_of(d)->below, &below, &q->below, e);
+              : disk_queue_open(d, &below, &q->below, e);
     if (r < 0) {
         limit_queue_close(&q->q);
         return r;
@@ -239,63 +256,26 @@ static int limit_queue_open(struct disk *d, const struct disk_queue_cfg *cfg,
     return 0;
 }
 
-/* ---- the disk ---- */
+/* ---- limits ---- */
 
-static void limit_close(struct disk *d)
-{
-    struct limit *l = limit_of(d);
-
-    disk_close(l->below);
-    pthread_mutex_destroy(&l->lock);
-    free(l);
-}
-
-static int limit_map(struct disk *d, u64 offset, u64 len, struct disk_extent *ret, struct err *e)
-{
-    return disk_map(limit_of(d)->below, offset, len, ret, e);
-}
-
-static int limit_resize(struct disk *d, u64 size, struct err *e)
-{
-    struct limit *l = limit_of(d);
-    int r = disk_resize(l->below, size, e);
-
-    if (r == 0)
-        d->size = l->below->size;
-    return r;
-}
-
-static const struct disk_ops limit_ops = {
-    .format = "limit",
-    .close = limit_close,
-    .queue_open = limit_queue_open,
-    .queue_close = limit_queue_close,
-    .submit = limit_submit,
-    .kick = limit_kick,
-    .wait = limit_wait,
-    .map = limit_map,
-    .resize = limit_resize,
-};
-
-struct disk *disk_limit_new(struct disk *d, const struct disk_limit *limit)
+struct disk_limits *disk_limits_new(const struct disk_limit *limit)
 {
     const u64 rates[N_BUCKETS] = { [BYTES] = limit->bandwidth, [REQUESTS] = limit->iops };
-    struct limit *l;
+    struct disk_limits *l;
 
     if (!limit->bandwidth && !limit->iops)
-        return d;
-    l = xnew(struct limit);
-    l->disk = (struct disk){ .ops = &limit_ops,
-                             .size = d->size,
-                             .readonly = d->readonly,
-                             .backing = d->backing,
-                             .block = d->block,
-                             .discard = d->discard };
-    str_copy(l->disk.name, sizeof(l->disk.name), d->name);
-    l->below = d;
+        return NULL;
+    l = xnew(struct disk_limits);
     pthread_mutex_init(&l->lock, NULL);
     for (u32 i = 0; i < N_BUCKETS; i++)
         l->buckets[i] =
             (struct bucket){ .rate = rates[i], .burst_ns = limit->burst_ms * NSEC_PER_MSEC };
-    return &l->disk;
+    return l;
+}
+
+void disk_limits_free(struct disk_limits *l)
+{
+    if (l)
+        pthread_mutex_destroy(&l->lock);
+    free(l);
 }

@@ -1,5 +1,6 @@
 /*
- * disk/limit.h: a disk that takes its time: so many bytes and requests a second, for all of its queues together.
+ * disk/limit.h: a disk that takes its time: so many bytes and requests a second, for all of its queues together.  Limits belong to
+ * who uses a disk, not to the disk: they outlive a change to an overlay.
  */
 #pragma once
 
@@ -13,11 +14,18 @@ struct disk_limit {
     u32 burst_ms;  /* what was not used of so much time may be used at once */
 };
 
+struct disk_limits;
+
+/* Owned; NULL: none is set.  Their queues are closed before they are freed. */
+struct disk_limits *disk_limits_new(const struct disk_limit *limit);
+void disk_limits_free(struct disk_limits *l); /* NULL is harmless */
+AUTO_DEFINE(disk_limits, struct disk_limits *, disk_limits_free)
 /*
- * Puts the limits over a disk, which the new one owns; without any, `d` itself.  Requests that are too early wait in their order.  Who
- * drains a queue does not wait for them: they go at once then, and are paid for later.
+ * As disk_queue_open, under the limits; NULL: under none.  Requests that are too early wait in their order.  Who drains a queue does
+ * not wait for them: they go at once then, and are paid for later.
  */
-struct disk *disk_limit_new(struct disk *d, const struct disk_limit *limit);
+int disk_limits_queue_open(struct disk_limits *l, struct disk *d, const struct disk_queue_cfg *cfg,
+                           struct disk_queue **ret, struct err *e);
 
 /*
  * A bucket that fills at `rate` units a second up to what it gets in `burst_ns`, as the time when it will be full again ("virtual

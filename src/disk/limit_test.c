@@ -1,5 +1,5 @@
 /*
- * disk/limit_test.c: buckets on a time of ours; and a limited disk, whose queue is drained, waits, and counts what it owes.
+ * disk/limit_test.c: buckets on a time of ours; and a queue under limits, which is drained, waits, and counts what it owes.
  */
 #include "disk/limit.h"
 
@@ -85,7 +85,7 @@ static void no_batch(void *)
 {
 }
 
-static struct disk *limited(const struct disk_limit *limit)
+static struct disk *open_disk(void)
 {
     char path[200];
     struct disk *d = NULL;
@@ -97,7 +97,7 @@ static struct disk *limited(const struct disk_limit *limit)
     CHECK_EQ(ftruncate(fd, 1 * MiB), 0);
     close(fd);
     CHECK_OK(disk_open(&(struct disk_cfg){ .file = path, .fd = -1, .format = "raw" }, &d, &e), &e);
-    return disk_limit_new(d, limit);
+    return d;
 }
 
 static void submit_all(struct disk_queue *q, struct counted *reqs, enum disk_op op)
@@ -120,18 +120,20 @@ static void submit_all(struct disk_queue *q, struct counted *reqs, enum disk_op 
 TEST(limit_holds_and_drains)
 {
     static struct counted reqs[REQS];
-    AUTO(disk)
-    struct disk *d = limited(&(struct disk_limit){ .bandwidth = 1, .burst_ms = DISK_BURST_MS_MIN });
+    AUTO(disk) struct disk *d = open_disk();
+    AUTO(disk_limits)
+    struct disk_limits *l =
+        disk_limits_new(&(struct disk_limit){ .bandwidth = 1, .burst_ms = DISK_BURST_MS_MIN });
     struct disk_queue *q;
     struct loop loop;
     struct err e = {};
 
-    CHECK_EQ(d->size, 1 * MiB);
     CHECK_EQ(loop_init(&loop, "test"), 0);
     CHECK_OK(
-        disk_queue_open(d, &(struct disk_queue_cfg){ .loop = &loop, .depth = 4, .batch = no_batch },
-                        &q, &e),
+        disk_limits_queue_open(
+            l, d, &(struct disk_queue_cfg){ .loop = &loop, .depth = 4, .batch = no_batch }, &q, &e),
         &e);
+    CHECK_EQ(q->disk->size, 1 * MiB);
     submit_all(q, reqs, DISK_WRITE);
     uv_run(&loop.uv, UV_RUN_NOWAIT);
     CHECK(n_done <= 1);
@@ -151,7 +153,9 @@ TEST(limit_holds_and_drains)
 TEST(limit_timer)
 {
     static struct counted reqs[REQS];
-    AUTO(disk) struct disk *d = limited(&(struct disk_limit){ .iops = 200, .burst_ms = 1 });
+    AUTO(disk) struct disk *d = open_disk();
+    AUTO(disk_limits)
+    struct disk_limits *l = disk_limits_new(&(struct disk_limit){ .iops = 200, .burst_ms = 1 });
     struct disk_queue *q;
     u64 begun, end;
     struct loop loop;
@@ -159,8 +163,8 @@ TEST(limit_timer)
 
     CHECK_EQ(loop_init(&loop, "test"), 0);
     CHECK_OK(
-        disk_queue_open(
-            d, &(struct disk_queue_cfg){ .loop = &loop, .depth = 64, .batch = no_batch }, &q, &e),
+        disk_limits_queue_open(
+            l, d, &(struct disk_queue_cfg){ .loop = &loop, .depth = 64, .batch = no_batch }, &q, &e),
         &e);
     begun = clock_mono_ns();
     submit_all(q, reqs, DISK_READ);
@@ -175,7 +179,5 @@ TEST(limit_timer)
 
 TEST(limit_none)
 {
-    AUTO(disk) struct disk *d = limited(&(struct disk_limit){ .burst_ms = 100 });
-
-    CHECK_HAS(d->ops->format, "raw");
+    CHECK(!disk_limits_new(&(struct disk_limit){ .burst_ms = 100 }));
 }

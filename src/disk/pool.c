@@ -10,8 +10,10 @@
 #include <unistd.h>
 
 struct worker {
-    struct loop loop;
-    uv_async_t wake;
+    struct loop loop; /* unless it is somebody's helper */
+    struct loop *on;  /* NULL: half-built */
+    struct loop_fd watch;
+    int wake; /* eventfd */
     struct pool *pool;
     bool idle; /* guarded by pool->lock: not woken since it last found nothing to do */
 };
@@ -76,11 +78,12 @@ static void perform(struct pool *p, struct io *io)
     pthread_mutex_unlock(&p->lock);
 }
 
-static void on_wake(uv_async_t *a)
+static void on_wake(struct loop_fd *f, int)
 {
-    struct worker *w = container_of(a, struct worker, wake);
+    struct worker *w = f->arg;
     struct io *io;
 
+    fd_event_take(w->wake);
     do {
         pthread_mutex_lock(&w->pool->lock);
         io = io_take(&w->pool->todo);
@@ -91,40 +94,88 @@ static void on_wake(uv_async_t *a)
     } while (io);
 }
 
-static int worker_init(struct worker *w, struct pool *p)
+struct watch {
+    struct worker *w;
+    int r;
+};
+
+static void watch(void *arg)
 {
-    int r = loop_init(&w->loop, "disk");
+    struct watch *a = arg;
+
+    a->r = loop_fd_open(a->w->on, &a->w->watch, a->w->wake, UV_READABLE, on_wake, a->w);
+}
+
+static void unwatch(void *arg)
+{
+    loop_fd_close(&((struct worker *)arg)->watch);
+}
+
+/* On `helper`, or on a loop of its own, which is not started. */
+static int worker_init(struct worker *w, struct pool *p, struct loop *helper)
+{
+    struct watch a = { .w = w };
+    int r = helper ? 0 : loop_init(&w->loop, "disk");
 
     if (r < 0)
         return r;
+    w->on = helper ? helper : &w->loop;
     w->pool = p;
     w->idle = true;
-    r = uv_async_init(&w->loop.uv, &w->wake, on_wake);
-    if (r < 0)
+    a.r = w->wake = fd_eventfd();
+    if (a.r >= 0)
+        loop_call(w->on, watch, &a);
+    return a.r;
+}
+
+static void worker_fini(struct worker *w)
+{
+    if (!w->on)
+        return;
+    loop_call(w->on, unwatch, w);
+    if (w->on == &w->loop)
         loop_fini(&w->loop);
-    return r;
+    fd_close(&w->wake);
+}
+
+static struct pool *pool_empty(void)
+{
+    struct pool *p = xnew(struct pool);
+
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->done, NULL);
+    return p;
 }
 
 int pool_new(u32 n_threads, int (*start)(void *arg, struct loop *l), void *arg, struct pool **ret,
              struct err *e)
 {
-    struct pool *p = xnew(struct pool);
+    struct pool *p = pool_empty();
 
     must(n_threads > 0 && n_threads <= POOL_THREADS_MAX);
-    pthread_mutex_init(&p->lock, NULL);
-    pthread_cond_init(&p->done, NULL);
     while (p->n_workers < n_threads) {
-        struct worker *w = &p->workers[p->n_workers];
-        int r = worker_init(w, p);
+        struct worker *w = &p->workers[p->n_workers++];
+        int r = worker_init(w, p, NULL);
 
-        if (r == 0) {
-            p->n_workers++;
+        if (r >= 0)
             r = start ? start(arg, &w->loop) : loop_start(&w->loop);
-        }
         if (r < 0) {
             pool_free(p);
             return err_code(e, r, "start a disk's threads");
         }
+    }
+    *ret = p;
+    return 0;
+}
+
+int pool_on(struct loop *helper, struct pool **ret, struct err *e)
+{
+    struct pool *p = pool_empty();
+    int r = worker_init(&p->workers[p->n_workers++], p, helper);
+
+    if (r < 0) {
+        pool_free(p);
+        return err_code(e, r, "watch a disk's helper");
     }
     *ret = p;
     return 0;
@@ -135,7 +186,7 @@ void pool_free(struct pool *p)
     if (!p)
         return;
     for (u32 i = 0; i < p->n_workers; i++)
-        loop_fini(&p->workers[i].loop);
+        worker_fini(&p->workers[i]);
     pthread_mutex_destroy(&p->lock);
     pthread_cond_destroy(&p->done);
     free(p);
@@ -156,7 +207,7 @@ static void pool_kick(struct engine *e)
         if (!w->idle)
             continue;
         w->idle = false;
-        uv_async_send(&w->wake);
+        fd_event_signal(w->wake);
         n--;
     }
     pthread_mutex_unlock(&p->lock);

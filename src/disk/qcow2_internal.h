@@ -202,11 +202,13 @@ struct qcow2 {
     struct q2_req *allocs;     /* linked: ranges that are being allocated */
     struct q2_req *flights;    /* linked: clusters that are being read or written */
     u32 n_active;              /* requests taken and not finished */
+    atomic_bool flush_below;   /* a flush is one of the backing file, too: disk/overlay.h */
 
     /* the thread that writes metadata back */
-    struct loop flusher;
-    uv_async_t flush_wake;
-    bool flusher_there;
+    struct loop flusher;     /* unless a queue brought a helper */
+    struct loop *flusher_on; /* NULL: there is none yet */
+    struct loop_fd flush_watch;
+    int flush_event; /* eventfd: `round_wanted` */
     bool round_wanted;
     bool round_busy;
     u64 rounds_begun, rounds_ended;
@@ -342,6 +344,8 @@ bool q2_is_dirty(const struct qcow2 *q);
 int q2_round(struct qcow2 *q);
 /* Until nothing is left to do, lazy refcounts too. */
 int q2_sync_all(struct qcow2 *q);
+/* q2_sync_all, and the file as one that is closed: not marked, not longer than it has to be. */
+int q2_settle(struct qcow2 *q);
 /* Has the thread do a round that begins after now; under `lock`.  The number by which q2_round_over asks. */
 u64 q2_round_begin(struct qcow2 *q);
 int q2_flusher_start(struct qcow2 *q, const struct disk_queue_cfg *cfg, struct err *e);

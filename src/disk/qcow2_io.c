@@ -306,6 +306,19 @@ static int after_flush(struct q2_req *w)
     return w->sub.result;
 }
 
+static int after_flush_below(struct q2_req *w)
+{
+    w->flushed_below = true;
+    return w->sub.result < 0 ? w->sub.result : Q2_AGAIN;
+}
+
+static int flush_below(struct q2_req *w)
+{
+    w->sub = (struct disk_req){ .op = DISK_FLUSH };
+    w->after = after_flush_below;
+    return submit_sub(w, w->qq->backing);
+}
+
 /*
  * With metadata to write back, a round of the disk's thread that begins after now.  Else the data is all there is, and a flush
  * of the file that it is in will do.
@@ -315,6 +328,8 @@ int q2_flush_step(struct q2_req *w)
     struct qcow2 *q = q2_of_req(w);
     int r = 0;
 
+    if (atomic_load(&q->flush_below) && !w->flushed_below)
+        return flush_below(w);
     pthread_mutex_lock(&q->lock);
     if (!w->round && (q2_is_dirty(q) || q->round_busy || q->round_wanted))
         w->round = q2_round_begin(q);
@@ -366,6 +381,7 @@ static void finish(struct q2_req *w, int result)
     pthread_mutex_unlock(&q->lock);
     w->r = NULL;
     w->round = 0;
+    w->flushed_below = false;
     w->next = qq->free;
     qq->free = w;
     qq->n_done++;

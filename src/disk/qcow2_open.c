@@ -56,26 +56,14 @@ void q2_damage(struct qcow2 *q)
     log_error("disk '%s': damaged: it can only be read from now on; check it", q->disk.name);
 }
 
-/* What the file grew by in advance is given back. */
-static void trim_file(struct qcow2 *q)
-{
-    if (q->file_len > q->alloc_end && q->file->zero_grown)
-        q->file->ops->resize(q->file, q->alloc_end, NULL);
-}
-
 static void q2_close(struct disk *d)
 {
     struct qcow2 *q = q2_of(d);
     int r = 0;
 
     q2_flusher_stop(q);
-    if (q->ready && !d->readonly) {
-        r = q2_sync_all(q);
-        if (r == 0 && q->lazy && !q->broken)
-            r = q2_header_mark(q, Q2_I_DIRTY, false);
-        if (r == 0)
-            trim_file(q);
-    }
+    if (q->ready && !d->readonly)
+        r = q2_settle(q);
     if (r < 0)
         log_warn("disk '%s': closed with metadata that could not be written: %s", d->name,
                  strerror(-r));
@@ -239,6 +227,7 @@ static int q2_open(struct disk *file, const struct disk_cfg *cfg, const struct d
     pthread_mutex_init(&q->lock, NULL);
     pthread_mutex_init(&q->round, NULL);
     pthread_cond_init(&q->cond, NULL);
+    q->flush_event = -1;
     q->disk.ops = &q2_ops;
     q->disk.readonly = cfg->readonly;
     str_copy(q->disk.name, sizeof(q->disk.name), file->name);

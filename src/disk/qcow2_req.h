@@ -27,6 +27,7 @@ struct q2_req {
     int (*after)(struct q2_req *w);
     u64 piece; /* bytes that it was submitted with */
     u64 round; /* a flush waits for this one; 0: none */
+    bool flushed_below;
 
     /* on q->flights while io of clusters is under way */
     bool flying;

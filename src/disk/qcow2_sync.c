@@ -311,22 +311,43 @@ int q2_sync_all(struct qcow2 *q)
     return r < 0 ? r : sync_file(q);
 }
 
+/* What the file grew by in advance is given back. */
+static void trim_file(struct qcow2 *q)
+{
+    if (q->file_len > q->alloc_end && q->file->zero_grown)
+        q->file->ops->resize(q->file, q->alloc_end, NULL);
+}
+
+int q2_settle(struct qcow2 *q)
+{
+    int r = q2_sync_all(q);
+
+    pthread_mutex_lock(&q->lock);
+    if (r == 0 && q->lazy && !q->broken)
+        r = q2_header_mark(q, Q2_I_DIRTY, false);
+    if (r == 0)
+        trim_file(q);
+    pthread_mutex_unlock(&q->lock);
+    return r;
+}
+
 /* ---- the thread ---- */
 
 u64 q2_round_begin(struct qcow2 *q)
 {
-    must(q->flusher_there);
+    must(q->flusher_on);
     if (!q->round_wanted) {
         q->round_wanted = true;
-        uv_async_send(&q->flush_wake);
+        fd_event_signal(q->flush_event);
     }
     return q->rounds_begun + 1;
 }
 
-static void on_flush_wake(uv_async_t *a)
+static void on_flush_wake(struct loop_fd *f, int)
 {
-    struct qcow2 *q = container_of(a, struct qcow2, flush_wake);
+    struct qcow2 *q = f->arg;
 
+    fd_event_take(q->flush_event);
     pthread_mutex_lock(&q->lock);
     while (q->round_wanted) {
         int r;
@@ -344,27 +365,59 @@ static void on_flush_wake(uv_async_t *a)
     pthread_mutex_unlock(&q->lock);
 }
 
+struct watch {
+    struct qcow2 *q;
+    int r;
+};
+
+static void watch(void *arg)
+{
+    struct watch *w = arg;
+
+    w->r = loop_fd_open(w->q->flusher_on, &w->q->flush_watch, w->q->flush_event, UV_READABLE,
+                        on_flush_wake, w->q);
+}
+
+static void unwatch(void *arg)
+{
+    loop_fd_close(&((struct qcow2 *)arg)->flush_watch);
+}
+
+static int start_thread(struct qcow2 *q, const struct disk_queue_cfg *cfg)
+{
+    int r = loop_init(&q->flusher, "qcow2");
+
+    if (r < 0)
+        return r;
+    q->flusher_on = &q->flusher;
+    return cfg->thread_start ? cfg->thread_start(cfg->thread_arg, &q->flusher)
+                             : loop_start(&q->flusher);
+}
+
 int q2_flusher_start(struct qcow2 *q, const struct disk_queue_cfg *cfg, struct err *e)
 {
-    int r;
+    struct watch w = { .q = q };
 
-    if (q->flusher_there)
+    if (q->flusher_on)
         return 0;
-    r = loop_init(&q->flusher, "qcow2");
-    if (r == 0)
-        r = uv_async_init(&q->flusher.uv, &q->flush_wake, on_flush_wake);
-    if (r == 0) {
-        q->flusher_there = true;
-        r = cfg->thread_start ? cfg->thread_start(cfg->thread_arg, &q->flusher)
-                              : loop_start(&q->flusher);
-    }
-    return r < 0 ? err_code(e, r, "start the thread of disk '%s'", q->disk.name) : 0;
+    w.r = q->flush_event = fd_eventfd();
+    q->flusher_on = cfg->helper;
+    if (w.r >= 0 && !q->flusher_on)
+        w.r = start_thread(q, cfg);
+    if (w.r >= 0)
+        loop_call(q->flusher_on, watch, &w);
+    return w.r < 0 ? err_code(e, w.r, "start the thread of disk '%s'", q->disk.name) : 0;
 }
 
 void q2_flusher_stop(struct qcow2 *q)
 {
-    loop_fini(&q->flusher);
-    q->flusher_there = false;
+    if (!q->flusher_on)
+        return;
+    loop_call(q->flusher_on, unwatch, q);
+    if (q->flusher_on == &q->flusher)
+        loop_fini(&q->flusher);
+    fd_close(&q->flush_event);
+    q->flusher_on = NULL;
 }
 
 int q2_round_init(struct qcow2 *q, struct err *e)

@@ -210,6 +210,24 @@ int raw_identity(struct disk *d, dev_t *dev, ino_t *ino)
     return 0;
 }
 
+void raw_locked_by(struct disk *d, int fd)
+{
+    struct raw *w = container_of(d, struct raw, disk);
+
+    fd_close(&w->lock_fd);
+    w->lock_fd = fd;
+}
+
+void raw_set_readonly(struct disk *d)
+{
+    struct raw *w = container_of(d, struct raw, disk);
+    struct flock l = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+
+    d->readonly = true;
+    /* to turn a writer's lock into a reader's never waits; where there are no locks, none is needed */
+    (void)fcntl(w->lock_fd >= 0 ? w->lock_fd : w->fd, F_OFD_SETLK, &l);
+}
+
 int raw_fd(const struct disk *d)
 {
     return d->ops == &raw_ops ? container_of(d, struct raw, disk)->fd : -1;

@@ -24,6 +24,10 @@ int raw_open(const struct disk_cfg *cfg, struct disk **ret, struct err *e);
 int raw_settle(struct disk *d, bool guard, struct err *e);
 /* Which file or device it is, whatever path led to it.  Negative errno. */
 int raw_identity(struct disk *d, dev_t *dev, ino_t *ino);
+/* It is locked by `fd`, an open file of its own that holds the lock; owned from then on. */
+void raw_locked_by(struct disk *d, int fd);
+/* It is only read from now on: its lock lets other readers in. */
+void raw_set_readonly(struct disk *d);
 /* Its file, for what only files can do; borrowed.  -1: not a raw disk. */
 int raw_fd(const struct disk *d);
 

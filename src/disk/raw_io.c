@@ -380,7 +380,9 @@ static int open_pool(struct raw_queue *q, const struct engine_cfg *ec,
     u32 n = ret == &q->main ? POOL_THREADS_MAX : 1;
     int r = 0;
 
-    if (!w->pool)
+    if (!w->pool && cfg->no_threads)
+        r = pool_on(cfg->helper, &w->pool, e);
+    else if (!w->pool)
         r = pool_new(n, cfg->thread_start, cfg->thread_arg, &w->pool, e);
     return r < 0 ? r : pool_open(w->pool, ec, ret, e);
 }

@@ -78,6 +78,7 @@ static const struct jail_row rows[] = {
     SYS(ftruncate,                   I | M, "an image that grows or is resized"),
     SYS(lseek,                       I | M | N, "holes of a file; stdio on resolv.conf"),
     SYS(io_uring_register,           I | M, "buffers, files and event fd of a ring"),
+    SYS(io_uring_setup,              M,     "rings for an overlay that a disk goes on in"),
     IOCTL(BLKDISCARD,                I | M, "discard on a host block device"),
     IOCTL(BLKSECDISCARD,             I | M, "secure erase on a host block device"),
     IOCTL(BLKZEROOUT,                I | M, "write-zeroes on a host block device"),

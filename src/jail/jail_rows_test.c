@@ -155,7 +155,7 @@ TEST(what_no_role_may_do)
         { "namespaces",               EVERY,           SYS_unshare,       {} },
         { "namespaces by fd",         EVERY,           SYS_setns,         {} },
         { "user",                     EVERY,           SYS_setuid,        {} },
-        { "a new ring",               EVERY,           SYS_io_uring_setup, {} },
+        { "a new ring",               VCPU | IO | IO_NET, SYS_io_uring_setup, {} },
         { "bpf",                      EVERY,           SYS_bpf,           {} },
         { "perf",                     EVERY,           SYS_perf_event_open, {} },
         { "userfaultfd",              EVERY,           SYS_userfaultfd,   {} },

@@ -237,7 +237,7 @@ static int add_disk(struct vm *vm, u32 i, struct err *e)
     char name[DEVICE_NAME_MAX];
 
     if (vm->spec->restore.clone && clone_shares_disk(vm->spec, &vm->from->meta.spec, i)) {
-        int fd = clone_overlay(d, e);
+        int fd = clone_overlay(d, state_meta_disk(&vm->from->meta, i)->image, e);
 
         if (fd < 0)
             return fd;

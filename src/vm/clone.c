@@ -5,6 +5,7 @@
  */
 #include "vm/clone.h"
 
+#include "disk/format.h"
 #include "disk/qcow2.h"
 
 #include <fcntl.h>
@@ -40,10 +41,11 @@ bool clone_shares_disk(const struct vm_spec *now, const struct vm_spec *was, u32
            strcmp(spec_disk(now, i)->file, spec_disk(was, i)->file) == 0;
 }
 
-int clone_overlay(const struct vm_disk *d, struct err *e)
+int clone_overlay(const struct vm_disk *d, const char *image, struct err *e)
 {
     AUTO(disk) struct disk *original = NULL;
-    AUTO(free) char *path = realpath(d->file, NULL);
+    AUTO(free) char *own = realpath(d->file, NULL);
+    AUTO(free) char *path = own && image ? disk_path_beside(own, image) : TAKE(own);
     AUTO(fd) int fd = -1;
     struct qcow2_create_cfg cfg = {};
     int r;
@@ -51,7 +53,7 @@ int clone_overlay(const struct vm_disk *d, struct err *e)
     if (!path)
         return err_errno(e, "disk '%s'", d->file);
     r = disk_open(
-        &(struct disk_cfg){ .file = d->file, .fd = -1, .readonly = true, .format = d->format },
+        &(struct disk_cfg){ .file = path, .fd = -1, .readonly = true, .format = d->format },
         &original, e);
     if (r < 0)
         return r;

@@ -33,16 +33,27 @@ static const struct field request_fields[] = {
     FIELD_BYTES(request, bytes, "balloon: memory that the guest shall keep"),
     FIELD_INT(request, seconds, "profile: how long", .dflt = 5),
     FIELD_BOOL(request, on, "trace: turn the points on", .dflt = 1),
-    FIELD_STR(request, mode, "snapshot: full, base or diff", .sdflt = "full"),
+    FIELD_STR(request, mode, "snapshot: full, base, diff or disks", .sdflt = "full"),
     FIELD_STR(request, file, "snapshot: the name that the file will have", .sdflt = ""),
+    FIELD_STR(request, disk, "restore: the disk beside which the snapshot is kept"),
+    FIELD_STR(request, snapshot, "restore: to which its disks are brought back before"),
+    FIELD_LIST(request, overlays, control_overlay_fields, request_overlay, SPEC_DISKS_MAX,
+               "snapshot: in which files disks go on"),
     {},
 };
+
+void control_drop_files(struct client *cl)
+{
+    for (u32 i = 0; i < cl->n_files; i++)
+        fd_close(&cl->files[i]);
+    cl->n_files = 0;
+}
 
 static void client_close(struct client *cl)
 {
     loop_fd_close(&cl->watch);
     fd_close(&cl->fd);
-    fd_close(&cl->file);
+    control_drop_files(cl);
     control_save_gone(cl);
     strbuf_fini(&cl->out);
     json_decref(cl->id);
@@ -100,6 +111,16 @@ void control_answer_error(struct client *cl, const char *text)
     answer_text(cl, false, quoted ? quoted : "\"unprintable\"");
     free(quoted);
     json_decref(s);
+}
+
+void control_event(struct client *cl, json_t *event)
+{
+    char *text = json_dumps(event, JSON_COMPACT);
+
+    strbuf_add(&cl->out, "%s\n", text ? text : "{}");
+    free(text);
+    json_decref(event);
+    client_send(cl);
 }
 
 void control_answer_json(struct client *cl, json_t *result)
@@ -416,6 +437,9 @@ static const struct command {
     { "nmi",     cmd_nmi },
     { "suspend", control_suspend },
     { "snapshot", control_snapshot },
+    { "disks",   control_disks },
+    { "restore", control_restore },
+    { "record-pages", control_record_pages },
 };
 /* clang-format on */
 
@@ -436,6 +460,7 @@ static void on_line(struct client *cl, const char *line, size_t len)
 
     if (!json_is_object(root)) {
         control_answer_error(cl, "a request is one JSON object on one line");
+        control_drop_files(cl);
         json_decref(root);
         return;
     }
@@ -446,6 +471,7 @@ static void on_line(struct client *cl, const char *line, size_t len)
         r = dispatch(cl, &rq, &e);
     if (r < 0)
         control_answer_error(cl, e.text);
+    control_drop_files(cl);
     conf_fini(request_fields, &rq);
     json_decref(root);
 }
@@ -475,12 +501,13 @@ void control_serve(struct client *cl)
     }
 }
 
-/* Bytes, and files that come with them: the last one counts, the others are closed. */
+/* Bytes, and files that come with them, for the next request; more than are of use to any are closed. */
 static ssize_t receive(struct client *cl)
 {
     union {
         struct cmsghdr align;
-        char room[CMSG_SPACE(sizeof(int))]; /* what does not fit is closed by the kernel */
+        char room[CMSG_SPACE(FILES_MAX *
+                             sizeof(int))]; /* what does not fit is closed by the kernel */
     } control;
     struct iovec iov = { cl->in + cl->in_len, sizeof(cl->in) - cl->in_len };
     struct msghdr m = {
@@ -492,8 +519,13 @@ static ssize_t receive(struct client *cl)
     if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
         return n;
     for (size_t at = 0; at + sizeof(int) <= c->cmsg_len - CMSG_LEN(0); at += sizeof(int)) {
-        fd_close(&cl->file);
-        memcpy(&cl->file, CMSG_DATA(c) + at, sizeof(int));
+        int fd;
+
+        memcpy(&fd, CMSG_DATA(c) + at, sizeof(int));
+        if (cl->n_files < FILES_MAX)
+            cl->files[cl->n_files++] = fd;
+        else
+            close(fd);
     }
     return n;
 }
@@ -530,7 +562,7 @@ static int client_add(struct control *c, int fd)
 
         if (!cl) {
             cl = *slot = xnew(struct client);
-            cl->fd = cl->file = -1;
+            cl->fd = -1;
         }
         if (cl->fd >= 0)
             continue;
@@ -594,6 +626,7 @@ int control_open(struct vm *vm, const char *path, struct control **ret, struct e
     }
     if (r >= 0 && vm->spec->control_fd)
         r = client_add(c, (int)vm->spec->control_fd);
+    c->starter = r >= 0 && vm->spec->control_fd ? c->clients[0] : NULL;
     return r < 0 ? err_wrap(e, "control socket") : 0;
 }
 

@@ -9,6 +9,9 @@
 enum {
     LINE_MAX_BYTES = 64 * 1024,
     CLIENTS_MAX = 16,
+    FILES_MAX =
+        1 +
+        2 * SPEC_DISKS_MAX, /* of a snapshot: the state, an overlay and its lock for each disk */
 };
 
 struct client {
@@ -19,8 +22,9 @@ struct client {
     size_t in_len;
     struct strbuf out;
     size_t out_sent;
-    json_t *id;   /* of the request under way */
-    int file;     /* that came with the last bytes and no request has used yet; -1: none */
+    json_t *id;           /* of the request under way */
+    int files[FILES_MAX]; /* that came with the last bytes and no request has used yet */
+    u32 n_files;
     bool waiting; /* for its answer */
     bool saving;  /* it asked for the save that is under way, or for the suspend that was done */
     bool serving; /* in serve_lines: an answer given there does not look at the next line itself */
@@ -33,6 +37,7 @@ struct control {
     struct loop_fd watch;
     u64 serials;
     struct client *clients[CLIENTS_MAX];
+    struct client *starter; /* one of them: who started the machine; NULL: nobody */
 };
 
 /* Arguments of all commands; each uses its own. */
@@ -41,8 +46,15 @@ struct request {
     char *device, *action, *pattern;
     u64 bytes, seconds;
     bool on;
-    char *mode, *file;
+    char *mode, *file, *disk, *snapshot;
+    struct field_list overlays; /* struct request_overlay */
 };
+struct request_overlay {
+    u32 disk;
+    char *image;
+};
+extern const struct field control_overlay_fields[];
+
 /* What a deferred answer remembers. */
 struct later {
     struct client *cl;
@@ -54,6 +66,8 @@ struct later {
 void control_answer(struct client *cl, const char *result_json);
 void control_answer_json(struct client *cl, json_t *result);
 void control_answer_error(struct client *cl, const char *text);
+/* A line that answers no request; the reference is taken over. */
+void control_event(struct client *cl, json_t *event);
 /* The request will be answered later, whoever is there then.  Owned. */
 struct later *control_later(struct client *cl, const char *device);
 /* The client of a deferred answer, or NULL when it left. */
@@ -64,5 +78,10 @@ void control_serve(struct client *cl);
 /* control_save.c */
 int control_suspend(struct client *cl, const struct request *rq, struct err *e);
 int control_snapshot(struct client *cl, const struct request *rq, struct err *e);
+int control_record_pages(struct client *cl, const struct request *rq, struct err *e);
+int control_restore(struct client *cl, const struct request *rq, struct err *e);
+int control_disks(struct client *cl, const struct request *rq, struct err *e);
+/* Closes what was handed in and not taken. */
+void control_drop_files(struct client *cl);
 /* The client goes: what it asked for is cancelled, and what it suspended goes on. */
 void control_save_gone(struct client *cl);

@@ -47,6 +47,16 @@ TEST(control_answers)
         { "no profile of what stands still", "{\"cmd\": \"profile\"}", "the machine is paused" },
         { "too long a profile", "{\"cmd\": \"profile\", \"seconds\": 61}", "allowed are 1 to 60" },
         { "a bad trace action", "{\"cmd\": \"trace\", \"action\": \"sing\"}", "allowed are" },
+        { "no file to go back to", "{\"cmd\": \"restore\"}", "restore: 'file' is missing" },
+        { "half a snapshot to go back to",
+          "{\"cmd\": \"restore\", \"file\": \"/s\", \"disk\": \"/d\"}",
+          "of 'disk' and 'snapshot' one is missing" },
+        { "disks of what cannot be saved", "{\"cmd\": \"disks\"}", "cannot be saved" },
+        { "pages of what cannot be saved", "{\"cmd\": \"record-pages\"}", "cannot be saved" },
+        { "overlays of what cannot be saved",
+          "{\"cmd\": \"snapshot\", \"mode\": \"disks\", \"overlays\": [{\"disk\": 0, \"image\": "
+          "\"x\"}]}",
+          "cannot be saved" },
         { "NMI", "{\"cmd\": \"nmi\"}", "\"ok\": true" },
     };
 
@@ -125,6 +135,23 @@ TEST(control_power_presses_the_button)
     rig_send(r, button, sizeof(button) - 1);
     rig_turn(r, &got);
     CHECK_EQ(r->vm.result.end, VM_END_CUT);
+    rig_free(r);
+}
+
+TEST(control_restore_tells_who_started_the_machine)
+{
+    static const char back[] = "{\"cmd\": \"restore\", \"file\": \"/s\", \"disk\": \"/d\", "
+                               "\"snapshot\": \"one\", \"id\": 4}\n";
+    struct rig *r = rig_new();
+    AUTO(strbuf) struct strbuf got = {};
+
+    rig_send(r, back, sizeof(back) - 1);
+    rig_turn(r, &got);
+    CHECK_HAS(got.text,
+              "{\"event\":\"restore\",\"file\":\"/s\",\"disk\":\"/d\",\"snapshot\":\"one\"}\n");
+    CHECK_HAS(got.text, "{\"id\": 4, \"ok\": true");
+    CHECK_EQ(r->vm.state, RUN_ENDED);
+    CHECK_EQ(r->vm.result.end, VM_END_RESTORE);
     rig_free(r);
 }
 

@@ -60,23 +60,35 @@ static void time_text(u64 ns, char *text, size_t size)
     str_fmt(text, size, "%s.%09llu UTC", date, ns % NSEC_PER_SEC);
 }
 
-int diskmark_check(const struct diskmark *d, const struct state_disk *want, struct err *e)
+bool diskmark_is(const struct diskmark *d, u64 dev, u64 ino)
 {
-    struct state_disk now = {};
-    char was[64], is[64];
-    int r = diskmark_get(d, &now, e);
+    struct stat st;
 
-    if (r < 0)
-        return r;
-    if (now.size != want->size)
+    return fstat(d->fd, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
+}
+
+int diskmark_compare(const char *path, const struct state_disk *now, const struct state_disk *want,
+                     struct err *e)
+{
+    char was[64], is[64];
+
+    if (now->size != want->size)
         return err_set(e, -ESTALE, "disk '%s' has %llu bytes; the saved state knows it with %llu",
-                       d->path, now.size, want->size);
-    if (now.mtime_ns == want->mtime_ns || !want->mtime_ns)
+                       path, now->size, want->size);
+    if (now->mtime_ns == want->mtime_ns || !want->mtime_ns)
         return 0;
     time_text(want->mtime_ns, was, sizeof(was));
-    time_text(now.mtime_ns, is, sizeof(is));
+    time_text(now->mtime_ns, is, sizeof(is));
     return err_set(e, -ESTALE,
                    "disk '%.60s' was changed at %s; the saved state knows it as of %s (force goes "
                    "on regardless, and what the guest believes of it is wrong)",
-                   d->path, now.mtime_ns ? is : "a time that is unknown", was);
+                   path, now->mtime_ns ? is : "a time that is unknown", was);
+}
+
+int diskmark_check(const struct diskmark *d, const struct state_disk *want, struct err *e)
+{
+    struct state_disk now = {};
+    int r = diskmark_get(d, &now, e);
+
+    return r < 0 ? r : diskmark_compare(d->path, &now, want, e);
 }

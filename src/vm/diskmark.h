@@ -20,3 +20,8 @@ int diskmark_get(const struct diskmark *d, struct state_disk *ret, struct err *e
 int diskmark_sync(const struct diskmark *d, struct err *e);
 /* -ESTALE with `e`: it is not what `want` says.  A block device is recognised by its size only. */
 int diskmark_check(const struct diskmark *d, const struct state_disk *want, struct err *e);
+/* The same of what was found before. */
+int diskmark_compare(const char *path, const struct state_disk *now, const struct state_disk *want,
+                     struct err *e);
+/* Is it this file, by fstat(2)'s device and inode? */
+bool diskmark_is(const struct diskmark *d, u64 dev, u64 ino);

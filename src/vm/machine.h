@@ -24,7 +24,7 @@
 enum {
     VM_DEVICES_MAX = 64,
     VM_CALLS_MAX = 64, /* work that waits for parked vCPUs */
-    VM_IO_LOOPS_MAX = 96,
+    VM_IO_LOOPS_MAX = 192,
 };
 
 /* What the machine is apart from its parts. */

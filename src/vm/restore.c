@@ -40,6 +40,9 @@ int restore_open(struct vm *vm, struct err *e)
     if (r < 0)
         return r;
     r = check_spec(vm->spec, &vm->from->meta.spec, vm->from->ram_size, e);
+    if (r >= 0 && vm->from->meta.disks.n != vm->spec->disks.n)
+        r = err_set(e, -EBADMSG, "%u disks are described, the machine has %u",
+                    vm->from->meta.disks.n, vm->spec->disks.n);
     return r < 0 ? err_wrap(e, "state file '%s'", cfg->file) : 0;
 }
 

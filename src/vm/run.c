@@ -6,6 +6,7 @@
 #include "vm/gdb.h"
 #include "vm/machine.h"
 #include "vm/profile.h"
+#include "vm/save.h"
 
 #include <signal.h>
 
@@ -523,6 +524,7 @@ int run_start(struct vm *vm, struct err *e)
         run_parked(vm, nothing, NULL); /* the first instruction waits for the debugger */
     else
         release_vcpus(vm);
+    save_fetch(vm->save);
     return 0;
 }
 

@@ -6,15 +6,16 @@
  *   (2) The log is read before the pages are: a page that changes while it is copied is in the next round.
  *   (3) `since` has every page that was written since the last base or diff: a job that fails gives back what it took.
  *   (4) A disk's mark is taken while the machine stands still, all of the guest's writes are in its file then; they are on stable
- *       storage before the job is done.
+ *       storage before the job is done.  A disk that goes on in an overlay changes to it while the machine stands still.
  */
 #include "vm/save.h"
 
 #include "base/clock.h"
 #include "dev/virtio/net.h"
-#include "vm/diskmark.h"
 #include "vm/gdb.h"
 #include "vm/save_copy.h"
+#include "vm/save_disks.h"
+#include "vm/workset.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -37,6 +38,7 @@ struct job {
     struct save_report report;
     u64 *todo;   /* pages of this round; NULL: all */
     u64 left;    /* how many are in todo */
+    bool sealed; /* disks that went on in overlays are on stable storage */
     bool is_cut; /* cut() was done: */
     u64 *before; /* what `since` was then; of a DIFF, the pages that the file has */
     u8 *taken;
@@ -53,20 +55,23 @@ struct save {
     struct loop loop; /* the thread */
     int work, worked; /* eventfds: to the thread, and back */
     struct loop_fd watch_work, watch_worked;
-    struct diskmark disks[SPEC_DISKS_MAX];
-    u32 n_disks;
+    struct save_disks disks;
     json_t *spec; /* as a file says it */
     u64 *since;   /* NULL: nobody wants to know */
     char *last_file, last_id[STATEFILE_ID_LEN + 1];
-    struct job *job; /* NULL: idle */
+    struct job *job;          /* NULL: idle */
+    struct job *_Atomic todo; /* for the thread: the job whose step it is to do */
+    char from_id[STATEFILE_ID_LEN +
+                 1];  /* of the state that this machine went on from; "": it booted */
+    int pages_source; /* workset_source */
+    u64 *workset;     /* pages that it will need; NULL: not known */
+    atomic_bool fetch, fetch_cancel; /* the thread is to fetch them; has something better to do */
     bool suspended;
 };
 
 static const char *const kind_names[] = {
-    [SAVE_SUSPEND] = "suspend",
-    [SAVE_FULL] = "snapshot",
-    [SAVE_BASE] = "snapshot",
-    [SAVE_DIFF] = "snapshot",
+    [SAVE_SUSPEND] = "suspend", [SAVE_DISKS] = "snapshot of disks", [SAVE_FULL] = "snapshot",
+    [SAVE_BASE] = "snapshot",   [SAVE_DIFF] = "snapshot",
 };
 
 /* ---- what the file says of the machine ---- */
@@ -95,8 +100,9 @@ static void describe_spec(struct save *s)
     json_object_del(json_object_get(j, "console"), "backend");
     set_path(j, "kernel");
     set_path(j, "initrd");
-    for (u32 i = 0; i < s->n_disks; i++)
-        json_object_set_new(json_array_get(disks, i), "file", json_string(s->disks[i].path));
+    for (u32 i = 0; i < s->disks.n; i++)
+        json_object_set_new(json_array_get(disks, i), "file",
+                            json_string(s->disks.disk[i].mark.path));
     for (u32 i = 0; i < vm->spec->nets.n; i++) {
         AUTO(free) char *mac = build_mac(vm, i);
 
@@ -113,19 +119,11 @@ static void describe_spec(struct save *s)
 
 static int describe(struct save *s, struct job *j)
 {
-    json_t *disks = json_array(), *meta;
+    json_t *disks = save_disks_describe(&s->disks, &j->e), *meta;
     char *text;
 
-    for (u32 i = 0; i < s->n_disks; i++) {
-        struct state_disk d = {};
-
-        if (diskmark_get(&s->disks[i], &d, &j->e) < 0) {
-            json_decref(disks);
-            return j->e.code;
-        }
-        json_array_append_new(disks, json_pack("{s:I, s:I}", "size", (json_int_t)d.size, "mtime_ns",
-                                               (json_int_t)d.mtime_ns));
-    }
+    if (!disks)
+        return j->e.code;
     meta = json_pack("{s:s, s:o, s:b, s:O}", "id", j->id, "disks", disks, "legacy",
                      (int)s->vm->st.legacy, "spec", s->spec);
     if (j->cfg.kind == SAVE_DIFF)
@@ -139,18 +137,14 @@ static int describe(struct save *s, struct job *j)
     return 0;
 }
 
+const struct save_disks *save_get_disks(const struct save *s)
+{
+    return &s->disks;
+}
+
 int save_check_disks(struct save *s, const struct state_meta *meta, struct err *e)
 {
-    if (meta->disks.n != s->n_disks)
-        return err_set(e, -EBADMSG, "%u disks are described, the machine has %u", meta->disks.n,
-                       s->n_disks);
-    for (u32 i = 0; i < s->n_disks; i++) {
-        int r = diskmark_check(&s->disks[i], state_meta_disk(meta, i), e);
-
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    return save_disks_check(&s->disks, meta, e);
 }
 
 /* ---- the log ---- */
@@ -196,17 +190,28 @@ static int step_finish(struct save *s, struct job *j)
                                      j->cfg.kind == SAVE_DIFF ? j->before : NULL };
     int r = j->taken ? save_write(&j->copy, j->todo, j->taken) : 0;
 
-    for (u32 i = 0; r >= 0 && i < s->n_disks; i++)
-        r = diskmark_sync(&s->disks[i], &j->e);
+    if (r >= 0 && !j->sealed)
+        r = save_disks_seal(&s->disks, &j->e);
     return r < 0 ? r : statefile_finish(j->copy.fd, &n, &j->e);
+}
+
+static int step_seal(struct save *s, struct job *j)
+{
+    return save_disks_seal(&s->disks, &j->e);
 }
 
 static void on_work(struct loop_fd *f, int)
 {
     struct save *s = f->arg;
+    struct job *j;
 
     fd_event_take(s->work);
-    s->job->r = s->job->step(s, s->job);
+    if (atomic_exchange(&s->fetch, false))
+        workset_fetch(s->vm->mem, s->workset, &s->fetch_cancel);
+    j = atomic_exchange(&s->todo, NULL);
+    if (!j)
+        return;
+    j->r = j->step(s, j);
     fd_event_signal(s->worked);
 }
 
@@ -215,6 +220,7 @@ static void step_start(struct save *s, int (*step)(struct save *, struct job *),
 {
     s->job->step = step;
     s->job->next = next;
+    atomic_store(&s->todo, s->job);
     fd_event_signal(s->work);
 }
 
@@ -243,7 +249,7 @@ static void undo(struct save *s, struct job *j)
         free(s->since);
         s->since = NULL;
     }
-    if (j->cfg.kind != SAVE_SUSPEND && !s->since)
+    if (j->cfg.kind >= SAVE_FULL && !s->since)
         log_stop(s);
 }
 
@@ -257,6 +263,9 @@ static void end(struct save *s, int r)
             err_code(&j->e, r, "%s", kind_names[j->cfg.kind]);
         undo(s, j);
     }
+    if (!j->sealed)
+        save_disks_done(&s->disks, false);
+    save_disks_forget(&s->disks);
     s->suspended = r >= 0 && j->cfg.kind == SAVE_SUSPEND;
     if (r >= 0 && s->since && j->cfg.kind >= SAVE_BASE) {
         free(s->last_file);
@@ -277,11 +286,29 @@ static void finished(struct save *s)
     end(s, 0);
 }
 
+/* Now the files below the overlays are what they will be. */
+static void sealed(struct save *s)
+{
+    struct job *j = s->job;
+    int r;
+
+    save_disks_done(&s->disks, true);
+    j->sealed = true;
+    r = j->cfg.kind == SAVE_DISKS ? 0 : describe(s, j);
+    if (r < 0 || j->cfg.kind == SAVE_DISKS)
+        end(s, r);
+    else
+        step_start(s, step_finish, finished);
+}
+
 static void finish(struct save *s)
 {
     if (s->job->cfg.kind != SAVE_SUSPEND)
         run_save_go(s->vm);
-    step_start(s, step_finish, finished);
+    if (save_disks_any(&s->disks))
+        step_start(s, step_seal, sealed);
+    else
+        step_start(s, step_finish, finished);
 }
 
 /* The cut: what is written from here on belongs to the next file. */
@@ -296,27 +323,39 @@ static void cut(struct save *s, struct job *j)
         log_stop(s);
 }
 
+/* What is saved while all stands still. */
+static int take_state(struct save *s, struct job *j)
+{
+    int r = j->cfg.kind >= SAVE_FULL ? log_take(s, j) : 0;
+
+    if (r >= 0 && j->cfg.kind != SAVE_DISKS)
+        r = sections_save(s->vm, &j->state, &j->e);
+    if (r >= 0 && !save_disks_any(&s->disks))
+        r = describe(s, j);
+    if (r >= 0)
+        save_disks_take(&s->disks);
+    return r;
+}
+
 /* All vCPUs are parked, the devices paused. */
 static void on_stopped(struct vm *vm, void *arg)
 {
     struct save *s = arg;
     struct job *j = s->job;
-    const bool suspend = j->cfg.kind == SAVE_SUSPEND;
-    int r = 0;
+    int r;
 
     if (!run_save_settle(vm))
         return; /* save_close ends the job */
-    if (!suspend)
-        r = log_take(s, j);
-    if (r >= 0)
-        r = sections_save(vm, &j->state, &j->e);
-    if (r >= 0)
-        r = describe(s, j);
+    r = take_state(s, j);
     if (r < 0) {
         end(s, r);
         return;
     }
-    if (suspend) {
+    if (j->cfg.kind == SAVE_DISKS) {
+        finish(s);
+        return;
+    }
+    if (j->cfg.kind == SAVE_SUSPEND) {
         step_start(s, step_copy, finish);
         return;
     }
@@ -419,32 +458,48 @@ static void new_id(char id[STATEFILE_ID_LEN + 1])
         str_fmt(id + 2 * i, 3, "%02x", raw[i]);
 }
 
+static void drop_overlays(const struct save_cfg *cfg)
+{
+    for (u32 i = 0; i < cfg->n_overlays; i++) {
+        fd_close(&cfg->overlays[i].fd);
+        fd_close(&cfg->overlays[i].lock_fd);
+    }
+}
+
 int save_start(struct save *s, int fd, const struct save_cfg *cfg, struct err *e)
 {
     AUTO(fd) int file = fd;
     struct job *j;
     int r = check_machine(s, cfg, e);
 
-    if (r >= 0)
+    if (r >= 0 && cfg->kind != SAVE_DISKS)
         r = check_fd(file, s->vm, e);
-    if (r >= 0 && cfg->kind != SAVE_SUSPEND && !s->since)
-        r = log_start(s, e);
+    if (r >= 0)
+        r = save_disks_prepare(&s->disks, cfg->overlays, cfg->n_overlays, e);
+    else
+        drop_overlays(cfg);
+    if (r >= 0 && cfg->kind >= SAVE_FULL && !s->since && (r = log_start(s, e)) < 0)
+        save_disks_done(&s->disks, false);
     if (r < 0)
         return r;
-    j = s->job = xnew(struct job);
+    atomic_store(&s->fetch_cancel, true);
+    j = xnew(struct job);
     j->cfg = *cfg;
+    j->cfg.overlays = NULL;
     j->file = xdup(cfg->file);
     j->cfg.file = j->file;
     j->report.kind = cfg->kind;
     j->copy = (struct save_copy){ .mem = s->vm->mem, .fd = TAKE_FD(file) };
     new_id(j->id);
-    if (cfg->kind == SAVE_SUSPEND) {
+    s->job = j;
+    if (cfg->kind < SAVE_FULL) {
         stop(s);
         return 0;
     }
     if (cfg->kind == SAVE_DIFF && (r = log_take(s, j)) < 0) {
         if (e)
             *e = j->e;
+        save_disks_done(&s->disks, false);
         job_free(TAKE(s->job));
         return r;
     }
@@ -522,16 +577,46 @@ static int open_thread(struct save *s, struct err *e)
     return r < 0 ? err_code(e, r, "start the thread that saves states") : 0;
 }
 
+static void open_workset(struct save *s)
+{
+    const struct statefile *from = s->vm->from;
+
+    if (!from)
+        return;
+    str_copy(s->from_id, sizeof(s->from_id), from->meta.id);
+    s->pages_source = workset_source();
+    s->workset = workset_open(from->part[0].name, s->from_id, mem_pages(s->vm->mem));
+}
+
+void save_fetch(struct save *s)
+{
+    if (!s || !s->workset)
+        return;
+    atomic_store(&s->fetch, true);
+    fd_event_signal(s->work);
+}
+
+int save_record_pages(const struct save *s, int fd, struct err *e)
+{
+    AUTO(fd) int file = fd;
+    s64 n;
+
+    if (!s->from_id[0])
+        return err_set(e, -EINVAL, "this machine did not go on from a saved state");
+    n = workset_record(s->vm->mem, s->pages_source, s->from_id, file, e);
+    return n < 0 ? (int)n : (int)min(n, (s64)INT32_MAX);
+}
+
 int save_open(struct vm *vm, struct save **ret, struct err *e)
 {
     struct save *s = xnew(struct save);
-    int r = 0;
+    int r;
 
     s->vm = vm;
-    s->work = s->worked = -1;
+    s->work = s->worked = s->pages_source = -1;
     *ret = s;
-    for (; r >= 0 && s->n_disks < vm->spec->disks.n; s->n_disks += r >= 0)
-        r = diskmark_open(spec_disk(vm->spec, s->n_disks)->file, &s->disks[s->n_disks], e);
+    open_workset(s);
+    r = save_disks_open(&s->disks, vm, e);
     if (r < 0)
         return r;
     describe_spec(s);
@@ -543,6 +628,7 @@ void save_close(struct save *s)
     if (!s)
         return;
     save_cancel(s);
+    atomic_store(&s->fetch_cancel, true);
     if (s->loop.name) { /* else it was never made */
         loop_call(&s->loop, unwatch_work, s);
         loop_join(&s->loop);
@@ -553,10 +639,11 @@ void save_close(struct save *s)
         err_set(&s->job->e, -ECANCELED, "the machine ended");
         end(s, -ECANCELED);
     }
-    for (u32 i = 0; i < s->n_disks; i++)
-        diskmark_close(&s->disks[i]);
+    save_disks_close(&s->disks);
     fd_close(&s->work);
     fd_close(&s->worked);
+    fd_close(&s->pages_source);
+    free(s->workset);
     json_decref(s->spec);
     free(s->since);
     free(s->last_file);

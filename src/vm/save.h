@@ -10,6 +10,7 @@
 
 enum save_kind {
     SAVE_SUSPEND, /* complete, and the machine stands still afterwards */
+    SAVE_DISKS,   /* only the disks, in one instant */
     SAVE_FULL,    /* complete */
     SAVE_BASE,    /* complete, and from now on it is noted what changes */
     SAVE_DIFF,    /* what changed since the last base or diff, which the file builds on */
@@ -32,13 +33,17 @@ typedef void save_done(struct vm *vm, const struct save_report *report, const st
 int save_open(struct vm *vm, struct save **ret, struct err *e);
 void save_close(struct save *s);
 
+struct save_overlay;
 struct save_cfg {
     enum save_kind kind;
+    struct save_overlay *
+        overlays; /* disks that go on in an overlay from the state's instant on; their fds are taken over */
+    u32 n_overlays;
     const char *file; /* the name that it will have, from the root: differential ones remember it */
     save_done *done;
     void *arg;
 };
-/* `fd`: an empty file, open for reading and writing; taken over, also on failure.  -EBUSY: one is under way; -ENOENT: no base. */
+/* `fd`: an empty file, open for reading and writing; -1 for DISKS; taken over, also on failure.  -EBUSY: one is under way; -ENOENT: no base. */
 int save_start(struct save *s, int fd, const struct save_cfg *cfg, struct err *e);
 /* The job under way ends soon, with -ECANCELED.  Harmless without one. */
 void save_cancel(struct save *s);
@@ -48,5 +53,12 @@ bool save_back(struct save *s);
 /* What is being done, for people: "" or "snapshot: 40 of 1024 MiB". */
 void save_progress(const struct save *s, char *text, size_t size);
 
+/* The guest runs: pages that it is known to need are fetched in the background.  NULL is harmless. */
+void save_fetch(struct save *s);
+/* Writes which pages were touched since the machine went on from its state; takes `fd`.  How many, or a negative errno. */
+int save_record_pages(const struct save *s, int fd, struct err *e);
+/* The machine's disks, for who asks. */
+struct save_disks;
+const struct save_disks *save_get_disks(const struct save *s);
 /* Disks are what a state knows them as.  -ESTALE with `e`. */
 int save_check_disks(struct save *s, const struct state_meta *meta, struct err *e);

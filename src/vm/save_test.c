@@ -438,12 +438,13 @@ TEST(save_requests_that_are_refused)
         int fd;
         const char *has;
     } rows[] = {
-        { "no file", "{\"cmd\": \"suspend\"}", -1, "a file is to be handed in" },
+        { "no file", "{\"cmd\": \"suspend\"}", -1,
+          "1 files are to be handed in with this request, not 0" },
         { "not a file", "{\"cmd\": \"snapshot\"}", null, "a regular, empty file" },
         { "not to be written", "{\"cmd\": \"snapshot\"}", readonly, "reading and writing" },
         { "no base", "{\"cmd\": \"snapshot\", \"mode\": \"diff\"}", empty, "there is no base" },
         { "no such mode", "{\"cmd\": \"snapshot\", \"mode\": \"half\"}", empty,
-          "'full', 'base' and" },
+          "'full', 'base', 'diff' and" },
         { "nothing suspended", "{\"cmd\": \"suspend\", \"action\": \"end\"}", -1,
           "has not suspended" },
         { "no such action", "{\"cmd\": \"suspend\", \"action\": \"sing\"}", -1,

@@ -86,26 +86,34 @@ static inline void state_rig_run(struct state_rig *r)
     r->runs = true;
 }
 
-/* Sends a line with a file (-1: none). */
-static inline void state_rig_send(struct state_rig *r, const char *line, int file)
+/* Sends a line with files. */
+static inline void state_rig_send_files(struct state_rig *r, const char *line, const int *files,
+                                        u32 n)
 {
     union {
         struct cmsghdr head;
-        char room[CMSG_SPACE(sizeof(int))];
-    } c = { .head = { .cmsg_len = CMSG_LEN(sizeof(int)),
+        char room[CMSG_SPACE(8 * sizeof(int))];
+    } c = { .head = { .cmsg_len = CMSG_LEN(n * sizeof(int)),
                       .cmsg_level = SOL_SOCKET,
                       .cmsg_type = SCM_RIGHTS } };
     char *text = str_new("%s\n", line);
     struct iovec iov = { text, strlen(text) };
     struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-    if (file >= 0) {
-        memcpy(CMSG_DATA(&c.head), &file, sizeof(file));
+    must(n <= 8);
+    if (n) {
+        memcpy(CMSG_DATA(&c.head), files, n * sizeof(int));
         m.msg_control = &c;
-        m.msg_controllen = sizeof(c);
+        m.msg_controllen = CMSG_SPACE(n * sizeof(int));
     }
     must(sendmsg(r->control, &m, MSG_NOSIGNAL) == (ssize_t)iov.iov_len);
     free(text);
+}
+
+/* The same with one file (-1: none). */
+static inline void state_rig_send(struct state_rig *r, const char *line, int file)
+{
+    state_rig_send_files(r, line, &file, file >= 0);
 }
 
 /* The next line of an answer, without its end; "" when the machine hangs up. */

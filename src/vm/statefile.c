@@ -53,10 +53,17 @@ static bool name_ok(const char *s)
     return *s;
 }
 
+bool statefile_image_ok(const char *s)
+{
+    return *s && !strchr(s, '/') && strlen(s) < 256 && strcmp(s, ".") != 0 && strcmp(s, "..") != 0;
+}
+
 /* clang-format off */
 static const struct field disk_fields[] = {
     FIELD_INT(state_disk, size, "bytes", .required = true),
     FIELD_INT(state_disk, mtime_ns, "when it was changed last, in ns since 1970; 0: unknown"),
+    FIELD_STR(state_disk, image, "the file beside it that is the disk of then", .ok = statefile_image_ok,
+              .want = "the name of a file, without its folder"),
     {},
 };
 static const struct field parent_fields[] = {

@@ -18,6 +18,11 @@ enum {
 struct state_disk {
     u64 size;     /* bytes */
     u64 mtime_ns; /* of its last change, since 1970; 0: a block device, which does not tell */
+    /*
+     * The file, beside the disk's, that is the disk of then: what was written since is in an overlay.  `size` is then the disk's, and
+     * mtime_ns this file's.  NULL: the disk's own file.
+     */
+    char *image;
 };
 
 struct state_parent {
@@ -33,6 +38,8 @@ struct state_meta {
     struct vm_spec spec;
 };
 extern const struct field state_meta_fields[];
+/* A file's name without a folder? */
+bool statefile_image_ok(const char *s);
 
 static inline const struct state_disk *state_meta_disk(const struct state_meta *m, u32 i)
 {

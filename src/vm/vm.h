@@ -16,6 +16,7 @@ enum vm_end {
     VM_END_ENGINE,    /* the engine could not go on */
     VM_END_RESET,     /* a reset failed */
     VM_END_SUSPENDED, /* its state is in a file */
+    VM_END_RESTORE,   /* who started it starts it anew, from another state */
 };
 
 struct vm_result {

@@ -5,6 +5,7 @@
  */
 #include "dev/virtio/blk_internal.h"
 #include "disk/limit.h"
+#include "disk/overlay.h"
 
 #include <sys/mman.h>
 
@@ -50,7 +51,7 @@ static int blk_after_load(void *obj, struct err *e)
 
 STATE_TABLE(blk_state, BLK_STATE, .after_load = blk_after_load);
 
-static struct blk *blk_of(struct device *d)
+struct blk *blk_of(struct device *d)
 {
     return container_of(vdev_of(d), struct blk, v);
 }
@@ -240,6 +241,24 @@ static int start_thread(void *arg, struct loop *l)
     return machine_io_start(arg, l, IO_FILES);
 }
 
+int blk_queue_open(struct blk_queue *q, struct disk *d, bool no_threads, struct disk_queue **ret,
+                   struct err *e)
+{
+    struct blk *b = q->b;
+    const struct disk_queue_cfg cfg = {
+        .loop = q->loop,
+        .depth = BLK_QUEUE_SIZE,
+        .batch = blk_on_batch,
+        .arg = q,
+        .thread_start = start_thread,
+        .thread_arg = b->v.fn.dev.machine,
+        .helper = b->has_helper ? &b->helper : NULL,
+        .no_threads = no_threads,
+    };
+
+    return disk_limits_queue_open(b->limits, d, &cfg, ret, e);
+}
+
 static int open_queue(struct blk *b, u16 i, struct err *e)
 {
     struct blk_queue *q = &b->queues[i];
@@ -255,14 +274,7 @@ static int open_queue(struct blk *b, u16 i, struct err *e)
     q->vq = &b->v.q[i];
     q->loop = b->n_threads ? &b->threads[i % b->n_threads] : m->loop;
     q->held_end = &q->held;
-    return disk_queue_open(b->disk,
-                           &(struct disk_queue_cfg){ .loop = q->loop,
-                                                     .depth = BLK_QUEUE_SIZE,
-                                                     .batch = blk_on_batch,
-                                                     .arg = q,
-                                                     .thread_start = start_thread,
-                                                     .thread_arg = m },
-                           &q->disk, e);
+    return blk_queue_open(q, b->disk, false, &q->disk, e);
 }
 
 static int open_disk(struct blk *b, const struct blk_cfg *cfg, struct err *e)
@@ -283,13 +295,26 @@ static int open_disk(struct blk *b, const struct blk_cfg *cfg, struct err *e)
         r = disk_open(&dc, &b->disk, e);
         if (r < 0)
             return r;
-        b->disk = disk_limit_new(b->disk, &(struct disk_limit){ .bandwidth = cfg->bandwidth,
-                                                                .iops = cfg->iops,
-                                                                .burst_ms = cfg->burst });
+        b->limits = disk_limits_new(&(struct disk_limit){ cfg->bandwidth, cfg->iops, cfg->burst });
         b->disk_is_ours = true;
+        b->cache = dc.cache;
     }
     b->capacity = b->disk->size / DISK_SECTOR;
     return 0;
+}
+
+static int open_helper(struct blk *b, struct err *e)
+{
+    int r = 0;
+
+    if (b->disk_is_ours && !b->disk->readonly)
+        r = loop_init(&b->helper, "disk");
+    else
+        return 0;
+    b->has_helper = r == 0;
+    if (r == 0)
+        r = machine_io_start(b->v.fn.dev.machine, &b->helper, IO_FILES);
+    return r < 0 ? err_code(e, r, "start a disk's thread") : 0;
 }
 
 static int open_threads(struct blk *b, u32 n, struct err *e)
@@ -317,13 +342,19 @@ static void release(struct blk *b)
         struct blk_queue *q = &b->queues[i];
 
         disk_queue_close(q->disk);
+        disk_queue_close(q->next);
         if (q->reqs)
             munmap(q->reqs, BLK_QUEUE_SIZE * sizeof(struct blk_req));
     }
     for (u16 i = 0; i < b->n_threads; i++)
         loop_fini(&b->threads[i]);
+    if (b->next)
+        overlay_drop(b->next);
     if (b->disk_is_ours)
         disk_close(b->disk);
+    disk_limits_free(b->limits);
+    if (b->has_helper)
+        loop_fini(&b->helper);
 }
 
 static int build(struct blk *b, const struct blk_cfg *cfg, struct err *e)
@@ -332,6 +363,8 @@ static int build(struct blk *b, const struct blk_cfg *cfg, struct err *e)
     const u32 n_threads = min((u32)cfg->iothreads, n_queues);
     int r = open_disk(b, cfg, e);
 
+    if (r == 0)
+        r = open_helper(b, e);
     if (r == 0)
         r = open_threads(b, min(n_threads, (u32)BLK_THREADS_MAX), e);
     while (r == 0 && b->n_queues < n_queues)

@@ -25,5 +25,23 @@ struct blk_cfg {
     u32 burst;           /* ms */
 };
 
+/*
+ * The disk goes on in an overlay (disk/overlay.h), in steps, all on the control loop but blk_overlay_seal:
+ *     prepare (the guest runs) ── take (the device is paused) ──> seal (any thread) ──> done
+ *         └─ drop, also after take as long as the device stays paused
+ */
+struct blk_overlay {
+    int fd, lock_fd;  /* as in struct overlay_cfg; owned from then on, also on failure */
+    const char *name; /* for messages */
+};
+int blk_overlay_prepare(struct device *d, const struct blk_overlay *o, struct err *e);
+void blk_overlay_take(struct device *d);
+void blk_overlay_drop(struct device *d);
+int blk_overlay_seal(struct device *d, struct err *e);
+/* `sealed`: seal went well.  Else flushes go on reaching below. */
+void blk_overlay_done(struct device *d, bool sealed);
+/* The disk that it shows now; the device's. */
+const struct disk *blk_disk(struct device *d);
+
 extern const struct field blk_fields[];
 extern const struct device_def virtio_blk_def;

@@ -41,7 +41,8 @@ struct blk_queue {
     u16 index;
     struct vq *vq;
     struct loop *loop;
-    struct disk_queue *disk;
+    struct disk_queue *disk,
+        *next; /* next: of b->next, until it takes over; then what it took over from */
     struct loop_fd kick;
     bool active;
     bool starved;  /* more in the ring than free requests: look again when one is done */
@@ -59,8 +60,14 @@ struct blk {
     struct vdev v;
     struct blk_state st; /* guarded by dev.lock */
     struct disk *disk;
+    struct disk_limits *limits; /* NULL: none */
+    struct disk *next; /* an overlay of `disk` that will take over; NULL: none.  Control loop */
+    bool taken;        /* host: it did, and what is below is not sealed yet */
     bool disk_is_ours; /* fixed */
-    u64 capacity;      /* fixed: sectors */
+    enum disk_cache cache;
+    struct loop helper; /* of a disk that may get overlays, which can start no threads in a jail */
+    bool has_helper;    /* fixed */
+    u64 capacity;       /* fixed: sectors */
     char id[BLK_ID_LEN];
     bool pausing;        /* host: inside blk_pause */
     atomic_bool durable; /* rebuilt by set_durable */
@@ -78,6 +85,11 @@ static inline void blk_req_put(struct blk_req *r)
 
     q->free[q->n_free++] = (u16)(r - q->reqs);
 }
+
+/* Opens the queue of `d` that virtqueue q will use. */
+int blk_queue_open(struct blk_queue *q, struct disk *d, bool no_threads, struct disk_queue **ret,
+                   struct err *e);
+struct blk *blk_of(struct device *d);
 
 /* All on the queue's thread.  Takes requests until the ring is empty. */
 void blk_serve(struct blk_queue *q);

@@ -1,9 +1,9 @@
 /*
- * cmd/save.c: a file that appears under its name when it is complete, or never.
+ * host/newfile.c: a file that appears under its name when it is complete, or never.
  * It has no name until then (open(2), O_TMPFILE), so that nothing is left of one whose writer was killed; where the file system cannot do
  * that, it has a temporary one.
  */
-#include "cmd/save.h"
+#include "host/newfile.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -32,13 +32,13 @@ static int from_root(const char *path, char **ret, struct err *e)
     return 0;
 }
 
-int save_file_open(struct save_file *f, const char *path, struct err *e)
+int newfile_open(struct newfile *f, const char *path, struct err *e)
 {
     AUTO(free) char *folder = NULL;
     struct stat st;
     int r;
 
-    *f = (struct save_file){ .fd = -1 };
+    *f = (struct newfile){ .fd = -1 };
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
         return err_set(e, -EEXIST, "'%s' is something else than a file", path);
     r = from_root(path, &f->path, e);
@@ -56,7 +56,7 @@ int save_file_open(struct save_file *f, const char *path, struct err *e)
 }
 
 /* Gives the file that has no name a temporary one: a link cannot take the place of another file. */
-static int link_temp(struct save_file *f)
+static int link_temp(struct newfile *f)
 {
     char self[64];
 
@@ -75,7 +75,7 @@ static int link_temp(struct save_file *f)
     return -EEXIST;
 }
 
-int save_file_keep(struct save_file *f, struct err *e)
+int newfile_keep(struct newfile *f, struct err *e)
 {
     AUTO(free) char *folder = folder_of(f->path);
     AUTO(fd) int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -91,12 +91,12 @@ int save_file_keep(struct save_file *f, struct err *e)
     return 0;
 }
 
-void save_file_fini(struct save_file *f)
+void newfile_fini(struct newfile *f)
 {
     if (f->temp)
         unlink(f->temp);
     fd_close(&f->fd);
     free(f->temp);
     free(f->path);
-    *f = (struct save_file){ .fd = -1 };
+    *f = (struct newfile){ .fd = -1 };
 }

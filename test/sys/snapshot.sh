@@ -1,0 +1,198 @@
+#!/bin/bash
+# test/sys/snapshot.sh: Debian's kernel and tools under the software engine write with checksums to two disks: live snapshots, going back,
+# a branch, the middle deleted, clones, and kills of machine and client around snapshots: every file system is clean, every checksum right,
+# every image sound, and nothing that was flushed is lost.
+# time limit: 3600
+# With SOCLE_FULL, 200 kills instead of 6.
+set -u
+tree=$(cd "$(dirname "$0")/../.." && pwd)
+socle=$SOCLE_BUILD/src/cmd/socle
+guest=$tree/.cache/guest
+dir=$TMPDIR
+steps=160 kills=6
+[ -z "${SOCLE_FULL:-}" ] || kills=200
+"$tree/tools/guest/build.sh" >/dev/null || { echo "no sample guest"; exit 77; }
+command -v qemu-img >/dev/null || { echo "no qemu-img (package qemu-utils)"; exit 77; }
+cp --sparse=always "$guest/root.img" "$dir/root.img"
+truncate -s 1M "$dir/data.img"
+
+fail() {
+    echo "FAILED: $*"
+    tail -n 20 "$dir"/out* "$dir"/err* | cut -c1-200
+    exit 1
+}
+
+until_says() { # OUTPUT PATTERN SECONDS
+    for _ in $(seq $(($3 * 20))); do
+        grep -q -s -a "$2" "$1" && return
+        sleep 0.05
+    done
+    fail "no '$2' in $1"
+}
+
+ctl() {
+    timeout 100 "$socle" ctl "$dir/c" "$@"
+}
+
+# Each line of /log has the sum of all before it, which the shell keeps; each step is on the second disk, and flushed, before it is said.
+program='mount -t proc p /proc; mount -t devtmpfs d /dev; n=0 s=0; while [ $n -lt STEPS ]; do n=$((n+1)) s=$((s+n)); echo "$n $s" >>/log; '
+program+='[ $((n % 10)) -ne 0 ] || sync /log; printf %07d $n | dd of=/dev/vdb bs=512 seek=$n conv=sync,fsync,notrunc 2>/dev/null; echo "step $n"; done; '
+program+='sync; echo 3 >/proc/sys/vm/drop_caches; n=0 s=0; while read -r a b; do n=$((n+1)) s=$((s+n)); [ "$a $b" = "$n $s" ] || echo "wrong $n"; '
+program+='done </log; echo "all $n, sum $s"; echo u >/proc/sysrq-trigger; echo o >/proc/sysrq-trigger; while :; do :; done'
+sum=$((steps * (steps + 1) / 2))
+
+start() { # OUTPUT ARGUMENT…: in the background, its socket is c
+    local out=$1
+    shift
+    rm -f "$dir/c"
+    timeout 250 "$socle" run --timeout 240 --control "$dir/c" "$@" <"$dir/in" >"$dir/out-$out" 2>"$dir/err-$out" &
+    run=$!
+}
+
+ends_right() { # OUTPUT: the machine that writes to it
+    wait "$run" || fail "$1 has status $?"
+    grep -q -a "all $steps, sum $sum" "$dir/out-$1" || fail "$1 has not written all"
+    ! grep -q -a '^wrong [0-9]' "$dir/out-$1" || fail "$1 reads something else than it wrote"
+}
+
+# A disk image with all that is below it: what is in it, after a power cut as it were.
+check_root() { # IMAGE LINES: at least so many
+    rm -f "$dir/check.raw"
+    "$socle" image convert --quiet --to raw "$1" "$dir/check.raw" || fail "convert $1"
+    e2fsck -fp "$dir/check.raw" >"$dir/out-fsck" 2>&1
+    [ $? -le 1 ] || fail "file system of $1"
+    e2fsck -fn "$dir/check.raw" >"$dir/out-fsck" 2>&1 || fail "file system of $1 is not clean"
+    debugfs -R "cat /log" "$dir/check.raw" 2>/dev/null | tr -d '\000' |
+        awk -v least="$2" 'NF == 2 { if ($1 != ++n || $2 != (s += n)) exit bad = 1 } END { exit bad || n < least }' || fail "/log of $1"
+}
+
+check_data() { # IMAGE STEPS: these are there
+    rm -f "$dir/data.raw"
+    "$socle" image convert --quiet --to raw "$1" "$dir/data.raw" || fail "convert $1"
+    dd if="$dir/data.raw" bs=512 skip=1 count="$2" status=none | tr -d '\000' | fold -w 7 |
+        awk -v want="$2" '$1 + 0 != ++n { exit bad = 1 } END { exit bad || n != want }' || fail "the first $2 steps on $1"
+}
+
+check_images() {
+    for image in "$dir"/*.img "$dir"/*.img.s*; do
+        head -c 3 "$image" | grep -q QFI || continue
+        qemu-img check -q "$image" || fail "qemu-img check $image"
+    done
+}
+
+last_step() { # OUTPUT
+    tr -d '\r' <"$dir/out-$1" | sed -n 's/^\(.*[^0-9]\)\?step \([0-9]*\)$/\2/p' | tail -n 1
+}
+
+echo "snapshots of a guest that writes"
+mkfifo "$dir/in"
+exec 3<>"$dir/in"
+start first --engine soft --cpus 2 --memory 256M --kernel "$guest/vmlinuz" --initrd "$guest/initrd" --net none --disk "$dir/root.img" \
+    --disk "$dir/data.img" --append "console=ttyS0 root=/dev/vda rw panic=-1 quiet init=/bin/sh"
+until_says "$dir/out-first" '# ' 200
+echo "${program/STEPS/$steps}" >&3
+until_says "$dir/out-first" "step 20" 100
+ctl snapshot one || fail "snapshot one"
+until_says "$dir/out-first" "step 40" 100
+ctl snapshot two || fail "snapshot two"
+until_says "$dir/out-first" "step 60" 100
+ctl snapshot three disks || fail "snapshot three"
+ctl snapshot two && fail "a name was taken twice"
+"$socle" snapshot restore "$dir/root.img" one && fail "went back under a running machine"
+ctl delete-snapshot two && fail "what a running machine builds on was deleted"
+ends_right first
+check_root "$dir/root.img" "$steps"
+check_data "$dir/data.img" "$steps"
+check_root "$dir/root.img.s3" 50
+check_data "$dir/data.img.s3" 59
+check_images
+
+echo "back to the second, and a branch"
+"$socle" run --restore "$dir/root.img.s2.state" >"$dir/out-stale" 2>&1 && fail "restored over disks that changed"
+grep -q "not as it was at the snapshot" "$dir/out-stale" || fail "changed disks are not explained"
+"$socle" snapshot restore "$dir/root.img" two || fail "restore two"
+start branch --restore "$dir/root.img.s2.state"
+until_says "$dir/out-branch" "step 80" 100
+grep -q -a "step 40" "$dir/out-branch" && fail "it began before the snapshot"
+ctl snapshot four || fail "snapshot four"
+until_says "$dir/out-branch" "step 110" 100
+ctl restore three 2>/dev/null && fail "went back to a snapshot without a state"
+ctl restore four || fail "restore four while it runs"
+ctl snapshots | grep -q "four.*<- now" || fail "it is not at the fourth"
+ends_right branch
+[ "$(grep -c -a "step 100" "$dir/out-branch")" -eq 2 ] || fail "it did not go back"
+check_data "$dir/data.img" "$steps"
+
+echo "the middle one is deleted, and what was built on it stays as it was"
+"$socle" snapshot delete --quiet "$dir/root.img" two || fail "delete two"
+[ ! -e "$dir/root.img.s2" ] && [ ! -e "$dir/data.img.s2" ] && [ ! -e "$dir/root.img.s2.state" ] || fail "files of a deleted snapshot"
+for i in 1 3 4; do
+    check_root "$dir/root.img.s$i" 10
+done
+check_data "$dir/data.img.s1" 19
+check_data "$dir/data.img.s3" 59
+check_data "$dir/data.img.s4" 79
+check_data "$dir/data.img" "$steps"
+check_images
+
+echo "clones of a running machine, all at once"
+"$socle" snapshot restore "$dir/root.img" four || fail "restore four"
+start again --restore "$dir/root.img.s4.state"
+until_says "$dir/out-again" "step 90" 100
+ctl clone 5 >"$dir/clones" || fail "clone 5"
+timeout 200 python3 - "$dir" <<'READ' || fail "what clones say"
+import json, socket, sys
+clones = json.load(open(sys.argv[1] + "/clones"))
+assert len({c["name"] for c in clones}) == 5
+consoles = [socket.socket(socket.AF_UNIX) for c in clones]
+for c, s in zip(clones, consoles):
+    s.connect(c["console"])
+for c, s in zip(clones, consoles):
+    with open(sys.argv[1] + "/out-clone" + c["control"][-1], "wb") as f:
+        for data in iter(lambda: s.recv(65536), b""):
+            f.write(data)
+READ
+for i in 1 2 3 4 5; do
+    grep -q -a "all $steps, sum $sum" "$dir/out-clone$i" || fail "clone $i has not written all"
+    ! grep -q -a '^wrong [0-9]' "$dir/out-clone$i" || fail "clone $i reads something else than it wrote"
+done
+ends_right again
+check_root "$dir/root.img" "$steps"
+check_images
+
+echo "kill -9 around snapshots: nothing that was flushed is lost"
+complete=0
+for i in $(seq $kills); do
+    "$socle" snapshot restore "$dir/root.img" one >/dev/null || fail "restore one, round $i"
+    start kill --restore "$dir/root.img.s1.state"
+    until_says "$dir/out-kill" "step" 60
+    vm=$(pgrep -P "$(pgrep -P "$run" -x socle)" -x socle-vm)
+    mode=full
+    [ $((i % 2)) -eq 0 ] || mode=disks
+    "$socle" ctl "$dir/c" snapshot killed $mode >/dev/null 2>&1 &
+    ctl=$!
+    sleep "0.$((i % 5))$((RANDOM % 10))"
+    if [ $((i % 3)) -eq 2 ]; then
+        kill -9 $ctl 2>/dev/null
+        wait $ctl
+        ctl power off >/dev/null 2>&1
+    else
+        kill -9 "$vm"
+        wait $ctl
+    fi
+    wait "$run"
+    step=$(last_step kill)
+    check_data "$dir/data.img" "$step"
+    if "$socle" snapshot list "$dir/root.img" | grep -q killed; then
+        "$socle" snapshot list "$dir/root.img" | grep -q 'killed.*interrupted' || complete=$((complete + 1))
+        "$socle" snapshot delete --quiet "$dir/root.img" killed || fail "delete what was interrupted, round $i"
+        check_data "$dir/data.img" "$step"
+    fi
+    check_images
+done
+echo "$kills kills, $complete snapshots were complete"
+check_root "$dir/root.img" 10
+check_root "$dir/root.img.s4" 70
+leftover=$(find "$dir" -name '*.img.s[6-9]*' -o -name '*.img.s[1-9][0-9]*')
+[ -z "$leftover" ] || fail "left behind: $leftover"
+exit 0
