@@ -162,10 +162,10 @@ TEST(limit_timer)
     struct err e = {};
 
     CHECK_EQ(loop_init(&loop, "test"), 0);
-    CHECK_OK(
-        disk_limits_queue_open(
-            l, d, &(struct disk_queue_cfg){ .loop = &loop, .depth = 64, .batch = no_batch }, &q, &e),
-        &e);
+    CHECK_OK(disk_limits_queue_open(
+                 l, d, &(struct disk_queue_cfg){ .loop = &loop, .depth = 64, .batch = no_batch },
+                 &q, &e),
+             &e);
     begun = clock_mono_ns();
     submit_all(q, reqs, DISK_READ);
     end = begun + 20 * NSEC_PER_SEC;

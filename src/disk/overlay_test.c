@@ -251,6 +251,27 @@ TEST(overlay_flushes_what_is_below_until_it_is_sealed)
     rig_check(r.below);
 }
 
+/* Refcounts that were put off are written, and the mark that said so is gone: the image may be checked and written by others. */
+TEST(overlay_settles_lazy_refcounts)
+{
+    struct rig r = {};
+    struct err e = {};
+    struct qcow2 *q;
+
+    rig_begin(&r, true);
+    q = q2_of(r.disk);
+    q->lazy = true;
+    put(r.q, 1, 0);
+    CHECK_EQ(ask(r.q, DISK_FLUSH, NULL, 0), 0);
+    CHECK(q->h.incompatible & Q2_I_DIRTY);
+    go_over(&r, true);
+    CHECK_OK(overlay_seal(r.overlay, &e), &e);
+    CHECK(!(q->h.incompatible & Q2_I_DIRTY));
+    overlay_settle(r.overlay);
+    rig_check(r.below);
+    rig_close(&r);
+}
+
 TEST(overlay_dropped_leaves_the_disk)
 {
     struct rig r = {};

@@ -31,12 +31,12 @@ static int make_file(const char *name, u64 size)
     return fd;
 }
 
-/* A machine with a disk d0 that is written to, and one that is not. */
+/* A machine with a disk d0 that is written to, under a limit that is never reached, and one that is not. */
 static int new_machine(struct state_rig *r, const char *more, struct err *e)
 {
     AUTO(free)
     char *members = str_new("\"memory\": 16777216, \"engine\": \"soft\", \"kernel\": "
-                            "\"%s/kernel\", \"disks\": [{\"file\": \"%s/d0\"}, "
+                            "\"%s/kernel\", \"disks\": [{\"file\": \"%s/d0\", \"iops\": 1000000}, "
                             "{\"file\": \"%s/d1\", \"readonly\": true}]%s",
                             test_dir(), test_dir(), test_dir(), more);
 
