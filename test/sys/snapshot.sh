@@ -73,10 +73,11 @@ check_data() { # IMAGE STEPS: these are there
         awk -v want="$2" '$1 + 0 != ++n { exit bad = 1 } END { exit bad || n != want }' || fail "the first $2 steps on $1"
 }
 
-check_images() {
+# All are sound; after a kill clusters may be counted that nobody uses, which is qemu-img's status 3.
+check_images() { # [killed]
     for image in "$dir"/*.img "$dir"/*.img.s*; do
         head -c 3 "$image" | grep -q QFI || continue
-        qemu-img check -q "$image" || fail "qemu-img check $image"
+        qemu-img check -q "$image" || [ "$?${1:-}" = 3killed ] || fail "qemu-img check $image"
     done
 }
 
@@ -188,7 +189,7 @@ for i in $(seq $kills); do
         "$socle" snapshot delete --quiet "$dir/root.img" killed || fail "delete what was interrupted, round $i"
         check_data "$dir/data.img" "$step"
     fi
-    check_images
+    check_images killed
 done
 echo "$kills kills, $complete snapshots were complete"
 check_root "$dir/root.img" 10
