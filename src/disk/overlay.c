@@ -73,7 +73,7 @@ int overlay_open(struct disk *below, const struct overlay_cfg *cfg, struct disk 
         .no_data = true,
         .share = true, /* the lock is in lock_fd already */
     };
-    struct overlay_file was, now;
+    struct overlay_file was = {}, now = {};
     int r = disk_open(&dc, &d, e);
 
     if (r < 0)
