@@ -78,10 +78,12 @@ struct qcow2_report {
     u64 clusters, allocated, compressed, fragmented; /* of the disk */
     u64 end;                                         /* of the file's last cluster in use */
     void (*say)(void *arg, const char *text);        /* each finding, if not NULL */
+    /* If not NULL: so many bytes of tables of `total` were looked at.  Negative: stop, with that; nothing is repaired yet. */
+    int (*step)(void *arg, u64 done, u64 total);
     void *arg;
 };
 /*
- * Counts all references and compares.  rep->say and arg are the caller's; repair: QCOW2_REPAIR_…  Opens the image itself, also one
+ * Counts all references and compares.  rep->say, step and arg are the caller's; repair: QCOW2_REPAIR_…  Opens the image itself, also one
  * marked corrupt or dirty.  0 also when there are errors.
  */
 int qcow2_check(const struct disk_cfg *cfg, u32 repair, struct qcow2_report *rep, struct err *e);
