@@ -35,6 +35,9 @@ struct qcow2_create_cfg {
 /* Makes an image out of the file `fd`, whose contents are lost.  `path`: for relative names and messages.  Synced. */
 int qcow2_create(int fd, const char *path, const struct qcow2_create_cfg *cfg, struct err *e);
 
+/* Are they what qcow2_create takes?  Fills what is 0. */
+int qcow2_create_check(struct qcow2_create_cfg *cfg, struct err *e);
+
 bool disk_is_qcow2(const struct disk *d);
 
 struct qcow2_info {

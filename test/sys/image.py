@@ -456,6 +456,7 @@ class Look(Case):
             self.assertEqual(a["fully-allocated"], b["fully-allocated"], ours)
             if "a.raw" in ours:
                 self.assertEqual(a["required"], b["required"], ours)
+        self.assertIn("clusters of 3000 bytes", image("measure", "--to=qcow2", "--cluster=3000", "a.raw", status=1))
 
     def test_bench(self):
         image("create", "a.raw", "8M")
