@@ -94,12 +94,18 @@ static void walk_entry(struct check *c, u64 entry, u64 subs, bool active)
         q2_zip_range(q, entry, &at, &len);
         if (entry & Q2_COPIED)
             say(c, &c->rep->errors, "compressed cluster at %llu is marked as ours alone", at);
-        count(c, at, len, "compressed cluster");
+        if (q2_is_meta(q, at, len))
+            say(c, &c->rep->errors, "compressed cluster at %llu is where the header or a table is",
+                at);
+        else
+            count(c, at, len, "compressed cluster");
     } else if (q->ext && (((subs >> 32) & subs & UINT32_MAX) ||
                           (!host && (subs & UINT32_MAX) && !q->data_apart))) {
         say(c, &c->rep->errors, "L2 entry 0x%llx has subclusters 0x%llx", entry, subs);
     } else if (!is_aligned(host, q->cluster)) {
         say(c, &c->rep->errors, "data cluster at %llu is not at a cluster's start", host);
+    } else if (host && !q->data_apart && q2_is_meta(q, host, q->cluster)) {
+        say(c, &c->rep->errors, "data cluster at %llu is where the header or a table is", host);
     } else if (host && !q->data_apart) {
         count(c, host, q->cluster, "data cluster");
     }
