@@ -722,7 +722,7 @@ TEST(qcow2_snapshot_without_room)
 /* The power goes at each write of making and deleting a snapshot; who opens the image next leaves nothing for qemu-img to complain of. */
 TEST(qcow2_snapshot_power_cuts)
 {
-    const struct qcow2_create_cfg cfg = { .size = 512 * KiB, .cluster = 4096 };
+    static const struct qcow2_create_cfg cfg = { .size = 512 * KiB, .cluster = 4096 };
     struct crash *c = &crash;
     bool struck = true;
 
@@ -748,7 +748,7 @@ TEST(qcow2_snapshot_power_cuts)
 /* The power goes at each write of giving an image another backing file: it has the old one's name, or the new one's. */
 TEST(qcow2_backing_power_cuts)
 {
-    const struct qcow2_create_cfg cfg = { .size = 512 * KiB, .cluster = 4096 };
+    static const struct qcow2_create_cfg cfg = { .size = 512 * KiB, .cluster = 4096 };
     static const u32 lens[] = { 3, 1023, 900, 1000, 20, 450, 1023, 0, 1023 };
     struct crash *c = &crash;
     bool struck = true;
