@@ -5,7 +5,8 @@
 # our qcow2.  qemu-img is given its quickest of io_uring, native and threads for each row.  "scattered" steps 1 MiB + 4 KiB, since
 # qemu-img knows no random places.  Growing: each round begins with an empty image.
 # Copies: `socle image convert` and `qemu-img convert -m 2 -t writeback`; both have synced when they end.
-# A ratio is the peer's time by ours: above 1 Socle is the quicker.
+# A ratio of the table is the peer's time by ours: above 1 Socle is the quicker.  A figure is our time by the peer's, as those of other
+# measurements are.
 set -euo pipefail
 tree=$(cd "$(dirname "$0")/.." && pwd)
 . "$tree/bench/common.sh"
@@ -112,8 +113,8 @@ bench_row() { # NAME OPERATION KIB STEP PER_MIB STATE
     value=$(median <"$scratch/ours.qcow2")
     printf '%-18s %10s %10s %10s %8s %8s\n' "$1" "$value" "$best" "$(median <"$scratch/ours.raw")" "$(ratio "$best" "$value")" \
         "$(ratio "$(median <"$scratch/ours.raw")" "$value")"
-    figure "image-$1/qemu" "$(ratio "$best" "$value")" ratio
-    figure "image-$1/raw" "$(ratio "$(median <"$scratch/ours.raw")" "$value")" ratio
+    figure "image-$1/qemu" "$(ratio "$value" "$best")" ratio
+    figure "image-$1/raw" "$(ratio "$value" "$(median <"$scratch/ours.raw")")" ratio
     rm -f "$scratch"/ours.* "$scratch"/threads "$scratch"/io_uring
 }
 
@@ -141,7 +142,7 @@ copy_row() { # NAME
     done
     printf '%-18s %10s %10s %10s %8s\n' "$1" "$(median <"$scratch/socle")" "$(median <"$scratch/qemu")" "" \
         "$(ratio "$(median <"$scratch/qemu")" "$(median <"$scratch/socle")")"
-    figure "image-$1/qemu" "$(ratio "$(median <"$scratch/qemu")" "$(median <"$scratch/socle")")" ratio
+    figure "image-$1/qemu" "$(ratio "$(median <"$scratch/socle")" "$(median <"$scratch/qemu")")" ratio
     rm -f "$scratch/socle" "$scratch/qemu"
 }
 

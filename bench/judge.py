@@ -23,6 +23,12 @@ TARGETS = [
     ("restore", "restore-entry-1024", 10.0, "the same, 1 GiB"),
     ("restore", "restore-clones", 500, "ms until 20 clones run"),
     ("restore", "snapshot-pause", 50.0, "ms that an idle guest of 1 GiB stands still for a snapshot"),
+    *(("image", f"image-{row}/{peer}", most, what)
+      for row in ("read-scattered", "read-4k", "read-64k", "read-sequential", "write-scattered", "write-4k", "write-64k",
+                  "write-sequential", "grow-scattered", "grow-4k", "grow-64k", "grow-sequential")
+      for peer, most, what in (("qemu", 0.83, "qcow2, by qemu-img bench's time"), ("raw", 1.10, "qcow2, by our raw's time"))),
+    *(("image", f"image-{copy}/qemu", 1.0, "convert, by qemu-img convert's time")
+      for copy in ("raw-qcow2", "qcow2-raw", "raw-zstd", "zstd-raw")),
     ("start", "start-entry-here", 5.0, "ms wall from `socle run` to the first KVM_RUN"),
     ("start", "start-entry-here-cpu", 5.0, "ms of CPU time from exec of socle-vm to there"),
 ]

@@ -1,11 +1,13 @@
 #!/bin/bash
-# bench/run.sh: every measurement, or those that B names (boot exits memory start restore; without B, all but restore), in one run on real KVM: here, or in the lab.
+# bench/run.sh: every measurement, or those that B names (boot exits memory start restore image), in one run on real KVM: here, or in the lab.
+# restore and image need no KVM, and are measured here in any case.
 # Ends with a table of the targets; each figure becomes a line of bench/history.jsonl, which git ignores.
-# BENCH_ROUNDS (3) says how often each boot is counted; with 3, all of it takes about four minutes in the lab.
+# BENCH_ROUNDS (3) says how often each boot is counted; with 3, all of it takes about four minutes in the lab, and five for
+# restore and image.
 # Exit status 1 when a target is missed or a measurement failed.
 set -euo pipefail
 tree=$(cd "$(dirname "$0")/.." && pwd)
-names=${B:-boot exits memory start}
+names=${B:-boot exits memory start restore image}
 out=$tree/build/bench-out
 limit=900 limit_each=360
 
@@ -14,8 +16,8 @@ boot_rows=socle,microvm,microvm-rtc,q35
 
 for name in $names; do
     case $name in
-    boot | exits | memory | restore | start) ;;
-    *) echo "bench: no '$name'; there are: boot exits memory restore start" >&2; exit 2 ;;
+    boot | exits | memory | restore | start | image) ;;
+    *) echo "bench: no '$name'; there are: boot exits memory restore start image" >&2; exit 2 ;;
     esac
 done
 
@@ -39,6 +41,7 @@ measure() { # NAME
         timeout --kill-after=5 $limit_each "$tree/bench/memory.sh" --maps >"$out/memory.txt" || status=$?
         sed '/^socle-user:/,$d' "$out/memory.txt"
         ;;
+    image) timeout --kill-after=5 $limit "$tree/bench/image.sh" --rounds "${BENCH_ROUNDS:-3}" || status=$? ;;
     *) timeout --kill-after=5 $limit_each "$tree/bench/$1.sh" || status=$? ;;
     esac
     [ $status -eq 0 ] || echo "failed-$1 $status status" >>"$BENCH_FIGURES"
@@ -60,6 +63,15 @@ mkdir -p "$out"
 figures=$out/figures
 : >"$figures"
 
+# What needs no KVM first; the rest is the lab's, or stays here too.
+inside=
+for name in $names; do
+    case $name in
+    restore | image) BENCH_FIGURES=$figures measure "$name" ;;
+    *) inside="$inside $name" ;;
+    esac
+done
+
 # What our own code needs until the guest runs is native even where KVM is slow for guests; the lab's clock would say nothing of it.
 where=here
 "$tree/test/lab/kvm_fast.sh" || where=lab
@@ -70,8 +82,8 @@ if [ $where = lab ] && [[ " $names " == *" start "* ]] && [ -w /dev/kvm ]; then
     sed -n 's/^start-entry/start-entry-here/p' "$out/start.here" >>"$figures"
     rm -f "$out/start.here"
 fi
-"$tree/test/lab/run.sh" --auto --modules tun --timeout $limit --out "$out" -- \
-    env BENCH_FIGURES="$figures" B="$names" BENCH_ROUNDS="${BENCH_ROUNDS:-3}" "$tree/bench/run.sh" ||
+[ -z "$inside" ] || "$tree/test/lab/run.sh" --auto --modules tun --timeout $limit --out "$out" -- \
+    env BENCH_FIGURES="$figures" B="$inside" BENCH_ROUNDS="${BENCH_ROUNDS:-3}" "$tree/bench/run.sh" ||
     echo "failed-run $? status" >>"$figures"
 [ $where = lab ] || sed -i '/^start-entry/{p;s/^start-entry/start-entry-here/}' "$figures"
 

@@ -88,7 +88,7 @@ static const struct field fields[] = {
 
 static const struct opt create_opts[] = { OPT("format", to), NEW, OPT("force", force), {} };
 static const struct opt info_opts[] = { OPT("format", format, FORMATS), OPT("chain", chain), OPT("json", json), {} };
-static const struct opt check_opts[] = { OPEN, OPT("repair", repair), OPT("json", json), {} };
+static const struct opt check_opts[] = { OPEN, OPT("repair", repair), OPT("json", json), WATCHED, {} };
 static const struct opt convert_opts[] = { OPT("from", from_format, FORMATS), OPT("snapshot", snapshot), OPT("to", to),
     OPT("backing", backing, "FILE"), OPT("backing-format", backing_format, FORMATS), OPT("compress", compress),
     OPT("threads", threads), OPT("size", size), QCOW2, OPT("cache", cache), OPT("engine", engine), OPT("force", force), WATCHED, {} };

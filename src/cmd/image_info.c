@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Opened so that it can be looked at while a machine uses it, and though its backing file is gone. */
 static int open_to_look(const char *file, const char *format, bool no_backing, struct disk **ret,
@@ -249,9 +250,10 @@ int image_do_snapshot(struct image *im, struct err *e)
                    word);
 }
 
+/* On a terminal it takes the line of the progress (ECMA-48, "EL"), which is drawn anew below it. */
 static void say(void *, const char *text)
 {
-    fprintf(stderr, "%s\n", text);
+    fprintf(stderr, "%s%s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", text);
 }
 
 static void print_report(const struct qcow2_report *p)
@@ -315,32 +317,42 @@ static bool is_qcow2(const struct image *im)
     return f && strcmp(f->name, "qcow2") == 0;
 }
 
+struct check {
+    struct job_image image;
+    u32 repair;
+    struct qcow2_report report;
+};
+
+static int check(struct job *j, void *arg, struct err *e)
+{
+    struct check *c = arg;
+
+    return job_examine(j, &c->image, c->repair, &c->report, e);
+}
+
 int image_do_check(struct image *im, struct err *e)
 {
     static const u32 repair[] = { 0, QCOW2_REPAIR_LEAKS, QCOW2_REPAIR_LEAKS | QCOW2_REPAIR_ERRORS };
-    struct qcow2_report p = { .say = im->json ? NULL : say };
-    const struct disk_cfg cfg = { .file = im->args.arg[0],
-                                  .fd = -1,
-                                  .readonly = im->repair == IMAGE_REPAIR_NONE,
-                                  .cache = (enum disk_cache)im->cache,
-                                  .engine = (enum disk_engine)im->engine,
-                                  .format = "qcow2" };
+    struct check c = { .image = image_ref_of(im, 0),
+                       .repair = repair[im->repair],
+                       .report = { .say = im->json ? NULL : say } };
+    const struct qcow2_report *p = &c.report;
     int r;
 
     if (!is_qcow2(im))
         return check_other(im, e);
-    r = qcow2_check(&cfg, repair[im->repair], &p, e);
-    if (r < 0)
+    r = image_job(im, "check", check, &c, e);
+    if (r)
         return r;
     if (im->json)
-        r = image_print_json(report_json(im->args.arg[0], &p), e);
+        r = image_print_json(report_json(im->args.arg[0], p), e);
     else
-        print_report(&p);
+        print_report(p);
     if (r < 0)
         return r;
-    if (p.errors > p.errors_fixed)
+    if (p->errors > p->errors_fixed)
         return IMAGE_STATUS_CORRUPT;
-    return p.leaks > p.leaks_fixed ? IMAGE_STATUS_LEAKS : 0;
+    return p->leaks > p->leaks_fixed ? IMAGE_STATUS_LEAKS : 0;
 }
 
 /* As disk_map_deep, and how many backing files deep it is. */

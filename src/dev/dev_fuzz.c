@@ -77,9 +77,11 @@ static void check_round_trip(struct subject *s)
 FUZZ(dev)
 {
     struct fuzz_in in = { data, size };
+    const u32 n = count_devices();
     struct subject s;
 
-    if (subject_open(&s, all_devices[fuzz_take(&in, 1) % count_devices()], NULL) < 0)
+    must(n);
+    if (subject_open(&s, all_devices[fuzz_take(&in, 1) % n], NULL) < 0)
         return;
     for (u32 i = 0; i < OPS_MAX && in.left; i++)
         one_op(&s, &in);

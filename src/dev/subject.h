@@ -115,6 +115,7 @@ static inline bool subject_reach(const struct subject *s, u8 where, struct devic
 {
     u32 n = where % 16;
 
+    must(s->d); /* subject_open made it */
     if (n < ARRAY_LEN(s->d->def->ranges)) {
         *ret = s->d->def->ranges[n];
         return ret->len > 0;

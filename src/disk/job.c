@@ -65,3 +65,24 @@ int job_open_image(const struct job_image *ref, bool readonly, struct disk **ret
 
     return disk_open(&cfg, ret, e);
 }
+
+static int on_step(void *arg, u64 done, u64 total)
+{
+    struct job *j = arg;
+
+    job_total(j, total);
+    atomic_store_explicit(&j->done, done, memory_order_relaxed);
+    return job_check(j, NULL);
+}
+
+int job_examine(struct job *j, const struct job_image *image, u32 repair, struct qcow2_report *rep,
+                struct err *e)
+{
+    const struct disk_cfg cfg = {
+        .file = image->file, .fd = -1, .cache = image->cache, .engine = image->engine
+    };
+
+    rep->step = on_step;
+    rep->arg = j;
+    return qcow2_check(&cfg, repair, rep, e);
+}

@@ -83,6 +83,10 @@ enum { JOB_THREADS_MAX = 16 };
  */
 int job_convert(struct job *j, const struct job_convert *c, struct err *e);
 
+/* As qcow2_check, which has the result; rep->step and arg are the job's. */
+int job_examine(struct job *j, const struct job_image *image, u32 repair, struct qcow2_report *rep,
+                struct err *e);
+
 struct job_resize {
     struct job_image image;
     u64 size; /* the new one; or what is added when `grow` */

@@ -76,6 +76,8 @@ int job_measure(struct job *j, struct job_measure *m, struct err *e)
         cfg.size = d->size;
     if (r == 0 && (cfg.size == 0 || cfg.size > 1ull << 62))
         r = err_set(e, -EINVAL, "a size of %llu", cfg.size);
+    if (r == 0 && m->to.qcow2)
+        r = qcow2_create_check(&cfg, e);
     if (r == 0 && d)
         r = count_data(j, d, unit, &data, e);
     if (r < 0)

@@ -35,6 +35,9 @@ struct qcow2_create_cfg {
 /* Makes an image out of the file `fd`, whose contents are lost.  `path`: for relative names and messages.  Synced. */
 int qcow2_create(int fd, const char *path, const struct qcow2_create_cfg *cfg, struct err *e);
 
+/* Are they what qcow2_create takes?  Fills what is 0. */
+int qcow2_create_check(struct qcow2_create_cfg *cfg, struct err *e);
+
 bool disk_is_qcow2(const struct disk *d);
 
 struct qcow2_info {
@@ -78,10 +81,12 @@ struct qcow2_report {
     u64 clusters, allocated, compressed, fragmented; /* of the disk */
     u64 end;                                         /* of the file's last cluster in use */
     void (*say)(void *arg, const char *text);        /* each finding, if not NULL */
+    /* If not NULL: so many bytes of tables of `total` were looked at.  Negative: stop, with that; nothing is repaired yet. */
+    int (*step)(void *arg, u64 done, u64 total);
     void *arg;
 };
 /*
- * Counts all references and compares.  rep->say and arg are the caller's; repair: QCOW2_REPAIR_…  Opens the image itself, also one
+ * Counts all references and compares.  rep->say, step and arg are the caller's; repair: QCOW2_REPAIR_…  Opens the image itself, also one
  * marked corrupt or dirty.  0 also when there are errors.
  */
 int qcow2_check(const struct disk_cfg *cfg, u32 repair, struct qcow2_report *rep, struct err *e);

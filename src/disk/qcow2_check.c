@@ -22,6 +22,7 @@ struct check {
     u64 n;
     bool bad_blocks;  /* table or blocks of the refcounts are not sound */
     u64 block_errors; /* found of them; part of rep->errors */
+    u64 done, todo;   /* bytes of L2 tables that were looked at, and that there may be */
     u64 last_host;    /* of the cluster before, for fragmentation */
 };
 
@@ -40,6 +41,13 @@ static void say(struct check *c, u64 *count, const char *fmt, ...)
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     c->rep->say(c->rep->arg, text);
+}
+
+/* One more L1 entry is done.  Negative: the caller wants no more. */
+static int step(struct check *c)
+{
+    c->done += c->q->cluster;
+    return c->rep->step ? c->rep->step(c->rep->arg, c->done, c->todo) : 0;
 }
 
 /* One more reference to each cluster of [at, at + len). */
@@ -86,12 +94,18 @@ static void walk_entry(struct check *c, u64 entry, u64 subs, bool active)
         q2_zip_range(q, entry, &at, &len);
         if (entry & Q2_COPIED)
             say(c, &c->rep->errors, "compressed cluster at %llu is marked as ours alone", at);
-        count(c, at, len, "compressed cluster");
+        if (q2_is_meta(q, at, len))
+            say(c, &c->rep->errors, "compressed cluster at %llu is where the header or a table is",
+                at);
+        else
+            count(c, at, len, "compressed cluster");
     } else if (q->ext && (((subs >> 32) & subs & UINT32_MAX) ||
                           (!host && (subs & UINT32_MAX) && !q->data_apart))) {
         say(c, &c->rep->errors, "L2 entry 0x%llx has subclusters 0x%llx", entry, subs);
     } else if (!is_aligned(host, q->cluster)) {
         say(c, &c->rep->errors, "data cluster at %llu is not at a cluster's start", host);
+    } else if (host && !q->data_apart && q2_is_meta(q, host, q->cluster)) {
+        say(c, &c->rep->errors, "data cluster at %llu is where the header or a table is", host);
     } else if (host && !q->data_apart) {
         count(c, host, q->cluster, "data cluster");
     }
@@ -130,7 +144,8 @@ static int walk_l1(struct check *c, u64 at, u32 n, bool active)
     for (u32 i = 0; i < n && r == 0; i++) {
         u64 host = be64_get(l1[i]) & Q2_OFFSET;
 
-        if (!host)
+        r = step(c);
+        if (!host || r < 0)
             continue;
         if (!is_aligned(host, q->cluster) || host >> q->bits >= c->n) {
             say(c, &c->rep->errors, "L1 entry %u: an L2 table cannot be at %llu", i, host);
@@ -156,6 +171,8 @@ static int walk_snapshots(struct check *c, struct err *e)
     if (r < 0)
         return r;
     count(c, q->h.snapshots_at, all.bytes, "snapshot table");
+    for (u32 i = 0; i < all.n; i++)
+        c->todo += all.list[i].l1_size * q->cluster;
     for (u32 i = 0; i < all.n && r == 0; i++)
         r = walk_l1(c, all.list[i].l1_at, all.list[i].l1_size, false);
     q2_snaps_free(&all);
@@ -304,7 +321,8 @@ static int compare_flags(struct check *c, u64 *unsafe, u64 *missing)
     for (u32 i = 0; i < q->h.l1_size && r == 0; i++) {
         u64 table = q->l1[i] & Q2_OFFSET;
 
-        if (!table || !is_aligned(table, q->cluster) || table >> q->bits >= c->n)
+        r = step(c);
+        if (r < 0 || !table || !is_aligned(table, q->cluster) || table >> q->bits >= c->n)
             continue;
         compare_flag(c, q->l1[i], table, unsafe, missing);
         r = q->file->ops->now(q->file, DISK_READ, buf, q->cluster, table);
@@ -451,8 +469,10 @@ static int clear_marks(struct qcow2 *q, const struct qcow2_report *rep)
 static int look(struct check *c, struct found *f, struct err *e)
 {
     struct qcow2 *q = c->q;
-    int r = walk(c, e);
+    int r;
 
+    c->todo = 2 * q->h.l1_size * q->cluster; /* the walk, and the flags */
+    r = walk(c, e);
     if (r < 0)
         return r;
     f->walk = c->rep->errors;
@@ -496,11 +516,9 @@ int qcow2_check(const struct disk_cfg *cfg, u32 repair, struct qcow2_report *rep
 {
     struct disk_cfg own = *cfg;
     AUTO(disk) struct disk *d = NULL;
-    void (*say_to)(void *, const char *) = rep->say;
-    void *arg = rep->arg;
     int r;
 
-    *rep = (struct qcow2_report){ .say = say_to, .arg = arg };
+    *rep = (struct qcow2_report){ .say = rep->say, .step = rep->step, .arg = rep->arg };
     own.format = "qcow2";
     own.repair = true;
     own.no_backing = own.no_data = true;

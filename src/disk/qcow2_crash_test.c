@@ -340,15 +340,22 @@ static void verify(struct crash *c, struct disk *d, bool settle)
 
 /* ---- the workload ---- */
 
-static int open_image(struct crash *c)
+/* Without its backing files, and without a queue. */
+static int open_below(struct crash *c)
 {
-    const struct disk_cfg cfg = { .fd = -1 };
+    const struct disk_cfg cfg = { .fd = -1, .no_backing = true };
     struct err e = {};
-    int r;
 
     c->store.disk.readonly = false;
     c->store.disk.size = c->store.len;
-    r = qcow2_format.open(&c->store.disk, &cfg, NULL, &c->d, &e);
+    return qcow2_format.open(&c->store.disk, &cfg, NULL, &c->d, &e);
+}
+
+static int open_image(struct crash *c)
+{
+    struct err e = {};
+    int r = open_below(c);
+
     if (r < 0)
         return r;
     return disk_sync_open(c->d, &c->s, &e);
@@ -715,7 +722,7 @@ TEST(qcow2_snapshot_without_room)
 /* The power goes at each write of making and deleting a snapshot; who opens the image next leaves nothing for qemu-img to complain of. */
 TEST(qcow2_snapshot_power_cuts)
 {
-    const struct qcow2_create_cfg cfg = { .size = 512 * KiB, .cluster = 4096 };
+    static const struct qcow2_create_cfg cfg = { .size = 512 * KiB, .cluster = 4096 };
     struct crash *c = &crash;
     bool struck = true;
 
@@ -735,5 +742,46 @@ TEST(qcow2_snapshot_power_cuts)
         log_drop(&c->store, false);
         pthread_mutex_destroy(&c->store.lock);
     }
+    log_set_level(LOG_LEVEL_NOTICE);
+}
+
+/* The power goes at each write of giving an image another backing file: it has the old one's name, or the new one's. */
+TEST(qcow2_backing_power_cuts)
+{
+    static const struct qcow2_create_cfg cfg = { .size = 512 * KiB, .cluster = 4096 };
+    static const u32 lens[] = { 3, 1023, 900, 1000, 20, 450, 1023, 0, 1023 };
+    struct crash *c = &crash;
+    bool struck = true;
+    u64 points = 0;
+
+    log_set_level(LOG_LEVEL_ERROR);
+    for (u64 n = 0; struck; n++) {
+        char was[DISK_NAME_MAX + 1] = "", now[DISK_NAME_MAX + 1] = "";
+        const char *has;
+        struct err e = {};
+
+        start(c, &cfg, 5 + n);
+        CHECK_EQ(open_below(c), 0);
+        c->store.fault = FAULT_POWER;
+        c->store.fails_at = n;
+        for_each_row(len, lens) {
+            memcpy(was, now, sizeof(was));
+            memset(now, 'a' + (int)(len - lens), *len);
+            now[*len] = 0;
+            if (qcow2_set_backing(c->d, *len ? now : NULL, *len % 2 ? "raw" : NULL, &e) < 0)
+                break;
+        }
+        struck = c->store.off;
+        points += struck;
+        disk_close(TAKE(c->d));
+        lose_power(c);
+        CHECK_OK(open_below(c), &e);
+        has = q2_of(c->d)->h.backing ? q2_of(c->d)->h.backing : "";
+        CHECK(strcmp(has, now) == 0 || (struck && strcmp(has, was) == 0));
+        disk_close(TAKE(c->d));
+        log_drop(&c->store, false);
+        pthread_mutex_destroy(&c->store.lock);
+    }
+    CHECK(points > ARRAY_LEN(lens));
     log_set_level(LOG_LEVEL_NOTICE);
 }

@@ -18,8 +18,11 @@ struct layout {
     u64 rt_at, blocks_at, l1_at, end;
 };
 
-static int check_cfg(const struct qcow2_create_cfg *c, struct err *e)
+int qcow2_create_check(struct qcow2_create_cfg *c, struct err *e)
 {
+    c->version = c->version ? c->version : Q2_VERSION_3;
+    c->cluster = c->cluster ? c->cluster : 64 * KiB;
+    c->refcount_bits = c->refcount_bits ? c->refcount_bits : 16;
     if (c->size == 0 || c->size % DISK_SECTOR)
         return err_set(e, -EINVAL, "the size is %llu bytes; multiples of %u are allowed", c->size,
                        DISK_SECTOR);
@@ -198,10 +201,7 @@ int qcow2_create(int fd, const char *path, const struct qcow2_create_cfg *cfg, s
     struct stat st;
     int r, other;
 
-    c.version = c.version ? c.version : Q2_VERSION_3;
-    c.cluster = c.cluster ? c.cluster : 64 * KiB;
-    c.refcount_bits = c.refcount_bits ? c.refcount_bits : 16;
-    r = check_cfg(&c, e);
+    r = qcow2_create_check(&c, e);
     if (r == 0) {
         fill_header(&c, &h);
         r = plan(&c, &h, &l, e);

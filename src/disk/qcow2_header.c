@@ -393,6 +393,29 @@ static bool keep_others(struct out *o, const u8 *old, u32 len, bool bitmaps)
     return true;
 }
 
+/*
+ * Where a name of n bytes, too long for the first sector, can go so that all that the old header speaks of stays as it is until the new one
+ * is written; 0: nowhere.
+ */
+static u32 place_name(const u8 *old, u32 len, u32 n)
+{
+    struct q2_disk_header d;
+    struct walk w = { .head = old, .end = len };
+    u64 from, to;
+
+    memcpy(&d, old, sizeof(d));
+    from = align_down(be64_get(d.backing_at), DISK_SECTOR);
+    to = align_up(be64_get(d.backing_at) + be32_get(d.backing_len), DISK_SECTOR);
+    w.at = be32_get(d.version) >= Q2_VERSION_3 ? be32_get(d.header_len) : Q2_HEADER_2;
+    while (next_ext(&w, NULL) > 0)
+        ;
+    for (u32 at = (u32)align_up(max(w.at + sizeof(struct ext), (size_t)DISK_SECTOR), DISK_SECTOR);
+         at + n <= len; at += DISK_SECTOR)
+        if (at >= to || at + n <= from)
+            return at;
+    return 0;
+}
+
 /* *ret_end: where the last that it speaks of ends. */
 static int build(const struct q2_header *h, u8 *head, u32 len, bool names, u32 *ret_end,
                  struct err *e)
@@ -417,6 +440,8 @@ static int build(const struct q2_header *h, u8 *head, u32 len, bool names, u32 *
         ok = put_ext(&o, EXT_FEATURES, features, sizeof(features));
     if (ok)
         ok = put_ext(&o, EXT_END, NULL, 0);
+    if (ok && was && h->backing && o.at <= DISK_SECTOR && o.at + strlen(h->backing) > DISK_SECTOR)
+        o.at = max(place_name(old, len, (u32)strlen(h->backing)), o.at);
     d->backing_at = be64_of(h->backing ? o.at : 0);
     d->backing_len = be32_of(h->backing ? (u32)strlen(h->backing) : 0);
     if (ok && h->backing)
@@ -466,6 +491,19 @@ int q2_header_mark(struct qcow2 *q, u64 bits, bool on)
     return q->h.incompatible == was.incompatible ? 0 : q2_header_change(q, &was);
 }
 
+/* What the first sector will speak of is there before it does.  Of a name in sectors of its own, only those. */
+static int write_rest(struct qcow2 *q, u8 *head, u32 end)
+{
+    u64 at = be64_get(((const struct q2_disk_header *)head)->backing_at), from = DISK_SECTOR;
+
+    if (end <= DISK_SECTOR)
+        return 0;
+    if (at > DISK_SECTOR)
+        from = align_down(at, DISK_SECTOR);
+    return q->file->ops->now(q->file, DISK_WRITE, head + from, align_up(end, DISK_SECTOR) - from,
+                             from);
+}
+
 int q2_header_rewrite(struct qcow2 *q, struct err *e)
 {
     AUTO(free) u8 *head = aligned_alloc(4096, Q2_HEAD_MAX);
@@ -482,10 +520,7 @@ int q2_header_rewrite(struct qcow2 *q, struct err *e)
     }
     if (r < 0)
         return r;
-    /* what the first sector will speak of is there before it does */
-    if (end > DISK_SECTOR)
-        r = q->file->ops->now(q->file, DISK_WRITE, head + DISK_SECTOR, q->head_len - DISK_SECTOR,
-                              DISK_SECTOR);
+    r = write_rest(q, head, end);
     if (r == 0)
         r = q->file->ops->now(q->file, DISK_FLUSH, NULL, 0, 0);
     if (r < 0)

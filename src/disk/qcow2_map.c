@@ -37,7 +37,10 @@ static int read_unit(const struct qcow2 *q, u64 offset, u64 entry, u64 subs, str
 
     *u = (struct unit){};
     if (entry & Q2_COMPRESSED) {
-        if (q->data_apart)
+        u64 at, len;
+
+        q2_zip_range(q, entry, &at, &len);
+        if (q->data_apart || q2_is_meta(q, at, len))
             return bad_entry(q, entry, subs);
         u->kind = Q2_KIND_ZIP;
         u->host = entry;

@@ -590,6 +590,10 @@ bool q2_free_later(struct qcow2 *q, u64 first, u64 n)
 {
     struct q2_pending *last = q->n_pending > q->n_sealed ? &q->pending[q->n_pending - 1] : NULL;
 
+    if (q2_is_meta(q, first << q->bits, n << q->bits)) {
+        q2_damage(q); /* an entry led there: they leak, at worst */
+        return true;
+    }
     leave_zip(q, first, n);
     if (last && last->first + last->n == first) {
         last->n += n;

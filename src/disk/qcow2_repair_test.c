@@ -172,6 +172,7 @@ TEST(qcow2_damaged_while_used)
     } rows[] = {
         { "an entry leads between clusters", 0x40000 + 8, 0x8000000000050200, true },
         { "an entry leads into the L1 table", 0x40000 + 8, 0x8000000000030000, false },
+        { "a compressed cluster is in the header", 0x40000 + 8, 0x4000000000000200, true },
         { "the L1 table is counted as free", 0x20000, 0x0001000100010000, false },
         { "there is no such block", 0x10000, 0x20200, false },
     };
@@ -236,4 +237,46 @@ TEST(qcow2_table_twice)
     CHECK(rep.errors > 0);
     CHECK_OK(rig_open(path, false, &d, &e), &e);
     CHECK_EQ(qcow2_snapshot_create(d, "s", &e), -EBADMSG);
+}
+
+/* A discard gives up what entries lead to: not a table, whatever they say. */
+TEST(qcow2_discards_no_table)
+{
+    enum { L1 = 0x30000, L2 = 0x40000 };
+    static const u8 sector[DISK_SECTOR] = { 1 };
+    AUTO(disk) struct disk *d = NULL;
+    AUTO(disk_sync) struct disk_sync *s = NULL;
+    struct qcow2_report rep = {};
+    struct err e = {};
+    char path[200];
+    u8 entry[8];
+    int fd;
+
+    rig_path(path, "discard.qcow2");
+    rig_create(path, &(struct qcow2_create_cfg){ .size = MiB });
+    CHECK_OK(rig_open(path, false, &d, &e), &e);
+    CHECK_OK(disk_sync_open(d, &s, &e), &e);
+    CHECK_EQ(disk_pwrite(s, sector, sizeof(sector), 0), 0);
+    disk_sync_close(TAKE(s));
+    disk_close(TAKE(d));
+    rig_patch(path, L2 + 8, 8, L1);
+    CHECK_OK(qcow2_check(&(struct disk_cfg){ .file = path, .fd = -1 },
+                         QCOW2_REPAIR_ERRORS | QCOW2_REPAIR_LEAKS, &rep, &e),
+             &e);
+    CHECK_EQ(rep.errors, 1);
+    CHECK_EQ(rep.errors_fixed, 0);
+    log_set_level(LOG_LEVEL_ERROR);
+    CHECK_OK(rig_open(path, false, &d, &e), &e);
+    CHECK_OK(disk_sync_open(d, &s, &e), &e);
+    CHECK_EQ(disk_discard(s, 128 * KiB, 0), 0);
+    for (u32 i = 0; i < 3; i++)
+        CHECK_EQ(disk_flush(s), 0);
+    CHECK_EQ(disk_pwrite(s, sector, sizeof(sector), 0), -EIO);
+    disk_sync_close(TAKE(s));
+    disk_close(TAKE(d));
+    log_set_level(LOG_LEVEL_NOTICE);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    CHECK_EQ(fd_pread_all(fd, entry, sizeof(entry), L1), 0);
+    close(fd);
+    CHECK_EQ(entry[0], Q2_COPIED >> 56);
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include <zstd.h>
 
 /* ---- headers ---- */
 
@@ -346,6 +347,44 @@ TEST(qcow2_snapshots_of_qemu)
     rig_read(path, got, MiB);
     CHECK_EQ(got[64 * KiB], 2);
     CHECK_EQ(got[192 * KiB], 1);
+}
+
+/* A compressed cluster of a few bytes may not make us reserve as many as its frame likes. */
+TEST(qcow2_zstd_window)
+{
+    static const struct {
+        const char *why;
+        int log, r;
+    } rows[] = { { "8 MiB", 23, 0 }, { "16 MiB", 24, -EIO }, { "128 MiB", 27, -EIO } };
+    static u8 cluster[64 * KiB], packed[64 * KiB], got[64 * KiB];
+    u64 seed = 9;
+    char path[200];
+
+    rig_fill(cluster, 20 * KiB, &seed);
+    rig_path(path, "window.qcow2");
+    rig_create(path, &(struct qcow2_create_cfg){ .size = MiB, .compression = QCOW2_ZSTD });
+    for_each_row(c, rows) {
+        AUTO(disk) struct disk *d = NULL;
+        AUTO(disk_sync) struct disk_sync *s = NULL;
+        ZSTD_CCtx *z = ZSTD_createCCtx();
+        ZSTD_outBuffer out = { packed, sizeof(packed), 0 };
+        ZSTD_inBuffer in = { cluster, sizeof(cluster), 0 };
+        struct err e = {};
+
+        ROW(c);
+        ZSTD_CCtx_setParameter(z, ZSTD_c_windowLog, c->log);
+        ZSTD_compressStream2(z, &out, &in,
+                             ZSTD_e_flush); /* its size is not known yet, so the window stays */
+        while (ZSTD_compressStream2(z, &out, &in, ZSTD_e_end))
+            ;
+        ZSTD_freeCCtx(z);
+        CHECK_OK(rig_open(path, false, &d, &e), &e);
+        CHECK_OK(qcow2_write_packed(d, packed, out.pos, 128 * KiB, &e), &e);
+        CHECK_OK(disk_sync_open(d, &s, &e), &e);
+        CHECK_EQ(disk_pread(s, got, sizeof(got), 128 * KiB), c->r);
+        if (c->r == 0)
+            CHECK_MEM(got, cluster, sizeof(got));
+    }
 }
 
 /* ---- several queues ---- */

@@ -339,6 +339,27 @@ class Stop(Case):
         self.assertEqual(p.wait(), 0)
         self.assertRegex(seen.decode(), r"\rconvert  \[#+ *\] +\d+ %  \d+ MiB/s")
 
+    def test_progress_of_each_job(self):
+        """What takes long draws a line that it takes away at the end."""
+        image("create", "a.qcow2", "8G", "--cluster=4K", "--prealloc=metadata")
+        self.raw("base.raw", 256 * MiB, 1000)
+        image("clone", "base.raw", "over.qcow2")
+        image("create", "large.raw", "256M")
+        for job in (("check", "a.qcow2"), ("rebase", "--backing=", "over.qcow2"), ("bench", "--count=1000000", "large.raw")):
+            master, slave = pty.openpty()
+            p = subprocess.Popen([SOCLE, "image", *job], stderr=slave, stdout=subprocess.DEVNULL)
+            os.close(slave)
+            seen = b""
+            while select.select([master], [], [], LIMIT)[0]:
+                try:
+                    more = os.read(master, 4096)
+                except OSError:
+                    break
+                seen += more
+            self.assertEqual(p.wait(LIMIT), 0, (job, seen))
+            self.assertRegex(seen.decode(), rf"\r{job[0]}  \[#* *\] +\d+ %  \d+ MiB/s", job)
+            self.assertTrue(seen.endswith(b"\r\x1b[K"), seen[-40:])
+
     def test_disk_full(self):
         self.raw("a.raw", 4 * MiB, 40)
         p = subprocess.run(["bash", "-c", 'ulimit -f 1000; exec "$0" image convert a.raw b.qcow2', SOCLE], capture_output=True,
@@ -435,6 +456,7 @@ class Look(Case):
             self.assertEqual(a["fully-allocated"], b["fully-allocated"], ours)
             if "a.raw" in ours:
                 self.assertEqual(a["required"], b["required"], ours)
+        self.assertIn("clusters of 3000 bytes", image("measure", "--to=qcow2", "--cluster=3000", "a.raw", status=1))
 
     def test_bench(self):
         image("create", "a.raw", "8M")
