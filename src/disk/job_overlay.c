@@ -8,6 +8,7 @@
  */
 #include "disk/format.h"
 #include "disk/job_copy.h"
+#include "disk/overlay.h"
 #include "disk/zero.h"
 
 #include <stdlib.h>
@@ -106,6 +107,8 @@ struct rebase {
     struct disk *d;
     struct disk_sync *s;
     struct below old, new;
+    struct disk
+        *between; /* the old backing file, when what is below it is the new one; NULL: it is not */
 };
 
 /* What the overlay has not itself, and the new backing file has not equally, becomes its own. */
@@ -135,20 +138,40 @@ static int keep_range(struct rebase *b, u64 at, u64 len, struct err *e)
     return r;
 }
 
+/* How many of `len` absent bytes read the same through either backing file, because they come from the new one anyway. */
+static int same_below(const struct rebase *b, u64 at, u64 len, u64 *ret_same, struct err *e)
+{
+    struct disk_extent x = {};
+    int r;
+
+    *ret_same = 0;
+    if (!b->between || at >= b->between->size)
+        return 0;
+    r = disk_map(b->between, at, min(len, b->between->size - at), &x, e);
+    if (r == 0 && x.kind == DISK_MAP_ABSENT)
+        *ret_same = x.len;
+    return r;
+}
+
 static int keep_all(struct rebase *b, struct err *e)
 {
     int r = 0;
 
     for (u64 at = 0, len; at < b->d->size && r == 0; at += len) {
         struct disk_extent x = {};
+        u64 same = 0;
 
         r = job_check(b->job, e);
         if (r == 0)
             r = disk_map(b->d, at, b->d->size - at, &x, e);
+        if (r == 0 && x.kind == DISK_MAP_ABSENT)
+            r = same_below(b, at, x.len, &same, e);
         if (r < 0)
             break;
-        len = x.kind == DISK_MAP_ABSENT ? min(x.len, (u64)COPY_CHUNK) : x.len;
-        if (x.kind == DISK_MAP_ABSENT)
+        len = same;
+        if (!same)
+            len = x.kind == DISK_MAP_ABSENT ? min(x.len, (u64)COPY_CHUNK) : x.len;
+        if (x.kind == DISK_MAP_ABSENT && !same)
             r = keep_range(b, at, len, e);
         job_add(b->job, len);
     }
@@ -181,11 +204,23 @@ static int open_new_below(const struct job_rebase *r, struct disk **ret, struct 
     return disk_open(&cfg, ret, e);
 }
 
+/* Both none, or the same file? */
+static bool is_same(const struct disk *a, const struct disk *b)
+{
+    struct overlay_file x, y;
+
+    if (!a || !b)
+        return !a && !b;
+    return overlay_file(a, &x) == 0 && overlay_file(b, &y) == 0 && x.dev == y.dev && x.ino == y.ino;
+}
+
 static int rebase_safely(struct job *j, struct disk *d, struct disk *below, struct err *e)
 {
     struct rebase b = { .job = j, .d = d };
     int r = below_open(&b.old, d->backing, e);
 
+    if (d->backing && is_same(d->backing->backing, below))
+        b.between = d->backing;
     job_total(j, d->size);
     if (r == 0)
         r = below_open(&b.new, below, e);
