@@ -8,6 +8,7 @@
  */
 #include "disk/format.h"
 #include "disk/job_copy.h"
+#include "disk/overlay.h"
 #include "disk/zero.h"
 
 #include <stdlib.h>
@@ -106,6 +107,7 @@ struct rebase {
     struct disk *d;
     struct disk_sync *s;
     struct below old, new;
+    struct disk *between; /* `old`, when what is below it is `new`; NULL: it is not */
 };
 
 /* What the overlay has not itself, and the new backing file has not equally, becomes its own. */
@@ -157,6 +159,21 @@ static int neither(const struct rebase *b, u64 at, u64 len, u64 *ret, struct err
     return 0;
 }
 
+/* How many of `len` absent bytes read the same through either backing file, because they come from the new one anyway. */
+static int same_below(const struct rebase *b, u64 at, u64 len, u64 *ret_same, struct err *e)
+{
+    struct disk_extent x = {};
+    int r;
+
+    *ret_same = 0;
+    if (!b->between || at >= b->between->size)
+        return 0;
+    r = disk_map(b->between, at, min(len, b->between->size - at), &x, e);
+    if (r == 0 && x.kind == DISK_MAP_ABSENT)
+        *ret_same = x.len;
+    return r;
+}
+
 /* The bytes at `at` of which d says x; how many they are in *len. */
 static int keep_extent(struct rebase *b, u64 at, const struct disk_extent *x, u64 *len,
                        struct err *e)
@@ -166,7 +183,9 @@ static int keep_extent(struct rebase *b, u64 at, const struct disk_extent *x, u6
     *len = x->len;
     if (x->kind != DISK_MAP_ABSENT)
         return 0;
-    r = neither(b, at, x->len, len, e);
+    r = same_below(b, at, x->len, len, e);
+    if (r == 0 && !*len)
+        r = neither(b, at, x->len, len, e);
     if (r < 0 || *len)
         return r;
     *len = min(x->len, (u64)COPY_CHUNK);
@@ -219,11 +238,23 @@ static int open_new_below(const struct job_rebase *r, struct disk **ret, struct 
     return disk_open(&cfg, ret, e);
 }
 
+/* Both none, or the same file? */
+static bool is_same(const struct disk *a, const struct disk *b)
+{
+    struct overlay_file x, y;
+
+    if (!a || !b)
+        return !a && !b;
+    return overlay_file(a, &x) == 0 && overlay_file(b, &y) == 0 && x.dev == y.dev && x.ino == y.ino;
+}
+
 int job_keep(struct job *j, struct disk *d, struct disk *old, struct disk *new, struct err *e)
 {
     struct rebase b = { .job = j, .d = d };
     int r = below_open(&b.old, old, e);
 
+    if (old && is_same(old->backing, new))
+        b.between = old;
     if (r == 0)
         r = below_open(&b.new, new, e);
     if (r == 0)

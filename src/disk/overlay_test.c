@@ -147,7 +147,7 @@ static void go_over(struct rig *r, bool qcow2)
     CHECK_OK(overlay_open(r->disk, &o, &r->overlay, &e), &e);
     threads = count_threads();
     r->next = open_queue(r, r->overlay, true);
-    CHECK_EQ(count_threads(), threads);
+    CHECK(count_threads() <= threads); /* a worker of an io_uring may go meanwhile */
 }
 
 static void rig_close(struct rig *r)

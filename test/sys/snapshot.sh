@@ -73,11 +73,14 @@ check_data() { # IMAGE STEPS: these are there
         awk -v want="$2" '$1 + 0 != ++n { exit bad = 1 } END { exit bad || n != want }' || fail "the first $2 steps on $1"
 }
 
-# All are sound; after a kill clusters may be counted that nobody uses, which is qemu-img's status 3.
-check_images() { # [killed]
+check_images() { # [leaks]: clusters may be lost by a kill, which is no error of qcow2 (doc/disks.md)
     for image in "$dir"/*.img "$dir"/*.img.s*; do
         head -c 3 "$image" | grep -q QFI || continue
-        qemu-img check -q "$image" || [ "$?${1:-}" = 3killed ] || fail "qemu-img check $image"
+        qemu-img check -q "$image" >"$dir/out-check" 2>&1
+        case $?:${1:-} in
+        0:* | 3:leaks) ;;
+        *) fail "qemu-img check $image: $(cat "$dir/out-check")" ;;
+        esac
     done
 }
 
@@ -189,7 +192,7 @@ for i in $(seq $kills); do
         "$socle" snapshot delete --quiet "$dir/root.img" killed || fail "delete what was interrupted, round $i"
         check_data "$dir/data.img" "$step"
     fi
-    check_images killed
+    check_images leaks
 done
 echo "$kills kills, $complete snapshots were complete"
 check_root "$dir/root.img" 10
