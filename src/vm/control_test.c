@@ -47,6 +47,7 @@ TEST(control_answers)
         { "no profile of what stands still", "{\"cmd\": \"profile\"}", "the machine is paused" },
         { "too long a profile", "{\"cmd\": \"profile\", \"seconds\": 61}", "allowed are 1 to 60" },
         { "a bad trace action", "{\"cmd\": \"trace\", \"action\": \"sing\"}", "allowed are" },
+        { "no translator", "{\"cmd\": \"jit\"}", "{\"vcpu0\":{}" },
         { "NMI", "{\"cmd\": \"nmi\"}", "\"ok\": true" },
     };
 
