@@ -329,7 +329,7 @@ static void write_insn(struct jit_tr *t, const struct copy *k)
 
 static void move_temps(struct jit_tr *t, const struct copy *k, bool load)
 {
-    for (u32 n = 0; n < k->n_temp; n++)
+    for (u32 n = 0; n < TEMPS; n++)
         if (load ? k->load[n] : k->store[n])
             asm_rm(&t->a, true, load ? OP_MOV : OP_MOV_TO, temp_host[n], CTX,
                    jit_reg_at(k->temp[n]));
