@@ -1,15 +1,16 @@
 #!/bin/bash
 # bench/compute.sh: plain computing under Socle's software engine and under QEMU's TCG, in turn: CPU seconds, without what a start costs.
-# Usage: bench/compute.sh [--rounds N]   (3 rounds; the least time of each counts)
+# Usage: bench/compute.sh [--rounds N] [--jit]   (3 rounds; the least time of each counts; --jit: with the engine's translator)
 # Also: how many million guest instructions a second the engine runs where the payload's loops say how many there are.
 set -euo pipefail
 tree=$(cd "$(dirname "$0")/.." && pwd)
 . "$tree/bench/common.sh"
-rounds=3 limit=120
+rounds=3 limit=120 jit=()
 
 while [ $# -gt 0 ]; do
     case $1 in
     --rounds) rounds=$2; shift 2 ;;
+    --jit) jit=(--jit); shift ;;
     *) echo "compute: unknown option '$1'" >&2; exit 2 ;;
     esac
 done
@@ -33,7 +34,7 @@ kinds="nothing:n:0 integer:i:400 calls:c:210 memory:m:52.4 scalar-fp:f:25 simd:s
 for _ in $(seq "$rounds"); do
     for kind in $kinds; do
         IFS=: read -r name letter _ <<<"$kind"
-        cpu_seconds "socle-$name" "$socle" run --engine soft --memory 32M --kernel "$made/compute" --append "kind@$letter" --net none
+        cpu_seconds "socle-$name" "$socle" run --engine soft "${jit[@]}" --memory 32M --kernel "$made/compute" --append "kind@$letter" --net none
         cpu_seconds "tcg-$name" qemu-system-x86_64 -accel tcg,thread=multi -cpu max,la57=off -machine q35 -m 32 -nodefaults \
             -no-user-config -display none -no-reboot -kernel "$made/compute" -append "kind@$letter" \
             -device isa-debug-exit,iobase=0xf4

@@ -11,9 +11,10 @@
 #include <sys/random.h>
 
 /* Options that say what the host provides, or how the program behaves. */
-static const char *const allowed[] = { "restore",   "name",    "disk",    "net",     "console",
-                                       "control",   "gdb",     "vsock",   "engine",  "uuid",
-                                       "cache-dir", "timeout", "no-jail", "verbose", "prealloc" };
+static const char *const allowed[] = { "restore", "name",    "disk",      "net",
+                                       "console", "control", "gdb",       "vsock",
+                                       "engine",  "uuid",    "cache-dir", "timeout",
+                                       "no-jail", "verbose", "prealloc",  "jit" };
 
 void restore_options(struct strbuf *out)
 {
@@ -121,6 +122,7 @@ static void take_process(struct vm_spec *s, struct vm_spec *said)
     s->no_jail = said->no_jail;
     s->verbose = said->verbose;
     s->prealloc = said->prealloc;
+    s->jit = said->jit;
 }
 
 static int take_host(struct vm_spec *s, struct vm_spec *said, const struct opt_args *args,

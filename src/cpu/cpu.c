@@ -210,6 +210,11 @@ const char *cpu_exit_name(const struct cpu_vm *vm, u32 row)
     return vm->en->exit_name(row);
 }
 
+const char *cpu_jit_stat(const struct vcpu *v, u32 row, u64 *ret)
+{
+    return v->vm->en->jit_stat ? v->vm->en->jit_stat(v, row, ret) : NULL;
+}
+
 void cpu_irq(struct cpu_vm *vm, u32 gsi, bool level)
 {
     must(gsi < CPU_GSI_PINS);

@@ -48,6 +48,7 @@ struct cpu_cfg {
     bool legacy; /* offer the 8259 pair and the 8254 too */
     const char
         *model;  /* what CPU the software engine shows: x86-64-v1, -v2, -v3, host; NULL: host */
+    bool jit;    /* the software engine translates code that runs often */
     bool icount; /* the software engine with one vCPU: an instruction is 1 ns, sleep takes none */
 };
 
@@ -145,6 +146,9 @@ const char *cpu_exit_name(const struct cpu_vm *vm, u32 row);
 void cpu_trace_register(void);
 /* False: this engine never records the point, since the hardware does such things by itself. */
 bool cpu_trace_sees(const struct engine *en, const char *point);
+
+/* Row `row` of what the engine's translator of this vCPU counts, which its thread may be writing.  NULL: there are no more. */
+const char *cpu_jit_stat(const struct vcpu *v, u32 row, u64 *ret);
 
 /* Interrupt lines and messages. */
 void cpu_irq(struct cpu_vm *vm, u32 gsi, bool level);

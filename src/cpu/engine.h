@@ -40,6 +40,8 @@ struct engine {
     /* NULL: it cannot stop for a debugger. */
     int (*debug_set)(struct vcpu *v, const struct cpu_debug *d, struct err *e);
     const char *(*exit_name)(u32 row);
+    /* NULL: it translates nothing. */
+    const char *(*jit_stat)(const struct vcpu *v, u32 row, u64 *ret);
     void (*irq)(struct cpu_vm *vm, u32 gsi, bool level);
     struct msi *(*msi_new)(struct cpu_vm *vm);
     void (*msi_free)(struct cpu_vm *vm, struct msi *m);

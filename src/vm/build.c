@@ -87,6 +87,7 @@ static int build_engine(struct vm *vm, struct err *e)
         .n_cpus = vm->spec->cpus,
         .irqchip = vm->spec->irqchip == SPEC_IRQCHIP_SPLIT ? CPU_IRQCHIP_SPLIT : CPU_IRQCHIP_KERNEL,
         .legacy = vm->st.legacy,
+        .jit = vm->spec->jit,
     };
     const struct cpu_host host = { host_pio_read, host_pio_write, host_mmio_read, host_mmio_write,
                                    vm };

@@ -292,6 +292,28 @@ static int cmd_stats(struct client *cl, const struct request *rq [[maybe_unused]
     return 0;
 }
 
+/* Of each vCPU; empty where the engine translates nothing. */
+static int cmd_jit(struct client *cl, const struct request *rq [[maybe_unused]],
+                   struct err *e [[maybe_unused]])
+{
+    struct vm *vm = cl->c->vm;
+    json_t *result = json_object();
+
+    for (u32 i = 0; i < cpu_count(vm->cpu); i++) {
+        json_t *counters = json_object();
+        const char *row;
+        char name[16];
+        u64 n;
+
+        str_fmt(name, sizeof(name), "vcpu%u", i);
+        for (u32 k = 0; (row = cpu_jit_stat(cpu_vcpu(vm->cpu, i), k, &n)); k++)
+            put_stat(counters, row, n);
+        json_object_set_new(result, name, counters);
+    }
+    control_answer_json(cl, result);
+    return 0;
+}
+
 static int cmd_balloon(struct client *cl, const struct request *rq, struct err *e)
 {
     struct vm *vm = cl->c->vm;
@@ -431,6 +453,7 @@ static const struct command {
     { "power",   cmd_power },
     { "inspect", cmd_inspect },
     { "stats",   cmd_stats },
+    { "jit",     cmd_jit },
     { "balloon", cmd_balloon },
     { "trace",   cmd_trace },
     { "profile", cmd_profile },

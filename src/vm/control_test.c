@@ -57,6 +57,7 @@ TEST(control_answers)
           "{\"cmd\": \"snapshot\", \"mode\": \"disks\", \"overlays\": [{\"disk\": 0, \"image\": "
           "\"x\"}]}",
           "cannot be saved" },
+        { "no translator", "{\"cmd\": \"jit\"}", "{\"vcpu0\":{}" },
         { "NMI", "{\"cmd\": \"nmi\"}", "\"ok\": true" },
     };
 

@@ -278,6 +278,7 @@ const struct field spec_fields[] = {
     FIELD_STR(vm_spec, uuid, "identity that the guest sees", .metavar = "UUID", .ok = uuid_ok,
               .want = "a UUID as 01234567-89ab-cdef-0123-456789abcdef"),
     FIELD_ENUM(vm_spec, engine, engines, "what runs the CPUs; auto measures"),
+    FIELD_BOOL(vm_spec, jit, "the software engine translates code that runs often into the host's"),
     FIELD_INT(vm_spec, cpus, "virtual CPUs", .dflt = 1, .min = 1, .max = SPEC_CPUS_MAX),
     FIELD_BYTES(vm_spec, memory, "guest RAM", .dflt = GiB, .min = MEM_SIZE_MIN, .max = MEM_SIZE_MAX),
     FIELD_BOOL(vm_spec, hugepages, "RAM from the host's reserved 2 MiB pages"),

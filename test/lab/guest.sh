@@ -1,6 +1,6 @@
 #!/bin/bash
 # test/lab/guest.sh: boots the sample guest with its selftest on KVM, here or in the lab, and judges what it says.
-# Usage: test/lab/guest.sh [--cpus N] [--memory MIB] [--engine E] [--vmm qemu] [--timeout S] [--log FILE] [--out DIR]
+# Usage: test/lab/guest.sh [--cpus N] [--memory MIB] [--engine E] [--jit] [--vmm qemu] [--timeout S] [--log FILE] [--out DIR]
 # Passes (status 0) when the guest printed "selftest: N passed, 0 failed", the VMM ended with status 0, and both came in time.
 # --vmm qemu runs the same under QEMU: it tells a fault of the guest or the lab from one of ours.
 set -euo pipefail
@@ -9,13 +9,14 @@ tree=$(cd "$(dirname "$0")/../.." && pwd)
 guest=$tree/.cache/guest
 socle=${SOCLE:-$tree/build/rel/src/cmd/socle}
 out=$tree/build/lab-guest
-cpus=2 memory=1024 engine=kvm vmm=socle limit=400 log=
+cpus=2 memory=1024 engine=kvm vmm=socle limit=400 log= jit=()
 
 while [ $# -gt 0 ]; do
     case $1 in
     --cpus) cpus=$2; shift 2 ;;
     --memory) memory=$2; shift 2 ;;
     --engine) engine=$2; shift 2 ;;
+    --jit) jit=(--jit); shift ;;
     --vmm) vmm=$2; shift 2 ;;
     --timeout) limit=$2; shift 2 ;;
     --log) log=$2; shift 2 ;;
@@ -33,7 +34,7 @@ trap 'rm -f "$out/root.img"' EXIT
 append="console=ttyS0 root=/dev/vda rw panic=-1 socle.selftest socle.cpus=$cpus socle.net"
 case $vmm in
 socle)
-    command=("$socle" run --engine "$engine" --cpus "$cpus" --memory "${memory}M" --kernel "$guest/vmlinuz"
+    command=("$socle" run --engine "$engine" "${jit[@]}" --cpus "$cpus" --memory "${memory}M" --kernel "$guest/vmlinuz"
         --initrd "$guest/initrd" --append "$append" --disk "$out/root.img" --net user --console stdio --verbose)
     ;;
 qemu)

@@ -2,7 +2,7 @@
  * test/sys/icount_boot.c: boots a kernel twice, with time by count of instructions and without devices, under two configurations
  * of the software engine, and compares registers (RAM at the end): which instruction is the first that comes out differently?
  * `icount_boot KERNEL [millions [every [from]]]`: looks after each `every` instructions, beginning at `from`.
- * Whole blocks that are chained against instructions one by one whose translations are forgotten at each look.
+ * Whole blocks that are chained, and translated on their second run, against instructions one by one whose translations are forgotten at each look.
  */
 #include "cpu/soft/io.h"
 #include "cpu/soft/soft_mem.h"
@@ -201,6 +201,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "icount_boot: %s\n", e.text);
         return 1;
     }
+    whole.c->vm->jit_warm = 2;
     cut.c->vm->block_max = 1;
     return compare(number(argc, argv, 2, 300) * 1000 * 1000, number(argc, argv, 3, 100 * 1000),
                    number(argc, argv, 4, 0));

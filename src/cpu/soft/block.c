@@ -3,6 +3,7 @@
  * The rules (1) to (3) are in code.h.
  */
 #include "cpu/soft/code.h"
+#include "cpu/soft/jit/jit.h"
 #include "cpu/soft/soft_mem.h"
 
 #include <stdlib.h>
@@ -162,6 +163,11 @@ static u32 sum_of(const u8 *bytes, u32 n, u32 seed)
     return s;
 }
 
+u32 soft_code_sum(const u8 *bytes, u32 n)
+{
+    return sum_of(bytes, n, 0);
+}
+
 /* Lookup. */
 
 static struct block **block_row(struct code_cache *cc, u64 gpa, u32 key)
@@ -235,6 +241,7 @@ static void page_drop(struct soft_cpu *c, struct code_page *p, u32 first, u32 la
 
         if (touches(b, first, last)) {
             row_remove(c->code, b);
+            soft_jit_drop(c, b);
             b->key |= KEY_DROPPED;
             *at = b->page_next;
         } else {
@@ -259,6 +266,7 @@ void soft_code_flush(struct soft_cpu *c)
     c->link = NULL;
     memset(c->jumps, 0, sizeof(*c->jumps) << SOFT_JUMP_BITS);
     soft_stubs_reset(c);
+    soft_jit_reset(c);
 }
 
 /* The rest of the block under way would be stale: it is left after this instruction. */
@@ -340,7 +348,7 @@ void soft_code_attend(struct soft_cpu *c)
     memcpy(pages, cc->written, sizeof(pages));
     cc->n_written = 0;
     pthread_mutex_unlock(&cc->lock);
-    if (n > WRITTEN_MAX) {
+    if (n > WRITTEN_MAX || soft_jit_full(c)) {
         soft_code_flush(c);
         return;
     }
@@ -539,7 +547,8 @@ static void make_room(struct soft_cpu *c)
 
     if (c->code->n_fresh + 2 > FRESH_MAX)
         soft_code_second_look(c);
-    if (c->code->used + most > POOL_SIZE || soft_stubs_full(c) || c->code->n_fresh + 2 > FRESH_MAX)
+    if (c->code->used + most > POOL_SIZE || soft_stubs_full(c) || soft_jit_full(c) ||
+        c->code->n_fresh + 2 > FRESH_MAX)
         soft_code_flush(c);
 }
 
@@ -606,10 +615,12 @@ struct block *soft_block(struct soft_cpu *c)
     struct block *b;
 
     if (likely(j->lin == lin && t->tag_x == (lin & GUEST_PAGE_MASK) &&
-               j->host == lin + (u64)t->addend && j->block && j->block->key == c->key))
+               j->host == lin + (u64)t->addend && j->block && j->block->key == c->key)) {
+        j->code = soft_jit_code(c, j->block);
         return j->block;
+    }
     b = block_at(c, lin);
     if (b->gpa2 == BLOCK_ONE_PAGE && (c->key & KEY_FLAT) && t->tag_x == (lin & GUEST_PAGE_MASK))
-        *j = (struct jump_entry){ .lin = lin, .host = lin + (u64)t->addend, .block = b };
+        *j = (struct jump_entry){ lin, lin + (u64)t->addend, b, soft_jit_code(c, b) };
     return b;
 }

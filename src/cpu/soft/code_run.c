@@ -1,7 +1,7 @@
 /*
  * cpu/soft/code_run.c: see code_run.h.
- * Two machines with time by count of instructions are made alike, and run in steps: one in whole blocks that are chained, the
- * other in short ones.  After each step they must be alike, in all that a guest can observe, and each in a state that can be.
+ * Two machines with time by count of instructions are made alike, and run in steps: one in whole blocks that are chained and, more
+ * often than not, translated, the other in short ones that are not.  After each step they must be alike, in all that a guest can observe, and each in a state that can be.
  *   (1) A program that could reach its page tables is not compared: what the TLBs remember of them may differ.
  *   (2) The tables' RAM is ordinary RAM for the engine: it may read any nonsense there.
  */
@@ -11,6 +11,7 @@
 #include "cpu/soft/cpuid.h"
 #include "cpu/soft/insn.h"
 #include "cpu/soft/io.h"
+#include "cpu/soft/jit/verify.h"
 #include "cpu/soft/msr.h"
 #include "cpu/soft/rig.h"
 #include "cpu/soft/seg.h"
@@ -453,6 +454,7 @@ static void check(const struct prog *p, struct soft_cpu *c)
     u32 key = c->key & ~(u32)KEY_SINGLE;
     const struct tlb_entry *tlb = c->tlb;
     bool fresh = !(c->cr0 & CR0_PG) || tables_are_old(c);
+    u32 at;
 
     check_registers(p, c);
     soft_mode_changed(c);
@@ -464,6 +466,8 @@ static void check(const struct prog *p, struct soft_cpu *c)
                 check_tlb(p, c, &c->sets[i]->e[m][k], fresh && c->sets[i] == c->set);
     if (!soft_code_is_true(c))
         fail(p, "decoded code is not what memory holds");
+    if (*jit_verify(c, &at))
+        fail(p, jit_verify(c, &at));
 }
 
 static void show(const struct soft_cpu *c, const char *name)
@@ -599,13 +603,14 @@ static u64 start(const u8 *data, size_t size, struct prog *p)
 {
     u64 s;
 
+    parse(data, size, p);
     if (!whole.rig) {
         whole = machine_new();
         cut = machine_new();
     }
-    parse(data, size, p);
     s = p->seed | 1;
     write_image(p, &s);
+    whole.c->vm->jit_warm = code_below(&s, 4);
     cut.c->vm->block_max = 1 + code_below(&s, 3);
     begin(&whole, p, s);
     begin(&cut, p, s);

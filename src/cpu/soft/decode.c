@@ -230,15 +230,15 @@ static ZyanStatus decode_xchg(const ZydisDecoder *d, const u8 *bytes, ZydisDecod
     return ZydisDecoderDecodeFull(d, plain, n, in, opnd);
 }
 
-static ZyanStatus decode_one(const struct emit *m, u32 n, ZydisDecodedInstruction *in,
-                             ZydisDecodedOperand *opnd)
+ZyanStatus soft_decode_one(const struct soft_cpu *c, u32 key, const u8 *bytes, u32 n,
+                           ZydisDecodedInstruction *in, ZydisDecodedOperand *opnd)
 {
-    const ZydisDecoder *d = decoder_of(m->c, m->key);
-    ZyanStatus s = ZydisDecoderDecodeFull(d, m->bytes, n, in, opnd);
+    const ZydisDecoder *d = decoder_of(c, key);
+    ZyanStatus s = ZydisDecoderDecodeFull(d, bytes, n, in, opnd);
 
     if (ZYAN_SUCCESS(s) && in->mnemonic == ZYDIS_MNEMONIC_PAUSE &&
         in->attributes & ZYDIS_ATTRIB_HAS_REX && in->raw.rex.B)
-        s = decode_xchg(d, m->bytes, in, opnd);
+        s = decode_xchg(d, bytes, in, opnd);
     return s;
 }
 
@@ -276,7 +276,7 @@ int soft_decode(struct soft_cpu *c, struct block *b, const u8 *bytes, u32 n, u32
                           .bytes = bytes + off,
                           .block_gpa = b->gpa,
                           .key = key };
-        ZyanStatus s = decode_one(&m, n - off, &in, opnd);
+        ZyanStatus s = soft_decode_one(c, key, m.bytes, n - off, &in, opnd);
 
         if (s == ZYDIS_STATUS_NO_MORE_DATA && n - off < INSN_LEN_MAX)
             break;

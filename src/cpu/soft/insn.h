@@ -107,6 +107,7 @@ enum {
     INSN_LOCK =
         2, /* LOCK is allowed with a memory destination (else #UD by the decoder, which Zydis does) */
     INSN_NO_FUZZ = 4, /* cannot run natively in ring 3 with the same meaning */
+    INSN_COPY = 8, /* the translator writes it as it is, with other registers and another address */
 };
 
 struct insn_row {
@@ -129,6 +130,10 @@ extern const struct insn_row insn_seg_rows[], insn_tables_rows[] /* LGDT … STR
 /* Row of a mnemonic, or NULL: then the native stubs may know it by its ISA set. */
 const struct insn_row *insn_row_of(ZydisMnemonic m);
 
+/* decode.c: what the instruction at `bytes` is, of at most `n`, in code of mode `key`. */
+ZyanStatus soft_decode_one(const struct soft_cpu *c, u32 key, const u8 *bytes, u32 n,
+                           ZydisDecodedInstruction *in, ZydisDecodedOperand *opnd);
+
 /* stub.c: an instruction that works on registers and at most one memory operand runs on the host's CPU.  False: not such a one. */
 bool insn_native(struct emit *m);
 
@@ -145,6 +150,9 @@ void emit_far_ret(struct emit *m);
 void emit_mov_sreg(struct emit *m); /* either way */
 void emit_push_sreg(struct emit *m);
 void emit_pop_sreg(struct emit *m);
+
+/* Is it a handler of insn_vec.c? */
+bool insn_is_vec_move(uop_fn fn);
 
 /* Handlers every table may use. */
 void soft_op_ud(struct soft_cpu *c, const struct uop *op);

@@ -93,15 +93,20 @@ static void emit_vec_move(struct emit *m)
     }
 }
 
+bool insn_is_vec_move(uop_fn fn)
+{
+    return fn == move_rr || fn == move_rm || fn == move_mr;
+}
+
 /* clang-format off */
 #define ALIGNED ((const void *)1)
 const struct insn_row insn_vec_rows[] = {
-    { ZYDIS_MNEMONIC_MOVUPS, F_SSE,  0, emit_vec_move },
-    { ZYDIS_MNEMONIC_MOVUPD, F_SSE2, 0, emit_vec_move },
-    { ZYDIS_MNEMONIC_MOVDQU, F_SSE2, 0, emit_vec_move },
-    { ZYDIS_MNEMONIC_MOVAPS, F_SSE,  0, emit_vec_move, .data = ALIGNED },
-    { ZYDIS_MNEMONIC_MOVAPD, F_SSE2, 0, emit_vec_move, .data = ALIGNED },
-    { ZYDIS_MNEMONIC_MOVDQA, F_SSE2, 0, emit_vec_move, .data = ALIGNED },
+    { ZYDIS_MNEMONIC_MOVUPS, F_SSE,  INSN_COPY, emit_vec_move },
+    { ZYDIS_MNEMONIC_MOVUPD, F_SSE2, INSN_COPY, emit_vec_move },
+    { ZYDIS_MNEMONIC_MOVDQU, F_SSE2, INSN_COPY, emit_vec_move },
+    { ZYDIS_MNEMONIC_MOVAPS, F_SSE,  INSN_COPY, emit_vec_move, .data = ALIGNED },
+    { ZYDIS_MNEMONIC_MOVAPD, F_SSE2, INSN_COPY, emit_vec_move, .data = ALIGNED },
+    { ZYDIS_MNEMONIC_MOVDQA, F_SSE2, INSN_COPY, emit_vec_move, .data = ALIGNED },
     {},
 };
 /* clang-format on */

@@ -11,6 +11,7 @@
 #include "cpu/soft/debug.h"
 #include "cpu/soft/fpu.h"
 #include "cpu/soft/io.h"
+#include "cpu/soft/jit/jit.h"
 #include "cpu/soft/pv.h"
 #include "cpu/soft/seg.h"
 
@@ -411,6 +412,14 @@ static inline void run_block(struct soft_cpu *c, struct block *b)
     b->ops[0].fn(c, b->ops);
 }
 
+/* The translation of `b`, which was found as *link, if that is not NULL. */
+static inline void run_code(struct soft_cpu *c, struct block *b, struct block **link)
+{
+    if (link && c->link == link && *link == b)
+        soft_jit_link(c, c->block, (u32)(link - c->block->succ), b);
+    soft_jit_run(c, b);
+}
+
 static void debug_trap(struct soft_cpu *c, u64 bits)
 {
     c->dr6 = (c->dr6 & ~15ull) | bits;
@@ -510,7 +519,10 @@ static enum vcpu_next loop(struct soft_cpu *c)
                 (c->key & KEY_FLAT)) /* others are held against CS's limit each time */
                 *link = b;
         }
-        run_block(c, b);
+        if (soft_jit_warm(c, b))
+            run_code(c, b, link);
+        else
+            run_block(c, b);
     }
 }
 

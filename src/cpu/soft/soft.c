@@ -7,6 +7,7 @@
 #include "cpu/soft/debug.h"
 #include "cpu/soft/fpu.h"
 #include "cpu/soft/io.h"
+#include "cpu/soft/jit/jit.h"
 #include "cpu/soft/msr.h"
 #include "cpu/soft/pv.h"
 #include "cpu/soft/stub.h"
@@ -81,6 +82,7 @@ static int soft_open(struct cpu_vm *vm, struct err *e)
     k->crowded = k->n_cpus > host_cpus();
     k->icount = vm->cfg.icount;
     k->block_max = BLOCK_UOPS_MAX;
+    k->jit_warm = vm->cfg.jit ? JIT_WARM : 0;
     pthread_mutex_init(&k->lock, NULL);
     pthread_mutex_init(&k->exclusive, NULL);
     irqchip_init(&k->irqchip, vm->cfg.legacy, &soft_irqchip_host, k);
@@ -148,6 +150,8 @@ static int soft_vcpu_open(struct vcpu *v, struct err *e)
         r = soft_code_init(c, e);
     if (r >= 0)
         r = soft_stubs_open(c, e);
+    if (r >= 0)
+        r = soft_jit_open(c, e);
     if (r < 0)
         return r;
     k->cpus[v->index] = c;
@@ -160,7 +164,8 @@ static void soft_vcpu_close(struct vcpu *v)
 {
     struct soft_cpu *c = soft_cpu_of(v);
 
-    soft_stubs_close(c);
+    soft_stubs_close(c); /* first: its traps are looked for in both */
+    soft_jit_close(c);
     soft_code_fini(c);
     soft_tlb_fini(c);
     free(c->msrs);
@@ -328,6 +333,7 @@ const struct engine soft_engine = {
     .regs_set = soft_regs_set,
     .debug_set = soft_debug_set,
     .exit_name = soft_exit_name,
+    .jit_stat = soft_jit_stat,
     .irq = soft_irq,
     .msi_new = soft_msi_new,
     .msi_free = soft_msi_free,

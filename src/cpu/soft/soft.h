@@ -78,10 +78,13 @@ struct block {
         [2]; /* what follows, and where a direct jump leads: as it was found the last time, or NULL */
     u64 host; /* address of its first byte in our process; 0: it is not in RAM */
     u32 key;
-    u16 n;            /* instructions */
-    u16 bytes;        /* that it was decoded from */
-    u32 sum;          /* of its bytes as they were decoded */
-    struct uop ops[]; /* n, then one that leaves the block */
+    u16 n;                 /* instructions */
+    u16 bytes;             /* that it was decoded from */
+    u32 sum;               /* of its bytes as they were decoded */
+    u32 runs;              /* since it was decoded, until it was translated */
+    u32 code;              /* its translation: offset in the area; 0: none */
+    struct jit_block *jit; /* the same; NULL: none */
+    struct uop ops[];      /* n, then one that leaves the block */
 };
 
 #define BLOCK_ONE_PAGE (~0ull)
@@ -228,7 +231,10 @@ struct jump_entry {
     u64 lin;
     u64 host;
     struct block *block;
+    const u8 *code; /* of the block's translation, or what leaves translated code */
 };
+static_assert(sizeof(struct jump_entry) == 32, "translated code shifts by 5");
+static_assert(sizeof(struct tlb_entry) == 32, "here, too");
 
 struct soft_cpu {
     u64 reg[REG_SLOTS];          /* then REG_ZERO, REG_RIP, REG_RIP_FAR */
@@ -236,6 +242,7 @@ struct soft_cpu {
     u32 eflags;                  /* all other flags; RF_ONE is set, the arithmetic ones are 0 */
     struct tlb_entry *tlb;       /* of the rights in force; soft_mode_changed sets it */
     struct tlb_entry *tlb_fetch; /* the same for code: also while each access is looked at */
+    u64 page_rip;                /* in translated code: RIP of the first byte of its page */
     u64 rip;                     /* of the next instruction, true between blocks */
     u64 base_rip;                /* of the first instruction of `block` */
     struct block *block;         /* being run */
@@ -246,6 +253,11 @@ struct soft_cpu {
     atomic_uint request; /* REQ_* */
     u32 irq_wait;        /* RF_IF while an interrupt waits for that flag, else 0 */
     u32 key;             /* KEY_* in force */
+    u32 jit_exit;        /* enum jit_exit: why translated code came back */
+    u8 vec_ok;           /* in translated code: enum jit_vec that the guest may use */
+    u8 vec_live;         /* ... the same, while its YMM registers are in the host's; else 0 */
+    bool jit_next;   /* a handler called from translated code goes on with the next instruction */
+    u64 jit_temp[2]; /* translated code's own */
     u8 cpl;
     u8 shadow; /* interrupts wait one instruction: bit 0 MOV SS, bit 1 STI */
 
@@ -276,6 +288,7 @@ struct soft_cpu {
     struct jump_entry *jumps; /* 1 << SOFT_JUMP_BITS: linear RIP -> block */
     struct code_cache *code;  /* block.c */
     struct stub_cache *stubs; /* stub.c */
+    struct jit_cache *jit;    /* jit/cache.c */
 
     bool debugging, debug_watches; /* `debug` asks for something, for watchpoints */
     bool debug_ran;                /* an instruction since the debugger let go */
@@ -408,6 +421,7 @@ struct soft_vm {
     bool icount;           /* time is counted in instructions: 1 ns each; one vCPU */
     u64 icount_ahead_ns;   /* icount: time that was slept through */
     u32 block_max;         /* instructions of a block: BLOCK_UOPS_MAX, or fewer for a comparison */
+    u32 jit_warm;          /* runs of a block until it is translated; 0: never */
     atomic_bool dirty_log; /* every write goes through mem.c, which calls soft_dirty */
     atomic_ullong *dirty;  /* one bit a page of the memfd; made by the first start of the log */
     bool crowded;          /* more vCPUs than host CPUs: spinners yield */

@@ -4,10 +4,8 @@
  */
 #include "cpu/soft/stub.h"
 
+#include "cpu/soft/jit/jit.h"
 #include "cpu/soft/stub_trap.h"
-
-#include <sys/mman.h>
-#include <unistd.h>
 
 enum {
     STUB_FIRST = 64, /* the area begins with a UD2 */
@@ -273,8 +271,7 @@ static struct stub_regs regs_for(const struct stub_use *u, bool mem)
 
 /* --- the store --- */
 
-static atomic_uintptr_t
-    areas[CPU_MAX]; /* struct stub_cache of every vCPU, for the signal handler */
+static atomic_uintptr_t areas[CPU_MAX]; /* struct soft_cpu of every vCPU, for the signal handler */
 
 static u32 key_hash(const struct stub_insn *in)
 {
@@ -339,8 +336,8 @@ static struct stub *make(struct stub_cache *sc, const struct emit *m,
     memcpy(s->key, in->bytes, in->n + 1u);
     if (mem)
         describe_memory(s, m, mem);
-    s->run = (u32(*)(struct soft_cpu *, void *))(uintptr_t)(sc->run_at + s->at);
-    sc->used = align_up(sc->used + stub_emit(s, u, regs, in, sc->write_at + s->at), 16u);
+    s->run = (u32(*)(struct soft_cpu *, void *))(uintptr_t)(sc->area.run_at + s->at);
+    sc->used = align_up(sc->used + stub_emit(s, u, regs, in, sc->area.write_at + s->at), 16u);
     *head = s;
     return s;
 }
@@ -430,34 +427,11 @@ bool insn_native(struct emit *m)
 
 /* --- the area --- */
 
-static int map_area(struct stub_cache *sc, struct err *e)
-{
-    AUTO(fd) int fd = memfd_create("socle-stubs", MFD_CLOEXEC);
-
-    if (fd < 0 || ftruncate(fd, STUB_AREA) < 0)
-        return err_set(e, -errno, "create %u bytes of code area: %s", STUB_AREA, strerror(errno));
-    sc->write_at = mmap(NULL, STUB_AREA, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (sc->write_at == MAP_FAILED)
-        return err_set(e, -errno, "map the code area: %s", strerror(errno));
-    sc->run_at = mmap(NULL, STUB_AREA, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-    if (sc->run_at == MAP_FAILED)
-        return err_set(e, -errno, "map the code area for execution: %s", strerror(errno));
-    return 0;
-}
-
-static void unmap_area(struct stub_cache *sc)
-{
-    if (sc->write_at && sc->write_at != MAP_FAILED)
-        munmap(sc->write_at, STUB_AREA);
-    if (sc->run_at && sc->run_at != MAP_FAILED)
-        munmap(sc->run_at, STUB_AREA);
-}
-
-static bool area_add(struct stub_cache *sc)
+static bool area_add(struct soft_cpu *c)
 {
     for_each_row(a, areas) {
         uintptr_t none = 0;
-        if (atomic_compare_exchange_strong(a, &none, (uintptr_t)sc))
+        if (atomic_compare_exchange_strong(a, &none, (uintptr_t)c))
             return true;
     }
     return false;
@@ -470,16 +444,16 @@ int soft_stubs_open(struct soft_cpu *c, struct err *e)
     c->stubs = sc;
     sc->stubs = xnew_n(struct stub, STUB_MAX);
     ZydisDecoderInit(&sc->decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-    int r = map_area(sc, e);
+    int r = code_area_open(&sc->area, "socle-stubs", STUB_AREA, e);
     if (r >= 0)
         r = soft_stubs_catch(e);
-    if (r >= 0 && !area_add(sc))
+    if (r >= 0 && !area_add(c))
         r = err_set(e, -ENOSPC, "more than %d code areas", CPU_MAX);
     if (r < 0) {
         soft_stubs_close(c);
         return r;
     }
-    memcpy(sc->write_at, "\x0f\x0b", 2);
+    memcpy(sc->area.write_at, "\x0f\x0b", 2);
     sc->used = STUB_FIRST;
     return 0;
 }
@@ -491,10 +465,10 @@ void soft_stubs_close(struct soft_cpu *c)
     if (!sc)
         return;
     for_each_row(a, areas) {
-        uintptr_t me = (uintptr_t)sc;
+        uintptr_t me = (uintptr_t)c;
         atomic_compare_exchange_strong(a, &me, 0);
     }
-    unmap_area(sc);
+    code_area_close(&sc->area);
     free(sc->stubs);
     free(sc);
     c->stubs = NULL;
@@ -518,7 +492,7 @@ void soft_stubs_reset(struct soft_cpu *c)
 /* Runs in a signal handler of the vCPU's own thread: stubs are in ascending order of their code. */
 static const struct stub *stub_in(const struct stub_cache *sc, u64 rip)
 {
-    u32 off = (u32)(rip - (uintptr_t)sc->run_at), low = 0, high = sc->n;
+    u32 off = (u32)(rip - (uintptr_t)sc->area.run_at), low = 0, high = sc->n;
 
     while (low < high) {
         u32 mid = (low + high) / 2;
@@ -530,16 +504,21 @@ static const struct stub *stub_in(const struct stub_cache *sc, u64 rip)
     return low < sc->n && sc->stubs[low].fault_at == off ? &sc->stubs[low] : NULL;
 }
 
-bool soft_stub_pad(u64 rip, u64 *ret_pad)
+enum soft_trap soft_trap_pad(u64 rip, u64 *ret_pad)
 {
     for_each_row(a, areas) {
-        const struct stub_cache *sc = (const struct stub_cache *)atomic_load(a);
-        if (!sc || rip - (uintptr_t)sc->run_at >= STUB_AREA)
+        const struct soft_cpu *c = (const struct soft_cpu *)atomic_load(a);
+
+        if (!c)
             continue;
-        const struct stub *s = stub_in(sc, rip);
+        if (soft_jit_trap(c->jit, rip, ret_pad))
+            return SOFT_TRAP_JIT;
+        if (rip - (uintptr_t)c->stubs->area.run_at >= STUB_AREA)
+            continue;
+        const struct stub *s = stub_in(c->stubs, rip);
         if (s)
-            *ret_pad = (uintptr_t)sc->run_at + s->pad_at;
-        return s != NULL;
+            *ret_pad = (uintptr_t)c->stubs->area.run_at + s->pad_at;
+        return s ? SOFT_TRAP_STUB : SOFT_TRAP_NONE;
     }
-    return false;
+    return SOFT_TRAP_NONE;
 }

@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include "cpu/soft/area.h"
 #include "cpu/soft/insn.h"
 #include "cpu/soft/soft_mem.h"
 
@@ -67,7 +68,7 @@ struct stub_insn {
 };
 
 struct stub_cache {
-    u8 *write_at, *run_at; /* the two mappings */
+    struct code_area area;
     u32 used;
     u32 n;
     struct stub *stubs;
@@ -91,5 +92,7 @@ u32 stub_emit(struct stub *s, const struct stub_use *use, const struct stub_regs
 
 /* stub_run.c */
 uop_fn stub_handler(enum stub_kind kind, bool mem);
+/* The kind that `fn` is a handler of.  False: it is none of them. */
+bool stub_kind_of(uop_fn fn, enum stub_kind *ret);
 /* Raises #UD or #NM unless instructions of this kind may run now. */
 void soft_need(struct soft_cpu *c, const struct uop *op, enum stub_kind kind);

@@ -170,14 +170,25 @@ HANDLERS(STUB_SSE)
 HANDLERS(STUB_SSE_MMX)
 HANDLERS(STUB_AVX)
 
-uop_fn stub_handler(enum stub_kind kind, bool mem)
-{
 #define ROW(kind) [kind] = { op_##kind, op_##kind##_mem }
-    static const uop_fn handlers[STUB_KINDS][2] = {
-        ROW(STUB_INT), ROW(STUB_VEX),     ROW(STUB_X87), ROW(STUB_MMX),
-        ROW(STUB_SSE), ROW(STUB_SSE_MMX), ROW(STUB_AVX),
-    };
+static const uop_fn handlers[STUB_KINDS][2] = {
+    ROW(STUB_INT), ROW(STUB_VEX),     ROW(STUB_X87), ROW(STUB_MMX),
+    ROW(STUB_SSE), ROW(STUB_SSE_MMX), ROW(STUB_AVX),
+};
 #undef ROW
 
+uop_fn stub_handler(enum stub_kind kind, bool mem)
+{
     return handlers[kind][mem];
+}
+
+bool stub_kind_of(uop_fn fn, enum stub_kind *ret)
+{
+    for (u32 k = 0; k < STUB_KINDS; k++) {
+        if (handlers[k][false] != fn && handlers[k][true] != fn)
+            continue;
+        *ret = (enum stub_kind)k;
+        return true;
+    }
+    return false;
 }

@@ -1,5 +1,5 @@
 /*
- * cpu/soft/stub_trap.c: a trap of the host's CPU inside a stub is the guest's; any other fault is our bug, and goes to whoever
+ * cpu/soft/stub_trap.c: a trap of the host's CPU inside a stub or a translation is the guest's; any other fault is our bug, and goes to whoever
  * had the signal before.  (Apart from stub_run.c because <ucontext.h> and soft.h both name a REG_RIP.)
  */
 #include "cpu/soft/stub_trap.h"
@@ -8,7 +8,7 @@
 #include <signal.h>
 #include <ucontext.h>
 
-enum { TRAP_UD = 6, TRAP_GP = 13, TRAP_MF = 16, TRAP_XM = 19 };
+enum { TRAP_DE, TRAP_UD = 6, TRAP_GP = 13, TRAP_MF = 16, TRAP_XM = 19 };
 
 static const int trap_signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
 static struct sigaction before[ARRAY_LEN(trap_signals)];
@@ -34,15 +34,19 @@ static void on_trap(int sig, siginfo_t *info, void *context)
 {
     greg_t *reg = ((ucontext_t *)context)->uc_mcontext.gregs;
     u32 vector = (u32)reg[REG_TRAPNO];
+    enum soft_trap whose = SOFT_TRAP_NONE;
     u64 pad;
 
-    if ((vector == TRAP_UD || vector == TRAP_GP || vector == TRAP_MF || vector == TRAP_XM) &&
-        soft_stub_pad((u64)reg[REG_RIP], &pad)) {
-        reg[REG_RAX] = vector;
-        reg[REG_RIP] = (greg_t)pad;
+    if (vector == TRAP_DE || vector == TRAP_UD || vector == TRAP_GP || vector == TRAP_MF ||
+        vector == TRAP_XM)
+        whose = soft_trap_pad((u64)reg[REG_RIP], &pad);
+    if (whose == SOFT_TRAP_NONE) {
+        pass_on(sig, info, context);
         return;
     }
-    pass_on(sig, info, context);
+    if (whose == SOFT_TRAP_STUB)
+        reg[REG_RAX] = vector;
+    reg[REG_RIP] = (greg_t)pad;
 }
 
 /* Others may have put theirs over it since (a test's runner does). */

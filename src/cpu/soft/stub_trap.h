@@ -7,5 +7,10 @@
 
 /* Installs the signal handlers; process-wide, any number of times. */
 int soft_stubs_catch(struct err *e);
-/* stub.c.  Is `rip` of the host a guest's instruction in a stub of any vCPU?  Then *ret_pad is where to go on, with the vector in EAX. */
-bool soft_stub_pad(u64 rip, u64 *ret_pad);
+/* stub.c.  Whose instruction of a guest is `rip` of the host, of any vCPU's?  Then *ret_pad is where to go on. */
+enum soft_trap {
+    SOFT_TRAP_NONE,
+    SOFT_TRAP_STUB, /* with the vector in EAX */
+    SOFT_TRAP_JIT,  /* with all registers as they are */
+};
+enum soft_trap soft_trap_pad(u64 rip, u64 *ret_pad);

@@ -1,0 +1,82 @@
+/*
+ * cpu/soft/jit/cache.h: the code area of one vCPU's translations: thunks at its beginning, then translations as they were made.
+ */
+#pragma once
+
+#include "cpu/soft/area.h"
+#include "cpu/soft/jit/host.h"
+#include "cpu/soft/jit/jit.h"
+
+enum {
+    JIT_AREA = 32 << 20,        /* bytes of code; touched as it fills */
+    JIT_BLOCKS_MAX = 96 << 10,  /* translations */
+    JIT_BLOCK_BYTES = 24 << 10, /* more than any translation has */
+    JIT_TRAPS_MAX = 128 << 10,
+    JIT_CALL_MISS = 1 << 16, /* with an instruction's index: its translation could not go on */
+};
+
+/* A jump from one translation to the next. */
+struct jit_edge {
+    u32 at;   /* of its displacement; 0: this block has no such edge */
+    u32 stub; /* where it leads while it is not linked */
+    u32 host; /* of the literal that the target's page is compared with; 0: the target is in the same page */
+    struct jit_block *to;
+    struct jit_edge *next, **at_prev; /* of those that lead to the same */
+};
+
+struct jit_block {
+    struct block *b;
+    u32 at, end;             /* of its code */
+    struct jit_edge edge[2]; /* as succ */
+    struct jit_edge *in;     /* edges that lead here */
+};
+
+/* Vector registers that code needs, and that the guest may use. */
+enum jit_vec { JIT_VEC_NONE, JIT_VEC_SSE, JIT_VEC_AVX };
+
+/* A trap of the host at `at` is the guest's: its instruction is begun anew by its handler, at `slow`. */
+struct jit_trap {
+    u32 at, slow;
+};
+
+/* Offsets of the thunks. */
+struct jit_thunks {
+    u32 load; /* T1: enum jit_vec.  The guest's vector registers to the host's; carry: it may not use them */
+    u32 reload; /* the same, where that was asked before */
+    u32 store;
+    u32 enter; /* (struct soft_cpu *, code): called from C */
+    u32 call; /* T0: index of the instruction, T1: its handler, T2: its block; comes back when the next one follows */
+    u32 leave; /* T0: RIP - page_rip, T1: enum jit_exit, T2: the block */
+    u32 cold;  /* T1: a jump_entry whose block has no translation */
+};
+
+/* Counted since the vCPU was made. */
+struct jit_stats {
+    u64 blocks, bytes, links, flushes;
+    u64 calls,
+        misses; /* of handlers: of instructions without a translation, and where it could not go on */
+    u64 exits[JIT_EXITS];
+};
+
+struct jit_cache {
+    struct code_area area;
+    u32 used;
+    u32 n_blocks;
+    struct jit_block *blocks;
+    u32 n_traps;
+    struct jit_trap *traps; /* ascending */
+    bool vec;               /* the host has AVX */
+    struct jit_thunks thunk;
+    u32 first; /* behind the thunks */
+    struct jit_stats stats;
+};
+
+/* thunk.c */
+void jit_thunks(struct jit_asm *a, struct jit_thunks *ret, bool vec);
+/* Runs the handler of instruction `i`, as thunk `call` has it.  False: the block ends with it; c->rip is set. */
+bool jit_call(struct soft_cpu *c, struct block *b, u32 i, uop_fn fn);
+
+/* translate.c.  NULL: this block is not to be translated. */
+struct jit_block *jit_translate(struct soft_cpu *c, struct block *b);
+/* In place of each handler of a translated block: tells jit_call that the instruction before is done. */
+void jit_next(struct soft_cpu *c, const struct uop *op);

@@ -1,0 +1,409 @@
+/*
+ * cpu/soft/jit/copy.c: instructions that mean to the host what they mean to the guest: written as they are, with other registers
+ * and [T0] for the memory operand.  (Intel SDM volume 2, chapter 2)
+ */
+#include "cpu/soft/jit/translate.h"
+#include "cpu/soft/stub.h"
+
+enum { TEMPS = 2 };
+
+/* An instruction on its way to other registers. */
+struct copy {
+    const ZydisDecodedOperand *mem;
+    u8 reg, rm, vvvv;
+    u32 mem_size, mem_access;
+    enum jit_vec vec; /* it works on vector registers */
+    bool has_reg;     /* ModRM.reg is a register */
+    bool byte_low;    /* SPL to DIL: a REX prefix has to be there */
+    bool byte_high;   /* AH to BH: none may be there */
+    u32 n_temp;
+    u8 temp[TEMPS]; /* guest registers in T1 and T2 */
+    bool load[TEMPS], store[TEMPS];
+    u32 reads, writes; /* RF_* */
+    bool flags_first;  /* what it leaves depends on the flags before */
+    bool carry_first;  /* ... on the carry alone */
+    bool traps;        /* the host may trap, and that is the guest's */
+};
+
+static const u8 temp_host[TEMPS] = { T1, T2 };
+
+static u32 guest_of(ZydisRegister r)
+{
+    return (u32)ZydisRegisterGetId(
+               ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, r)) &
+           15;
+}
+
+/* Host register of guest register `g`; one in memory gets a scratch register.  NO_REG: there is none left. */
+static u32 place(struct copy *k, u32 g, bool load, bool store)
+{
+    u32 n = 0;
+
+    if (jit_host[g] != NO_REG)
+        return jit_host[g];
+    while (n < k->n_temp && k->temp[n] != g)
+        n++;
+    if (n == TEMPS)
+        return NO_REG;
+    if (n == k->n_temp)
+        k->n_temp++;
+    k->temp[n] = (u8)g;
+    k->load[n] |= load;
+    k->store[n] |= store;
+    return temp_host[n];
+}
+
+static bool place_operand(struct copy *k, const ZydisDecodedOperand *o, bool keeps)
+{
+    u32 g = guest_of(o->reg.value), h;
+    bool high = o->reg.value >= ZYDIS_REGISTER_AH && o->reg.value <= ZYDIS_REGISTER_BH;
+    bool whole = o->actions == ZYDIS_OPERAND_ACTION_WRITE && o->size >= 32 && !keeps;
+
+    h = place(k, g, !whole, o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE);
+    if (h == NO_REG)
+        return false;
+    if (high)
+        h += 4;
+    k->byte_high |= high;
+    k->byte_low |= o->size == 8 && !high && h >= RSP && h <= RDI;
+    switch (o->encoding) {
+    case ZYDIS_OPERAND_ENCODING_MODRM_REG:
+        k->reg = (u8)h;
+        k->has_reg = true;
+        return true;
+    case ZYDIS_OPERAND_ENCODING_MODRM_RM:
+    case ZYDIS_OPERAND_ENCODING_OPCODE:
+        k->rm = (u8)h;
+        return true;
+    case ZYDIS_OPERAND_ENCODING_NDSNDD:
+        k->vvvv = (u8)h;
+        return true;
+    default: /* named by the opcode itself */
+        return o->encoding == ZYDIS_OPERAND_ENCODING_NONE && jit_host[g] == g;
+    }
+}
+
+/* A vector register keeps its number; that of IS4 is part of the immediate. */
+static void place_vec(struct copy *k, const ZydisDecodedOperand *o)
+{
+    u8 n = (u8)guest_of(o->reg.value);
+
+    if (o->encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG) {
+        k->reg = n;
+        k->has_reg = true;
+    } else if (o->encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM) {
+        k->rm = n;
+    } else if (o->encoding == ZYDIS_OPERAND_ENCODING_NDSNDD) {
+        k->vvvv = n;
+    }
+}
+
+static bool place_operands(struct jit_tr *t, struct copy *k)
+{
+    /* A source of 0 leaves the target alone. */
+    bool keeps = t->in.mnemonic == ZYDIS_MNEMONIC_BSF || t->in.mnemonic == ZYDIS_MNEMONIC_BSR;
+
+    for (u32 i = 0; i < t->in.operand_count; i++) {
+        const ZydisDecodedOperand *o = &t->opnd[i];
+        ZydisRegisterClass class = ZYDIS_REGCLASS_INVALID;
+
+        if (o->type == ZYDIS_OPERAND_TYPE_REGISTER)
+            class = ZydisRegisterGetClass(o->reg.value);
+        if (class >= ZYDIS_REGCLASS_GPR8 && class <= ZYDIS_REGCLASS_GPR64) {
+            if (!place_operand(k, o, keeps))
+                return false;
+        } else if (class == ZYDIS_REGCLASS_XMM || class == ZYDIS_REGCLASS_YMM) {
+            place_vec(k, o);
+        } else if (o->type == ZYDIS_OPERAND_TYPE_MEMORY) {
+            if (k->mem || o->encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM)
+                return false;
+            k->mem = o;
+        } else if (o->type != ZYDIS_OPERAND_TYPE_IMMEDIATE && class != ZYDIS_REGCLASS_FLAGS) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Does the host's CPU compute all flags from operands alone?  Rotates, bit tests and multiplications keep some. */
+static bool flags_are_new(const struct jit_tr *t)
+{
+    static const u16 fresh[] = {
+        ZYDIS_MNEMONIC_ADD,  ZYDIS_MNEMONIC_OR,      ZYDIS_MNEMONIC_AND,    ZYDIS_MNEMONIC_SUB,
+        ZYDIS_MNEMONIC_XOR,  ZYDIS_MNEMONIC_CMP,     ZYDIS_MNEMONIC_TEST,   ZYDIS_MNEMONIC_NEG,
+        ZYDIS_MNEMONIC_XADD, ZYDIS_MNEMONIC_CMPXCHG, ZYDIS_MNEMONIC_POPCNT,
+    };
+    static const u16 shifts[] = { ZYDIS_MNEMONIC_SHL, ZYDIS_MNEMONIC_SHR, ZYDIS_MNEMONIC_SAR };
+    u32 mask = t->in.operand_width == 64 ? 63 : 31;
+
+    for_each_row(m, fresh)
+        if (*m == t->in.mnemonic)
+            return true;
+    for_each_row(m, shifts)
+        if (*m == t->in.mnemonic)
+            return t->opnd[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE && t->op->imm & mask;
+    return false;
+}
+
+/* Without it, the instruction may be an older one. */
+static bool has_feature(const struct soft_vm *vm, u32 f)
+{
+    return f == F_ALWAYS || vm->features[f / 64] >> (f % 64) & 1;
+}
+
+static u32 access_of(const ZydisDecodedOperand *o)
+{
+    return (o->actions & ZYDIS_OPERAND_ACTION_MASK_READ ? ACC_READ : 0) |
+           (o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE ? ACC_WRITE : 0);
+}
+
+/*
+ * Is it one to be written as it is: by its row, or because the interpreter has the host's CPU do it, too?  What of the vector
+ * registers it needs, and what its memory operand is, which the stub of the interpreter knows better.
+ */
+static bool kind_of(const struct jit_tr *t, struct copy *k)
+{
+    const struct insn_row *row = insn_row_of(t->in.mnemonic);
+    bool copied = row && row->flags & INSN_COPY && has_feature(t->c->vm, row->feature);
+    const struct stub *s = (const struct stub *)(uintptr_t)t->op->imm;
+    enum stub_kind kind;
+
+    if (stub_kind_of(t->fn[t->i], &kind)) {
+        k->vec = kind == STUB_SSE ? JIT_VEC_SSE : kind == STUB_AVX ? JIT_VEC_AVX : JIT_VEC_NONE;
+        k->mem_size = s->size;
+        k->mem_access = s->access;
+        return kind == STUB_INT || kind == STUB_VEX || (k->vec && t->c->jit->vec);
+    }
+    if (copied && insn_is_vec_move(t->fn[t->i]))
+        k->vec = JIT_VEC_SSE;
+    return copied && (!k->vec || t->c->jit->vec);
+}
+
+/* All flags of the result are new, but for the carry that goes in. */
+static bool takes_carry(const struct jit_tr *t)
+{
+    return t->in.mnemonic == ZYDIS_MNEMONIC_ADC || t->in.mnemonic == ZYDIS_MNEMONIC_SBB;
+}
+
+static void use_flags(const struct jit_tr *t, struct copy *k)
+{
+    const ZydisAccessedFlags *f = t->in.cpu_flags;
+
+    if (!f)
+        return;
+    k->reads = f->tested & ARITH_FLAGS;
+    k->writes = (f->modified | f->set_0 | f->set_1 | f->undefined) & ARITH_FLAGS;
+    k->flags_first = k->reads || (k->writes && !flags_are_new(t));
+    /* ADC, SBB; INC, DEC */
+    k->carry_first = k->writes == ARITH_FLAGS ? k->reads == RF_CF && takes_carry(t)
+                                              : k->writes == (ARITH_FLAGS & ~RF_CF) && !k->reads;
+}
+
+/* BSF and BSR with 32 bits and a source of 0: what is left of the upper half is not the same on all CPUs.  Bit tests by a register
+ * reach beyond their operand. */
+static bool is_odd(const struct jit_tr *t, const struct copy *k)
+{
+    switch (t->in.mnemonic) {
+    case ZYDIS_MNEMONIC_BSF:
+    case ZYDIS_MNEMONIC_BSR:
+        return t->in.operand_width != 64;
+    case ZYDIS_MNEMONIC_BSWAP:
+        return t->in.operand_width == 16;
+    case ZYDIS_MNEMONIC_BT:
+    case ZYDIS_MNEMONIC_BTS:
+    case ZYDIS_MNEMONIC_BTR:
+    case ZYDIS_MNEMONIC_BTC:
+        return k->mem && t->opnd[1].type != ZYDIS_OPERAND_TYPE_IMMEDIATE;
+    default:
+        return false;
+    }
+}
+
+static bool plan(struct jit_tr *t, struct copy *k)
+{
+    const ZydisDecodedInstruction *in = &t->in;
+    bool vex = in->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+
+    *k = (struct copy){ .rm = T0 };
+    if (!(vex || in->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY) || !kind_of(t, k))
+        return false;
+    if (vex && !t->code64 && in->raw.vex.W) /* which 32-bit code ignores for general registers */
+        return false;
+    if (!place_operands(t, k) || is_odd(t, k))
+        return false;
+    if (in->attributes & ZYDIS_ATTRIB_HAS_MODRM && in->raw.modrm.mod != 3 && !k->mem)
+        return false;
+    if (k->mem && !k->mem_size) {
+        k->mem_size = k->mem->size / 8u;
+        k->mem_access = access_of(k->mem);
+    }
+    use_flags(t, k);
+    k->traps = k->vec || in->mnemonic == ZYDIS_MNEMONIC_DIV || in->mnemonic == ZYDIS_MNEMONIC_IDIV;
+    /* AH to BH cannot be named in an instruction that has a REX prefix. */
+    return !(k->byte_high && (k->mem || k->byte_low || k->reg > 7 || k->rm > 7 || in->raw.rex.W));
+}
+
+static void write_prefixes(struct jit_tr *t)
+{
+    for (u32 i = 0; i < t->in.raw.prefix_count; i++) {
+        u8 p = t->in.raw.prefixes[i].value;
+        bool means = t->in.raw.prefixes[i].type != ZYDIS_PREFIX_TYPE_IGNORED;
+
+        if (means && (p == 0x66 || p == 0xf0))
+            asm_byte(&t->a, p);
+    }
+    for (u32 i = 0; i < t->in.raw.prefix_count; i++) { /* next to the opcode */
+        if (t->in.raw.prefixes[i].type == ZYDIS_PREFIX_TYPE_MANDATORY &&
+            t->in.raw.prefixes[i].value >= 0xf2)
+            asm_byte(&t->a, t->in.raw.prefixes[i].value);
+    }
+}
+
+/* What 64-bit code has no byte for: INC and DEC of one byte, which are REX prefixes there, and 0x82, which was 0x80. */
+static bool write_legacy(struct jit_tr *t, const struct copy *k)
+{
+    u32 op = t->in.opcode;
+
+    if (t->code64 || t->in.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT || (op & 0xf0) != 0x40)
+        return false;
+    if (k->rm > 7)
+        asm_byte(&t->a, 0x41);
+    asm_byte(&t->a, 0xff);
+    asm_byte(&t->a, 0xc0 | (op & 8) | (k->rm & 7));
+    return true;
+}
+
+static void write_imm(struct jit_tr *t)
+{
+    for (u32 i = 0; i < 2; i++)
+        for (u32 n = 0; n < t->in.raw.imm[i].size / 8u; n++)
+            asm_byte(&t->a, t->bytes[t->in.raw.imm[i].offset + n]);
+}
+
+static void write_vex(struct jit_tr *t, const struct copy *k)
+{
+    const ZydisDecodedInstruction *in = &t->in;
+    bool modrm = in->attributes & ZYDIS_ATTRIB_HAS_MODRM;
+    u32 reg = k->has_reg ? k->reg : in->raw.modrm.reg;
+
+    asm_byte(&t->a, 0xc4);
+    asm_byte(&t->a,
+             (reg > 7 ? 0 : 0x80u) | 0x40 | (modrm && k->rm > 7 ? 0 : 0x20u) | in->raw.vex.m_mmmm);
+    asm_byte(&t->a, (u32)in->raw.vex.W << 7 | (~(u32)k->vvvv & 15) << 3 | (u32)in->raw.vex.L << 2 |
+                        in->raw.vex.pp);
+    asm_byte(&t->a, in->opcode);
+    if (modrm)
+        asm_byte(&t->a, (k->mem ? 0 : 0xc0u) | (reg & 7) << 3 | (k->rm & 7u));
+    write_imm(t);
+}
+
+static void write_insn(struct jit_tr *t, const struct copy *k)
+{
+    const ZydisDecodedInstruction *in = &t->in;
+    bool modrm = in->attributes & ZYDIS_ATTRIB_HAS_MODRM, in_opcode = !modrm && k->rm != T0;
+    u32 reg = k->has_reg ? k->reg : modrm ? in->raw.modrm.reg : 0, rm = k->rm;
+    u32 rex =
+        (in->raw.rex.W ? 8u : 0) | (reg > 7 ? 4u : 0) | ((modrm || in_opcode) && rm > 7 ? 1u : 0);
+
+    if (in->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
+        write_vex(t, k);
+        return;
+    }
+    write_prefixes(t);
+    if (write_legacy(t, k))
+        return;
+    if (rex || k->byte_low)
+        asm_byte(&t->a, 0x40 | rex);
+    if (in->opcode_map != ZYDIS_OPCODE_MAP_DEFAULT)
+        asm_byte(&t->a, 0x0f);
+    if (in->opcode_map == ZYDIS_OPCODE_MAP_0F38)
+        asm_byte(&t->a, 0x38);
+    if (in->opcode_map == ZYDIS_OPCODE_MAP_0F3A)
+        asm_byte(&t->a, 0x3a);
+    bool old = in->opcode == 0x82 && in->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT;
+    asm_byte(&t->a, in_opcode ? (in->opcode & 0xf8u) | (rm & 7) : old ? 0x80 : in->opcode);
+    if (modrm) /* [T0] needs neither SIB nor displacement */
+        asm_byte(&t->a, (k->mem ? 0 : 0xc0u) | (reg & 7) << 3 | (rm & 7));
+    write_imm(t);
+}
+
+static void move_temps(struct jit_tr *t, const struct copy *k, bool load)
+{
+    for (u32 n = 0; n < TEMPS; n++)
+        if (load ? k->load[n] : k->store[n])
+            asm_rm(&t->a, true, load ? OP_MOV : OP_MOV_TO, temp_host[n], CTX,
+                   jit_reg_at(k->temp[n]));
+}
+
+/* LEA: the address, without what is there. */
+static bool copy_lea(struct jit_tr *t)
+{
+    u32 g = t->op->dst / 8u, h = jit_host[g] == NO_REG ? T0 : jit_host[g];
+    u32 width = t->in.operand_width;
+
+    if (width == 16 || t->op->seg < SEG_FLAT || !jit_linear(t))
+        return false;
+    if (h != T0)
+        asm_rr(&t->a, width == 64, OP_MOV, h, T0);
+    else if (width == 32)
+        asm_rr(&t->a, false, OP_MOV, T0, T0);
+    if (h == T0)
+        asm_rm(&t->a, true, OP_MOV_TO, T0, CTX, jit_reg_at(g));
+    return true;
+}
+
+void jit_need_vec(struct jit_tr *t, enum jit_vec need)
+{
+    struct jit_cold *k = &t->cold[t->i];
+    struct jit_asm *a = &t->a;
+
+    if (t->vec >= need)
+        return;
+    jit_flags_lose(t);
+    asm_rm(a, false, 0x80, EXT_CMP, CTX, CTX_AT(vec_live));
+    asm_byte(a, need);
+    k->vec_from = asm_jcc(a, CC_B);
+    k->vec_back = a->at;
+    k->vec_need = need;
+    t->vec = need;
+}
+
+/* `k` without what it may lack: T0 is its operand, the flags are where it wants them. */
+static void write_copy(struct jit_tr *t, const struct copy *k)
+{
+    if (k->traps) /* the handler, which a trap leads to, looks for the flags in soft_cpu */
+        jit_flags_spill(t);
+    if (k->carry_first)
+        jit_carry_load(t);
+    else if (k->flags_first)
+        jit_flags_load(t);
+    move_temps(t, k, true);
+    if (k->traps)
+        t->cold[t->i].trap = t->a.at;
+    write_insn(t, k);
+    if (k->writes)
+        t->flags = FLAGS_IN_HOST;
+    t->cold[t->i].flags_to_host = t->flags & FLAGS_IN_HOST;
+    move_temps(t, k, false);
+}
+
+bool jit_copy(struct jit_tr *t)
+{
+    struct copy k = {};
+
+    if (t->in.mnemonic == ZYDIS_MNEMONIC_LEA)
+        return copy_lea(t);
+    if (t->fn[t->i] == soft_op_nop)
+        return true;
+    if (!plan(t, &k))
+        return false;
+    if (k.vec)
+        jit_need_vec(t, k.vec);
+    if (k.mem) {
+        jit_flags_lose(t);
+        if (!jit_memory(t, k.mem_size, k.mem_access))
+            return false;
+    }
+    write_copy(t, &k);
+    return true;
+}

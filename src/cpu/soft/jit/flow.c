@@ -1,0 +1,366 @@
+/*
+ * cpu/soft/jit/flow.c: near jumps, calls and returns, and what moves the stack pointer with an access.
+ */
+#include "cpu/soft/jit/translate.h"
+#include "cpu/soft/soft_mem.h"
+
+/* Offset of the block in its page, and of a place that counts from the block. */
+static s64 page_off(const struct jit_tr *t, s64 from_block)
+{
+    return (s64)(t->b->gpa % GUEST_PAGE) + from_block;
+}
+
+s32 jit_next_off(const struct jit_tr *t)
+{
+    return (s32)page_off(t, t->op->off + t->op->len);
+}
+
+static bool in_page(s64 off)
+{
+    return off >= 0 && off < (s64)GUEST_PAGE;
+}
+
+/* --- edges --- */
+
+/* An edge inside the page: a jump that is aimed at the successor's code once there is one. */
+static void near_edge(struct jit_tr *t, u32 i, u32 at, s64 off)
+{
+    struct jit_edge *g = &t->jb->edge[i];
+
+    *g = (struct jit_edge){ .at = at, .stub = (u32)off }; /* the stub comes with the cold code */
+}
+
+/*
+ * An edge to another page: T0 = that page's RIP; its mapping has to be the one that the successor was found by.  Otherwise the
+ * instruction is begun anew by its handler.
+ */
+static void far_check(struct jit_tr *t, u32 i, s64 off)
+{
+    struct jit_asm *a = &t->a;
+    struct jit_edge *g = &t->jb->edge[i];
+
+    asm_rm(a, true, OP_MOV, T0, CTX, CTX_AT(page_rip));
+    asm_ri(a, t->code64, EXT_ADD, T0, (s32)(off & (s64)GUEST_PAGE_MASK));
+    asm_mov(a, T1, T0);
+    asm_shift(a, true, 5, T1, 7);
+    asm_ri(a, false, EXT_AND, T1, (SOFT_TLB_SIZE - 1) * (s32)sizeof(struct tlb_entry));
+    asm_rm(a, true, OP_ADD, T1, CTX, CTX_AT(tlb_fetch));
+    asm_rm(a, true, OP_CMP, T0, T1, offsetof(struct tlb_entry, tag_x));
+    jit_slow_if(t, CC_NZ);
+    asm_rm(a, true, OP_MOV, T1, T1, offsetof(struct tlb_entry, addend));
+    asm_rr(a, true, OP_ADD, T1, T0);
+    asm_mov_imm(a, T2, ~0ull);
+    g->host = a->at - 8;
+    memset(a->area + g->host, 0, 8);
+    asm_rr(a, true, OP_CMP, T1, T2);
+    jit_slow_if(t, CC_NZ);
+}
+
+static void far_go(struct jit_tr *t, u32 i)
+{
+    asm_rm(&t->a, true, OP_MOV_TO, T0, CTX, CTX_AT(page_rip));
+    t->jb->edge[i].at = asm_jmp(&t->a);
+    t->jb->edge[i].stub = 0;
+    asm_aim(&t->a, t->jb->edge[i].at, t->a.at); /* never taken before it is linked */
+}
+
+static bool fits(s64 off)
+{
+    return off == (s32)off && off > INT32_MIN / 2 && off < INT32_MAX / 2;
+}
+
+static void edge(struct jit_tr *t, u32 i, s64 off)
+{
+    if (in_page(off)) {
+        near_edge(t, i, asm_jmp(&t->a), off);
+        return;
+    }
+    jit_flags_lose(t);
+    far_check(t, i, off);
+    far_go(t, i);
+}
+
+void jit_fall(struct jit_tr *t)
+{
+    t->i = t->b->n;
+    t->op = &t->b->ops[t->b->n];
+    jit_flags_spill(t);
+    edge(t, 0, page_off(t, t->op->off));
+}
+
+static bool jcc(struct jit_tr *t)
+{
+    s64 target = page_off(t, (s64)t->op->imm), next = page_off(t, t->op->off + t->op->len);
+    u32 cc = t->in.opcode & 15, taken;
+
+    if (t->op->src != (t->code64 ? SIZE_64 : SIZE_32) || !fits(target))
+        return false;
+    jit_flags_load(t);
+    jit_flags_spill(t);
+    taken = asm_jcc(&t->a, cc);
+    if (in_page(target)) {
+        near_edge(t, 1, taken, target);
+        edge(t, 0, next);
+        return true;
+    }
+    edge(t, 0, next);
+    asm_aim(&t->a, taken, t->a.at);
+    edge(t, 1, target);
+    return true;
+}
+
+static bool jmp(struct jit_tr *t)
+{
+    s64 target = page_off(t, (s64)t->op->imm);
+
+    if (t->op->src != (t->code64 ? SIZE_64 : SIZE_32) || !fits(target))
+        return false;
+    jit_flags_spill(t);
+    edge(t, 1, target);
+    return true;
+}
+
+/* --- the stack --- */
+
+/* T0 = host address of the word at RSP + disp. */
+static void stack_at(struct jit_tr *t, s32 disp, u32 access)
+{
+    jit_flags_lose(t);
+    asm_rm(&t->a, t->code64, OP_LEA, T0, GUEST_SP, disp);
+    jit_check(t, t->word, access);
+}
+
+static void move_sp(struct jit_tr *t, s32 by)
+{
+    asm_rm(&t->a, t->code64, OP_LEA, GUEST_SP, GUEST_SP, by);
+}
+
+/* The address of the next instruction to [T0], with T2. */
+static void push_next(struct jit_tr *t)
+{
+    asm_rm(&t->a, true, OP_MOV, T2, CTX, CTX_AT(page_rip));
+    asm_rm(&t->a, true, OP_LEA, T2, T2, jit_next_off(t));
+    asm_rm(&t->a, t->code64, OP_MOV_TO, T2, T0, 0);
+    move_sp(t, -(s32)t->word);
+}
+
+static bool call(struct jit_tr *t)
+{
+    s64 target = page_off(t, (s64)t->op->imm);
+
+    if (t->op->src != (t->code64 ? SIZE_64 : SIZE_32) || !fits(target))
+        return false;
+    if (in_page(target)) {
+        stack_at(t, -(s32)t->word, ACC_WRITE);
+        push_next(t);
+        edge(t, 1, target);
+        return true;
+    }
+    jit_flags_lose(t);
+    far_check(t, 1, target);
+    asm_rm(&t->a, true, OP_MOV_TO, T0, CTX, CTX_AT(jit_temp[0]));
+    stack_at(t, -(s32)t->word, ACC_WRITE);
+    push_next(t);
+    asm_rm(&t->a, true, OP_MOV, T0, CTX, CTX_AT(jit_temp[0]));
+    far_go(t, 1);
+    return true;
+}
+
+/* --- indirect jumps --- */
+
+/* T1 = entry of the block at RIP = T0, if that was found before.  T0 = its page. */
+static void lookup(struct jit_tr *t)
+{
+    struct jit_asm *a = &t->a;
+
+    asm_mov(a, T1, T0);
+    asm_shift(a, true, 5, T1, SOFT_JUMP_BITS);
+    asm_rr(a, true, OP_XOR, T1, T0);
+    asm_ri(a, false, EXT_AND, T1, (1 << SOFT_JUMP_BITS) - 1);
+    asm_shift(a, false, 4, T1, 5);
+    asm_rm(a, true, OP_ADD, T1, CTX, CTX_AT(jumps));
+    asm_rm(a, true, OP_CMP, T0, T1, offsetof(struct jump_entry, lin));
+    jit_slow_if(t, CC_NZ);
+    asm_mov(a, T2, T0);
+    asm_shift(a, true, 5, T2, 7);
+    asm_ri(a, false, EXT_AND, T2, (SOFT_TLB_SIZE - 1) * (s32)sizeof(struct tlb_entry));
+    asm_rm(a, true, OP_ADD, T2, CTX, CTX_AT(tlb_fetch));
+    asm_ri(a, true, EXT_AND, T0, -(s32)GUEST_PAGE);
+    asm_rm(a, true, OP_CMP, T0, T2, offsetof(struct tlb_entry, tag_x));
+    jit_slow_if(t, CC_NZ);
+    asm_rm(a, true, OP_MOV, T2, T2, offsetof(struct tlb_entry, addend));
+    asm_rm(a, true, OP_ADD, T2, T1, offsetof(struct jump_entry, lin));
+    asm_rm(a, true, OP_CMP, T2, T1, offsetof(struct jump_entry, host));
+    jit_slow_if(t, CC_NZ);
+    asm_rm(a, true, OP_MOV, T2, T1, offsetof(struct jump_entry, block));
+    asm_rm(a, false, OP_MOV, T2, T2, offsetof(struct block, key));
+    asm_rm(a, false, OP_CMP, T2, CTX, CTX_AT(key));
+    jit_slow_if(t, CC_NZ);
+}
+
+/* To the block of entry T1, in page T0. */
+static void go_indirect(struct jit_tr *t)
+{
+    asm_rm(&t->a, true, OP_MOV_TO, T0, CTX, CTX_AT(page_rip));
+    asm_rm(&t->a, false, 0xff, 4, T1, offsetof(struct jump_entry, code)); /* JMP */
+}
+
+static bool ret(struct jit_tr *t)
+{
+    if (t->op->src != (t->code64 ? SIZE_64 : SIZE_32))
+        return false;
+    stack_at(t, 0, ACC_READ);
+    asm_rm(&t->a, t->code64, OP_MOV, T0, T0, 0);
+    lookup(t);
+    move_sp(t, (s32)(t->word + t->op->imm));
+    go_indirect(t);
+    return true;
+}
+
+/* T0 = where an indirect jump or call leads. */
+static bool indirect_target(struct jit_tr *t)
+{
+    jit_flags_lose(t);
+    if (t->op->aux) {
+        if (!jit_memory(t, t->word, ACC_READ))
+            return false;
+        asm_rm(&t->a, t->code64, OP_MOV, T0, T0, 0);
+    } else if (jit_host[t->op->dst / 8] == NO_REG) {
+        asm_rm(&t->a, true, OP_MOV, T0, CTX, jit_reg_at(t->op->dst / 8));
+    } else {
+        asm_rr(&t->a, t->code64, OP_MOV, T0, jit_host[t->op->dst / 8]);
+    }
+    return true;
+}
+
+static bool jmp_indirect(struct jit_tr *t)
+{
+    if (t->op->src != (t->code64 ? SIZE_64 : SIZE_32) || !indirect_target(t))
+        return false;
+    lookup(t);
+    go_indirect(t);
+    return true;
+}
+
+static bool call_indirect(struct jit_tr *t)
+{
+    struct jit_asm *a = &t->a;
+
+    if (t->op->src != (t->code64 ? SIZE_64 : SIZE_32) || !indirect_target(t))
+        return false;
+    asm_rm(a, true, OP_MOV_TO, T0, CTX, CTX_AT(jit_temp[0]));
+    stack_at(t, -(s32)t->word, ACC_WRITE);
+    asm_rm(a, true, OP_MOV_TO, T0, CTX, CTX_AT(jit_temp[1]));
+    asm_rm(a, true, OP_MOV, T0, CTX, CTX_AT(jit_temp[0]));
+    lookup(t);
+    asm_rm(a, true, OP_MOV, T0, CTX, CTX_AT(jit_temp[1]));
+    push_next(t);
+    asm_rm(a, true, OP_MOV, T0, T1, offsetof(struct jump_entry, lin));
+    asm_ri(a, true, EXT_AND, T0, -(s32)GUEST_PAGE);
+    go_indirect(t);
+    return true;
+}
+
+/* --- pushing and popping --- */
+
+/* Puts T2, or an immediate, or a register, where RSP is to be. */
+static bool push_memory(struct jit_tr *t)
+{
+    struct jit_asm *a = &t->a;
+
+    jit_flags_lose(t);
+    if (!jit_memory(t, t->word, ACC_READ))
+        return false;
+    asm_rm(a, t->code64, OP_MOV, T0, T0, 0);
+    asm_rm(a, true, OP_MOV_TO, T0, CTX, CTX_AT(jit_temp[0]));
+    stack_at(t, -(s32)t->word, ACC_WRITE);
+    asm_rm(a, true, OP_MOV, T2, CTX, CTX_AT(jit_temp[0]));
+    asm_rm(a, t->code64, OP_MOV_TO, T2, T0, 0);
+    return true;
+}
+
+static bool is_word_register(const struct jit_tr *t, const ZydisDecodedOperand *o)
+{
+    return o->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+           ZydisRegisterGetClass(o->reg.value) ==
+               (t->code64 ? ZYDIS_REGCLASS_GPR64 : ZYDIS_REGCLASS_GPR32);
+}
+
+static bool push(struct jit_tr *t)
+{
+    struct jit_asm *a = &t->a;
+    const ZydisDecodedOperand *o = &t->opnd[0];
+    u32 h = jit_host[t->op->src / 8 % GPR_COUNT];
+
+    if (t->in.operand_width != t->word * 8)
+        return false;
+    if (o->type == ZYDIS_OPERAND_TYPE_MEMORY) {
+        if (!push_memory(t))
+            return false;
+    } else if (o->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+        stack_at(t, -(s32)t->word, ACC_WRITE);
+        asm_mov_mi(a, t->code64, T0, 0, (s32)t->op->imm);
+    } else if (is_word_register(t, o)) {
+        stack_at(t, -(s32)t->word, ACC_WRITE);
+        if (h == NO_REG)
+            asm_rm(a, true, OP_MOV, T2, CTX, jit_reg_at(t->op->src / 8));
+        asm_rm(a, t->code64, OP_MOV_TO, h == NO_REG ? T2 : h, T0, 0);
+    } else {
+        return false;
+    }
+    move_sp(t, -(s32)t->word);
+    return true;
+}
+
+static bool pop(struct jit_tr *t)
+{
+    struct jit_asm *a = &t->a;
+    u32 h = jit_host[t->op->dst / 8 % GPR_COUNT];
+
+    if (t->in.operand_width != t->word * 8 || !is_word_register(t, &t->opnd[0]))
+        return false;
+    stack_at(t, 0, ACC_READ);
+    asm_rm(a, t->code64, OP_MOV, T0, T0, 0);
+    move_sp(t, (s32)t->word);
+    if (h == NO_REG)
+        asm_rm(a, true, OP_MOV_TO, T0, CTX, jit_reg_at(t->op->dst / 8));
+    else
+        asm_mov(a, h, T0);
+    return true;
+}
+
+static bool leave(struct jit_tr *t)
+{
+    if (t->in.operand_width != t->word * 8)
+        return false;
+    jit_flags_lose(t);
+    asm_rr(&t->a, t->code64, OP_MOV, T0, RBP);
+    jit_check(t, t->word, ACC_READ);
+    asm_rm(&t->a, t->code64, OP_LEA, GUEST_SP, RBP, (s32)t->word);
+    asm_rm(&t->a, t->code64, OP_MOV, RBP, T0, 0);
+    return true;
+}
+
+bool jit_flow(struct jit_tr *t, bool *ret_end)
+{
+    bool near = t->in.meta.branch_type != ZYDIS_BRANCH_TYPE_FAR,
+         direct = t->opnd[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+
+    *ret_end = true;
+    if (t->in.mnemonic == ZYDIS_MNEMONIC_JMP)
+        return near && (direct ? jmp(t) : jmp_indirect(t));
+    if (t->in.mnemonic == ZYDIS_MNEMONIC_CALL)
+        return near && (direct ? call(t) : call_indirect(t));
+    if (t->in.mnemonic == ZYDIS_MNEMONIC_RET)
+        return near && ret(t);
+    if (t->in.meta.category == ZYDIS_CATEGORY_COND_BR &&
+        t->in.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE &&
+        (t->in.opcode_map == ZYDIS_OPCODE_MAP_0F || (t->in.opcode & 0xf0) == 0x70))
+        return jcc(t);
+    *ret_end = false;
+    if (t->in.mnemonic == ZYDIS_MNEMONIC_PUSH)
+        return push(t);
+    if (t->in.mnemonic == ZYDIS_MNEMONIC_POP)
+        return pop(t);
+    return t->in.mnemonic == ZYDIS_MNEMONIC_LEAVE && leave(t);
+}

@@ -1,0 +1,174 @@
+/*
+ * cpu/soft/jit/thunk.c: the ways into translated code, out of it, and from it to the interpreter's handlers.
+ */
+#include "cpu/soft/jit/cache.h"
+
+#include <stdlib.h>
+
+const u8 jit_host[GPR_COUNT] = {
+    [GPR_RAX] = RAX, [GPR_RCX] = RCX, [GPR_RDX] = RDX, [GPR_RBX] = RBX, [GPR_RSP] = GUEST_SP,
+    [GPR_RBP] = RBP, [GPR_RSI] = RSI, [GPR_RDI] = RDI, [8] = R8,        [9] = NO_REG,
+    [10] = NO_REG,   [11] = NO_REG,   [12] = R12,      [13] = R13,      [14] = NO_REG,
+    [15] = NO_REG,
+};
+
+static const u8 saved[] = { RBX, RBP, R12, R13, R14, R15 };
+
+static void move_all(struct jit_asm *a, u32 op)
+{
+    for (u32 g = 0; g < GPR_COUNT; g++)
+        if (jit_host[g] != NO_REG)
+            asm_rm(a, true, op, jit_host[g], CTX, jit_reg_at(g));
+}
+
+/* All vector registers, 256 bits; op: 0x10 loads, 0x11 stores. */
+static void move_vecs(struct jit_asm *a, u32 op)
+{
+    for (u32 r = 0; r < 16; r++) { /* VMOVUPS [R15 + disp32] */
+        asm_bytes(a, 3, 0x7c00c4 | (r > 7 ? 0x4100 : 0xc100));
+        asm_byte(a, op);
+        asm_byte(a, 0x87 | (r & 7) << 3);
+        asm_bytes(a, 4, (u32)(CTX_AT(fpu.ymm) + 32 * (s32)r));
+    }
+}
+
+/* With AL as scratch for a byte: T0 = soft_cpu.vec_ok. */
+static void load_vecs(struct jit_asm *a, struct jit_thunks *ret)
+{
+    u32 no;
+
+    ret->load = a->at;
+    asm_rm(a, false, 0x0fb6, T0, CTX, CTX_AT(vec_ok)); /* MOVZX */
+    asm_rr(a, false, OP_CMP, T0, T1);
+    no = asm_jcc(a, 2); /* below */
+    ret->reload = a->at;
+    asm_rm(a, false, 0x0fb6, T0, CTX, CTX_AT(vec_ok));
+    move_vecs(a, 0x10);
+    asm_rm(a, false, 0x88, T0, CTX, CTX_AT(vec_live)); /* MOV of a byte; carry is still clear */
+    asm_aim(a, no, a->at);
+    asm_byte(a, 0xc3);
+}
+
+static void store_vecs(struct jit_asm *a, bool vec)
+{
+    if (vec) {
+        move_vecs(a, 0x11);
+        asm_bytes(a, 3, 0x77f8c5); /* VZEROUPPER */
+    }
+    asm_rm(a, false, 0x80, 4, CTX, CTX_AT(vec_live)); /* AND with 0 */
+    asm_byte(a, 0);
+    asm_byte(a, 0xc3);
+}
+
+/* What is in soft_cpu is to be true of vector registers, too. */
+static void settle_vecs(struct jit_asm *a, u32 to_store)
+{
+    u32 no;
+
+    asm_rm(a, false, 0x80, EXT_CMP, CTX, CTX_AT(vec_live));
+    asm_byte(a, 0);
+    no = asm_jcc(a, CC_NZ ^ 1);
+    asm_aim(a, asm_call(a), to_store);
+    asm_aim(a, no, a->at);
+}
+
+static void enter(struct jit_asm *a)
+{
+    asm_bytes(a, 4, 0xfa1e0ff3); /* ENDBR64 */
+    for_each_row(r, saved)
+        asm_bytes(a, *r > 7 ? 2 : 1, *r > 7 ? 0x5041u | (*r & 7u) << 8 : 0x50u | *r);
+    asm_ri(a, true, EXT_SUB, RSP, 8);
+    asm_rm(a, true, OP_LEA, CTX, RDI, CTX_BIAS);
+    asm_mov(a, T0, RSI);
+    move_all(a, OP_MOV);
+    asm_rr(a, false, 0xff, 4, T0); /* JMP */
+}
+
+/* What is in soft_cpu is true. */
+static void leave_plain(struct jit_asm *a)
+{
+    asm_ri(a, true, EXT_ADD, RSP, 8);
+    for (u32 i = ARRAY_LEN(saved); i-- > 0;)
+        asm_bytes(a, saved[i] > 7 ? 2 : 1,
+                  saved[i] > 7 ? 0x5841u | (saved[i] & 7u) << 8 : 0x58u | saved[i]);
+    asm_byte(a, 0xc3);
+}
+
+static void call_handler(struct jit_asm *a, u32 to_store)
+{
+    u32 done;
+
+    move_all(a, OP_MOV_TO);
+    settle_vecs(a, to_store);
+    asm_rm(a, true, OP_LEA, RDI, CTX, -CTX_BIAS);
+    asm_mov(a, RSI, T2);
+    asm_mov(a, RDX, T0);
+    asm_mov(a, RCX, T1);
+    asm_ri(a, true, EXT_SUB, RSP, 8); /* beside the return address */
+    asm_mov_imm(a, RAX, (uintptr_t)jit_call);
+    asm_rr(a, false, 0xff, 2, RAX); /* CALL */
+    asm_ri(a, true, EXT_ADD, RSP, 8);
+    asm_rr(a, false, 0x84, RAX, RAX); /* TEST AL, AL */
+    done = asm_jcc(a, CC_NZ ^ 1);
+    move_all(a, OP_MOV);
+    asm_byte(a, 0xc3);
+    asm_aim(a, done, a->at);
+    asm_ri(a, true, EXT_ADD, RSP, 8); /* it does not come back */
+    leave_plain(a);
+}
+
+static void leave(struct jit_asm *a, u32 to_store)
+{
+    asm_rm(a, true, OP_ADD, T0, CTX, CTX_AT(page_rip));
+    asm_rm(a, true, OP_MOV_TO, T0, CTX, CTX_AT(rip));
+    asm_rm(a, false, OP_MOV_TO, T1, CTX, CTX_AT(jit_exit));
+    asm_rm(a, true, OP_MOV_TO, T2, CTX, CTX_AT(block));
+    move_all(a, OP_MOV_TO);
+    settle_vecs(a, to_store);
+    leave_plain(a);
+}
+
+static void cold(struct jit_asm *a, u32 to_leave)
+{
+    asm_rm(a, true, OP_MOV, T0, T1, offsetof(struct jump_entry, lin));
+    asm_rm(a, true, OP_SUB, T0, CTX, CTX_AT(page_rip));
+    asm_rm(a, true, OP_MOV, T2, CTX, CTX_AT(block)); /* no one's */
+    asm_mov_imm(a, T1, JIT_EXIT_COLD);
+    asm_jmp_to(a, to_leave);
+}
+
+void jit_thunks(struct jit_asm *a, struct jit_thunks *ret, bool vec)
+{
+    ret->store = a->at;
+    store_vecs(a, vec);
+    if (vec)
+        load_vecs(a, ret);
+    ret->enter = a->at;
+    enter(a);
+    ret->call = a->at;
+    call_handler(a, ret->store);
+    ret->leave = a->at;
+    leave(a, ret->store);
+    ret->cold = a->at;
+    cold(a, ret->leave);
+}
+
+void jit_next(struct soft_cpu *c, const struct uop *op [[maybe_unused]])
+{
+    c->jit_next = true;
+}
+
+bool jit_call(struct soft_cpu *c, struct block *b, u32 i, uop_fn fn)
+{
+    c->block = b;
+    c->base_rip = c->page_rip + b->gpa % 4096;
+    *soft_reg(c, REG_RIP) = c->base_rip;
+    *soft_reg(c, REG_RIP_FAR) = c->base_rip + GiB;
+    c->jit_next = false;
+    if (i & JIT_CALL_MISS)
+        c->jit->stats.misses++;
+    else
+        c->jit->stats.calls++;
+    fn(c, &b->ops[i & ~(u32)JIT_CALL_MISS]);
+    return c->jit_next;
+}

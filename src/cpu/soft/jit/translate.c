@@ -1,0 +1,222 @@
+/*
+ * cpu/soft/jit/translate.c: one decoded block to host code.
+ */
+#include "cpu/soft/jit/translate.h"
+
+#include "cpu/soft/code.h"
+#include "cpu/soft/soft_mem.h"
+
+void jit_slow_if(struct jit_tr *t, u32 cc)
+{
+    struct jit_cold *k = &t->cold[t->i];
+
+    must(k->n_from < COLD_FROM_MAX);
+    k->from[k->n_from++] = asm_jcc(&t->a, cc);
+}
+
+/* The handler of instruction `i`, with 0 or JIT_CALL_MISS; comes back when the next one follows. */
+static void call_handler(struct jit_tr *t, u32 i, u32 miss)
+{
+    struct jit_asm *a = &t->a;
+
+    asm_mov_imm(a, T0, i | miss);
+    asm_mov_imm(a, T1, (uintptr_t)t->fn[i]);
+    asm_mov_imm(a, T2, (uintptr_t)t->b);
+    asm_aim(a, asm_call(a), t->c->jit->thunk.call);
+}
+
+static void leave(struct jit_tr *t, s64 off, enum jit_exit why)
+{
+    struct jit_asm *a = &t->a;
+
+    asm_mov_imm(a, T0, (u64)off);
+    asm_mov_imm(a, T1, why);
+    asm_mov_imm(a, T2, (uintptr_t)t->b);
+    asm_jmp_to(a, t->c->jit->thunk.leave);
+}
+
+/* At the entry: are there requests, is time up?  Returns what poll_cold wants. */
+struct poll {
+    u32 time, request, back;
+};
+
+static struct poll poll(struct jit_tr *t)
+{
+    struct jit_asm *a = &t->a;
+    struct poll p;
+
+    asm_mi(a, true, EXT_SUB, CTX, CTX_AT(budget), t->b->n);
+    p.time = asm_jcc(a, CC_S);
+    p.back = a->at;
+    asm_mi(a, false, EXT_CMP, CTX, CTX_AT(request), 0);
+    p.request = asm_jcc(a, CC_NZ);
+    return p;
+}
+
+/* A block may begin while the budget is not below 0, and use up more. */
+static void poll_cold(struct jit_tr *t, const struct poll *p)
+{
+    struct jit_asm *a = &t->a;
+    enum { CC_NL = 13 };
+
+    asm_aim(a, p->time, a->at);
+    asm_mi(a, true, EXT_CMP, CTX, CTX_AT(budget), -(s32)t->b->n);
+    asm_aim(a, asm_jcc(a, CC_NL), p->back);
+    asm_aim(a, p->request, a->at);
+    leave(t, (s64)(t->b->gpa % GUEST_PAGE), JIT_EXIT_POLL);
+}
+
+/* Vector registers that are not there yet; without the right to them the handler is next. */
+static void cold_load(struct jit_tr *t, const struct jit_cold *k)
+{
+    struct jit_asm *a = &t->a;
+    enum { CC_NB = 3 };
+
+    asm_aim(a, k->vec_from, a->at);
+    asm_mov_imm(a, T1, k->vec_need);
+    asm_aim(a, asm_call(a), t->c->jit->thunk.load);
+    asm_aim(a, asm_jcc(a, CC_NB), k->vec_back);
+}
+
+static void cold_handler(struct jit_tr *t, u32 i)
+{
+    struct jit_cold *k = &t->cold[i];
+    struct jit_cache *j = t->c->jit;
+    struct jit_asm *a = &t->a;
+
+    if (k->vec_from)
+        cold_load(t, k);
+    for (u32 n = 0; n < k->n_from; n++)
+        asm_aim(a, k->from[n], a->at);
+    if (k->trap)
+        j->traps[j->n_traps++] = (struct jit_trap){ k->trap, a->at };
+    call_handler(t, i, JIT_CALL_MISS);
+    if (!k->back) { /* it never comes back */
+        asm_bytes(a, 2, 0x0b0f);
+        return;
+    }
+    if (k->vec)
+        asm_aim(a, asm_call(a), j->thunk.reload);
+    if (k->flags_to_host) {
+        t->flags = FLAGS_IN_CPU;
+        jit_flags_load(t);
+    }
+    asm_jmp_to(a, k->back);
+}
+
+static void cold_handlers(struct jit_tr *t)
+{
+    for (u32 i = 0; i <= t->b->n; i++) {
+        const struct jit_cold *k = &t->cold[i];
+
+        if (k->n_from || k->vec_from || k->trap)
+            cold_handler(t, i);
+    }
+}
+
+/* Where edges lead that are not linked; `stub` holds the successor's offset until now. */
+static void cold_edges(struct jit_tr *t)
+{
+    for (u32 i = 0; i < 2; i++) {
+        struct jit_edge *g = &t->jb->edge[i];
+
+        if (!g->at || g->host)
+            continue;
+        u32 off = g->stub;
+        g->stub = t->a.at;
+        asm_aim(&t->a, g->at, g->stub);
+        leave(t, off, i ? JIT_EXIT_TARGET : JIT_EXIT_NEXT);
+    }
+}
+
+/* Decodes instruction t->i again.  False: it is not what was decoded. */
+static bool look(struct jit_tr *t, const u8 *bytes)
+{
+    const struct block *b = t->b;
+
+    t->op = &b->ops[t->i];
+    t->bytes = bytes + t->op->off;
+    return ZYAN_SUCCESS(
+               soft_decode_one(t->c, b->key, t->bytes, b->bytes - t->op->off, &t->in, t->opnd)) &&
+           t->in.length == t->op->len;
+}
+
+/* True: the block's end is written, too. */
+static bool insn(struct jit_tr *t, const u8 *bytes)
+{
+    bool end = false;
+    u32 at = t->a.at, flags = t->flags;
+    enum jit_vec vec = t->vec;
+
+    if (look(t, bytes)) {
+        bool done = t->fn[t->i] != soft_op_ud && (jit_flow(t, &end) || jit_copy(t));
+
+        if (done) {
+            t->cold[t->i].back = end ? 0 : t->a.at;
+            t->cold[t->i].vec = t->vec;
+            return end;
+        }
+    }
+    t->a.at = at; /* what was begun */
+    t->flags = flags;
+    t->vec = vec;
+    t->cold[t->i] = (struct jit_cold){};
+    jit_flags_spill(t);
+    call_handler(t, t->i, 0);
+    t->flags = FLAGS_IN_CPU;
+    t->vec = JIT_VEC_NONE;
+    return false;
+}
+
+static void body(struct jit_tr *t, const u8 *bytes)
+{
+    struct poll p = poll(t);
+    bool end = false;
+
+    t->flags = FLAGS_IN_CPU;
+    for (t->i = 0; t->i < t->b->n; t->i++)
+        end = insn(t, bytes);
+    if (!end)
+        jit_fall(t);
+    poll_cold(t, &p);
+    cold_handlers(t);
+    cold_edges(t);
+}
+
+/* 64-bit or flat 32-bit code in RAM of one page. */
+static bool may_be(const struct soft_cpu *c, const struct block *b)
+{
+    u32 size = b->key & KEY_SIZE, stack = b->key >> KEY_STACK_SHIFT & 3;
+
+    return size != SIZE_16 && stack == size && b->key & KEY_FLAT && !(b->key & KEY_SINGLE) &&
+           b->key == c->key && b->gpa2 == BLOCK_ONE_PAGE && b->host && b->ops[b->n].imm;
+}
+
+struct jit_block *jit_translate(struct soft_cpu *c, struct block *b)
+{
+    u8 bytes[BLOCK_UOPS_MAX * INSN_LEN_MAX];
+    struct jit_cache *j = c->jit;
+    bool code64 = (b->key & KEY_SIZE) == SIZE_64;
+    struct jit_tr t = { .c = c, .b = b, .code64 = code64, .word = code64 ? 8 : 4 };
+
+    if (!may_be(c, b) || b->bytes > sizeof(bytes))
+        return NULL;
+    memcpy(bytes, (const u8 *)(uintptr_t)b->host, b->bytes);
+    if (soft_code_sum(bytes, b->bytes) != b->sum) /* another vCPU has just written to it */
+        return NULL;
+    t.jb = &j->blocks[j->n_blocks++];
+    *t.jb = (struct jit_block){ .b = b };
+    t.a = (struct jit_asm){ j->area.write_at, j->used, JIT_AREA };
+    for (u32 i = 0; i <= b->n; i++)
+        t.fn[i] = b->ops[i].fn;
+    body(&t, bytes);
+    for (u32 i = 0; i <= b->n; i++)
+        b->ops[i].fn = jit_next;
+    b->code = j->used;
+    t.jb->at = j->used;
+    t.jb->end = t.a.at;
+    j->stats.blocks++;
+    j->stats.bytes += t.a.at - j->used;
+    j->used = align_up(t.a.at, 16u);
+    return t.jb;
+}

@@ -1,0 +1,79 @@
+/*
+ * cpu/soft/jit/translate.h: what the parts of the translator share while they write one block.
+ *
+ * Flags: `flags` says where the guest's arithmetic flags are at this point of the code, FLAGS_IN_*; more than one may be true.
+ * Between blocks and wherever C runs they are in soft_cpu.fl.  Whatever changes the host's flags for its own sake calls
+ * jit_flags_spill first and drops FLAGS_IN_HOST.
+ */
+#pragma once
+
+#include "cpu/soft/insn.h"
+#include "cpu/soft/jit/cache.h"
+
+enum { FLAGS_IN_CPU = 1, FLAGS_IN_HOST = 2 };
+
+#define ARITH_FLAGS RF_ARITH
+
+enum { COLD_FROM_MAX = 8, COLDS_MAX = 4 * BLOCK_UOPS_MAX };
+
+/* Code that is seldom run, written behind the block: the handler of instruction `i`, and back. */
+struct jit_cold {
+    u32 from[COLD_FROM_MAX]; /* displacements of jumps that lead here */
+    u32 n_from;
+    u32 back; /* where it goes on */
+    u32 i;
+    bool flags_to_host;     /* they are wanted there */
+    bool vec;               /* so are vector registers */
+    u32 vec_from, vec_back; /* a jump for vector registers to be loaded, and where it goes on */
+    enum jit_vec vec_need;
+    u32 trap; /* the instruction may trap: its place */
+};
+
+struct jit_tr {
+    struct soft_cpu *c;
+    struct block *b;
+    struct jit_block *jb;
+    struct jit_asm a;
+    u32 flags;
+    bool code64;                   /* else 32-bit code, flat */
+    enum jit_vec vec;              /* vector registers are in the host's, at least these */
+    u32 word;                      /* bytes of a register as the stack has it: 8 or 4 */
+    uop_fn fn[BLOCK_UOPS_MAX + 1]; /* the interpreter's handlers */
+    struct jit_cold cold[BLOCK_UOPS_MAX + 1]; /* of each instruction */
+    /* the instruction under way */
+    u32 i;
+    const struct uop *op;
+    ZydisDecodedInstruction in;
+    ZydisDecodedOperand opnd[ZYDIS_MAX_OPERAND_COUNT];
+    const u8 *bytes;
+};
+
+/* flags.c.  The first two use T1. */
+void jit_flags_spill(struct jit_tr *t);
+/* To the host's flags. */
+void jit_flags_load(struct jit_tr *t);
+/* The carry alone, for what overwrites the others. */
+void jit_carry_load(struct jit_tr *t);
+/* The host's flags are about to be overwritten. */
+void jit_flags_lose(struct jit_tr *t);
+
+/* A jump to the cold code of the instruction under way: it is begun anew by its handler. */
+void jit_slow_if(struct jit_tr *t, u32 cc);
+/* Offset of the next instruction, from the page of the block's first byte. */
+s32 jit_next_off(const struct jit_tr *t);
+
+/* address.c.  T0 = host address of the operand of `size` bytes at linear T0; T1, T2 and flags are lost. */
+void jit_check(struct jit_tr *t, u32 size, u32 access);
+/* T0 = linear address of the memory operand of t->op.  False, with nothing written: it is not one for translated code. */
+bool jit_linear(struct jit_tr *t);
+/* Both. */
+bool jit_memory(struct jit_tr *t, u32 size, u32 access);
+
+/* copy.c.  Fills in where the vector registers come from: from here on they are in the host's. */
+void jit_need_vec(struct jit_tr *t, enum jit_vec need);
+/* An instruction as it is, with registers mapped and the memory operand rewritten.  False, with nothing written: not such a one. */
+bool jit_copy(struct jit_tr *t);
+/* flow.c: jumps, calls, the stack.  False: as above.  *ret_end: the block ends with it. */
+bool jit_flow(struct jit_tr *t, bool *ret_end);
+/* What follows the last instruction of a block. */
+void jit_fall(struct jit_tr *t);

@@ -1,0 +1,159 @@
+/*
+ * cpu/soft/jit/verify.c: see verify.h.  One pass over the bytes as Zydis reads them; what is believed of T0 is forgotten at each
+ * instruction that writes to it otherwise, and behind each jump that is always taken.
+ */
+#include "cpu/soft/jit/verify.h"
+
+#include "cpu/soft/jit/cache.h"
+
+#include <Zydis/Zydis.h>
+
+#define REG_T0  ZYDIS_REGISTER_R9
+#define REG_T1  ZYDIS_REGISTER_R10
+#define REG_T2  ZYDIS_REGISTER_R11
+#define REG_CTX ZYDIS_REGISTER_R15
+
+/* What is known where the pass is. */
+struct known {
+    u32 reach;  /* T2 is the page of the last byte: of so many from T0 on */
+    u32 tagged; /* ... and equals the tag at `tag`; the jump away from here was seen */
+    u64 tag;    /* offset in struct tlb_entry */
+    bool compared;
+    u32 bytes; /* T0 is a host address of so many bytes */
+    bool writable;
+    u32 kept; /* ... and soft_cpu.jit_temp[1] is one, which may be written to */
+};
+
+static bool writes(const ZydisDecodedInstruction *in, const ZydisDecodedOperand *o, ZydisRegister r)
+{
+    for (u32 i = 0; i < in->operand_count; i++)
+        if (o[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+            o[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE &&
+            ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, o[i].reg.value) == r)
+            return true;
+    return false;
+}
+
+static const ZydisDecodedOperand *memory_of(const ZydisDecodedInstruction *in,
+                                            const ZydisDecodedOperand *o)
+{
+    if (in->mnemonic == ZYDIS_MNEMONIC_LEA || in->mnemonic == ZYDIS_MNEMONIC_NOP)
+        return NULL;
+    for (u32 i = 0; i < in->operand_count; i++) {
+        bool stack = o[i].visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN &&
+                     o[i].mem.base == ZYDIS_REGISTER_RSP;
+        if (o[i].type == ZYDIS_OPERAND_TYPE_MEMORY && !stack)
+            return &o[i];
+    }
+    return NULL;
+}
+
+static const char *check(const struct known *k, const ZydisDecodedOperand *m)
+{
+    bool write = m->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
+    s64 at = m->mem.disp.value;
+
+    if (m->mem.index != ZYDIS_REGISTER_NONE)
+        return "an index register";
+    if (m->mem.base == REG_CTX)
+        return at >= -CTX_BIAS && at + m->size / 8 <= (s64)sizeof(struct soft_cpu) - CTX_BIAS
+                   ? NULL
+                   : "outside struct soft_cpu";
+    if (m->mem.base == REG_T1 || m->mem.base == REG_T2)
+        return write || at < 0 || at + m->size / 8 > (s64)max(sizeof(struct block), (size_t)32)
+                   ? "not a field of a table"
+                   : NULL;
+    if (m->mem.base != REG_T0 || at)
+        return "an address that is no one's";
+    if (m->size / 8 > k->bytes)
+        return "unchecked, or more bytes than were checked";
+    return write && !k->writable ? "a write after a check for reading" : NULL;
+}
+
+/* T0 on its way to soft_cpu.jit_temp[1], and back. */
+static bool learn_temp(struct known *k, const ZydisDecodedInstruction *in,
+                       const ZydisDecodedOperand *o)
+{
+    bool first = o[0].type == ZYDIS_OPERAND_TYPE_MEMORY;
+    const ZydisDecodedOperand *m = &o[first ? 0 : 1], *r = &o[first ? 1 : 0];
+
+    if (in->mnemonic != ZYDIS_MNEMONIC_MOV || m->type != ZYDIS_OPERAND_TYPE_MEMORY ||
+        m->mem.base != REG_CTX || m->mem.disp.value != CTX_AT(jit_temp[1]))
+        return false;
+    if (first)
+        k->kept = r->reg.value == REG_T0 && k->writable ? k->bytes : 0;
+    else if (r->reg.value == REG_T0)
+        *k = (struct known){ .bytes = k->kept, .writable = true };
+    return r->reg.value == REG_T0;
+}
+
+/* LEA T2, [T0 + n]; AND T2, page; CMP T2, [T1 + tag]; JNZ; ADD T0, [T1 + addend]. */
+static void learn(struct known *k, const ZydisDecodedInstruction *in, const ZydisDecodedOperand *o)
+{
+    bool t1 = o[1].type == ZYDIS_OPERAND_TYPE_MEMORY && o[1].mem.base == REG_T1;
+    struct known was = *k;
+
+    if (in->mnemonic == ZYDIS_MNEMONIC_JNZ) {
+        k->tagged = was.compared ? was.reach : 0;
+        k->compared = false;
+        return;
+    }
+    if (learn_temp(k, in, o))
+        return;
+    if (writes(in, o, REG_T0))
+        *k = (struct known){ .kept = was.kept };
+    if (writes(in, o, REG_T1)) {
+        k->compared = false;
+        k->tagged = 0;
+    }
+    if (in->mnemonic == ZYDIS_MNEMONIC_LEA && o[0].reg.value == REG_T2 && o[1].mem.base == REG_T0)
+        *k = (struct known){ .reach = (u32)o[1].mem.disp.value + 1, .kept = was.kept };
+    else if (in->mnemonic == ZYDIS_MNEMONIC_AND && o[0].reg.value == REG_T2)
+        k->reach = o[1].imm.value.s == -4096 ? was.reach : 0;
+    else if (writes(in, o, REG_T2))
+        *k = (struct known){ .bytes = was.bytes, .writable = was.writable, .kept = was.kept };
+    else if (in->mnemonic == ZYDIS_MNEMONIC_CMP && o[0].reg.value == REG_T2 && t1) {
+        k->compared = true;
+        k->tag = (u64)o[1].mem.disp.value;
+    } else if (in->mnemonic == ZYDIS_MNEMONIC_ADD && o[0].reg.value == REG_T0 && t1 &&
+               o[1].mem.disp.value == offsetof(struct tlb_entry, addend))
+        *k = (struct known){ .bytes = was.tagged,
+                             .writable = was.tag == offsetof(struct tlb_entry, tag_w) };
+}
+
+static const char *verify(const struct soft_cpu *c, u32 from, u32 to, u32 *ret_at)
+{
+    ZydisDecodedOperand o[ZYDIS_MAX_OPERAND_COUNT];
+    ZydisDecodedInstruction in;
+    struct known k = {};
+    ZydisDecoder d;
+
+    ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+    for (u32 at = from; at < to; at += in.length) {
+        const ZydisDecodedOperand *m;
+        const char *wrong;
+
+        *ret_at = at;
+        if (ZYAN_FAILED(ZydisDecoderDecodeFull(&d, c->jit->area.run_at + at, to - at, &in, o)))
+            return "no instruction";
+        m = memory_of(&in, o);
+        wrong = m ? check(&k, m) : NULL;
+        if (wrong)
+            return wrong;
+        if (in.meta.category == ZYDIS_CATEGORY_UNCOND_BR || in.meta.category == ZYDIS_CATEGORY_CALL)
+            k = (struct known){};
+        else
+            learn(&k, &in, o);
+    }
+    return NULL;
+}
+
+const char *jit_verify(const struct soft_cpu *c, u32 *ret_at)
+{
+    const struct jit_cache *j = c->jit;
+    const char *wrong = NULL;
+
+    for (u32 i = 0; i < j->n_blocks && !wrong; i++)
+        wrong = verify(c, j->blocks[i].at, j->blocks[i].end, ret_at);
+    return wrong ? wrong : "";
+}
