@@ -100,6 +100,13 @@ void *conf_list_add(const struct field *f, void *obj)
     return item;
 }
 
+const struct field *conf_field_at(const struct field *fields, size_t at)
+{
+    while (fields->at != at)
+        fields++;
+    return fields;
+}
+
 void conf_list_drop(const struct field *f, void *obj)
 {
     struct field_list *list = conf_member(f, obj);
@@ -108,6 +115,17 @@ void conf_list_drop(const struct field *f, void *obj)
     list->n--;
     if (list->n == 0)
         list_fini(f, list);
+}
+
+void conf_list_remove(const struct field *f, void *obj, u32 i)
+{
+    struct field_list *list = conf_member(f, obj);
+    u8 *items = list->items, *gone = items + (size_t)i * f->sub_size;
+
+    must(f->kind == FIELD_KIND_LIST && i < list->n);
+    conf_fini(f->sub, gone);
+    memmove(gone, items + (size_t)(list->n - 1) * f->sub_size, f->sub_size);
+    conf_list_drop(f, obj);
 }
 
 static const char *type_word(const json_t *j)

@@ -90,6 +90,10 @@ int conf_parse_options(const struct field *fields, void *obj, const char *text, 
 int conf_set(const struct field *f, void *obj, const char *value, struct err *e);
 /* Grows a list by one element with defaults, and returns it; NULL when list_max is reached. */
 void *conf_list_add(const struct field *f, void *obj);
+/* Frees element `i` of a list; the last takes its place. */
+void conf_list_remove(const struct field *f, void *obj, u32 i);
+/* The row of the member at offset `at` of its struct; there is one. */
+const struct field *conf_field_at(const struct field *fields, size_t at);
 
 /* A new reference: the JSON object of `obj`, members with NULL strings left out. */
 json_t *conf_print(const struct field *fields, const void *obj);

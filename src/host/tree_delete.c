@@ -123,23 +123,22 @@ static int builds_on(const char *path, const char *image)
     return info.backing && strcmp(info.backing, slash ? slash + 1 : image) == 0;
 }
 
+static int check_file(const char *path, struct err *e)
+{
+    AUTO(fd) int fd = open(path, O_RDWR | O_CLOEXEC);
+
+    return fd < 0 ? err_errno(e, "open '%s'", path) : lock_image(fd, true, path, e);
+}
+
 /* Nobody may be using what will be written; told before anything is. */
 static int check_free(const struct merge *m, bool commits, struct err *e)
 {
-    const char *files[] = { m->image, NULL };
     int r = 0;
 
-    for (u32 i = 0; i < m->n && r == 0; i++) {
-        AUTO(fd) int fd = open(m->above[i].path, O_RDWR | O_CLOEXEC);
-
-        r = fd < 0 ? err_errno(e, "open '%s'", m->above[i].path)
-                   : lock_image(fd, true, m->above[i].path, e);
-    }
-    for (u32 i = 0; commits && files[i] && r == 0; i++) {
-        AUTO(fd) int fd = open(files[i], O_RDWR | O_CLOEXEC);
-
-        r = fd < 0 ? err_errno(e, "open '%s'", files[i]) : lock_image(fd, true, files[i], e);
-    }
+    for (u32 i = 0; i < m->n && r == 0; i++)
+        r = check_file(m->above[i].path, e);
+    if (r == 0 && commits)
+        r = check_file(m->image, e);
     return r < 0 ? err_wrap(
                        e, "what builds on the snapshot must not be in use (stop the machine first)")
                  : 0;
@@ -206,17 +205,14 @@ static int remove_files(const struct tree_file *f, const struct tree_node *n, st
 
 static void drop_node(struct tree *t, struct tree_node *n)
 {
-    const struct field *nodes = tree_fields;
+    const struct field *nodes = conf_field_at(tree_fields, offsetof(struct tree, nodes));
 
     for (u32 i = 0; i < t->nodes.n; i++)
         if (tree_node(t, i)->parent == n->id)
             tree_node(t, i)->parent = n->parent;
     if (t->current == n->id)
         t->current = n->parent;
-    while (nodes->at != offsetof(struct tree, nodes))
-        nodes++;
-    conf_fini(nodes->sub, n);
-    *n = *tree_node(t, --t->nodes.n);
+    conf_list_remove(nodes, t, (u32)(n - tree_node(t, 0)));
 }
 
 int tree_delete(struct job *j, struct tree_file *f, const char *name, struct err *e)

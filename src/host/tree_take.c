@@ -97,21 +97,14 @@ static char *stored_name(const struct tree_file *f, const char *path)
                                                                                    : path);
 }
 
-static const struct field *field_of(const struct field *table, u32 at)
-{
-    while (table->at != at)
-        table++;
-    return table;
-}
-
 /* The disks are those of the catalogue, or become so. */
 static int check_heads(struct tree_file *f, const struct tree_heads *heads, struct err *e)
 {
     const u32 n = heads->n;
-    const struct field *disks = field_of(tree_fields, offsetof(struct tree, disks));
+    const struct field *disks = conf_field_at(tree_fields, offsetof(struct tree, disks));
 
     while (!f->t.nodes.n && f->t.disks.n) /* they may be others by now */
-        conf_fini(disks->sub, (struct tree_disk *)f->t.disks.items + --f->t.disks.n);
+        conf_list_remove(disks, &f->t, f->t.disks.n - 1);
     for (u32 i = 0; i < n && !f->t.nodes.n; i++) {
         struct tree_disk *d = conf_list_add(disks, &f->t);
 
@@ -135,8 +128,8 @@ static int check_heads(struct tree_file *f, const struct tree_heads *heads, stru
 
 static struct tree_node *add_node(struct tree_file *f, const char *name, bool state)
 {
-    const struct field *nodes = field_of(tree_fields, offsetof(struct tree, nodes));
-    const struct field *images = field_of(nodes->sub, offsetof(struct tree_node, images));
+    const struct field *nodes = conf_field_at(tree_fields, offsetof(struct tree, nodes));
+    const struct field *images = conf_field_at(nodes->sub, offsetof(struct tree_node, images));
     const char *first = base_of(f->path);
     struct tree_node *n = conf_list_add(nodes, &f->t);
 
@@ -162,9 +155,9 @@ static struct tree_node *add_node(struct tree_file *f, const char *name, bool st
 static bool name_is_free(const struct tree_file *f, const char *name, struct err *e)
 {
     struct tree_node probe = {};
-    const struct field *nodes = field_of(tree_fields, offsetof(struct tree, nodes));
+    const struct field *nodes = conf_field_at(tree_fields, offsetof(struct tree, nodes));
 
-    if (conf_set(field_of(nodes->sub, offsetof(struct tree_node, name)), &probe, name, e) < 0)
+    if (conf_set(conf_field_at(nodes->sub, offsetof(struct tree_node, name)), &probe, name, e) < 0)
         return false;
     conf_fini(nodes->sub, &probe);
     if (tree_by_name(&f->t, name))
@@ -241,7 +234,7 @@ static int undo_disk(const char *head, const char *image, struct err *e)
 
 int tree_take_undo(struct tree_file *f, struct err *e)
 {
-    const struct field *nodes = field_of(tree_fields, offsetof(struct tree, nodes));
+    const struct field *nodes = conf_field_at(tree_fields, offsetof(struct tree, nodes));
     struct tree_node *n = tree_by_id(&f->t, f->t.current);
 
     must(n && n->phase == TREE_TAKING);
@@ -253,8 +246,7 @@ int tree_take_undo(struct tree_file *f, struct err *e)
             return r;
     }
     f->t.current = n->parent;
-    conf_fini(nodes->sub, n);
-    *n = *tree_node(&f->t, --f->t.nodes.n);
+    conf_list_remove(nodes, &f->t, (u32)(n - tree_node(&f->t, 0)));
     return tree_store(f, e);
 }
 
