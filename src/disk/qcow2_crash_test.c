@@ -149,6 +149,9 @@ static int store_io(struct store *s, enum disk_op op, void *buf, u64 len, u64 at
         r = strike(s);
         if (r == 0)
             log_drop(s, true);
+        break;
+    case DISK_FILL:
+        r = -EINVAL; /* not of a store */
     }
     pthread_mutex_unlock(&s->lock);
     return r;
