@@ -20,7 +20,7 @@ SECONDS = 60
 class Machine:
     def __init__(self, socle, file, *more):
         self.process = subprocess.Popen([socle, "run", "--restore", file + ",clone", *more], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
     def until_it_speaks(self):
         end = time.monotonic() + SECONDS
@@ -34,8 +34,9 @@ class Machine:
         sys.exit("restore: a machine that says nothing")
 
     def end(self):
-        os.killpg(self.process.pid, signal.SIGKILL)  # its guest would not obey the power button
-        self.process.wait()
+        while self.process.poll() is None:  # first it is the power button, which no guest here obeys
+            self.process.send_signal(signal.SIGTERM)
+            time.sleep(0.02)
 
 
 def forget(file):
