@@ -3,7 +3,7 @@
 # Usage: bench/image.sh [--rounds N] [--only NAME,NAME] [--size MIB]   (5 rounds; all rows; 512 MiB)
 # Requests: `socle image bench` and `qemu-img bench` with the same depth, block size, cache mode and places, and our own raw beside
 # our qcow2.  qemu-img is given its quickest of io_uring, native and threads for each row.  "scattered" steps 1 MiB + 4 KiB, since
-# qemu-img knows no random places.  Growing: each round begins with an empty image.
+# qemu-img knows no random places.  All requests of a run have one buffer, as qemu-img's have.  Growing: each round begins with an empty image.
 # Copies: `socle image convert` and `qemu-img convert -m 2 -t writeback`; both have synced when they end.
 # A ratio of the table is the peer's time by ours: above 1 Socle is the quicker.  A figure is our time by the peer's, as those of other
 # measurements are.
@@ -65,27 +65,30 @@ seconds() { # COMMAND…: how long it took
     awk -v a="$start" -v b="$(now)" 'BEGIN { printf "%.6f\n", (b - a) / 1e9 }'
 }
 
-fresh() { # FORMAT STATE: the image for a round
-    rm -f "$scratch/image"
+fresh() { # FORMAT STATE OPERATION: the image for a round; reads leave it as it is
+    image=$scratch/full.$1
+    [ "$3" != read ] || return 0
+    image=$scratch/image
+    rm -f "$image"
     if [ "$2" = growing ]; then
-        qemu-img create -q -f "$1" "$scratch/image" "${size}M"
+        qemu-img create -q -f "$1" "$image" "${size}M"
     else
-        cp --reflink=auto "$scratch/full.$1" "$scratch/image"
-        sync "$scratch/image"
+        cp --reflink=auto "$scratch/full.$1" "$image"
+        sync "$image"
     fi
 }
 
 ours() { # FORMAT OPERATION KIB STEP COUNT
     local more=()
     [ "$2" = read ] || more=(--write)
-    "$socle" image bench --json --format "$1" --depth 32 --block "$3K" --step "$4K" --count "$5" "${more[@]}" "$scratch/image" |
+    "$socle" image bench --json --format "$1" --depth 32 --block "$3K" --step "$4K" --count "$5" "${more[@]}" "$image" |
         sed -n 's/.*"seconds": \([0-9.e-]*\).*/\1/p'
 }
 
 theirs() { # FORMAT OPERATION KIB STEP COUNT AIO
     local more=()
     [ "$2" = read ] || more=(-w)
-    LC_ALL=C qemu-img bench -f "$1" -t writeback -i "$6" -d 32 -s "$3k" -S "$4k" -c "$5" "${more[@]}" "$scratch/image" 2>/dev/null |
+    LC_ALL=C qemu-img bench -f "$1" -t writeback -i "$6" -d 32 -s "$3k" -S "$4k" -c "$5" "${more[@]}" "$image" 2>/dev/null |
         sed -n 's/^Run completed in \([0-9.]*\) seconds.*/\1/p'
 }
 
@@ -96,11 +99,11 @@ bench_row() { # NAME OPERATION KIB STEP PER_MIB STATE
     local count=$(($5 * size)) round aio best='' value
     for round in $(seq 0 "$rounds"); do
         for format in qcow2 raw; do
-            fresh $format "$6"
+            fresh $format "$6" "$2"
             ours $format "$2" "$3" "$4" $count >>"$scratch/ours.$format"
         done
         for aio in $aios; do
-            fresh qcow2 "$6"
+            fresh qcow2 "$6" "$2"
             theirs qcow2 "$2" "$3" "$4" $count "$aio" >>"$scratch/$aio"
         done
         # The first round fills the caches of files.

@@ -21,6 +21,8 @@ TARGETS = [
     ("memory", "memory-socle-user", 4096, "KiB beyond guest RAM, one disk and one user network"),
     ("restore", "restore-entry-256", 10.0, "ms wall from `socle run --restore` to the guest, 256 MiB"),
     ("restore", "restore-entry-1024", 10.0, "the same, 1 GiB"),
+    ("restore", "restore-entry-4096", 10.0, "the same, 4 GiB"),
+    ("restore", "restore-cpu-4096", 10.0, "ms of CPU time of socle-vm until there, 4 GiB"),
     ("restore", "restore-clones", 500, "ms until 20 clones run"),
     ("restore", "snapshot-pause", 50.0, "ms that an idle guest of 1 GiB stands still for a snapshot"),
     *(("image", f"image-{row}/{peer}", most, what)

@@ -339,8 +339,8 @@ TEST(progress_lines)
         { "half", 512 * MiB, 1 * GiB, 4,
           "x  [############            ]  50 %  128 MiB/s  0:04 left" },
         { "slow", 1 * MiB, 1 * GiB, 1, "x  [                        ]   0 %  1 MiB/s  17:03 left" },
-        { "end", 1 * GiB, 1 * GiB, 2, "x  [########################] 100 %  512 MiB/s" },
-        { "more", 2 * GiB, 1 * GiB, 2, "x  [########################] 100 %  1024 MiB/s" },
+        { "end", 1 * GiB, 1 * GiB, 2, "x  [########################] 100 %  finishing" },
+        { "more", 2 * GiB, 1 * GiB, 2, "x  [########################] 100 %  finishing" },
     };
 
     for_each_row(c, rows) {

@@ -4,6 +4,7 @@
  */
 #include "base/clock.h"
 #include "cmd/ctl_clone.h"
+#include "cmd/ctl_delete.h"
 #include "cmd/snapshot.h"
 #include "cmd/talk.h"
 #include "host/newfile.h"
@@ -241,7 +242,7 @@ static int do_delete(struct talk *t, const char *const *words, unsigned, struct 
     int r = open_tree(t, &h, &f, false, e);
 
     if (r == 0)
-        r = snapshot_delete(&f, words[1], false, e);
+        r = ctl_delete(t, h.disks, h.index, &f, words[1], e);
     tree_close(&f);
     heads_fini(&h);
     return r;

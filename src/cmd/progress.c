@@ -20,8 +20,13 @@ void progress_line(const char *what, u64 done, u64 total, u64 ns, struct strbuf 
     strbuf_add(out, "%s  [", what);
     for (u32 i = 0; i < BAR; i++)
         strbuf_add(out, "%c", i < full ? '#' : ' ');
-    strbuf_add(out, "] %3.0f %%  %.0f MiB/s", part * 100, rate / (double)MiB);
-    if (rate > 0 && done < total) {
+    strbuf_add(out, "] %3.0f %%", part * 100);
+    if (total && done >= total) {
+        strbuf_add(out, "  finishing"); /* what was written is being synced: that is no rate */
+        return;
+    }
+    strbuf_add(out, "  %.0f MiB/s", rate / (double)MiB);
+    if (rate > 0) {
         u64 left = (u64)((double)(total - done) / rate);
 
         strbuf_add(out, "  %llu:%02llu left", left / 60, left % 60);

@@ -135,18 +135,20 @@ int snapshot_print_json(const struct tree_file *f, struct err *e)
 struct deletion {
     struct tree_file *f;
     const char *name;
+    const struct tree_machine *machine;
 };
 
 static int delete_job(struct job *j, void *arg, struct err *e)
 {
     const struct deletion *d = arg;
 
-    return tree_delete(j, d->f, d->name, e);
+    return tree_delete(j, d->f, d->name, d->machine, e);
 }
 
-int snapshot_delete(struct tree_file *f, const char *name, bool quiet, struct err *e)
+int snapshot_delete(struct tree_file *f, const char *name, const struct tree_machine *machine,
+                    bool quiet, struct err *e)
 {
-    struct deletion d = { f, name };
+    struct deletion d = { f, name, machine };
     int sig = 0, r = progress_run(quiet ? NULL : "delete", delete_job, &d, &sig, e);
 
     if (!sig)
@@ -182,7 +184,7 @@ static int do_restore(struct tree_file *f, const struct snapshot *, const char *
 static int do_delete(struct tree_file *f, const struct snapshot *s, const char *const *args,
                      struct err *e)
 {
-    return snapshot_delete(f, args[1], s->quiet, e);
+    return snapshot_delete(f, args[1], NULL, s->quiet, e);
 }
 
 static const struct {

@@ -12,7 +12,8 @@ struct talk;
 void snapshot_print(const struct tree_file *f);
 int snapshot_print_json(const struct tree_file *f, struct err *e);
 /* With its progress; 0, an exit status after a signal, or a negative errno. */
-int snapshot_delete(struct tree_file *f, const char *name, bool quiet, struct err *e);
+int snapshot_delete(struct tree_file *f, const char *name, const struct tree_machine *machine,
+                    bool quiet, struct err *e);
 
 /* cmd/ctl_tree.c: what words (a command and its arguments) ask of the snapshots of a machine that runs. */
 typedef int ctl_tree_fn(struct talk *t, const char *const *words, unsigned n, struct err *e);

@@ -3,12 +3,13 @@
  */
 #include "cmd/talk.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { REPLY_MAX = 64 * 1024 * 1024 };
+enum { REPLY_MAX = 64 * 1024 * 1024, TICK_MS = 100 };
 
 static int dial(const char *path, int seconds, struct err *e)
 {
@@ -94,18 +95,22 @@ static int send_line(int fd, const char *text, const int *files, u32 n, struct e
     return 0;
 }
 
-json_t *talk_ask(struct talk *t, const char *request, const int *files, u32 n, struct err *e)
+/* Past what answers nothing. */
+static json_t *read_reply(struct talk *t, struct err *e)
 {
     json_t *reply;
 
-    if (send_line(t->fd, request, files, n, e) < 0)
-        return NULL;
     while ((reply = read_object(t, e))) {
         if (json_integer_value(json_object_get(reply, "id")) == 1)
             break;
         json_decref(reply);
     }
     return reply;
+}
+
+json_t *talk_ask(struct talk *t, const char *request, const int *files, u32 n, struct err *e)
+{
+    return send_line(t->fd, request, files, n, e) < 0 ? NULL : read_reply(t, e);
 }
 
 int talk_open(struct talk *t, const char *path, int seconds, struct err *e)
@@ -121,10 +126,11 @@ void talk_close(struct talk *t)
     strbuf_fini(&t->got);
 }
 
-json_t *talk_result(struct talk *t, const char *request, const int *files, u32 n, struct err *e)
+/* What a reply has, which is dropped. */
+static json_t *result_of(json_t *reply, struct err *e)
 {
-    json_t *reply = talk_ask(t, request, files, n, e), *result;
     const char *error;
+    json_t *result;
 
     if (!reply)
         return NULL;
@@ -137,6 +143,24 @@ json_t *talk_result(struct talk *t, const char *request, const int *files, u32 n
     }
     json_decref(reply);
     return result;
+}
+
+json_t *talk_result(struct talk *t, const char *request, const int *files, u32 n, struct err *e)
+{
+    return result_of(talk_ask(t, request, files, n, e), e);
+}
+
+json_t *talk_wait(struct talk *t, const char *request, int (*tick)(void *arg, struct err *e),
+                  void *arg, struct err *e)
+{
+    struct pollfd p = { .fd = t->fd, .events = POLLIN };
+
+    if (send_line(t->fd, request, NULL, 0, e) < 0)
+        return NULL;
+    while (poll(&p, 1, TICK_MS) == 0)
+        if (tick(arg, e) < 0)
+            return NULL;
+    return result_of(read_reply(t, e), e);
 }
 
 pid_t talk_peer(const struct talk *t)

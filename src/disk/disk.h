@@ -29,7 +29,14 @@ enum {
     DISK_NAME_MAX = 1023, /* bytes of a file's name inside an image (qcow2: "backing_file_size") */
 };
 
-enum disk_op { DISK_READ, DISK_WRITE, DISK_FLUSH, DISK_DISCARD, DISK_ZERO };
+enum disk_op {
+    DISK_READ,
+    DISK_WRITE,
+    DISK_FLUSH,
+    DISK_DISCARD,
+    DISK_ZERO,
+    DISK_FILL, /* what is absent becomes the disk's own; it reads as before (disk/shorten.h) */
+};
 
 enum disk_cache {
     DISK_WRITEBACK, /* the host's page cache */
@@ -163,7 +170,9 @@ struct disk_cfg {
     bool no_backing; /* leave the backing files alone: what is ABSENT reads as zeroes */
     bool no_data;    /* and a data file: for looking at an image's metadata only */
     bool share;      /* a reader that may look at what another is writing; not locked */
-    bool repair;     /* open even what is marked as damaged, as it is */
+    bool
+        beside_readers; /* written so that it reads as before: others may have it open to read it */
+    bool repair;        /* open even what is marked as damaged, as it is */
 
     /* for formats */
     bool store;

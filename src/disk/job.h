@@ -14,6 +14,7 @@
 
 struct job {
     atomic_ullong done, total; /* bytes; total is 0 until it is known */
+    bool planned;              /* total is what several together have to do */
     atomic_bool cancel;        /* set by anyone */
 
     /* of job_start and job_wait */
@@ -36,7 +37,8 @@ int job_join(struct job *j, struct err *e);
 int job_check(const struct job *j, struct err *e);
 static inline void job_total(struct job *j, u64 bytes)
 {
-    atomic_store_explicit(&j->total, bytes, memory_order_relaxed);
+    if (!j->planned)
+        atomic_store_explicit(&j->total, bytes, memory_order_relaxed);
 }
 static inline void job_add(struct job *j, u64 bytes)
 {
@@ -103,6 +105,7 @@ struct job_rebase {
     struct job_image overlay;
     const char *backing, *backing_format; /* the new ones; NULL: none */
     bool unsafe; /* only the name: whoever asks knows that both backing files read the same */
+    bool beside_readers; /* others may be reading the overlay */
 };
 /* Another backing file; what the overlay reads as stays the same. */
 int job_rebase(struct job *j, const struct job_rebase *r, struct err *e);

@@ -5,13 +5,11 @@
 #include "disk/job_copy.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 
 struct slot {
     struct disk_req r;
     struct iovec iov;
     struct bench *b;
-    u8 *buf;
     u64 begun_ns;
 };
 
@@ -21,6 +19,7 @@ struct bench {
     struct disk *d;
     struct disk_queue *q;
     struct slot *slots;
+    u8 *buf; /* of all requests, as qemu-img has it: what the copies cost depends on how much memory they touch */
     u64 begun, ended, next_at, blocks; /* blocks: that the disk has */
     u64 rand;
     u32 unflushed;
@@ -88,7 +87,7 @@ static void begin(struct slot *s)
         b->unflushed = 0;
         s->r = (struct disk_req){ .op = DISK_FLUSH, .done = on_done };
     } else {
-        s->iov = (struct iovec){ s->buf, cfg->block };
+        s->iov = (struct iovec){ b->buf, cfg->block };
         s->r = (struct disk_req){ .op = cfg->write ? DISK_WRITE : DISK_READ,
                                   .offset = next_offset(b),
                                   .len = cfg->block,
@@ -135,9 +134,8 @@ int job_bench(struct job *j, struct job_bench *cfg, struct err *e)
     AUTO(disk) struct disk *d = NULL;
     AUTO(disk_sync) struct disk_sync *s = NULL;
     AUTO(free) struct slot *slots = NULL;
+    AUTO(free) u8 *buf = NULL;
     struct bench b = { .job = j, .cfg = cfg, .next_at = cfg->offset, .rand = 88172645463325252ull };
-    size_t len;
-    u8 *buf;
     int r = job_open_image(&cfg->image, !cfg->write, &d, e);
 
     if (r == 0)
@@ -146,16 +144,12 @@ int job_bench(struct job *j, struct job_bench *cfg, struct err *e)
         r = disk_sync_open(d, &s, e);
     if (r < 0)
         return r;
-    len = (size_t)cfg->depth * align_up(cfg->block, 4096u);
-    buf = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (buf == MAP_FAILED)
-        return err_errno(e, "memory for %u requests", cfg->depth);
-    memset(buf, cfg->pattern, len);
+    b.buf = buf = aligned_alloc(4096, align_up(cfg->block, 4096u));
+    must(buf);
+    memset(buf, cfg->pattern, cfg->block);
     slots = xnew_n(struct slot, cfg->depth);
-    for (u32 i = 0; i < cfg->depth; i++) {
+    for (u32 i = 0; i < cfg->depth; i++)
         slots[i].b = &b;
-        slots[i].buf = buf + (size_t)i * align_up(cfg->block, 4096u);
-    }
     b.d = d;
     b.e = e;
     b.q = disk_sync_queue(s);
@@ -163,7 +157,5 @@ int job_bench(struct job *j, struct job_bench *cfg, struct err *e)
     b.blocks = d->size / cfg->block;
     job_total(j, cfg->count * cfg->block);
     cfg->latency_ns_max = cfg->latency_ns_sum = 0;
-    r = run(&b, e);
-    munmap(buf, len);
-    return r;
+    return run(&b, e);
 }

@@ -45,6 +45,30 @@ static int open_below(const struct job_image *overlay, const struct disk *d, str
     return r;
 }
 
+/*
+ * A guest that wrote another format's header into its first sector could so choose what its raw disk is taken for next time
+ * (doc/disks.md); one that looks like that already was called raw by who has it.
+ */
+static int check_guard(struct disk *d, struct disk *below, struct err *e)
+{
+    AUTO(disk_sync) struct disk_sync *from = NULL, *to = NULL;
+    u8 head[DISK_SECTOR], was[DISK_SECTOR];
+    int r = disk_is_qcow2(below) ? 1 : disk_sync_open(d, &from, e);
+
+    if (r == 0)
+        r = disk_sync_open(below, &to, e);
+    if (r)
+        return min(r, 0);
+    if (disk_pread(from, head, sizeof(head), 0) < 0 || disk_pread(to, was, sizeof(was), 0) < 0)
+        return err_set(e, -EIO, "read the first sectors of '%s' and '%s'", d->name, below->name);
+    if (disk_format_probe(head) && !disk_format_probe(was))
+        return err_set(
+            e, -EPERM,
+            "'%s' has the header of a %s image in its first sector: '%s' would be taken for one",
+            d->name, disk_format_probe(head)->name, below->name);
+    return 0;
+}
+
 int job_commit(struct job *j, const struct job_image *overlay, struct err *e)
 {
     AUTO(disk) struct disk *d = NULL, *below = NULL;
@@ -57,6 +81,8 @@ int job_commit(struct job *j, const struct job_image *overlay, struct err *e)
     r = disk_open(&cfg, &d, e);
     if (r == 0)
         r = open_below(overlay, d, &below, e);
+    if (r == 0)
+        r = check_guard(d, below, e);
     if (r < 0)
         return r;
     copy.from = d;
@@ -276,6 +302,7 @@ int job_rebase(struct job *j, const struct job_rebase *rb, struct err *e)
                         : 0; /* finds cycles: before the overlay is locked */
 
     cfg.no_backing = rb->unsafe; /* the old one may be gone */
+    cfg.beside_readers = rb->beside_readers;
     if (r == 0)
         r = disk_open(&cfg, &d, e);
     if (r == 0 && !disk_is_qcow2(d))

@@ -344,6 +344,31 @@ TEST(job_commit_brings_all_down)
     CHECK_HAS(e.text, "has no backing file");
 }
 
+/* A guest that wrote a header does not choose what its raw disk is taken for. */
+TEST(job_commit_makes_no_header)
+{
+    static const u8 magic[DISK_SECTOR] = { 'Q', 'F', 'I', 0xfb };
+    AUTO(free) u8 *zeroes = xnew_n(u8, MiB);
+    AUTO(free) char *over = path_of("over");
+    struct job_image image = { .file = over };
+    struct job j = {};
+    struct err e = {};
+
+    write_image("base", zeroes, MiB);
+    new_qcow2("over", MiB, "base", "raw");
+    {
+        AUTO(disk) struct disk *d = NULL;
+        AUTO(disk_sync) struct disk_sync *s = NULL;
+
+        CHECK_OK(disk_open(&(struct disk_cfg){ .file = over, .fd = -1 }, &d, &e), &e);
+        CHECK_OK(disk_sync_open(d, &s, &e), &e);
+        CHECK_EQ(disk_pwrite(s, magic, sizeof(magic), 0), 0);
+    }
+    CHECK_EQ(job_commit(&j, &image, &e), -EPERM);
+    CHECK_HAS(e.text, "the header of a qcow2 image");
+    check_reads("base", zeroes, MiB);
+}
+
 TEST(job_resize_cuts_only_when_told)
 {
     AUTO(free) u8 *want = make_overlay();

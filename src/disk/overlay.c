@@ -22,16 +22,15 @@ bool overlay_is_empty(const struct disk *d)
     return !q->h.n_snapshots && !q->data_apart;
 }
 
-static struct disk *file_of(const struct disk *d)
+struct disk *overlay_raw(struct disk *d)
 {
-    return disk_is_qcow2(d) ? q2_of(d)->file : NULL;
+    return disk_is_qcow2(d) ? q2_of(d)->file : d;
 }
 
 int overlay_file(const struct disk *d, struct overlay_file *ret)
 {
     struct stat st;
-    const struct disk *file = file_of(d);
-    int fd = raw_fd(file ? file : d);
+    int fd = raw_fd(disk_is_qcow2(d) ? q2_of(d)->file : d);
 
     if (fd < 0)
         return -EOPNOTSUPP;
@@ -84,7 +83,7 @@ int overlay_open(struct disk *below, const struct overlay_cfg *cfg, struct disk 
     r = check(d, below, e);
     if (r < 0)
         return r;
-    raw_locked_by(file_of(d), TAKE_FD(lock_fd));
+    raw_locked_by(overlay_raw(d), TAKE_FD(lock_fd));
     d->backing = below;
     atomic_store(&q2_of(d)->flush_below, true);
     *ret = TAKE(d);
@@ -112,9 +111,9 @@ int overlay_seal(struct disk *overlay, struct err *e)
 
 void overlay_settle(struct disk *overlay)
 {
-    struct disk *d = overlay->backing, *file = file_of(d);
+    struct disk *d = overlay->backing;
 
     atomic_store(&q2_of(overlay)->flush_below, false);
     d->readonly = true;
-    raw_set_readonly(file ? file : d);
+    raw_set_readonly(overlay_raw(d));
 }

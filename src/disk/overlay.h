@@ -33,6 +33,8 @@ int overlay_seal(struct disk *overlay, struct err *e);
 /* After overlay_seal went well: flushes are the overlay's own, and others may read what is below. */
 void overlay_settle(struct disk *overlay);
 
+/* The raw disk that its bytes are in: its file, or itself. */
+struct disk *overlay_raw(struct disk *d);
 /* Which file it is in, by whatever name: the device and inode of fstat(2).  Negative errno. */
 struct overlay_file {
     u64 dev, ino;

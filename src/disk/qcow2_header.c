@@ -15,6 +15,7 @@ enum {
     EXT_BITMAPS = 0x23852875,
     EXT_CRYPT = 0x0537be77,
     EXT_DATA_FILE = 0x44415441,
+    EXT_DIRTY = 0x536f636c, /* ours, in version 2: what the DIRTY bit says; others pass it over */
 };
 
 struct ext {
@@ -134,6 +135,10 @@ static int read_ext(const struct walk *w, struct q2_header *h, struct err *e)
         return 0;
     case EXT_BITMAPS:
         return read_bitmaps_ext(w, h, e);
+    case EXT_DIRTY:
+        if (h->version < Q2_VERSION_3)
+            h->incompatible |= Q2_I_DIRTY;
+        return 0;
     case EXT_CRYPT:
         return err_set(e, -ENOTSUP,
                        "the image has a LUKS header: encrypted images are not read here");
@@ -388,7 +393,8 @@ static bool keep_others(struct out *o, const u8 *old, u32 len, bool bitmaps)
         w.end = (u32)min((u64)len, name);
     while (next_ext(&w, NULL) > 0)
         if (w.type != EXT_BACKING_FORMAT && w.type != EXT_DATA_FILE && w.type != EXT_FEATURES &&
-            (w.type != EXT_BITMAPS || bitmaps) && !put_ext(o, w.type, w.data, w.len))
+            w.type != EXT_DIRTY && (w.type != EXT_BITMAPS || bitmaps) &&
+            !put_ext(o, w.type, w.data, w.len))
             return false;
     return true;
 }
@@ -434,6 +440,8 @@ static int build(const struct q2_header *h, u8 *head, u32 len, bool names, u32 *
         ok = put_ext(&o, EXT_BACKING_FORMAT, h->backing_format, strlen(h->backing_format));
     if (ok && h->data_file)
         ok = put_ext(&o, EXT_DATA_FILE, h->data_file, strlen(h->data_file));
+    if (ok && h->version < Q2_VERSION_3 && (h->incompatible & Q2_I_DIRTY))
+        ok = put_ext(&o, EXT_DIRTY, NULL, 0);
     if (ok && was)
         ok = keep_others(&o, old, len, h->autoclear & Q2_A_BITMAPS);
     if (ok && names && h->version >= Q2_VERSION_3 && len >= 1024)
@@ -481,16 +489,6 @@ int q2_header_change(struct qcow2 *q, const struct q2_header *was)
     return r;
 }
 
-int q2_header_mark(struct qcow2 *q, u64 bits, bool on)
-{
-    const struct q2_header was = q->h;
-
-    if (q->h.version < Q2_VERSION_3)
-        return 0;
-    q->h.incompatible = on ? was.incompatible | bits : was.incompatible & ~bits;
-    return q->h.incompatible == was.incompatible ? 0 : q2_header_change(q, &was);
-}
-
 /* What the first sector will speak of is there before it does.  Of a name in sectors of its own, only those. */
 static int write_rest(struct qcow2 *q, u8 *head, u32 end)
 {
@@ -504,33 +502,74 @@ static int write_rest(struct qcow2 *q, u8 *head, u32 end)
                              from);
 }
 
-int q2_header_rewrite(struct qcow2 *q, struct err *e)
+/* The header as bytes, owned; *end: where the last that it speaks of ends.  -ENOSPC: it does not fit. */
+static int make_head(const struct qcow2 *q, u8 **ret, u32 *end, struct err *e)
 {
     AUTO(free) u8 *head = aligned_alloc(4096, Q2_HEAD_MAX);
-    u32 end = 0;
     int r;
 
     must(head);
     /* without the table of features' names, which nobody needs, it mostly fits into the first sector, and is written at once */
     memcpy(head, q->head, q->head_len);
-    r = build(&q->h, head, q->head_len, false, &end, e);
-    if (r == 0 && end > DISK_SECTOR) {
+    r = build(&q->h, head, q->head_len, false, end, e);
+    if (r == 0 && *end > DISK_SECTOR) {
         memcpy(head, q->head, q->head_len);
-        r = build(&q->h, head, q->head_len, true, &end, e);
+        r = build(&q->h, head, q->head_len, true, end, e);
     }
-    if (r < 0)
-        return r;
-    r = write_rest(q, head, end);
+    if (r == 0)
+        *ret = TAKE(head);
+    return r;
+}
+
+/* Changes over to `head`, which is taken; synced. */
+static int put_head(struct qcow2 *q, u8 *head, u32 end, struct err *e)
+{
+    u8 *old = q->head;
+    int r = write_rest(q, head, end);
+
     if (r == 0)
         r = q->file->ops->now(q->file, DISK_FLUSH, NULL, 0, 0);
-    if (r < 0)
-        return err_code(e, r, "write the header of disk '%s'", q->disk.name);
-    free(q->head);
-    q->head = TAKE(head);
-    r = store(q);
-    if (r < 0) {
-        q->broken = true; /* which of the two headers counts now, nobody knows */
-        return err_code(e, r, "write the header of disk '%s'", q->disk.name);
+    if (r == 0) {
+        q->head = head;
+        r = store(q);
+        if (r == 0) {
+            free(old);
+            return 0;
+        }
+        q->head = old;
+        q->broken = store(q) < 0; /* then nobody knows which of the two headers counts */
     }
-    return 0;
+    free(head);
+    return err_code(e, r, "write the header of disk '%s'", q->disk.name);
+}
+
+int q2_header_rewrite(struct qcow2 *q, struct err *e)
+{
+    u8 *head = NULL;
+    u32 end = 0;
+    int r = make_head(q, &head, &end, e);
+
+    return r < 0 ? r : put_head(q, head, end, e);
+}
+
+int q2_header_mark(struct qcow2 *q, u64 bits, bool on)
+{
+    const struct q2_header was = q->h;
+    u8 *head = NULL;
+    u32 end = 0;
+    int r;
+
+    if (q->h.version < Q2_VERSION_3)
+        bits &= Q2_I_DIRTY;
+    q->h.incompatible = on ? was.incompatible | bits : was.incompatible & ~bits;
+    if (q->h.incompatible == was.incompatible)
+        return 0;
+    if (q->h.version >= Q2_VERSION_3)
+        return q2_header_change(q, &was);
+    if (make_head(q, &head, &end, NULL) < 0)
+        return 0; /* an extension more does not fit: after a crash nobody is told */
+    r = put_head(q, head, end, NULL);
+    if (r < 0)
+        q->h.incompatible = was.incompatible;
+    return r;
 }

@@ -236,8 +236,8 @@ int q2_header_build(const struct q2_header *h, u8 *head, u32 len, struct err *e)
  */
 int q2_header_change(struct qcow2 *q, const struct q2_header *was);
 /*
- * Sets or clears incompatible feature bits in the header; synced.  Nothing, and 0, in version 2, which has no features.  Under
- * `lock`, unless nothing is under way.
+ * Sets or clears incompatible feature bits in the header; synced.  Version 2 has no features: DIRTY is an extension of ours there,
+ * and of others nothing is done.  Under `lock`, unless nothing is under way.
  */
 int q2_header_mark(struct qcow2 *q, u64 bits, bool on);
 /* Writes all of the header anew; synced. */

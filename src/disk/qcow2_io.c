@@ -364,6 +364,8 @@ static int step(struct q2_req *w)
         return q2_discard_step(w);
     case DISK_ZERO:
         return q2_zero_step(w);
+    case DISK_FILL:
+        return q2_fill_step(w);
     }
     return -EINVAL;
 }

@@ -116,6 +116,7 @@ bool q2_absent_is_zero(const struct qcow2 *q, u64 offset);
 int q2_write_step(struct q2_req *w);
 int q2_zero_step(struct q2_req *w);
 int q2_discard_step(struct q2_req *w);
+int q2_fill_step(struct q2_req *w);
 /* The old bytes are there. */
 int q2_filled(struct q2_req *w);
 /* Gives back what a failed request holds. */

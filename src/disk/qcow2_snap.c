@@ -6,7 +6,7 @@
  *       clusters leak at worst.
  *   (2) COPIED is taken from all active entries before the header knows the snapshot, and given back last.  It follows the counts,
  *       and both cannot change at once: while they may differ the header says DIRTY, so that the next to write to the image puts
- *       the flags right.  (Version 2 has no such mark.  A flag that differs harms nobody, but a check complains.)
+ *       the flags right.
  *   (3) The header changes over from one table to the next in its first sector.
  */
 #include "disk/qcow2_internal.h"

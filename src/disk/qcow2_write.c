@@ -197,7 +197,8 @@ int q2_filled(struct q2_req *w)
         to += part;
         left -= part;
     }
-    memset(to, 0, left); /* DISK_ZERO */
+    if (r->op == DISK_ZERO)
+        memset(to, 0, left);
     w->after = after_partly;
     return q2_send_buf(w, w->qq->data, DISK_WRITE, host_of(q, w), w->cow, unit_bytes(q, w));
 }
@@ -206,7 +207,7 @@ int q2_filled(struct q2_req *w)
 static int start_partly(struct q2_req *w, bool zero)
 {
     const struct qcow2 *q = q2_of_req(w);
-    bool all = w->cow_len == w->guest_len; /* nothing of the old is left */
+    bool all = w->cow_len == w->guest_len && w->r->op != DISK_FILL; /* nothing of the old is left */
     u64 old = zero || all ? 0 : min(w->guest_len, q->disk.size - w->guest);
 
     memset(w->cow + old, 0, w->guest_len - old);
@@ -547,4 +548,32 @@ int q2_discard_step(struct q2_req *w)
         s = zero_whole(w, &p, min(end, whole_end(q, w, p.len, q->cluster)), true, false);
     pthread_mutex_unlock(&q->lock);
     return s;
+}
+
+/* As a write of nothing to a unit: what was below it is read, and written where it is the disk's own.  may_unmap: it reads as zeroes. */
+int q2_fill_step(struct q2_req *w)
+{
+    struct qcow2 *q = q2_of_req(w);
+    struct piece p = {};
+    u64 end = 0;
+    int r;
+
+    if (!w->r->len)
+        return 0;
+    pthread_mutex_lock(&q->lock);
+    r = look(w, &p);
+    if (r == 0 && p.x.kind != Q2_KIND_ABSENT) {
+        disk_req_advance(w->r, p.x.len);
+        r = Q2_AGAIN;
+    }
+    if (r == 0 && w->r->may_unmap && by_entries(q, w) && is_aligned(p.offset, q->unit))
+        end = whole_end(q, w, min(p.len, p.x.len), q->unit);
+    if (end > p.offset)
+        r = zero_whole(w, &p, end, true, true);
+    if (r == 0)
+        r = choose(w, &p);
+    if (r == 0)
+        trim(w);
+    pthread_mutex_unlock(&q->lock);
+    return r ? r : start_partly(w, p.all_zero);
 }

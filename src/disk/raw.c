@@ -131,13 +131,14 @@ static void set_name(struct disk *d, const char *name)
  * The lock stands on an open file of its own: an io_uring lets go of a registered file some time after it, or its process, is
  * gone, and who starts the machine again at once would find its own image locked.
  */
-static int lock(struct raw *w, const char *name, struct err *e)
+static int lock(struct raw *w, const struct disk_cfg *cfg, const char *name, struct err *e)
 {
+    bool alone = !w->disk.readonly && !cfg->beside_readers;
     char path[32];
 
     str_fmt(path, sizeof(path), "/proc/self/fd/%d", w->fd);
     w->lock_fd = open(path, (w->disk.readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-    return lock_image(w->lock_fd >= 0 ? w->lock_fd : w->fd, !w->disk.readonly, name, e);
+    return lock_image(w->lock_fd >= 0 ? w->lock_fd : w->fd, alone, name, e);
 }
 
 static int prepare(struct raw *w, const struct disk_cfg *cfg, const char *name, struct err *e)
@@ -152,7 +153,7 @@ static int prepare(struct raw *w, const struct disk_cfg *cfg, const char *name, 
     if (r == 0 && !w->disk.store)
         r = check_size(w, name, e);
     if (r == 0 && !cfg->share)
-        r = lock(w, name, e);
+        r = lock(w, cfg, name, e);
     if (r < 0)
         return r;
     fcntl(w->fd, F_SETFL, flags & ~O_NONBLOCK);
@@ -216,6 +217,11 @@ void raw_locked_by(struct disk *d, int fd)
 
     fd_close(&w->lock_fd);
     w->lock_fd = fd;
+}
+
+int raw_lock_take(struct disk *d)
+{
+    return TAKE_FD(container_of(d, struct raw, disk)->lock_fd);
 }
 
 void raw_set_readonly(struct disk *d)

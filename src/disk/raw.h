@@ -26,6 +26,8 @@ int raw_settle(struct disk *d, bool guard, struct err *e);
 int raw_identity(struct disk *d, dev_t *dev, ino_t *ino);
 /* It is locked by `fd`, an open file of its own that holds the lock; owned from then on. */
 void raw_locked_by(struct disk *d, int fd);
+/* The open file that holds its lock, whose owner is the caller from now on. */
+int raw_lock_take(struct disk *d);
 /* It is only read from now on: its lock lets other readers in. */
 void raw_set_readonly(struct disk *d);
 /* Its file, for what only files can do; borrowed.  -1: not a raw disk. */

@@ -192,6 +192,8 @@ static bool is_idle(const struct raw *w, const struct disk_req *r)
         return w->unsafe || w->disk.readonly;
     if (r->op == DISK_DISCARD && atomic_load_explicit(&w->no_discard, memory_order_relaxed))
         return true;
+    if (r->op == DISK_FILL)
+        return true; /* nothing is absent */
     return r->len == 0 && (!r->durable || w->unsafe);
 }
 

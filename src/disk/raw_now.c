@@ -106,6 +106,8 @@ int raw_now(struct disk *d, enum disk_op op, void *buf, u64 len, u64 offset)
         return now_discard(w, len, offset);
     case DISK_ZERO:
         return now_zero(w, len, offset);
+    case DISK_FILL:
+        return 0; /* nothing is absent */
     }
     return -EINVAL;
 }

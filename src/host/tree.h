@@ -114,5 +114,17 @@ void tree_overlays_close(struct tree_overlay *o, u32 n);
 /* The disks become what they were at this node; what was written since the last snapshot is lost.  The machine is off. */
 int tree_restore(struct tree_file *f, const char *name, struct err *e);
 
-/* host/tree_delete.c: as a job; its node is gone, its neighbours' images read as before.  -EAGAIN: one of them is in use. */
-int tree_delete(struct job *j, struct tree_file *f, const char *name, struct err *e);
+/* host/tree_delete.c */
+
+/* A machine that runs on the disks of the tree. */
+struct tree_machine {
+    /* `image`, an image of this disk, leaves what the machine reads; with what it reads of it in what builds on it.  As a job. */
+    int (*merge)(void *arg, struct job *j, u32 disk, const char *image, struct err *e);
+    void *arg;
+};
+/*
+ * As a job; its node is gone, its neighbours' images read as before.  `m`: NULL: nobody has the disks.  -EAGAIN: somebody writes to an
+ * image that is concerned; readers may be there.
+ */
+int tree_delete(struct job *j, struct tree_file *f, const char *name, const struct tree_machine *m,
+                struct err *e);

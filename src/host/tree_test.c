@@ -177,7 +177,7 @@ static void do_delete(struct tree_file *f, struct model *m, u32 k)
     char name[16];
 
     name_of(name, k);
-    CHECK_OK(tree_delete(&j, f, name, &e), &e);
+    CHECK_OK(tree_delete(&j, f, name, NULL, &e), &e);
     m->node[k].there = false;
 }
 
@@ -242,7 +242,7 @@ TEST(tree_interrupted_taking_is_deleted)
     check_all(&f, m);
     CHECK_EQ(rename(image, a), 0); /* one disk had not got so far */
     CHECK_EQ(link(a, image), 0);
-    CHECK_OK(tree_delete(&j, &f, "half", &e), &e);
+    CHECK_OK(tree_delete(&j, &f, "half", NULL, &e), &e);
     check_all(&f, m);
     take(&f, "undone", false);
     CHECK_OK(tree_take_undo(&f, &e), &e);
@@ -297,13 +297,121 @@ TEST(tree_is_used_by_one)
     CHECK_OK(lock_image(machine, true, a, &e), &e);
     CHECK(tree_restore(&f, "n0", &e) < 0);
     CHECK_HAS(e.text, "in use");
-    CHECK(tree_delete(&j, &f, "n1", &e) < 0);
-    CHECK_HAS(e.text, "stop the machine first");
+    CHECK(tree_delete(&j, &f, "n1", NULL, &e) < 0);
+    CHECK_HAS(e.text, "in use by process");
+    CHECK_HAS(e.text, "a machine that runs");
     CHECK_EQ(tree_by_name(&f.t, "n1")->phase, TREE_COMPLETE);
     fd_close(&machine);
     check_all(&f, m);
     tree_close(&f);
     free(m);
+}
+
+/* Who reads an image of the tree reads the same afterwards, through tables of before. */
+TEST(tree_is_deleted_from_beside_readers)
+{
+    AUTO(free) struct model *m = xnew(struct model);
+    AUTO(free) u8 *buf = xnew_n(u8, SIZE);
+    AUTO(disk) struct disk *reader = NULL;
+    AUTO(disk_sync) struct disk_sync *s = NULL;
+    AUTO(free) char *third = path_of("a.s3");
+    struct tree_file f;
+    struct err e = {};
+    u64 seed = 9;
+
+    begin();
+    open_tree(&f);
+    for (u32 k = 0; k < 4; k++) {
+        write_some(m, &seed);
+        write_some(m, &seed);
+        do_take(&f, m, k);
+    }
+    CHECK_OK(
+        disk_open(&(struct disk_cfg){ .file = third, .fd = -1, .readonly = true }, &reader, &e),
+        &e);
+    CHECK_OK(disk_sync_open(reader, &s, &e), &e);
+    do_delete(&f, m, 1);
+    check_all(&f, m);
+    do_delete(&f, m, 0);
+    check_all(&f, m);
+    CHECK_EQ(disk_pread(s, buf, SIZE, 0), 0);
+    CHECK_MEM(buf, m->node[2].disk[0], SIZE);
+    tree_close(&f);
+}
+
+struct machine {
+    u32 merges;
+    int r;
+};
+
+static int on_merge(void *arg, struct job *, u32 disk, const char *image, struct err *e)
+{
+    struct machine *m = arg;
+
+    CHECK_EQ(disk, m->merges);
+    CHECK_EQ(access(image, F_OK), 0); /* it reads it until now */
+    m->merges++;
+    return m->r < 0 ? err_set(e, m->r, "as wanted") : 0;
+}
+
+/* The machine merges what it writes; its refusal leaves what can be done again. */
+TEST(tree_is_deleted_from_with_its_machine)
+{
+    AUTO(free) struct model *m = xnew(struct model);
+    AUTO(free) char *a = path_of("a");
+    AUTO(fd) int fd = -1;
+    struct machine own = { .r = -EIO };
+    const struct tree_machine machine = { on_merge, &own };
+    struct tree_file f;
+    struct job j = {};
+    struct err e = {};
+    u64 seed = 3;
+
+    begin();
+    open_tree(&f);
+    write_some(m, &seed);
+    do_take(&f, m, 0);
+    write_some(m, &seed);
+    do_take(&f, m, 1);
+    fd = open(a, O_RDWR | O_CLOEXEC);
+    CHECK_OK(lock_image(fd, true, a, &e), &e);
+    CHECK_EQ(tree_delete(&j, &f, "n1", &machine, &e), -EIO);
+    CHECK_EQ(tree_by_name(&f.t, "n1")->phase, TREE_DELETING);
+    CHECK(tree_delete(&j, &f, "n0", &machine, &e) < 0);
+    CHECK_HAS(e.text, "'n1', which builds on it, must be deleted first");
+    fd_close(&fd);
+    check_all(&f, m);
+    do_delete(&f, m, 1);
+    own = (struct machine){};
+    CHECK_OK(tree_delete(&j, &f, "n0", &machine, &e), &e);
+    CHECK_EQ(own.merges, DISKS);
+    tree_close(&f);
+}
+
+/* What a guest wrote into its first sector does not choose what its host takes its disk for. */
+TEST(tree_delete_makes_no_header)
+{
+    AUTO(free) struct model *m = xnew(struct model);
+    AUTO(free) char *a = path_of("a");
+    static const u8 magic[] = { 'Q', 'F', 'I', 0xfb, 0, 0, 0, 3 };
+    struct tree_file f;
+
+    begin();
+    open_tree(&f);
+    do_take(&f, m, 0);
+    {
+        AUTO(disk) struct disk *d = NULL;
+        AUTO(disk_sync) struct disk_sync *s = NULL;
+        struct err e = {};
+
+        CHECK_OK(disk_open(&(struct disk_cfg){ .file = a, .fd = -1 }, &d, &e), &e);
+        CHECK_OK(disk_sync_open(d, &s, &e), &e);
+        memcpy(m->now[0], magic, sizeof(magic));
+        CHECK_EQ(disk_pwrite(s, m->now[0], PIECE, 0), 0);
+    }
+    do_delete(&f, m, 0);
+    check_all(&f, m);
+    tree_close(&f);
 }
 
 TEST(tree_catalogues_that_are_refused)

@@ -37,6 +37,7 @@ static const struct field request_fields[] = {
     FIELD_STR(request, file, "snapshot: the name that the file will have", .sdflt = ""),
     FIELD_STR(request, disk, "restore: the disk beside which the snapshot is kept"),
     FIELD_STR(request, snapshot, "restore: to which its disks are brought back before"),
+    FIELD_INT(request, inode, "merge: the image's file"),
     FIELD_LIST(request, overlays, control_overlay_fields, request_overlay, SPEC_DISKS_MAX,
                "snapshot: in which files disks go on"),
     {},
@@ -142,16 +143,18 @@ static int cmd_status(struct client *cl, const struct request *rq [[maybe_unused
         vm->debug_paused && !vm->user_paused ? "held by the debugger" : vm->pause_why;
 
     char saving[80] = "";
+    u64 done = 0, total = 0;
 
     if (vm->save)
-        save_progress(vm->save, saving, sizeof(saving));
+        save_progress(vm->save, saving, sizeof(saving), &done, &total);
     control_answer_json(
-        cl, json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:s}", "name", vm->spec->name,
-                      "state", run_state_name(vm->state), "reason", reason, "engine",
-                      cpu_engine_name(vm->engine), "engine_reason", vm->engine_why, "cpus",
-                      (json_int_t)vm->spec->cpus, "memory", (json_int_t)vm->spec->memory,
+        cl, json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:s, s:I, s:I}", "name",
+                      vm->spec->name, "state", run_state_name(vm->state), "reason", reason,
+                      "engine", cpu_engine_name(vm->engine), "engine_reason", vm->engine_why,
+                      "cpus", (json_int_t)vm->spec->cpus, "memory", (json_int_t)vm->spec->memory,
                       "uptime_ms", (json_int_t)((clock_mono_ns() - vm->started_ns) / NSEC_PER_MSEC),
-                      "jailed", vm->confined, "saving", saving));
+                      "jailed", vm->confined, "saving", saving, "saving_done", (json_int_t)done,
+                      "saving_total", (json_int_t)total));
     return 0;
 }
 
@@ -461,6 +464,7 @@ static const struct command {
     { "suspend", control_suspend },
     { "snapshot", control_snapshot },
     { "disks",   control_disks },
+    { "merge",   control_merge },
     { "restore", control_restore },
     { "record-pages", control_record_pages },
 };

@@ -44,7 +44,7 @@ struct control {
 struct request {
     char *cmd;
     char *device, *action, *pattern;
-    u64 bytes, seconds;
+    u64 bytes, seconds, inode;
     bool on;
     char *mode, *file, *disk, *snapshot;
     struct field_list overlays; /* struct request_overlay */
@@ -81,6 +81,7 @@ int control_snapshot(struct client *cl, const struct request *rq, struct err *e)
 int control_record_pages(struct client *cl, const struct request *rq, struct err *e);
 int control_restore(struct client *cl, const struct request *rq, struct err *e);
 int control_disks(struct client *cl, const struct request *rq, struct err *e);
+int control_merge(struct client *cl, const struct request *rq, struct err *e);
 /* Closes what was handed in and not taken. */
 void control_drop_files(struct client *cl);
 /* The client goes: what it asked for is cancelled, and what it suspended goes on. */

@@ -127,6 +127,31 @@ int control_snapshot(struct client *cl, const struct request *rq, struct err *e)
                    rq->mode);
 }
 
+/* An image below a disk leaves its chain: the client has seen to other images, and removes the file after. */
+int control_merge(struct client *cl, const struct request *rq, struct err *e)
+{
+    const struct save_disks *s = cl->c->vm->save ? save_get_disks(cl->c->vm->save) : NULL;
+    struct save_cfg cfg = { .kind = SAVE_MERGE, .inode = rq->inode, .file = "", .done = done };
+    struct later *l;
+    int r;
+
+    if (!s)
+        return err_set(e, -EOPNOTSUPP, "this machine cannot be saved");
+    for (u32 i = 0; i < s->n && rq->device; i++)
+        if (strcmp(s->disk[i].dev->name, rq->device) == 0)
+            cfg.disk = s->disk[i].dev;
+    if (!cfg.disk)
+        return err_set(e, -EINVAL, "merge: 'device' is not one of the machine's disks");
+    cfg.arg = l = control_later(cl, NULL);
+    cl->saving = true;
+    r = save_start(cl->c->vm->save, -1, &cfg, e);
+    if (r >= 0)
+        return 0;
+    cl->saving = cl->waiting = false;
+    free(l);
+    return r;
+}
+
 int control_record_pages(struct client *cl, const struct request *, struct err *e)
 {
     int r;
@@ -184,6 +209,18 @@ static const char *in_the_way(const struct vm *vm, const struct vm_disk *spec, c
     return NULL;
 }
 
+/* The files that a disk builds on, the nearest first. */
+static json_t *list_below(const struct disk *d)
+{
+    json_t *list = json_array();
+    struct overlay_file f;
+
+    while ((d = d->backing))
+        if (overlay_file(d, &f) == 0)
+            json_array_append_new(list, json_integer((json_int_t)f.ino));
+    return list;
+}
+
 int control_disks(struct client *cl, const struct request *, struct err *e)
 {
     const struct vm *vm = cl->c->vm;
@@ -200,11 +237,12 @@ int control_disks(struct client *cl, const struct request *, struct err *e)
 
         overlay_file(d, &f);
         why = in_the_way(vm, spec_disk(vm->spec, i), d, &f);
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:b, s:I, s:s}", "name",
-                                              s->disk[i].dev->name, "file", s->disk[i].mark.path,
-                                              "format", d->ops->format, "size", (json_int_t)d->size,
-                                              "readonly", (int)d->readonly, "inode",
-                                              (json_int_t)f.ino, "no_overlay", why ? why : ""));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:s, s:I, s:b, s:I, s:s, s:o}", "name",
+                                        s->disk[i].dev->name, "file", s->disk[i].mark.path,
+                                        "format", d->ops->format, "size", (json_int_t)d->size,
+                                        "readonly", (int)d->readonly, "inode", (json_int_t)f.ino,
+                                        "no_overlay", why ? why : "", "below", list_below(d)));
     }
     control_answer_json(cl, list);
     return 0;

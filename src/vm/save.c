@@ -11,7 +11,9 @@
 #include "vm/save.h"
 
 #include "base/clock.h"
+#include "dev/virtio/blk.h"
 #include "dev/virtio/net.h"
+#include "disk/disk.h"
 #include "vm/gdb.h"
 #include "vm/save_copy.h"
 #include "vm/save_disks.h"
@@ -70,8 +72,8 @@ struct save {
 };
 
 static const char *const kind_names[] = {
-    [SAVE_SUSPEND] = "suspend", [SAVE_DISKS] = "snapshot of disks", [SAVE_FULL] = "snapshot",
-    [SAVE_BASE] = "snapshot",   [SAVE_DIFF] = "snapshot",
+    [SAVE_MERGE] = "merge",   [SAVE_SUSPEND] = "suspend", [SAVE_DISKS] = "snapshot of disks",
+    [SAVE_FULL] = "snapshot", [SAVE_BASE] = "snapshot",   [SAVE_DIFF] = "snapshot",
 };
 
 /* ---- what the file says of the machine ---- */
@@ -195,6 +197,11 @@ static int step_finish(struct save *s, struct job *j)
     return r < 0 ? r : statefile_finish(j->copy.fd, &n, &j->e);
 }
 
+static int step_merge(struct save *, struct job *j)
+{
+    return blk_merge_fill(j->cfg.disk, &j->e);
+}
+
 static int step_seal(struct save *s, struct job *j)
 {
     return save_disks_seal(&s->disks, &j->e);
@@ -277,6 +284,8 @@ static void end(struct save *s, int r)
         j->report.pause_ns = s->vm->went_on_ns > j->stop_ns ? s->vm->went_on_ns - j->stop_ns : 0;
     if (!s->suspended && s->vm->state != RUN_ENDED)
         run_save_go(s->vm);
+    if (j->cfg.disk)
+        blk_merge_close(j->cfg.disk);
     j->cfg.done(s->vm, &j->report, r < 0 ? &j->e : NULL, j->cfg.arg);
     job_free(j);
 }
@@ -346,6 +355,12 @@ static void on_stopped(struct vm *vm, void *arg)
 
     if (!run_save_settle(vm))
         return; /* save_close ends the job */
+    if (j->cfg.kind == SAVE_MERGE) {
+        r = blk_merge_cut(j->cfg.disk, &j->e);
+        run_save_go(vm);
+        end(s, r);
+        return;
+    }
     r = take_state(s, j);
     if (r < 0) {
         end(s, r);
@@ -472,7 +487,9 @@ int save_start(struct save *s, int fd, const struct save_cfg *cfg, struct err *e
     struct job *j;
     int r = check_machine(s, cfg, e);
 
-    if (r >= 0 && cfg->kind != SAVE_DISKS)
+    if (r >= 0 && cfg->kind == SAVE_MERGE)
+        r = blk_merge_open(cfg->disk, cfg->inode, &s->loop, e);
+    else if (r >= 0 && cfg->kind != SAVE_DISKS)
         r = check_fd(file, s->vm, e);
     if (r >= 0)
         r = save_disks_prepare(&s->disks, cfg->overlays, cfg->n_overlays, e);
@@ -492,6 +509,10 @@ int save_start(struct save *s, int fd, const struct save_cfg *cfg, struct err *e
     j->copy = (struct save_copy){ .mem = s->vm->mem, .fd = TAKE_FD(file) };
     new_id(j->id);
     s->job = j;
+    if (cfg->kind == SAVE_MERGE) {
+        step_start(s, step_merge, stop);
+        return 0;
+    }
     if (cfg->kind < SAVE_FULL) {
         stop(s);
         return 0;
@@ -511,8 +532,11 @@ int save_start(struct save *s, int fd, const struct save_cfg *cfg, struct err *e
 
 void save_cancel(struct save *s)
 {
-    if (s->job)
-        atomic_store(&s->job->copy.cancel, true);
+    if (!s->job)
+        return;
+    atomic_store(&s->job->copy.cancel, true);
+    if (s->job->cfg.disk)
+        blk_merge_cancel(s->job->cfg.disk);
 }
 
 bool save_end(struct save *s)
@@ -533,13 +557,20 @@ bool save_back(struct save *s)
     return true;
 }
 
-void save_progress(const struct save *s, char *text, size_t size)
+void save_progress(const struct save *s, char *text, size_t size, u64 *done, u64 *total)
 {
+    const struct job *j = s->job;
+    const bool merge = j && j->cfg.kind == SAVE_MERGE;
+
     text[0] = 0;
-    if (s->job)
-        str_fmt(text, size, "%s: round %u, %llu of %llu MiB", kind_names[s->job->cfg.kind],
-                s->job->report.rounds + 1, atomic_load(&s->job->copy.done) / MiB,
-                mem_size(s->vm->mem) / MiB);
+    *done = !j ? 0 : merge ? blk_merge_done(j->cfg.disk) : atomic_load(&j->copy.done);
+    *total = !j ? 0 : merge ? blk_disk(j->cfg.disk)->size : mem_size(s->vm->mem);
+    if (merge)
+        str_fmt(text, size, "%s: %llu of %llu MiB", kind_names[SAVE_MERGE], *done / MiB,
+                *total / MiB);
+    else if (j)
+        str_fmt(text, size, "%s: round %u, %llu of %llu MiB", kind_names[j->cfg.kind],
+                j->report.rounds + 1, *done / MiB, *total / MiB);
     else if (s->suspended)
         str_fmt(text, size, "suspended, its file has no name yet");
 }
@@ -632,6 +663,8 @@ void save_close(struct save *s)
     if (s->loop.name) { /* else it was never made */
         loop_call(&s->loop, unwatch_work, s);
         loop_join(&s->loop);
+        if (s->job && s->job->cfg.disk)
+            blk_merge_close(s->job->cfg.disk); /* its queue is on that loop */
         loop_fini(&s->loop);
     }
     loop_fd_close(&s->watch_worked);

@@ -9,6 +9,7 @@
 #include "vm/machine.h"
 
 enum save_kind {
+    SAVE_MERGE,   /* nothing: an image below a disk is merged into what builds on it */
     SAVE_SUSPEND, /* complete, and the machine stands still afterwards */
     SAVE_DISKS,   /* only the disks, in one instant */
     SAVE_FULL,    /* complete */
@@ -40,18 +41,20 @@ struct save_cfg {
         overlays; /* disks that go on in an overlay from the state's instant on; their fds are taken over */
     u32 n_overlays;
     const char *file; /* the name that it will have, from the root: differential ones remember it */
+    struct device *disk; /* MERGE: whose chain the image is in … */
+    u64 inode;           /* … which is this file */
     save_done *done;
     void *arg;
 };
-/* `fd`: an empty file, open for reading and writing; -1 for DISKS; taken over, also on failure.  -EBUSY: one is under way; -ENOENT: no base. */
+/* `fd`: an empty file, open for reading and writing; -1 for DISKS and MERGE; taken over, also on failure.  -EBUSY: one is under way; -ENOENT: no base. */
 int save_start(struct save *s, int fd, const struct save_cfg *cfg, struct err *e);
 /* The job under way ends soon, with -ECANCELED.  Harmless without one. */
 void save_cancel(struct save *s);
 /* After a suspend was done: the machine ends; or its guest goes on.  False: it is not suspended. */
 bool save_end(struct save *s);
 bool save_back(struct save *s);
-/* What is being done, for people: "" or "snapshot: 40 of 1024 MiB". */
-void save_progress(const struct save *s, char *text, size_t size);
+/* What is being done, for people: "" or "snapshot: 40 of 1024 MiB"; and in bytes, 0 of 0: nothing. */
+void save_progress(const struct save *s, char *text, size_t size, u64 *done, u64 *total);
 
 /* The guest runs: pages that it is known to need are fetched in the background.  NULL is harmless. */
 void save_fetch(struct save *s);

@@ -4,9 +4,9 @@
 #include "vm/save_disks.h"
 
 #include "dev/virtio/blk.h"
+#include "disk/job.h"
 #include "disk/lock.h"
 #include "disk/overlay.h"
-#include "disk/qcow2.h"
 #include "testlib/test.h"
 #include "vm/save.h"
 #include "vm/state_rig.h"
@@ -266,4 +266,110 @@ TEST(save_disks_takes_all_or_none)
     CHECK(disk_of(&r) == was);
     close_all(fds, 2);
     state_rig_free(&r);
+}
+
+static void start_again(struct state_rig *r)
+{
+    struct err e = {};
+
+    state_rig_free(r);
+    CHECK_OK(new_machine(r, "", &e), &e);
+    state_rig_run(r);
+}
+
+static void put(const char *name, u8 what, u64 at)
+{
+    AUTO(free) char *path = in_dir(name);
+    AUTO(disk) struct disk *d = NULL;
+    AUTO(disk_sync) struct disk_sync *s = NULL;
+    u8 sector[DISK_SECTOR];
+    struct err e = {};
+
+    memset(sector, what, sizeof(sector));
+    CHECK_OK(disk_open(&(struct disk_cfg){ .file = path, .fd = -1 }, &d, &e), &e);
+    CHECK_OK(disk_sync_open(d, &s, &e), &e);
+    CHECK_EQ(disk_pwrite(s, sector, sizeof(sector), at), 0);
+}
+
+static void check_has(const char *name, u8 what, u64 at)
+{
+    AUTO(free) char *path = in_dir(name);
+    AUTO(disk) struct disk *d = NULL;
+    AUTO(disk_sync) struct disk_sync *s = NULL;
+    u8 sector[DISK_SECTOR] = {};
+    struct err e = {};
+
+    CHECK_OK(disk_open(&(struct disk_cfg){ .file = path, .fd = -1, .readonly = true }, &d, &e), &e);
+    CHECK_OK(disk_sync_open(d, &s, &e), &e);
+    CHECK_EQ(disk_pread(s, sector, sizeof(sector), at), 0);
+    CHECK_EQ(sector[7], what);
+}
+
+static void merge(struct state_rig *r, const char *image, const char *has)
+{
+    AUTO(free) char *path = in_dir(image);
+    AUTO(free) char *line = NULL;
+    struct stat st = {};
+    char answer[400];
+
+    CHECK_EQ(stat(path, &st), 0);
+    line = str_new("{\"cmd\": \"merge\", \"device\": \"disk0\", \"inode\": %llu}", (u64)st.st_ino);
+    state_rig_send(r, line, -1);
+    state_rig_answer(r, answer, sizeof(answer));
+    CHECK_HAS(answer, has);
+}
+
+static u32 images_below(const struct state_rig *r)
+{
+    u32 n = 0;
+
+    for (const struct disk *d = disk_of(r)->backing; d; d = d->backing)
+        n++;
+    return n;
+}
+
+/* Images leave the chain of a machine that runs: the one below the disk, one further down, the base. */
+TEST(save_disks_merge)
+{
+    AUTO(free) char *s1 = in_dir("d0.s1");
+    AUTO(free) char *s2 = in_dir("d0.s2");
+    AUTO(free) char *s3 = in_dir("d0.s3");
+    const struct job_rebase rebase = { .overlay = { .file = s3, .format = "qcow2" },
+                                       .backing = "d0.s1",
+                                       .backing_format = "raw",
+                                       .beside_readers = true };
+    struct job j = {};
+    struct state_rig r;
+    struct err e = {};
+
+    boot(&r);
+    state_rig_free(&r);
+    put("d0", 1, 0);
+    start_again(&r);
+    for (u32 i = 1; i < 4; i++) {
+        char image[16];
+
+        str_fmt(image, sizeof(image), "d0.s%u", i);
+        snapshot(&r, "disks", NULL, image);
+        state_rig_free(&r);
+        put("d0", (u8)(i + 1), i * 64 * KiB);
+        start_again(&r);
+    }
+    CHECK_EQ(images_below(&r), 3);
+    merge(&r, "kernel", "does not build on that image");
+    CHECK_OK(job_rebase(&j, &rebase, &e), &e); /* as the client does it */
+    merge(&r, "d0.s2", "\"ok\": true");
+    CHECK_EQ(images_below(&r), 2);
+    CHECK_EQ(unlink(s2), 0);
+    merge(&r, "d0.s3", "\"ok\": true");
+    CHECK_EQ(images_below(&r), 1);
+    CHECK_EQ(unlink(s3), 0);
+    snapshot(&r, "disks", NULL, "d0.s4"); /* which goes on as ever */
+    merge(&r, "d0.s4", "\"ok\": true");
+    merge(&r, "d0.s1", "\"ok\": true");
+    CHECK_EQ(images_below(&r), 0);
+    CHECK_EQ(unlink(s1), 0);
+    state_rig_free(&r);
+    for (u32 i = 0; i < 4; i++)
+        check_has("d0", (u8)(i + 1), i * 64 * KiB);
 }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # test/sys/snapshot.sh: Debian's kernel and tools under the software engine write with checksums to two disks: live snapshots, going back,
-# a branch, the middle deleted, clones, and kills of machine and client around snapshots: every file system is clean, every checksum right,
+# a branch, the middle deleted, all of a chain deleted under a running machine, clones, and kills of machine and client around snapshots: every file system is clean, every checksum right,
 # every image sound, and nothing that was flushed is lost.
 # time limit: 3600
 # With SOCLE_FULL, 200 kills instead of 6.
@@ -103,7 +103,6 @@ until_says "$dir/out-first" "step 60" 100
 ctl snapshot three disks || fail "snapshot three"
 ctl snapshot two && fail "a name was taken twice"
 "$socle" snapshot restore "$dir/root.img" one && fail "went back under a running machine"
-ctl delete-snapshot two && fail "what a running machine builds on was deleted"
 ends_right first
 check_root "$dir/root.img" "$steps"
 check_data "$dir/data.img" "$steps"
@@ -138,6 +137,37 @@ check_data "$dir/data.img.s3" 59
 check_data "$dir/data.img.s4" 79
 check_data "$dir/data.img" "$steps"
 check_images
+
+echo "while the machine writes, what it builds on is deleted: directly below, further down, the base; and clones read on"
+cp --sparse=always "$guest/root.img" "$dir/live.img"
+truncate -s 1M "$dir/data2.img"
+start live --engine soft --cpus 2 --memory 256M --kernel "$guest/vmlinuz" --initrd "$guest/initrd" --net none --disk "$dir/live.img" \
+    --disk "$dir/data2.img,iops=10000" --append "console=ttyS0 root=/dev/vda rw panic=-1 quiet init=/bin/sh"
+until_says "$dir/out-live" '# ' 200
+echo "${program/STEPS/$steps}" >&3
+for i in 1 2 3 4 5; do
+    until_says "$dir/out-live" "step $((i * 10))" 100
+    ctl snapshot "l$i" $([ $i -eq 4 ] || echo disks) || fail "snapshot l$i"
+done
+"$socle" run --restore "$dir/live.img.s4.state,clone" --timeout 240 </dev/null >"$dir/out-reader" 2>"$dir/err-reader" &
+reader=$!
+until_says "$dir/out-reader" "step" 60
+for i in 5 2 4 1 3; do
+    ctl delete-snapshot "l$i" || fail "delete l$i while it runs"
+    [ ! -e "$dir/live.img.s$i" ] && [ ! -e "$dir/data2.img.s$i" ] || fail "files of l$i"
+    ls -l "/proc/$(pgrep -P "$(pgrep -P "$run" -x socle)" -x socle-vm)/fd" | grep -q "live.img.s$i" && fail "the machine has not let go of l$i"
+done
+ctl snapshots | grep -q . && fail "there are snapshots left"
+[ "$(last_step live)" -lt $steps ] || fail "it was over before all were deleted"
+ctl snapshot l6 disks || fail "a snapshot after all that"
+ends_right live
+wait $reader || fail "the clone that read on has status $?"
+grep -q -a "all $steps, sum $sum" "$dir/out-reader" || fail "the clone that read on has not written all"
+grep -q -a '^wrong [0-9]' "$dir/out-reader" && fail "the clone reads something else than it wrote"
+check_root "$dir/live.img" "$steps"
+check_data "$dir/data2.img" "$steps"
+check_images
+rm -f "$dir"/live.img* "$dir"/data2.img*
 
 echo "clones of a running machine, all at once"
 "$socle" snapshot restore "$dir/root.img" four || fail "restore four"

@@ -348,6 +348,7 @@ static void release(struct blk *b)
     }
     for (u16 i = 0; i < b->n_threads; i++)
         loop_fini(&b->threads[i]);
+    blk_merge_close(&b->v.fn.dev);
     if (b->next)
         overlay_drop(b->next);
     if (b->disk_is_ours)

@@ -40,6 +40,19 @@ void blk_overlay_drop(struct device *d);
 int blk_overlay_seal(struct device *d, struct err *e);
 /* `sealed`: seal went well.  Else flushes go on reaching below. */
 void blk_overlay_done(struct device *d, bool sealed);
+/*
+ * An image below the disk, the one with this inode, is merged into what builds on it (disk/shorten.h), in steps, all on the control loop
+ * but blk_merge_fill:
+ *     open (the guest runs) ──> fill (on the thread of `loop`) ──> cut (the device is paused) ──> close (the guest runs)
+ * close may come at any time.  -ENOENT: the disk does not build on it.
+ */
+int blk_merge_open(struct device *d, u64 inode, struct loop *loop, struct err *e);
+int blk_merge_fill(struct device *d, struct err *e);
+void blk_merge_cancel(struct device *d); /* has fill end soon, with -ECANCELED */
+u64 blk_merge_done(struct device *d);    /* bytes of the disk that fill has looked at */
+int blk_merge_cut(struct device *d, struct err *e);
+void blk_merge_close(struct device *d); /* harmless when none is open */
+
 /* The disk that it shows now; the device's. */
 const struct disk *blk_disk(struct device *d);
 

@@ -62,8 +62,9 @@ struct blk {
     struct disk *disk;
     struct disk_limits *limits; /* NULL: none */
     struct disk *next; /* an overlay of `disk` that will take over; NULL: none.  Control loop */
-    bool taken;        /* host: it did, and what is below is not sealed yet */
-    bool disk_is_ours; /* fixed */
+    struct blk_merge *merge; /* an image below is leaving the chain; NULL: none.  Control loop */
+    bool taken;              /* host: it did, and what is below is not sealed yet */
+    bool disk_is_ours;       /* fixed */
     enum disk_cache cache;
     struct loop helper; /* of a disk that may get overlays, which can start no threads in a jail */
     bool has_helper;    /* fixed */
