@@ -3,7 +3,7 @@
  */
 #include "cmd/command.h"
 
-#include "cmd/exit_status.h"
+#include "host/exit_status.h"
 
 #include <unistd.h>
 

@@ -5,8 +5,8 @@
 #include "base/clock.h"
 #include "cmd/ctl_clone.h"
 #include "cmd/snapshot.h"
-#include "cmd/talk.h"
 #include "host/newfile.h"
+#include "host/talk.h"
 #include "vm/statefile.h"
 
 #include <poll.h>

@@ -4,10 +4,10 @@
 #include "cmd/run.h"
 
 #include "cmd/command.h"
-#include "cmd/exit_status.h"
 #include "cmd/relay.h"
 #include "cmd/restore.h"
-#include "cmd/spawn.h"
+#include "host/exit_status.h"
+#include "host/spawn.h"
 #include "host/tree.h"
 
 #include <fcntl.h>
@@ -214,7 +214,8 @@ static int choose_cache(struct vm_spec *s, struct err *e)
 /* One process, until it ends.  *ret_restore: as relay_run has it. */
 static int run_once(struct run *run, json_t **ret_restore)
 {
-    bool stdio = strcmp(run->spec.console.backend, "stdio") == 0;
+    const bool stdio = strcmp(run->spec.console.backend, "stdio") == 0;
+    const struct spawn_how how = { .take_messages = stdio && isatty(STDIN_FILENO) };
     struct spawn vm;
     struct err e = {};
     int r = 0;
@@ -223,7 +224,7 @@ static int run_once(struct run *run, json_t **ret_restore)
     for (u32 i = 0; i < run->spec.disks.n && r >= 0; i++)
         r = tree_usable(spec_disk(&run->spec, i)->file, &e);
     if (r >= 0)
-        r = spawn_start(&run->spec, stdio && isatty(STDIN_FILENO), &vm, &e);
+        r = spawn_start(&run->spec, &how, &vm, &e);
     if (r < 0) {
         log_error("%s", e.text);
         return EXIT_STATUS_START;

@@ -4,7 +4,7 @@
 #include "base/base.h"
 
 #include "cmd/command.h"
-#include "cmd/exit_status.h"
+#include "host/exit_status.h"
 
 #include <fcntl.h>
 #include <stdio.h>
