@@ -247,6 +247,8 @@ static const struct field console_fields[] = {
     FIELD_STR(vm_console, backend, "stdio, pty, none, unix:PATH (listens), or file:PATH (appends)", .sdflt = "stdio", .first = true,
               .metavar = "WHERE", .ok = backend_ok, .want = "stdio, pty, none, unix:PATH or file:PATH"),
     FIELD_ENUM(vm_console, device, console_devices, "what the guest writes to: ttyS0 or hvc0"),
+    FIELD_STR(vm_console, log, "what the guest writes is added to this file, too, of which the newest 512 KiB to 1 MiB are kept", .metavar = "FILE",
+              .ok = path_ok, .want = "the name of a file"),
     {},
 };
 

@@ -48,6 +48,7 @@ struct vm_net {
 struct vm_console {
     char *backend;
     int device; /* enum spec_console */
+    char *log;  /* NULL: none */
 };
 
 struct vm_vsock {
