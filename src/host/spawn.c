@@ -42,10 +42,9 @@ void spawn_fini(struct spawn *s)
     fd_close(&s->messages);
 }
 
-/* Path of socle-vm: $SOCLE_VM, beside our own program, or where it is installed.  Owned. */
-static char *find_program(void)
+char *spawn_find(const char *name, const char *variable)
 {
-    const char *named = getenv("SOCLE_VM");
+    const char *named = getenv(variable);
     char self[4096];
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     char *slash, *path;
@@ -55,12 +54,12 @@ static char *find_program(void)
     self[n > 0 ? n : 0] = 0;
     slash = strrchr(self, '/');
     if (slash) {
-        path = str_new("%.*s/socle-vm", (int)(slash - self), self);
+        path = str_new("%.*s/%s", (int)(slash - self), self, name);
         if (access(path, X_OK) == 0)
             return path;
         free(path);
     }
-    return xdup(SOCLE_LIBEXEC "/socle-vm");
+    return str_new(SOCLE_LIBEXEC "/%s", name);
 }
 
 /* Our end does not block; both close on exec, and the child opens its own again. */
@@ -222,7 +221,7 @@ int spawn_start(const struct vm_spec *spec, const struct spawn_how *how, struct 
 {
     struct spawn s = { .pidfd = -1, .console = -1, .control = -1, .messages = -1 };
     struct inherit in = { -1, -1, -1, -1, how->alone ? how->log : -1, how->alone, -1 };
-    char *program = find_program();
+    char *program = spawn_find("socle-vm", "SOCLE_VM");
     int r = prepare(spec, how->take_messages, &s, &in, e);
 
     if (r >= 0)

@@ -46,6 +46,8 @@ struct spawn {
  */
 int spawn_start(const struct vm_spec *spec, const struct spawn_how *how, struct spawn *ret,
                 struct err *e);
+/* Path of one of our programs: what the environment's variable says, beside the one that runs, or where it is installed.  Owned. */
+char *spawn_find(const char *name, const char *variable);
 /* Waits for the end; its status as `socle run` reports it: its own, or EXIT_STATUS_SIGNAL + n. */
 int spawn_wait(struct spawn *s);
 /* Closes the descriptors.  Zeroed or half-built is harmless when the unused ones are -1. */
