@@ -117,7 +117,7 @@ struct host {
     u64 next, next_rev;
     struct task *tasks; /* newest first */
     u32 n_running;
-    bool begun;   /* the loop runs: tasks may begin */
+    bool begun; /* the loop runs: tasks may begin */
     bool closing;
     uv_timer_t begin;
     void (*on_change)(void *arg); /* something changed in the store; any thread, with the lock */

@@ -206,8 +206,7 @@ static void write_text(const char *dir, const char *name, const char *text)
 TEST(host_images)
 {
     AUTO(free)
-    char *kernel = str_new("%s/kernel", test_dir()),
-         *disk = str_new("%s/d.raw", test_dir());
+    char *kernel = str_new("%s/kernel", test_dir()), *disk = str_new("%s/d.raw", test_dir());
     struct image_source from = { .kernel = kernel, .disk = disk, .append = (char[]){ "quiet" } };
     const struct host_who who = { 0 };
     struct err e = {};
