@@ -41,6 +41,7 @@ struct session {
     u64 expected; /* of the body */
     struct api_answer answer;
     size_t sent;
+    bool too_long;                  /* the query */
     bool answering, streaming, end; /* end: the connection closes after the answer */
     u64 from;
 };
@@ -73,16 +74,41 @@ static void header(struct lws *wsi, enum lws_token_indexes token, char *buf, siz
         buf[0] = 0;
 }
 
+/* "a=b&c=d"; libwebsockets has the parts apart.  False: it is too long. */
+static bool read_query(struct session *s)
+{
+    size_t at = 0;
+    int n;
+
+    s->query[0] = 0;
+    if (lws_hdr_total_length(s->wsi, WSI_TOKEN_HTTP_URI_ARGS) > API_PATH_MAX / 2)
+        return false; /* with the "&" between the parts it fits */
+    for (int i = 0;; i++) {
+        if (at + 2 > sizeof(s->query))
+            return false;
+        if (i)
+            s->query[at] = '&';
+        n = lws_hdr_copy_fragment(s->wsi, s->query + at + (i ? 1 : 0),
+                                  (int)(sizeof(s->query) - at - (i ? 1 : 0)),
+                                  WSI_TOKEN_HTTP_URI_ARGS, i);
+        if (n < 0) {
+            s->query[at] = 0;
+            return true; /* there is no further part */
+        }
+        at += (size_t)n + (i ? 1 : 0);
+    }
+}
+
 static void read_head(struct session *s, const char *path, size_t len)
 {
     char text[32];
 
-    s->method[0] = s->query[0] = 0;
+    s->method[0] = 0;
     for_each_row(m, methods)
         if (lws_hdr_total_length(s->wsi, m->token))
             str_copy(s->method, sizeof(s->method), m->name);
     str_fmt(s->path, sizeof(s->path), "%.*s", (int)len, path);
-    header(s->wsi, WSI_TOKEN_HTTP_URI_ARGS, s->query, sizeof(s->query));
+    s->too_long = !read_query(s);
     header(s->wsi, WSI_TOKEN_HTTP_IF_MATCH, s->if_match, sizeof(s->if_match));
     if (!s->query[0] && lws_hdr_custom_copy(s->wsi, text, sizeof(text), "last-event-id:", 14) > 0)
         str_fmt(s->query, sizeof(s->query), "since=%s", text);
@@ -175,8 +201,8 @@ static bool body_allowed(const struct session *s)
 static int on_request(struct session *s, const char *path, size_t len)
 {
     read_head(s, path, len);
-    if (len >= API_PATH_MAX)
-        refuse(s, 414, "too_large", "the path is too long");
+    if (len >= API_PATH_MAX || s->too_long)
+        refuse(s, 414, "too_large", "the path or its query is too long");
     else if (lws_hdr_total_length(s->wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING))
         refuse(s, 411, "invalid", "a body is sent with its length");
     else if (s->expected > API_BODY_MAX)

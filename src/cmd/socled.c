@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -136,6 +137,7 @@ int main(int argc, char **argv)
 
     log_set_name("socled");
     mallopt(M_ARENA_MAX, 2);
+    umask(077);
     sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
     conf_defaults(fields, &s);
     r = opt_parse(opts, &s, argc - 1, argv + 1, &args, &e);

@@ -31,6 +31,7 @@ enum {
     AGAIN_MS = 500,
     LOG_MAX = 1024 * 1024, /* of vm.log, at a start */
     LOG_TAIL = 4096,
+    SPEC_MAX = 1024 * 1024,
 };
 
 static char *path_in(const struct instance *i, const char *name)
@@ -246,23 +247,58 @@ static int check_memory_locked(const struct instance *i, struct err *e)
     return r < 0 ? r : guard_check(&host, vms, n, i->cfg.spec.name, i->cfg.spec.memory, e);
 }
 
+/* The description with which the machine was started last: what it was may have been edited since. */
+static int read_spec(const struct instance *i, struct vm_spec *ret, struct err *e)
+{
+    AUTO(free) char *path = path_in(i, "machine"), *text = NULL;
+    AUTO(fd) int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    int r;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return err_errno(e, "'%s'", path);
+    text = try_new(char, (u64)st.st_size, SPEC_MAX);
+    if (!text)
+        return err_set(e, -EBADMSG, "'%s' has an impossible size", path);
+    r = fd_pread_all(fd, text, (size_t)st.st_size, 0);
+    return r < 0 ? err_code(e, r, "read '%s'", path) : spec_parse(ret, text, (size_t)st.st_size, e);
+}
+
+static int write_spec(const struct instance *i, const struct vm_spec *spec, struct err *e)
+{
+    AUTO(free) char *path = path_in(i, "machine"), *text = NULL;
+    json_t *j = conf_print(spec_fields, spec);
+    struct newfile f;
+    int r = newfile_open(&f, path, e);
+
+    text = json_dumps(j, JSON_INDENT(2));
+    json_decref(j);
+    must(text);
+    if (r >= 0 && ((r = fd_write_all(f.fd, text, strlen(text))) < 0 || fsync(f.fd) < 0))
+        r = err_code(e, r < 0 ? r : -errno, "write '%s'", path);
+    if (r >= 0)
+        r = newfile_keep(&f, e);
+    newfile_fini(&f);
+    return r;
+}
+
 static int make_spec_locked(struct instance *i, struct vm_spec *ret, struct err *e)
 {
     AUTO(free) char *folder = host_folder(i->host, i);
     const struct instance_paths paths = { folder, i->host->images, i->host->cache };
     struct image_cfg image = {};
-    int r = i->cfg.image ? images_get(i->host->images, i->cfg.image, &image, e) : 0;
+    int r;
 
+    if (i->run.saved) {
+        r = read_spec(i, ret, e);
+        if (r >= 0)
+            ret->restore.file = path_in(i, "state");
+        return r;
+    }
+    r = i->cfg.image ? images_get(i->host->images, i->cfg.image, &image, e) : 0;
     if (r >= 0)
         r = instance_spec(&i->cfg, &paths, i->cfg.image ? &image : NULL, ret, e);
     conf_fini(image_cfg_fields, &image);
-    if (r < 0 || !i->run.saved)
-        return r;
-    ret->restore.file = path_in(i, "state");
-    if (access(ret->restore.file, R_OK) == 0)
-        return 0;
-    r = err_errno(e, "its saved state '%s'", ret->restore.file);
-    spec_fini(ret);
     return r;
 }
 
@@ -334,6 +370,8 @@ static int launch(struct task *t, int log, const struct vm_spec *spec, struct er
     struct spawn vm;
     int r = 0;
 
+    if (!spec->restore.file)
+        r = write_spec(t->inst, spec, e);
     for (u32 k = 0; k < spec->disks.n && r >= 0; k++)
         r = tree_usable(spec_disk(spec, k)->file, e);
     if (r >= 0)
