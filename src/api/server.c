@@ -17,7 +17,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { HEAD_MAX = 1024, CHUNK = 64 * 1024, EVENTS_AT_ONCE = 64, HEADER_BYTES = 4096 };
+enum {
+    HEAD_MAX = 1024,
+    CHUNK = 64 * 1024,
+    EVENTS_AT_ONCE = 64,
+    HEADER_BYTES = 4096,
+    CLOSE_TURNS = 1000
+};
 
 struct server {
     struct loop *loop;
@@ -436,6 +442,7 @@ static int open_context(struct server *s, struct err *e)
         .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_DISABLE_IPV6,
         .foreign_loops = loops,
         .user = s,
+        .pcontext = &s->context,
         .gid = (gid_t)-1,
         .uid = (uid_t)-1,
         .timeout_secs = SERVER_SECONDS,
@@ -494,6 +501,8 @@ void server_close(struct server *s)
     fd_close(&s->listener);
     if (s->context)
         lws_context_destroy(s->context);
-    s->context = NULL;
+    /* it closes its handles by the loop, and clears our pointer in the end */
+    for (u32 i = 0; s->context && i < CLOSE_TURNS; i++)
+        uv_run(&s->loop->uv, UV_RUN_NOWAIT);
     uv_close((uv_handle_t *)&s->changed, on_async_closed); /* frees us */
 }

@@ -12,6 +12,7 @@
 #include "host/spawn.h"
 #include "host/talk.h"
 #include "host/tree.h"
+#include "jail/jail.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -32,6 +33,7 @@ enum {
     LOG_MAX = 1024 * 1024, /* of vm.log, at a start */
     LOG_TAIL = 4096,
     SPEC_MAX = 1024 * 1024,
+    BY_SIGNAL = 1000, /* plus n, in place of a status: signal n ended it */
 };
 
 static char *path_in(const struct instance *i, const char *name)
@@ -88,6 +90,12 @@ static bool last_error(const struct instance *i, char ret[240])
     return true;
 }
 
+/* By the debug exit port: odd.  Turned off by SIGTERM and a call that its jail forbids are, too (jail/jail.h). */
+static bool is_guests(int status)
+{
+    return status > 0 && status < BY_SIGNAL && status % 2 == 1 && status != JAIL_EXIT_STATUS;
+}
+
 struct end {
     enum host_state state;
     char why[240];
@@ -103,13 +111,12 @@ static struct end how_it_ended(const struct instance *i, int status)
         end.state = HOST_DELETING;
     else if (status == EXIT_STATUS_SUSPENDED || (status < 0 && i->run.saved && !complained))
         end.state = HOST_SUSPENDED;
-    else if (i->run.state == HOST_STOPPING || status == EXIT_STATUS_OFF || status % 2 == 1)
-        end.state = HOST_OFF; /* odd: the guest's own status */
+    else if (i->run.state == HOST_STOPPING || status == EXIT_STATUS_OFF || is_guests(status))
+        end.state = HOST_OFF;
     else if (status >= 0 || complained)
         end.state = HOST_FAILED;
-    if (end.state == HOST_FAILED && !complained && status > EXIT_STATUS_SIGNAL)
-        str_fmt(end.why, sizeof(end.why), "its process was ended by signal %d",
-                status - EXIT_STATUS_SIGNAL);
+    if (end.state == HOST_FAILED && !complained && status > BY_SIGNAL)
+        str_fmt(end.why, sizeof(end.why), "its process was ended by signal %d", status - BY_SIGNAL);
     else if (end.state == HOST_FAILED && !complained)
         str_fmt(end.why, sizeof(end.why), "its process ended with status %d", status);
     return end;
@@ -136,7 +143,7 @@ static int child_status(pid_t pid)
 
     if (waitpid(pid, &status, 0) != pid)
         return -1;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_STATUS_SIGNAL + WTERMSIG(status);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : BY_SIGNAL + WTERMSIG(status);
 }
 
 static void on_end(struct loop_fd *f, int events [[maybe_unused]])
