@@ -12,6 +12,7 @@ set_text(struct err *e, int code, const char *suffix, const char *fmt, va_list a
     int n = vsnprintf(e->text, sizeof(e->text), fmt, ap);
 
     e->code = code;
+    e->field[0] = 0;
     if (suffix && n >= 0 && (size_t)n < sizeof(e->text))
         snprintf(e->text + n, sizeof(e->text) - (size_t)n, ": %s", suffix);
 }
@@ -66,5 +67,14 @@ int err_wrap(struct err *e, const char *fmt, ...)
     va_start(ap, fmt);
     set_text(e, e->code, old, fmt, ap);
     va_end(ap);
+    return e->code;
+}
+
+int err_field(struct err *e, const char *name)
+{
+    if (!e)
+        return -EINVAL;
+    if (!str_copy(e->field, sizeof(e->field), name))
+        e->field[0] = 0;
     return e->code;
 }

@@ -3,7 +3,7 @@
  */
 #include "cmd/command.h"
 
-#include "cmd/exit_status.h"
+#include "host/exit_status.h"
 
 #include <unistd.h>
 
@@ -19,7 +19,30 @@ const struct command commands[] = {
     { "image", "COMMAND [ARGUMENT]…", "Make, examine and change disk images", NULL, image_more, NULL, image_main, image_commands },
     { "snapshot", "COMMAND [ARGUMENT]…", "Show, go back to and delete snapshots of a machine that is off", NULL, snapshot_more, NULL,
                snapshot_main, snapshot_commands },
-    { "help",  "[COMMAND]", "Explain a command", NULL, NULL, "run ctl trace image snapshot help", help_main },
+    { "launch",  "NAME [OPTION]…", "Create a machine that has a name, and start it", verb_make_opts, verb_make_more, "" },
+    { "create",  "NAME [OPTION]…", "Create a machine that has a name", verb_make_opts, verb_make_more, "" },
+    { "list",    "[OPTION]…", "List the machines that have names", verb_print_opts, verb_status_more, "" },
+    { "show",    "NAME [OPTION]…", "Show one of them", verb_print_opts, NULL, "" },
+    { "set",     "NAME FIELD=VALUE…", "Change what it is", verb_plain_opts, verb_set_more, "" },
+    { "edit",    "NAME", "Change what it is, as JSON in $VISUAL or $EDITOR", verb_plain_opts, NULL, "" },
+    { "rename",  "NAME NEW", "Give it another name", verb_plain_opts, NULL, "" },
+    { "delete",  "NAME…", "Delete it and its files", verb_force_opts, NULL, "" },
+    { "start",   "NAME…", "Start it, or go on where it was suspended", verb_force_opts, NULL, "" },
+    { "stop",    "NAME…", "Shut it down", verb_stop_opts, NULL, "" },
+    { "restart", "NAME…", "Shut it down, and start it", verb_stop_opts, NULL, "" },
+    { "pause",   "NAME…", "Stop its CPUs", verb_plain_opts, NULL, "" },
+    { "resume",  "NAME…", "Let them go on", verb_plain_opts, NULL, "" },
+    { "reset",   "NAME…", "Press its reset button", verb_plain_opts, NULL, "" },
+    { "suspend", "NAME…", "Put its state into a file and end it", verb_plain_opts, NULL, "" },
+    { "console", "NAME", "Connect this terminal with its console", verb_plain_opts, verb_console_more, "" },
+    { "logs",    "NAME [OPTION]…", "Show what its guest wrote on the console", verb_logs_opts, NULL, "" },
+    { "event",   "[OPTION]…", "Follow what changes, a JSON object a line", verb_event_opts, NULL, "" },
+    { "backup",  "FILE", "Copy socled's records into a new file", verb_plain_opts, NULL, "FILE" },
+    { "pool",    "COMMAND [ARGUMENT]…", "Keep the images that machines with names are made of", NULL, NULL, NULL, pool_main, pool_commands },
+    { "task",    "COMMAND [ARGUMENT]…", "Show and cancel what socled is doing", NULL, NULL, NULL, task_main, task_commands },
+    { "help",  "[COMMAND]", "Explain a command", NULL, NULL,
+               "run ctl trace image snapshot launch create list show set edit rename delete start stop restart pause resume "
+               "reset suspend console logs event backup pool task help", help_main },
     {},
 };
 /* clang-format on */

@@ -12,8 +12,8 @@ struct command {
     const struct opt *opts;           /* NULL: none */
     void (*more)(struct strbuf *out); /* what its help and the manual say besides; may be NULL */
     const char *complete;             /* words for its arguments, or "FILE" */
-    int (*main)(int argc,
-                char **argv); /* without the program's and the command's names; an exit status */
+    /* without the program's and the command's names; an exit status.  NULL: verb_run */
+    int (*main)(int argc, char **argv);
     const struct command
         *subs; /* its own commands, named "image create", which its main runs; NULL: none */
 };
@@ -34,6 +34,19 @@ extern const char ctl_words[];
 int image_main(int argc, char **argv);
 extern const struct command image_commands[];
 void image_more(struct strbuf *out);
+
+/* cmd/verb.c: what talks with socled */
+int verb_run(const struct command *c, int argc, char **argv);
+extern const struct opt verb_plain_opts[], verb_print_opts[], verb_force_opts[], verb_stop_opts[],
+    verb_logs_opts[], verb_event_opts[], verb_make_opts[];
+void verb_console_more(struct strbuf *out);
+void verb_make_more(struct strbuf *out);
+void verb_set_more(struct strbuf *out);
+void verb_status_more(struct strbuf *out);
+int pool_main(int argc, char **argv);
+extern const struct command pool_commands[];
+int task_main(int argc, char **argv);
+extern const struct command task_commands[];
 
 /* cmd/snapshot.c */
 int snapshot_main(int argc, char **argv);

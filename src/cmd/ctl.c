@@ -5,11 +5,11 @@
  * NAME=VALUE, so that an older socle can speak with a newer socle-vm.
  */
 #include "cmd/command.h"
-#include "cmd/exit_status.h"
 #include "cmd/profile.h"
 #include "cmd/snapshot.h"
-#include "cmd/talk.h"
+#include "host/exit_status.h"
 #include "host/newfile.h"
+#include "host/talk.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -6,7 +6,7 @@
 #include "cmd/ctl_clone.h"
 
 #include "base/clock.h"
-#include "cmd/talk.h"
+#include "host/talk.h"
 
 #include <fcntl.h>
 #include <poll.h>

@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "cmd/talk.h"
+#include "host/talk.h"
 #include "host/tree.h"
 
 /* `disks` is what the machine says of its disks, of which disk i of the tree is number index[i].  An exit status, or a negative errno. */

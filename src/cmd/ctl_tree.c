@@ -6,8 +6,8 @@
 #include "cmd/ctl_clone.h"
 #include "cmd/ctl_delete.h"
 #include "cmd/snapshot.h"
-#include "cmd/talk.h"
 #include "host/newfile.h"
+#include "host/talk.h"
 #include "vm/statefile.h"
 
 #include <poll.h>

@@ -135,10 +135,15 @@ void docs_man(struct strbuf *out)
     strbuf_add(out,
                ".SH DESCRIPTION\nSocle is a hypervisor.  No daemon and no privilege beyond the "
                "use of /dev/kvm is needed.\nEach machine is a process, \\fBsocle\\-vm\\fR, "
-               "which gives up its rights before the guest runs.\n");
+               "which gives up its rights before the guest runs.\n"
+               "Machines that have names (launch, create, start and so on) are kept by "
+               "\\fBsocled\\fR, which "
+               "the first such command starts.\n");
     strbuf_add(out, ".SH COMMANDS\n");
     for (const struct command *c = commands; c->name; c++)
         man_command(c, out);
     strbuf_add(out, ".SH ENVIRONMENT\n.TP\n.B SOCLE_VM\nThe program that runs a machine, if not "
-                    "the \\fBsocle\\-vm\\fR beside \\fBsocle\\fR or the installed one.\n");
+                    "the \\fBsocle\\-vm\\fR beside \\fBsocle\\fR or the installed one.\n"
+                    ".TP\n.B SOCLED\nThe program socled, likewise.\n.TP\n.B SOCLE_DIR\nThe folder "
+                    "of socled.\n");
 }

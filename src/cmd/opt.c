@@ -30,6 +30,17 @@ static const struct opt *find(const struct opt *opts, const char *text, const ch
     return NULL;
 }
 
+/* The row of "-o" or "-oVALUE". */
+static const struct opt *find_letter(const struct opt *opts, const char *text,
+                                     const char **ret_value)
+{
+    *ret_value = text[1] && text[2] ? text + 2 : NULL;
+    for (const struct opt *o = opts; o->name; o++)
+        if (o->letter && o->letter == text[1])
+            return o;
+    return NULL;
+}
+
 struct parsing {
     const struct opt *opts;
     void *into;
@@ -42,7 +53,8 @@ struct parsing {
 static int take_option(struct parsing *p, struct err *e)
 {
     const char *text = p->argv[p->at++], *value;
-    const struct opt *o = str_starts(text, "--") ? find(p->opts, text + 2, &value) : NULL;
+    const struct opt *o = str_starts(text, "--") ? find(p->opts, text + 2, &value)
+                                                 : find_letter(p->opts, text, &value);
     const struct field *f;
     u64 bit;
     int r;
@@ -109,6 +121,8 @@ void opt_help(const struct opt *opts, struct strbuf *out)
         const struct field *f = opt_field(o);
         AUTO(strbuf) struct strbuf usage = {};
 
+        if (o->letter)
+            strbuf_add(&usage, "-%c, ", o->letter);
         strbuf_add(&usage, "--%s%s", o->name, opt_is_flag(o) ? "" : " ");
         if (!opt_is_flag(o))
             conf_help_value(f, &usage);

@@ -12,6 +12,7 @@ struct opt {
     u32 at;                    /* of that struct in what the command's options fill */
     const char *field;         /* a row of `table` */
     const char *complete;      /* words for shells, or "FILE", "DIR"; NULL: the field's own words */
+    char letter;               /* "-o" is the same; 0: none */
 };
 
 enum { OPT_MAX = 64, OPT_ARGS_MAX = 16 };

@@ -14,9 +14,9 @@
 #include "cmd/relay.h"
 
 #include "base/clock.h"
-#include "cmd/exit_status.h"
-#include "cmd/spawn.h"
 #include "cmd/term.h"
+#include "host/exit_status.h"
+#include "host/spawn.h"
 
 #include <jansson.h>
 #include <limits.h>

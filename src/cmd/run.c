@@ -4,10 +4,10 @@
 #include "cmd/run.h"
 
 #include "cmd/command.h"
-#include "cmd/exit_status.h"
 #include "cmd/relay.h"
 #include "cmd/restore.h"
-#include "cmd/spawn.h"
+#include "host/exit_status.h"
+#include "host/spawn.h"
 #include "host/tree.h"
 
 #include <fcntl.h>
@@ -108,34 +108,6 @@ static int add_first_disk(struct vm_spec *s, const char *text, struct err *e)
     return 0;
 }
 
-/* What the user did not say to the kernel but means. */
-static int complete_append(struct vm_spec *s, bool has_disk, struct err *e)
-{
-    static const char *const consoles[] = {
-        [SPEC_CONSOLE_SERIAL] = "console=ttyS0",
-        [SPEC_CONSOLE_VIRTIO] = "console=hvc0",
-    };
-    bool console =
-        strcmp(s->console.backend, "none") != 0 && !spec_has_param(s->append, "console=");
-    bool root = has_disk && !spec_has_param(s->append, "root=");
-    const char *given = s->append ? s->append : "";
-    AUTO(strbuf) struct strbuf all = {};
-    int r;
-
-    if (console)
-        strbuf_add(&all, "%s", consoles[s->console.device]);
-    if (*given)
-        strbuf_add(&all, "%s%s", all.len ? " " : "", given);
-    if (root)
-        strbuf_add(&all, "%sroot=/dev/vda", all.len ? " " : "");
-    if (!all.len)
-        return 0;
-    r = conf_set(spec_field("append"), s, all.text, e);
-    if (r < 0)
-        err_wrap(e, "--append");
-    return r;
-}
-
 static int complete_spec(struct run *run, const struct opt_args *args, struct err *e)
 {
     struct vm_spec *s = &run->spec;
@@ -156,7 +128,7 @@ static int complete_spec(struct run *run, const struct opt_args *args, struct er
     if (r >= 0 && s->nets.n == 0)
         r = conf_set(spec_field("nets"), s, "user", e);
     if (r >= 0)
-        r = complete_append(s, args->n == 1, e);
+        r = spec_complete_append(s, args->n == 1, e);
     return r < 0 ? r : spec_check(s, e);
 }
 
@@ -214,7 +186,8 @@ static int choose_cache(struct vm_spec *s, struct err *e)
 /* One process, until it ends.  *ret_restore: as relay_run has it. */
 static int run_once(struct run *run, json_t **ret_restore)
 {
-    bool stdio = strcmp(run->spec.console.backend, "stdio") == 0;
+    const bool stdio = strcmp(run->spec.console.backend, "stdio") == 0;
+    const struct spawn_how how = { .take_messages = stdio && isatty(STDIN_FILENO) };
     struct spawn vm;
     struct err e = {};
     int r = 0;
@@ -223,7 +196,7 @@ static int run_once(struct run *run, json_t **ret_restore)
     for (u32 i = 0; i < run->spec.disks.n && r >= 0; i++)
         r = tree_usable(spec_disk(&run->spec, i)->file, &e);
     if (r >= 0)
-        r = spawn_start(&run->spec, stdio && isatty(STDIN_FILENO), &vm, &e);
+        r = spawn_start(&run->spec, &how, &vm, &e);
     if (r < 0) {
         log_error("%s", e.text);
         return EXIT_STATUS_START;

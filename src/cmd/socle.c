@@ -4,7 +4,7 @@
 #include "base/base.h"
 
 #include "cmd/command.h"
-#include "cmd/exit_status.h"
+#include "host/exit_status.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -56,5 +56,7 @@ int main(int argc, char **argv)
     if (program_option(argc, argv, &status))
         return status;
     c = command_find(argv[1]);
-    return c ? c->main(argc - 2, argv + 2) : command_unknown(argv[1]);
+    if (!c)
+        return command_unknown(argv[1]);
+    return c->main ? c->main(argc - 2, argv + 2) : verb_run(c, argc - 2, argv + 2);
 }

@@ -1,9 +1,9 @@
 /*
- * cmd/socle_vm.c: the process of one virtual machine.  Started by `socle run` (cmd/spawn.h says what the two promise).
+ * cmd/socle_vm.c: the process of one virtual machine.  Started by `socle run` (host/spawn.h says what the two promise).
  */
 #include "base/base.h"
 
-#include "cmd/exit_status.h"
+#include "host/exit_status.h"
 #include "vm/vm.h"
 
 #include <malloc.h>

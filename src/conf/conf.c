@@ -227,8 +227,10 @@ static int unknown_member(const struct field *fields, const json_t *json, struct
 
         while (f->name && strcmp(f->name, json_object_iter_key(it)) != 0)
             f++;
-        if (!f->name)
-            return err_set(e, -EINVAL, "unknown field '%.60s'", json_object_iter_key(it));
+        if (!f->name) {
+            err_set(e, -EINVAL, "unknown field '%.60s'", json_object_iter_key(it));
+            return err_field(e, json_object_iter_key(it));
+        }
     }
     return err_set(e, -EINVAL, "a field with a name that cannot be");
 }
@@ -244,11 +246,11 @@ static int parse_members(const struct field *fields, void *obj, const json_t *js
         int r = 0;
 
         if (!j && f->required)
-            return err_set(e, -EINVAL, "'%s' is missing (%s)", f->name, f->doc);
+            r = err_set(e, -EINVAL, "'%s' is missing (%s)", f->name, f->doc);
         if (j)
             r = parse_field(f, obj, j, e);
         if (r < 0)
-            return r;
+            return err_field(e, f->name); /* the outermost stays */
         seen += j ? 1 : 0;
     }
     return seen == json_object_size(json) ? 0 : unknown_member(fields, json, e);
@@ -288,21 +290,32 @@ static bool depth_ok(const char *text, size_t len)
     return true;
 }
 
-int conf_parse_text(const struct field *fields, void *obj, const char *text, size_t len,
-                    struct err *e)
+int conf_load(const char *text, size_t len, json_t **ret, struct err *e)
 {
     json_error_t je;
     json_t *json;
-    int r;
 
-    conf_defaults(fields, obj);
-    conf_fini(fields, obj);
     if (!depth_ok(text, len))
         return err_set(e, -EINVAL, "JSON nested deeper than %d levels", CONF_DEPTH_MAX);
     json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &je);
     if (!json)
         return err_set(e, -EINVAL, "not JSON: %s at line %d column %d", je.text, je.line,
                        je.column);
+    *ret = json;
+    return 0;
+}
+
+int conf_parse_text(const struct field *fields, void *obj, const char *text, size_t len,
+                    struct err *e)
+{
+    json_t *json;
+    int r;
+
+    conf_defaults(fields, obj);
+    conf_fini(fields, obj);
+    r = conf_load(text, len, &json, e);
+    if (r < 0)
+        return r;
     r = conf_parse(fields, obj, json, e);
     json_decref(json);
     return r;

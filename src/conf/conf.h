@@ -81,6 +81,8 @@ void conf_fini(const struct field *fields, void *obj);
 /* Defaults, then what `json` (an object) says.  -EINVAL with `e` naming the field, what was found and what is allowed: unknown, missing,
  * wrong type, out of range, list too long.  `obj` is zeroed on failure.  Finish with conf_fini. */
 int conf_parse(const struct field *fields, void *obj, const json_t *json, struct err *e);
+/* JSON text whose depth is limited; a new reference. */
+int conf_load(const char *text, size_t len, json_t **ret, struct err *e);
 /* The same from text: JSON with a stated depth limit and at most `len` bytes. */
 int conf_parse_text(const struct field *fields, void *obj, const char *text, size_t len,
                     struct err *e);

@@ -12,6 +12,7 @@
 #include "base/loop.h"
 #include "dev/console_host.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -37,6 +38,8 @@ struct chardev {
     bool client_lost; /* … a client of the socket: the loop is to take the next */
     bool out_waiting; /* the loop was told that the ring is not empty */
     bool device_waits;
+    int log; /* its file position is its end; -1: none */
+    u32 log_len;
     u32 first, n; /* of the bytes in the ring */
     u8 ring[CHARDEV_RING];
 };
@@ -128,17 +131,27 @@ static bool must_wake(struct chardev *c)
     return wake;
 }
 
-u32 chardev_write(struct chardev *c, const void *data, u32 len)
+/* What the device was told that we took.  The loop shortens the file: a vCPU's thread may only write. */
+static bool log_put(struct chardev *c, const u8 *data, u32 len)
+{
+    if (c->log < 0 || len == 0)
+        return false;
+    if (fd_write_all(c->log, data, len) < 0) {
+        log_warn_limited("console: its log lacks output: %s", strerror(errno));
+        return false;
+    }
+    c->log_len += len;
+    return c->log_len > CHARDEV_LOG_MAX;
+}
+
+static u32 write_locked(struct chardev *c, const void *data, u32 len, bool *ret_wake)
 {
     const u8 *p = data;
     u32 done = 0, keep;
-    bool wake;
 
-    pthread_mutex_lock(&c->lock);
-    if (c->out_lost || (c->host.out < 0 && c->host.listener < 0)) {
-        pthread_mutex_unlock(&c->lock);
+    *ret_wake = false;
+    if (c->out_lost || (c->host.out < 0 && c->host.listener < 0))
         return len;
-    }
     if (c->n == 0)
         done = host_write(c, p, len);
     if (!reader_waited_for(c)) {
@@ -152,9 +165,20 @@ u32 chardev_write(struct chardev *c, const void *data, u32 len)
         done += keep;
         c->device_waits |= done < len;
     }
-    wake = must_wake(c);
+    *ret_wake = must_wake(c);
+    return done;
+}
+
+u32 chardev_write(struct chardev *c, const void *data, u32 len)
+{
+    bool wake, full;
+    u32 done;
+
+    pthread_mutex_lock(&c->lock);
+    done = write_locked(c, data, len, &wake);
+    full = log_put(c, data, done);
     pthread_mutex_unlock(&c->lock);
-    if (wake)
+    if (wake || full)
         uv_async_send(c->wake);
     return done;
 }
@@ -311,6 +335,26 @@ static void on_client(struct loop_fd *f, int)
     update_watches(c);
 }
 
+/* Keeps the newer half. */
+static void log_shorten_locked(struct chardev *c)
+{
+    enum { KEEP = CHARDEV_LOG_MAX / 2 };
+    AUTO(free) u8 *kept = NULL;
+    int r;
+
+    if (c->log < 0 || c->log_len <= CHARDEV_LOG_MAX)
+        return;
+    kept = xnew_n(u8, KEEP);
+    r = fd_pread_all(c->log, kept, KEEP, c->log_len - KEEP);
+    if (r >= 0)
+        r = fd_pwrite_all(c->log, kept, KEEP, 0);
+    if (r < 0 || ftruncate(c->log, KEEP) < 0 || lseek(c->log, 0, SEEK_END) < 0) {
+        log_warn("console: its log cannot be shortened, and ends here");
+        fd_close(&c->log);
+    }
+    c->log_len = KEEP;
+}
+
 /* What other threads want: see who set which flag. */
 static void on_wake(uv_async_t *a)
 {
@@ -319,6 +363,7 @@ static void on_wake(uv_async_t *a)
 
     pthread_mutex_lock(&c->lock);
     lost = c->client_lost;
+    log_shorten_locked(c);
     pthread_mutex_unlock(&c->lock);
     if (lost)
         hang_up(c);
@@ -401,6 +446,7 @@ int chardev_open(struct loop *l, const char *backend, const struct chardev_ops *
     c->loop = l;
     c->ops = ops;
     c->arg = arg;
+    c->log = -1;
     pthread_mutex_init(&c->lock, NULL);
     loop_call(l, open_on_loop, &o);
     if (o.r < 0) {
@@ -410,6 +456,27 @@ int chardev_open(struct loop *l, const char *backend, const struct chardev_ops *
         return err_code(e, o.r, "console '%s': watch its file descriptors", backend);
     }
     *ret = c;
+    return 0;
+}
+
+int chardev_log(struct chardev *c, const char *file, struct err *e)
+{
+    AUTO(fd) int fd = -1;
+    off_t end;
+
+    if (!file)
+        return 0;
+    fd = open(file, O_RDWR | O_CREAT | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_errno(e, "console: open its log '%s'", file);
+    end = lseek(fd, 0, SEEK_END);
+    if (end < 0 || end > UINT32_MAX / 2)
+        return err_set(e, -EINVAL, "console: its log '%s' is no file of a possible size", file);
+    pthread_mutex_lock(&c->lock);
+    c->log = TAKE_FD(fd);
+    c->log_len = (u32)end;
+    log_shorten_locked(c);
+    pthread_mutex_unlock(&c->lock);
     return 0;
 }
 
@@ -444,6 +511,7 @@ void chardev_close(struct chardev *c)
     flush(c);
     pthread_mutex_unlock(&c->lock);
     console_host_close(&c->host);
+    fd_close(&c->log);
     pthread_mutex_destroy(&c->lock);
     free(c);
 }

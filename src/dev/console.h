@@ -18,7 +18,9 @@
  *       the device's lock; hence nobody may loop_call to the control loop with that lock held.
  *   (4) chardev_write, chardev_room and chardev_accept: any thread, with or without the device's lock.
  *   (5) The process ignores SIGPIPE.
- *   (6) What was written is on the host before chardev_close returns, unless the host takes nothing for 2 s.
+ *   (6) chardev_log: a file gets what the device writes as well, whoever reads it.  Of more than CHARDEV_LOG_MAX bytes only the newer
+ *       half is kept.
+ *   (7) What was written is on the host before chardev_close returns, unless the host takes nothing for 2 s.
  */
 #pragma once
 
@@ -27,7 +29,7 @@
 struct loop;
 struct chardev;
 
-enum { CHARDEV_RING = 64 * 1024 };
+enum { CHARDEV_RING = 64 * 1024, CHARDEV_LOG_MAX = 1024 * 1024 };
 
 /* All may be NULL. */
 struct chardev_ops {
@@ -48,6 +50,8 @@ bool chardev_backend_ok(const char *backend);
  */
 int chardev_open(struct loop *l, const char *backend, const struct chardev_ops *ops, void *arg,
                  struct chardev **ret, struct err *e);
+/* Output goes to the end of `file`, too, which is made when it is missing; NULL: to none.  Right after chardev_open. */
+int chardev_log(struct chardev *c, const char *file, struct err *e);
 /* Flushes and closes.  NULL is harmless.  Not with the device's lock held; no other call may be under way. */
 void chardev_close(struct chardev *c);
 AUTO_DEFINE(chardev, struct chardev *, chardev_close)

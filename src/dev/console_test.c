@@ -351,7 +351,7 @@ TEST(console_socket_clients)
     struct stat st;
     int one, two;
 
-    str_fmt(path, sizeof(path), "%s/console.sock", test_dir());
+    str_fmt(path, sizeof(path), "%s/kept.sock", test_dir());
     str_fmt(backend, sizeof(backend), "unix:%s", path);
     taker_open(&t, backend);
     CHECK_EQ(stat(path, &st), 0);
@@ -487,4 +487,39 @@ TEST(console_threads)
     loop_fini(&w.loop);
     close(fds[0]);
     close(fds[1]);
+}
+
+/* A log has what was written while nobody read, and of very much the end. */
+TEST(console_log)
+{
+    char path[200], socket[200], backend[256];
+    static u8 much[CHARDEV_LOG_MAX / 8], end[16];
+    struct taker t;
+    struct err e = {};
+    struct stat st;
+    AUTO(fd) int fd = -1;
+
+    str_fmt(path, sizeof(path), "%s/kept.log", test_dir());
+    str_fmt(socket, sizeof(socket), "%s/kept.sock", test_dir());
+    str_fmt(backend, sizeof(backend), "unix:%s", socket);
+    taker_open(&t, backend);
+    CHECK_OK(chardev_log(t.c, path, &e), &e);
+    CHECK_EQ(chardev_write(t.c, "hello ", 6), 6);
+    turn(&t);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    CHECK_EQ(pread(fd, end, 6, 0), 6);
+    CHECK_MEM(end, "hello ", 6);
+    memset(much, 'x', sizeof(much));
+    for (u32 i = 0; i < 9; i++) {
+        CHECK_EQ(chardev_write(t.c, much, sizeof(much)), sizeof(much));
+        turn(&t);
+        CHECK_EQ(fstat(fd, &st), 0);
+        CHECK(st.st_size <= CHARDEV_LOG_MAX);
+    }
+    CHECK_EQ(chardev_write(t.c, "the end", 7), 7);
+    CHECK_EQ(fstat(fd, &st), 0);
+    CHECK(st.st_size > CHARDEV_LOG_MAX / 2);
+    CHECK_EQ(pread(fd, end, 7, st.st_size - 7), 7);
+    CHECK_MEM(end, "the end", 7);
+    taker_close(&t);
 }

@@ -162,9 +162,9 @@ static int add_console(struct vm *vm, struct err *e)
     static char none[] = "none";
     const struct vm_console *c = &vm->spec->console;
     const bool on_serial = c->device == SPEC_CONSOLE_SERIAL;
-    const struct serial_cfg serial = { LAYOUT_COM1, LAYOUT_GSI_COM1,
-                                       on_serial ? c->backend : none };
-    const struct console_cfg virtio = { .backend = c->backend };
+    const struct serial_cfg serial = { LAYOUT_COM1, LAYOUT_GSI_COM1, on_serial ? c->backend : none,
+                                       on_serial ? c->log : NULL };
+    const struct console_cfg virtio = { .backend = c->backend, .log = c->log };
     int r = add(vm, &serial_def, "serial0", &serial, e);
     const char *pty;
 

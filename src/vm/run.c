@@ -10,7 +10,7 @@
 
 #include <signal.h>
 
-/* How long a guest may take to act on its power button before the power is cut (cmd/spawn.h promises it). */
+/* How long a guest may take to act on its power button before the power is cut (host/spawn.h promises it). */
 #define GRACE_MS 60000
 
 #define STATE_BIT(s) (1u << (s))

@@ -18,7 +18,7 @@ enum {
     UNIX_PATH_LEN = 107, /* sun_path without its NUL */
 };
 
-static bool name_ok(const char *s)
+bool spec_name_ok(const char *s)
 {
     size_t len = strlen(s);
 
@@ -247,6 +247,8 @@ static const struct field console_fields[] = {
     FIELD_STR(vm_console, backend, "stdio, pty, none, unix:PATH (listens), or file:PATH (appends)", .sdflt = "stdio", .first = true,
               .metavar = "WHERE", .ok = backend_ok, .want = "stdio, pty, none, unix:PATH or file:PATH"),
     FIELD_ENUM(vm_console, device, console_devices, "what the guest writes to: ttyS0 or hvc0"),
+    FIELD_STR(vm_console, log, "what the guest writes is added to this file, too, of which the newest 512 KiB to 1 MiB are kept", .metavar = "FILE",
+              .ok = path_ok, .want = "the name of a file"),
     {},
 };
 
@@ -273,7 +275,7 @@ static const struct field restore_fields[] = {
 };
 
 const struct field spec_fields[] = {
-    FIELD_STR(vm_spec, name, "name of the machine", .sdflt = "vm", .ok = name_ok,
+    FIELD_STR(vm_spec, name, "name of the machine", .sdflt = "vm", .ok = spec_name_ok,
               .want = "1 to 63 letters, digits, '.', '-' or '_', a letter or digit first,"),
     FIELD_STR(vm_spec, uuid, "identity that the guest sees", .metavar = "UUID", .ok = uuid_ok,
               .want = "a UUID as 01234567-89ab-cdef-0123-456789abcdef"),
@@ -388,6 +390,30 @@ int spec_check(struct vm_spec *s, struct err *e)
     if (s->vsock.path && !s->vsock.cid)
         return err_set(e, -EINVAL, "vsock: 'cid' is missing (3 and more)");
     return 0;
+}
+
+int spec_complete_append(struct vm_spec *s, bool root, struct err *e)
+{
+    static const char *const words[] = {
+        [SPEC_CONSOLE_SERIAL] = "console=ttyS0",
+        [SPEC_CONSOLE_VIRTIO] = "console=hvc0",
+    };
+    const bool console =
+        strcmp(s->console.backend, "none") != 0 && !spec_has_param(s->append, "console=");
+    const char *given = s->append ? s->append : "";
+    AUTO(strbuf) struct strbuf all = {};
+    int r;
+
+    if (console)
+        strbuf_add(&all, "%s", words[s->console.device]);
+    if (*given)
+        strbuf_add(&all, "%s%s", all.len ? " " : "", given);
+    if (root && !spec_has_param(s->append, "root="))
+        strbuf_add(&all, "%sroot=/dev/vda", all.len ? " " : "");
+    if (!all.len)
+        return 0;
+    r = conf_set(conf_field_at(spec_fields, offsetof(struct vm_spec, append)), s, all.text, e);
+    return r < 0 ? err_wrap(e, "--append") : r;
 }
 
 int spec_parse(struct vm_spec *s, const char *text, size_t len, struct err *e)

@@ -48,6 +48,7 @@ struct vm_net {
 struct vm_console {
     char *backend;
     int device; /* enum spec_console */
+    char *log;  /* NULL: none */
 };
 
 struct vm_vsock {
@@ -123,6 +124,11 @@ int spec_mac(const char *text, u8 ret[6]);
 
 /* The descriptors of "fd:IN:OUT".  0, or -EINVAL. */
 int spec_console_fds(const char *backend, int *ret_in, int *ret_out);
+
+/* Adds to `append` what the user did not say to the kernel but means: its console, and the first disk as its root. */
+int spec_complete_append(struct vm_spec *s, bool root, struct err *e);
+/* What a machine may be called. */
+bool spec_name_ok(const char *s);
 
 /* Has a kernel command line the parameter `name` ("root="), as a word of its own? */
 bool spec_has_param(const char *append, const char *name);

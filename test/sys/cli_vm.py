@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""test/sys/cli_vm.py: plays socle-vm for cli.py: keeps the promises of cmd/spawn.h and does what the word in the kernel's name says."""
+"""test/sys/cli_vm.py: plays socle-vm for cli.py: keeps the promises of host/spawn.h and does what the word in the kernel's name says."""
 
 import json
 import os

@@ -406,7 +406,9 @@ static int serial_start(struct device *d, const void *arg, struct err *e)
     r = chardev_open(d->machine->loop, cfg->backend, &console_ops, s, &s->console, e);
     if (r < 0)
         return r;
-    r = bus_add(d->machine->pio, s->base, REGS, &serial_ops, d, e);
+    r = chardev_log(s->console, cfg->log, e);
+    if (r >= 0)
+        r = bus_add(d->machine->pio, s->base, REGS, &serial_ops, d, e);
     if (r < 0)
         chardev_close(s->console);
     return r;
@@ -454,6 +456,7 @@ static const struct field serial_fields[] = {
     FIELD_STR(serial_cfg, backend, "stdio, pty, none, unix:PATH, file:PATH or fd:IN:OUT",
               .sdflt = "none", .first = true, .ok = chardev_backend_ok,
               .want = "stdio, pty, none, unix:PATH, file:PATH or fd:IN:OUT"),
+    FIELD_STR(serial_cfg, log, "file that gets what it sends, too"),
     FIELD_INT(serial_cfg, base, "first port", .dflt = 0x3f8, .max = 0xfff8),
     FIELD_INT(serial_cfg, gsi, "interrupt line", .dflt = 4, .max = 23),
     {},

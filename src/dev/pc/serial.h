@@ -9,6 +9,7 @@ struct serial_cfg {
     u16 base; /* the first of 8 ports */
     u32 gsi;
     char *backend; /* dev/console.h */
+    char *log;     /* NULL: none */
 };
 
 extern const struct device_def serial_def; /* cfg: serial_cfg */

@@ -30,6 +30,7 @@ enum {
 #define CONSOLE_F_EMERG_WRITE VIRTIO_F(2)
 
 static const struct field console_fields[] = {
+    FIELD_STR(console_cfg, log, "file that gets what the guest writes, too"),
     FIELD_STR(console_cfg, backend, "where its characters go", .sdflt = "none", .first = true,
               .ok = chardev_backend_ok,
               .want = "stdio, pty, none, unix:PATH, file:PATH, fd:N or fd:IN:OUT"),
@@ -261,8 +262,12 @@ static int console_start(struct device *d, const void *cfg, struct err *e)
     if (r < 0)
         return r;
     r = chardev_open(d->machine->loop, c->backend, &host_ops, s, &s->host, e);
-    if (r < 0)
-        vdev_stop(&s->v);
+    if (r >= 0)
+        r = chardev_log(s->host, c->log, e);
+    if (r >= 0)
+        return r;
+    chardev_close(TAKE(s->host));
+    vdev_stop(&s->v);
     return r;
 }
 

@@ -11,6 +11,7 @@ struct device;
 struct console_cfg {
     char *backend;
     u16 cols, rows;
+    char *log; /* NULL: none */
 };
 
 /* Tells the guest that its terminal has another size.  Nothing when the console was made without one.  Any thread, without the lock. */

@@ -19,6 +19,7 @@ enum { Q_RX, Q_TX };
 struct cfg {
     char *backend;
     u16 cols, rows;
+    char *log;
 };
 
 struct rig {

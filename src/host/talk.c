@@ -1,7 +1,7 @@
 /*
- * cmd/talk.c: one side of a conversation with a machine's control socket: a request a line, an answer a line, files with them.
+ * host/talk.c: one side of a conversation with a machine's control socket: a request a line, an answer a line, files with them.
  */
-#include "cmd/talk.h"
+#include "host/talk.h"
 
 #include <poll.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /*
- * cmd/talk.h: a conversation with a machine's control socket (doc/control.md).
+ * host/talk.h: a conversation with a machine's control socket (doc/control.md).
  */
 #pragma once
 

@@ -1,14 +1,15 @@
 /*
- * cmd/spawn.h: how `socle` starts `socle-vm`, and what the two promise each other.
+ * host/spawn.h: how `socle run` and socled start `socle-vm`, and what they promise each other.
  *   (1) argv is `socle-vm --spec-fd N`; descriptor N is a file with the JSON of a struct vm_spec (vm/spec.h).
  *   (2) Descriptors that the spec names are inherited: console "fd:IN:OUT" (one socket of a pair may be both) and control_fd,
  *       a connected stream that speaks the control socket's JSON lines.  No others but 0 (/dev/null), 1 and 2.
  *   (3) socle-vm is the leader of its own process group, so that a terminal's Ctrl-C reaches only socle; it gets SIGTERM when
- *       socle is killed.  All signals are at their defaults and unblocked.
+ *       socle is killed.  `alone` it is the leader of a session instead, and outlives who started it.  All signals are at their
+ *       defaults and unblocked.
  *   (4) The first SIGTERM presses the power button, and SPAWN_TERM_SECONDS later the machine goes off whatever the guest does.
  *       The second SIGTERM turns it off at once, with the disks flushed.  What was turned off so ends with EXIT_STATUS_SIGNAL +
  *       SIGTERM.  socle kills what still runs SPAWN_KILL_SECONDS after the first.
- *   (5) Its exit status is from cmd/exit_status.h; it has said why on stderr, one "socle-vm: …" line, when it is not the guest's own.
+ *   (5) Its exit status is from host/exit_status.h; it has said why on stderr, one "socle-vm: …" line, when it is not the guest's own.
  */
 #pragma once
 
@@ -23,6 +24,12 @@ enum {
 
 struct vm_spec;
 
+struct spawn_how {
+    bool take_messages; /* its stderr comes to `messages` instead of going to our own */
+    bool alone;         /* it outlives us: no control_fd; stdout and stderr go to `log` */
+    int log;            /* borrowed; the child keeps this very open file until it ends */
+};
+
 /* A started socle-vm.  Descriptors are owned; -1 when there is none. */
 struct spawn {
     pid_t pid;
@@ -34,10 +41,13 @@ struct spawn {
 };
 
 /*
- * Starts `spec`; console "stdio" and control_fd become inherited descriptors in what the child reads.  `take_messages`: its
- * stderr comes to ret->messages instead of going to our own.  0, or a negative errno and nothing runs.
+ * Starts `spec`; console "stdio" and control_fd become inherited descriptors in what the child reads.  0, or a negative errno and
+ * nothing runs.
  */
-int spawn_start(const struct vm_spec *spec, bool take_messages, struct spawn *ret, struct err *e);
+int spawn_start(const struct vm_spec *spec, const struct spawn_how *how, struct spawn *ret,
+                struct err *e);
+/* Path of one of our programs: what the environment's variable says, beside the one that runs, or where it is installed.  Owned. */
+char *spawn_find(const char *name, const char *variable);
 /* Waits for the end; its status as `socle run` reports it: its own, or EXIT_STATUS_SIGNAL + n. */
 int spawn_wait(struct spawn *s);
 /* Closes the descriptors.  Zeroed or half-built is harmless when the unused ones are -1. */

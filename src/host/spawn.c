@@ -1,9 +1,9 @@
 /*
- * cmd/spawn.c: starts socle-vm with what it inherits, and reads how it ended.
+ * host/spawn.c: starts socle-vm with what it inherits, and reads how it ended.
  */
-#include "cmd/spawn.h"
+#include "host/spawn.h"
 
-#include "cmd/exit_status.h"
+#include "host/exit_status.h"
 #include "vm/spec.h"
 
 #include <fcntl.h>
@@ -20,6 +20,8 @@
 /* What the child keeps; the parent's copies are closed after the fork. */
 struct inherit {
     int spec, console, control, messages;
+    int log; /* borrowed; -1: none */
+    bool alone;
     int failed; /* a pipe that execve closes, or that takes its errno */
 };
 
@@ -40,10 +42,9 @@ void spawn_fini(struct spawn *s)
     fd_close(&s->messages);
 }
 
-/* Path of socle-vm: $SOCLE_VM, beside our own program, or where it is installed.  Owned. */
-static char *find_program(void)
+char *spawn_find(const char *name, const char *variable)
 {
-    const char *named = getenv("SOCLE_VM");
+    const char *named = getenv(variable);
     char self[4096];
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     char *slash, *path;
@@ -53,12 +54,12 @@ static char *find_program(void)
     self[n > 0 ? n : 0] = 0;
     slash = strrchr(self, '/');
     if (slash) {
-        path = str_new("%.*s/socle-vm", (int)(slash - self), self);
+        path = str_new("%.*s/%s", (int)(slash - self), self, name);
         if (access(path, X_OK) == 0)
             return path;
         free(path);
     }
-    return xdup(SOCLE_LIBEXEC "/socle-vm");
+    return str_new(SOCLE_LIBEXEC "/%s", name);
 }
 
 /* Our end does not block; both close on exec, and the child opens its own again. */
@@ -86,7 +87,8 @@ static char *spec_text(const struct vm_spec *spec, const struct inherit *in)
         json_object_set_new(json_object_get(j, "console"), "backend", json_string(fds));
         free(fds);
     }
-    json_object_set_new(j, "control_fd", json_integer(in->control));
+    if (in->control >= 0)
+        json_object_set_new(j, "control_fd", json_integer(in->control));
     text = json_dumps(j, JSON_COMPACT);
     json_decref(j);
     return text;
@@ -107,7 +109,7 @@ static int write_spec(const struct vm_spec *spec, struct inherit *in, struct err
 static int prepare(const struct vm_spec *spec, bool take_messages, struct spawn *s,
                    struct inherit *in, struct err *e)
 {
-    int r = pair(&s->control, &in->control, e);
+    int r = in->alone ? 0 : pair(&s->control, &in->control, e);
 
     if (r >= 0 && strcmp(spec->console.backend, "stdio") == 0)
         r = pair(&s->console, &in->console, e);
@@ -133,6 +135,19 @@ static void default_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* In the child: of the group, or in the session, that spawn.h (3) says. */
+static void settle(const struct inherit *in, pid_t parent)
+{
+    if (in->alone) {
+        setsid();
+        return;
+    }
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent)
+        _exit(EXIT_STATUS_START); /* it went before we asked to be told */
+}
+
 /* In the child. */
 _Noreturn static void become(const char *program, const struct inherit *in, pid_t parent)
 {
@@ -141,14 +156,15 @@ _Noreturn static void become(const char *program, const struct inherit *in, pid_
     AUTO(fd) int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     int code;
 
-    setpgid(0, 0);
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != parent)
-        _exit(EXIT_STATUS_START); /* it went before we asked to be told */
+    settle(in, parent);
     if (null >= 0)
         dup2(null, STDIN_FILENO); /* tidy: allow banned: it must survive execve */
     if (in->messages >= 0)
         dup2(in->messages, STDERR_FILENO); /* tidy: allow banned: it must survive execve */
+    if (in->log >= 0) {
+        dup2(in->log, STDOUT_FILENO); /* tidy: allow banned: it must survive execve */
+        dup2(in->log, STDERR_FILENO); /* tidy: allow banned: it must survive execve */
+    }
     keep(in->spec);
     keep(in->console);
     keep(in->control);
@@ -200,12 +216,13 @@ static int start(const char *program, struct inherit *in, struct spawn *s, struc
     return err_code(e, r, "start '%s'", program);
 }
 
-int spawn_start(const struct vm_spec *spec, bool take_messages, struct spawn *ret, struct err *e)
+int spawn_start(const struct vm_spec *spec, const struct spawn_how *how, struct spawn *ret,
+                struct err *e)
 {
     struct spawn s = { .pidfd = -1, .console = -1, .control = -1, .messages = -1 };
-    struct inherit in = { -1, -1, -1, -1, -1 };
-    char *program = find_program();
-    int r = prepare(spec, take_messages, &s, &in, e);
+    struct inherit in = { -1, -1, -1, -1, how->alone ? how->log : -1, how->alone, -1 };
+    char *program = spawn_find("socle-vm", "SOCLE_VM");
+    int r = prepare(spec, how->take_messages, &s, &in, e);
 
     if (r >= 0)
         r = start(program, &in, &s, e);

@@ -1,0 +1,253 @@
+/*
+ * api/api.c: from a request to its row and back: path, rights, query and body are checked here, errors become answers here.
+ */
+#include "api/api.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+
+static const struct {
+    int code, status;
+    const char *name;
+} codes[] = {
+    { -EINVAL, 400, "invalid" },   { -EBADMSG, 400, "invalid" },  { -EACCES, 403, "forbidden" },
+    { -EPERM, 403, "refused" },    { -ENOENT, 404, "not_found" }, { -EEXIST, 409, "exists" },
+    { -EBUSY, 409, "busy" },       { -ESTALE, 412, "changed" },   { -E2BIG, 413, "too_large" },
+    { -EAGAIN, 503, "try_later" }, { -ENOSPC, 507, "no_space" },  { -ENOMEM, 507, "no_memory" },
+    { -EOVERFLOW, 410, "gone" },
+};
+
+void api_error(struct api_answer *ret, int status, const char *code, const struct err *e)
+{
+    json_t *inner = json_pack("{s:s, s:s}", "code", code, "sentence", e->text), *j;
+    char *text;
+
+    if (!inner) /* what a client sent and is quoted is no UTF-8 */
+        inner = json_pack("{s:s, s:s}", "code", code, "sentence", "what was sent is not UTF-8");
+    if (e->field[0])
+        json_object_set_new(inner, "field", json_string(e->field));
+    j = json_pack("{s:o}", "error", inner);
+    text = json_dumps(j, JSON_COMPACT);
+    json_decref(j);
+    strbuf_fini(&ret->body);
+    *ret = (struct api_answer){ .status = status, .type = "application/json" };
+    strbuf_add(&ret->body, "%s\n", text);
+    free(text);
+}
+
+static void answer_error(struct api_answer *ret, const struct err *e)
+{
+    for_each_row(c, codes)
+        if (c->code == e->code) {
+            api_error(ret, c->status, c->name, e);
+            return;
+        }
+    api_error(ret, 500, "failed", e);
+}
+
+void api_answer_json(struct api_call *c, json_t *j)
+{
+    char *text = json_dumps(j, JSON_COMPACT);
+
+    must(text);
+    strbuf_add(&c->ret->body, "%s\n", text);
+    free(text);
+    json_decref(j);
+}
+
+/* Does the path fit the row's?  What stands for "{…}" is one part, not empty. */
+static bool fits(const char *path, const char *pattern, struct api_call *c)
+{
+    while (*pattern) {
+        size_t len;
+
+        if (*pattern != '{') {
+            if (*path++ != *pattern++)
+                return false;
+            continue;
+        }
+        len = strcspn(path, "/");
+        if (len == 0 || len >= sizeof(c->name_buf))
+            return false;
+        memcpy(c->name_buf, path, len);
+        c->name_buf[len] = 0;
+        c->name = c->name_buf;
+        path += len;
+        pattern += strcspn(pattern, "}") + 1;
+    }
+    return !*path;
+}
+
+/* NULL: *ret_path says whether there is such a path, with other methods. */
+static const struct api_route *find_route(struct api_call *c, bool *ret_path)
+{
+    *ret_path = false;
+    for (const struct api_route *r = api_routes; r->method; r++) {
+        c->name = "";
+        if (!fits(c->rq->path, r->path, c))
+            continue;
+        *ret_path = true;
+        if (strcmp(r->method, c->rq->method) == 0)
+            return r;
+    }
+    return NULL;
+}
+
+static int hex(char c)
+{
+    if (isdigit((unsigned char)c))
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* "%41" → "A", in place.  False: it is not well-formed, or holds a zero byte. */
+static bool decode(char *s)
+{
+    char *to = s;
+
+    for (; *s; s++) {
+        int high, low;
+
+        if (*s != '%') {
+            *to++ = *s == '+' ? ' ' : *s;
+            continue;
+        }
+        high = hex(s[1]);
+        low = high < 0 ? -1 : hex(s[2]);
+        if (low < 0 || high + low == 0)
+            return false;
+        *to++ = (char)(high << 4 | low);
+        s += 2;
+    }
+    *to = 0;
+    return true;
+}
+
+static int parse_pair(const struct field *fields, void *into, char *pair, struct err *e)
+{
+    char *value = strchr(pair, '=');
+    int r;
+
+    if (value)
+        *value++ = 0;
+    if (!decode(pair) || (value && !decode(value)))
+        return err_set(e, -EINVAL, "the query is not well-formed");
+    for (const struct field *f = fields; f && f->name; f++) {
+        if (strcmp(f->name, pair) != 0)
+            continue;
+        r = conf_set(f, into, value ? value : "on", e);
+        return r < 0 ? err_field(e, f->name) : r;
+    }
+    return err_set(e, -EINVAL, "unknown parameter '%.60s'", pair);
+}
+
+static int parse_query(const struct api_route *row, const char *query, void *into, struct err *e)
+{
+    AUTO(free) char *copy = xdup(query ? query : "");
+    char *rest = copy, *pair;
+    int r = 0;
+
+    if (row->query)
+        conf_defaults(row->query, into);
+    while (r >= 0 && (pair = strsep(&rest, "&")))
+        if (*pair)
+            r = parse_pair(row->query, into, pair, e);
+    return r;
+}
+
+static int run(const struct api_route *row, struct api_call *c, struct err *e)
+{
+    const struct api_schema *s = row->body ? api_schema_find(row->body) : NULL;
+    int r = parse_query(row, c->rq->query, c->query, e);
+
+    if (r >= 0 && !row->body && c->rq->body_len)
+        r = err_set(e, -EINVAL, "nothing but an empty body is expected");
+    if (r >= 0 && s && s->size)
+        r = conf_parse_text(api_schema_fields(s), c->body, c->rq->body, c->rq->body_len, e);
+    if (r >= 0)
+        r = row->fn(c, e);
+    if (s && s->size)
+        conf_fini(api_schema_fields(s), c->body);
+    if (row->query)
+        conf_fini(row->query, c->query);
+    return r;
+}
+
+static int dispatch(struct api_call *c, struct err *e)
+{
+    AUTO(free) void *query = NULL, *body = NULL;
+    const struct api_schema *s;
+    const struct api_route *row;
+    bool path;
+
+    row = find_route(c, &path);
+    if (!c->rq->rights)
+        return err_set(e, -EACCES, "user %u has no rights here", c->rq->uid);
+    if (!row && path) {
+        err_set(e, -EINVAL, "'%.20s' is nothing that '%.100s' takes", c->rq->method, c->rq->path);
+        api_error(c->ret, 405, "method", e);
+        return 0;
+    }
+    if (!row)
+        return err_set(e, -ENOENT, "there is nothing at '%.100s'", c->rq->path);
+    if (!(c->rq->rights & row->right))
+        return err_set(e, -EACCES, "this needs a right that user %u does not have", c->rq->uid);
+    s = row->body ? api_schema_find(row->body) : NULL;
+    c->query = query = row->query ? alloc_x(1, row->query_size) : NULL;
+    c->body = body = s && s->size ? alloc_x(1, s->size) : NULL;
+    c->ret->status = row->status;
+    return run(row, c, e);
+}
+
+void api_handle(struct host *h, const struct api_request *rq, struct api_answer *ret)
+{
+    struct api_call c = { .host = h, .rq = rq, .ret = ret };
+    struct err e = {};
+
+    *ret = (struct api_answer){ .type = "application/json" };
+    if (dispatch(&c, &e) < 0)
+        answer_error(ret, &e);
+}
+
+int api_if_match(const struct api_call *c, u64 *ret_rev, struct err *e)
+{
+    const char *s = c->rq->if_match;
+    char digits[24];
+    size_t len = s ? strlen(s) : 0;
+
+    *ret_rev = 0;
+    if (!s || strcmp(s, "*") == 0)
+        return 0;
+    if (len < 3 || s[0] != '"' || s[len - 1] != '"' ||
+        !str_fmt(digits, sizeof(digits), "%.*s", (int)(len - 2), s + 1) ||
+        str_u64(digits, ret_rev) < 0 || *ret_rev == 0)
+        return err_set(e, -EINVAL, "If-Match: an ETag of ours, as \"12\", is expected");
+    return 0;
+}
+
+const struct api_schema *api_schema_find(const char *name)
+{
+    for (const struct api_schema *s = api_schemas; s->name; s++)
+        if (strcmp(s->name, name) == 0)
+            return s;
+    return NULL;
+}
+
+const struct field *api_schema_fields(const struct api_schema *s)
+{
+    return s->fields_fn ? s->fields_fn() : s->fields;
+}
+
+int api_check(struct err *e)
+{
+    for (const struct api_route *r = api_routes; r->method; r++) {
+        const bool one_right =
+            r->right == API_VIEW || r->right == API_OPERATE || r->right == API_ADMIN;
+
+        if (!one_right || !r->doc || !r->fn || (r->query && !r->query_size) ||
+            (r->body && !api_schema_find(r->body)) || (r->answer && !api_schema_find(r->answer)))
+            return err_set(e, -EINVAL, "route %s %s: its row is not complete", r->method, r->path);
+    }
+    return 0;
+}

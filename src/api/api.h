@@ -1,0 +1,97 @@
+/*
+ * api/api.h: the API as a function: what is asked (method, path, query, body, rights) → what is answered.  No sockets (server.h).
+ * A route is a row: the same rows answer, check rights, and make the OpenAPI document, which is served, too.
+ */
+#pragma once
+
+#include "conf/conf.h"
+#include "host/host.h"
+
+enum {
+    API_BODY_MAX = 256 * 1024,
+    API_PATH_MAX = 1024, /* and of the query */
+    API_PAGE = 1000,     /* elements of a list, unless it is said otherwise */
+    API_PAGE_MAX = 20000,
+    API_LOG = 64 * 1024,
+};
+
+/* What a client may do; a route needs one of them. */
+enum api_right {
+    API_VIEW = 1,    /* see what there is */
+    API_OPERATE = 2, /* start and stop */
+    API_ADMIN = 4,   /* make, change, delete; files of the host are read and written by that */
+    API_ALL = 7,
+};
+
+struct api_request {
+    const char *method, *path, *query; /* query: after the "?", NULL: none */
+    const char *if_match;              /* NULL: none */
+    const char *body;
+    size_t body_len;
+    u32 rights; /* enum api_right */
+    uid_t uid;
+};
+
+struct api_answer {
+    int status;
+    const char *type; /* of the body */
+    struct strbuf body;
+    u64 etag; /* 0: none */
+    /* An event stream follows in place of a body, with what was changed after this revision. */
+    bool stream;
+    u64 from;
+};
+
+struct api_call {
+    struct host *host;
+    const struct api_request *rq;
+    const char *name; /* what stands for {name} in the path; "" when there is none */
+    char name_buf[STORE_KEY_MAX + 1];
+    void *query, *body; /* structs of the row's tables */
+    struct api_answer *ret;
+};
+
+struct api_schema; /* of a body, in openapi.c */
+
+struct api_route {
+    const char *method, *path; /* "/1.0/instances/{name}" */
+    u32 right;
+    int status; /* of success */
+    const struct field *query;
+    u32 query_size;
+    const char *body;   /* name of its schema; NULL: none */
+    const char *answer; /* name of its schema; NULL: any object */
+    bool list;          /* the answer is {"list": [answer], "next": …} */
+    int (*fn)(struct api_call *c, struct err *e);
+    const char *doc;
+};
+extern const struct api_route api_routes[]; /* ends with a NULL method */
+extern const u32 api_route_count;
+
+/* A named JSON object that is documented. */
+struct api_schema {
+    const char *name;
+    const struct field *fields;
+    const struct field *(*fields_fn)(void); /* in place of `fields` */
+    bool optional;                          /* nothing is required, null is the default */
+    u32 size; /* of the struct that a body is parsed into; 0: the route does it */
+};
+extern const struct api_schema api_schemas[]; /* ends with a NULL name */
+const struct api_schema *api_schema_find(const char *name);
+const struct field *api_schema_fields(const struct api_schema *s);
+
+/* Must be true before the first request: each row has a right, a document and schemas that exist.  -EINVAL with `e`. */
+int api_check(struct err *e);
+/* Finish with strbuf_fini(&ret->body). */
+void api_handle(struct host *h, const struct api_request *rq, struct api_answer *ret);
+/* The answer for an error that has no route, as one of the transport. */
+void api_error(struct api_answer *ret, int status, const char *code, const struct err *e);
+/* "If-Match: "5"" or "*"; 0: any. */
+int api_if_match(const struct api_call *c, u64 *ret_rev, struct err *e);
+void api_answer_json(struct api_call *c, json_t *j);
+
+/* The OpenAPI 3.1 document; a new reference. */
+json_t *api_openapi(void);
+
+/* A change of the store as an event, a new reference; NULL: it is none. */
+json_t *api_event(const struct store_rec *r);

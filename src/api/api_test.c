@@ -1,0 +1,281 @@
+/*
+ * api/api_test.c: every route with every combination of rights; requests and their answers; the document.
+ */
+#include "api/api.h"
+
+#include "testlib/test.h"
+
+#include <stdlib.h>
+
+struct rig {
+    struct loop loop;
+    struct host host;
+    struct api_answer got;
+};
+
+static void rig_open(struct rig *r, const char *name)
+{
+    AUTO(free) char *dir = str_new("%s/%s", test_dir(), name);
+    struct err e = {};
+
+    *r = (struct rig){};
+    CHECK_EQ(loop_init(&r->loop, "test"), 0);
+    CHECK_OK(host_open(&r->host, dir, &r->loop, &e), &e);
+    CHECK_EQ(loop_start(&r->loop), 0);
+}
+
+static void rig_close(struct rig *r)
+{
+    strbuf_fini(&r->got.body);
+    loop_join(&r->loop);
+    host_close(&r->host);
+    loop_fini(&r->loop);
+}
+
+static int ask(struct rig *r, const char *method, const char *path, const char *body, u32 rights)
+{
+    char copy[API_PATH_MAX];
+    char *query;
+    struct api_request rq = { .method = method, .path = copy, .body = body, .rights = rights };
+
+    str_copy(copy, sizeof(copy), path);
+    query = strchr(copy, '?');
+    if (query)
+        *query++ = 0;
+    rq.query = query;
+    rq.body_len = strlen(body);
+    strbuf_fini(&r->got.body);
+    api_handle(&r->host, &rq, &r->got);
+    return r->got.status;
+}
+
+static void settle(struct rig *r)
+{
+    struct host *h = &r->host;
+
+    host_lock(h);
+    while (h->n_running)
+        pthread_cond_wait(&h->changed, &h->lock);
+    host_unlock(h);
+}
+
+TEST(api_rows_are_complete)
+{
+    struct err e = {};
+
+    CHECK_OK(api_check(&e), &e);
+    CHECK(api_route_count >= 18);
+}
+
+/* A path of the row, with nothing in it that exists. */
+static void path_of(const struct api_route *row, char *ret, size_t size)
+{
+    const char *open = strchr(row->path, '{'), *close = strchr(row->path, '}');
+
+    if (open)
+        str_fmt(ret, size, "%.*snone%s", (int)(open - row->path), row->path, close + 1);
+    else
+        str_copy(ret, size, row->path);
+}
+
+/* Every route × every set of rights: refused exactly without the row's right, whatever the body. */
+TEST(api_rights)
+{
+    struct rig r;
+
+    rig_open(&r, "rights");
+    for (const struct api_route *row = api_routes; row->method; row++)
+        for (u32 rights = 0; rights <= API_ALL; rights++) {
+            char path[200], why[300];
+            int status;
+
+            path_of(row, path, sizeof(path));
+            str_fmt(why, sizeof(why), "%s %s with rights %u", row->method, path, rights);
+            test_row(why);
+            status = ask(&r, row->method, path, row->body ? "{\"x\": 1}" : "", rights);
+            CHECK_EQ(status == 403, !(rights & row->right));
+        }
+    CHECK_EQ(ask(&r, "GET", "/nowhere", "", 0), 403); /* nor is it told what there is */
+    rig_close(&r);
+}
+
+static const struct {
+    const char *why, *method, *path, *body;
+    int status;
+    const char *says;
+} request_rows[] = {
+    { "server", "GET", "/1.0", "", 200, "\"version\"" },
+    { "no such path", "GET", "/1.0/x", "", 404, "not_found" },
+    { "a slash more", "GET", "/1.0/instances/", "", 404, "not_found" },
+    { "method", "PUT", "/1.0/instances", "", 405, "\"method\"" },
+    { "create", "POST", "/1.0/instances", "{\"name\": \"a\", \"kernel\": \"/k\"}", 202,
+      "\"task\"" },
+    { "twice", "POST", "/1.0/instances", "{\"name\": \"a\", \"kernel\": \"/k\"}", 409, "exists" },
+    { "no JSON", "POST", "/1.0/instances", "{", 400, "not JSON" },
+    { "no body", "POST", "/1.0/instances", "", 400, "not JSON" },
+    { "a list", "POST", "/1.0/instances", "[]", 400, "an object is expected" },
+    { "twice the same member", "POST", "/1.0/instances", "{\"name\": \"b\", \"name\": \"c\"}", 400,
+      "duplicate" },
+    { "unknown member", "POST", "/1.0/instances",
+      "{\"name\": \"b\", \"kernel\": \"/k\", \"evil\": 1}", 400, "\"field\":\"evil\"" },
+    { "a path as name", "POST", "/1.0/instances", "{\"name\": \"../../etc\", \"kernel\": \"/k\"}",
+      400, "\"field\":\"name\"" },
+    { "show", "GET", "/1.0/instances/a", "", 200, "\"status\"" },
+    { "show none", "GET", "/1.0/instances/b", "", 404, "there is no instance 'b'" },
+    { "a path in the path", "GET", "/1.0/instances/../records.db", "", 404, "not_found" },
+    { "list", "GET", "/1.0/instances?limit=1", "", 200, "\"name\":\"a\"" },
+    { "list after", "GET", "/1.0/instances?after=a", "", 200, "{\"list\":[]}" },
+    { "bad limit", "GET", "/1.0/instances?limit=0", "", 400, "\"field\":\"limit\"" },
+    { "unknown parameter", "GET", "/1.0/instances?x=1", "", 400, "unknown parameter 'x'" },
+    { "parameter of a route that has none", "GET", "/1.0?x=1", "", 400, "unknown parameter 'x'" },
+    { "bad escape", "GET", "/1.0/instances?after=%zz", "", 400, "not well-formed" },
+    { "zero byte", "GET", "/1.0/instances?after=%00", "", 400, "not well-formed" },
+    { "escape", "GET", "/1.0/instances?a%66ter=%61", "", 200, "[]" },
+    { "body where none is", "GET", "/1.0", "x", 400, "empty body" },
+    { "edit", "PATCH", "/1.0/instances/a", "{\"cpus\": 2, \"tags\": [{\"tag\": \"web\"}]}", 200,
+      "\"restart\":false" },
+    { "edit to nonsense", "PATCH", "/1.0/instances/a", "{\"cpus\": 1000}", 400,
+      "\"field\":\"cpus\"" },
+    { "edit with a list", "PATCH", "/1.0/instances/a", "[]", 400, "an object" },
+    { "stop what is off", "POST", "/1.0/instances/a/action", "{\"action\": \"stop\"}", 409,
+      "busy" },
+    { "no action", "POST", "/1.0/instances/a/action", "{\"action\": \"fly\"}", 400,
+      "\"field\":\"action\"" },
+    { "rename", "POST", "/1.0/instances/a/rename", "{\"name\": \"z\"}", 200, "revision" },
+    { "rename to a path", "POST", "/1.0/instances/z/rename", "{\"name\": \"a/b\"}", 400,
+      "letters" },
+    { "log of one that never ran", "GET", "/1.0/instances/z/log?which=messages", "", 200, NULL },
+    { "images", "GET", "/1.0/images", "", 200, "{\"list\":[]}" },
+    { "import of a relative path", "POST", "/1.0/images",
+      "{\"name\": \"i\", \"source\": {\"kernel\": \"k\"}}", 400, "path from the root" },
+    { "delete no image", "DELETE", "/1.0/images/..", "", 404, "no image" },
+    { "tasks", "GET", "/1.0/tasks", "", 200, "\"what\":\"create\"" },
+    { "task", "GET", "/1.0/tasks/2", "", 200, "\"state\":\"done\"" },
+    { "no task", "GET", "/1.0/tasks/x", "", 404, "no task" },
+    { "cancel what is done", "DELETE", "/1.0/tasks/2", "", 409, "has ended" },
+    { "events", "GET", "/1.0/events?since=1", "", 200, NULL },
+    { "events of the future", "GET", "/1.0/events?since=1000000", "", 400, "the revision is" },
+    { "backup over a file", "POST", "/1.0/backup", "{\"file\": \"/etc/passwd\"}", 409, "exists" },
+    { "delete", "DELETE", "/1.0/instances/z", "", 202, "\"task\"" },
+    { "gone", "GET", "/1.0/instances/z", "", 404, "no instance" },
+};
+
+TEST(api_requests)
+{
+    struct rig r;
+
+    rig_open(&r, "requests");
+    for_each_row(row, request_rows) {
+        ROW(row);
+        CHECK_EQ(ask(&r, row->method, row->path, row->body, API_ALL), row->status);
+        if (row->says)
+            CHECK_HAS(r.got.body.text, row->says);
+        settle(&r);
+    }
+    rig_close(&r);
+}
+
+/* Two clients edit one instance: one wins, the other is told. */
+TEST(api_etag)
+{
+    struct api_request rq = { .method = "PATCH",
+                              .path = "/1.0/instances/a",
+                              .body = "{\"cpus\": 2}",
+                              .body_len = 11,
+                              .rights = API_ALL };
+    char etag[32];
+    struct rig r;
+
+    rig_open(&r, "etag");
+    CHECK_EQ(ask(&r, "POST", "/1.0/instances", "{\"name\": \"a\", \"kernel\": \"/k\"}", API_ALL),
+             202);
+    settle(&r);
+    CHECK_EQ(ask(&r, "GET", "/1.0/instances/a", "", API_ALL), 200);
+    str_fmt(etag, sizeof(etag), "\"%llu\"", r.got.etag);
+    rq.if_match = etag;
+    strbuf_fini(&r.got.body);
+    api_handle(&r.host, &rq, &r.got);
+    CHECK_EQ(r.got.status, 200);
+    strbuf_fini(&r.got.body);
+    api_handle(&r.host, &rq, &r.got);
+    CHECK_EQ(r.got.status, 412);
+    CHECK_HAS(r.got.body.text, "was changed meanwhile");
+    rq.if_match = "W/\"1\"";
+    strbuf_fini(&r.got.body);
+    api_handle(&r.host, &rq, &r.got);
+    CHECK_EQ(r.got.status, 400);
+    rig_close(&r);
+}
+
+/* Pages have each instance once. */
+TEST(api_pages)
+{
+    char after[64] = "";
+    u32 seen = 0;
+    struct rig r;
+
+    rig_open(&r, "pages");
+    for (u32 i = 0; i < 7; i++) {
+        AUTO(free) char *body = str_new("{\"name\": \"n%u\", \"kernel\": \"/k\"}", i);
+
+        CHECK_EQ(ask(&r, "POST", "/1.0/instances", body, API_ALL), 202);
+    }
+    settle(&r);
+    for (u32 pages = 0; pages < 4; pages++) {
+        AUTO(free) char *path = str_new("/1.0/instances?limit=3&after=%s", after);
+        const char *next;
+        json_t *j;
+
+        CHECK_EQ(ask(&r, "GET", path, "", API_VIEW), 200);
+        j = json_loads(r.got.body.text, 0, NULL);
+        seen += (u32)json_array_size(json_object_get(j, "list"));
+        next = json_string_value(json_object_get(j, "next"));
+        CHECK_EQ(next != NULL, pages < 2);
+        str_copy(after, sizeof(after), next ? next : "~");
+        json_decref(j);
+    }
+    CHECK_EQ(seen, 7);
+    rig_close(&r);
+}
+
+/* Each reference leads somewhere, each operation has a right and an answer. */
+static void check_node(const json_t *doc, json_t *node)
+{
+    const char *name;
+    json_t *value;
+    size_t i;
+
+    json_array_foreach(node, i, value) check_node(doc, value);
+    json_object_foreach(node, name, value)
+    {
+        if (strcmp(name, "$ref") == 0) {
+            const char *to = json_string_value(value);
+
+            CHECK(str_starts(to, "#/components/schemas/"));
+            CHECK(json_object_get(json_object_get(json_object_get(doc, "components"), "schemas"),
+                                  to + strlen("#/components/schemas/")));
+        }
+        check_node(doc, value);
+    }
+}
+
+TEST(api_document)
+{
+    json_t *doc = api_openapi(), *op;
+    u32 operations = 0;
+
+    check_node(doc, doc);
+    for (const struct api_route *row = api_routes; row->method; row++) {
+        AUTO(free) char *method = xdup(row->method);
+
+        for (char *p = method; *p; p++)
+            *p = (char)(*p | 0x20);
+        op = json_object_get(json_object_get(json_object_get(doc, "paths"), row->path), method);
+        CHECK_STR(json_string_value(json_object_get(op, "summary")), row->doc);
+        CHECK(json_string_value(json_object_get(op, "x-right")));
+        CHECK(json_object_size(json_object_get(op, "responses")) == 2);
+        operations++;
+    }
+    CHECK_EQ(operations, api_route_count);
+    json_decref(doc);
+}

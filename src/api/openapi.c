@@ -1,0 +1,201 @@
+/*
+ * api/openapi.c: the OpenAPI 3.1 document of the rows: paths from the routes, schemas from the field tables.
+ */
+#include "api/api.h"
+#include "conf/conf_value.h"
+
+#include <stdlib.h>
+
+static json_t *schema_of_fields(const struct field *fields, bool optional);
+
+static json_t *words(const struct field *f)
+{
+    json_t *list = json_array();
+
+    for (u32 i = 0; f->words[i]; i++)
+        json_array_append_new(list, json_string(f->words[i]));
+    return json_pack("{s:s, s:o}", "type", "string", "enum", list);
+}
+
+/* A size may be text with a suffix, and a number beyond JSON's own, too. */
+static json_t *number(const struct field *f)
+{
+    const u64 most = min(conf_int_max(f), (u64)INT64_MAX);
+    json_t *n = json_pack("{s:s, s:I, s:I}", "type", "integer", "minimum", (json_int_t)f->min,
+                          "maximum", (json_int_t)most);
+
+    if (!f->bytes && f->size < sizeof(u64))
+        return n;
+    return json_pack("{s:[o, {s:s, s:s}]}", "anyOf", n, "type", "string", "pattern",
+                     "^[0-9a-fA-Fx]+[KMGT]?(iB|B)?$");
+}
+
+/* Calls go down the tables that the program declares. */
+static json_t *schema_of(const struct field *f)
+{
+    switch (f->kind) {
+    case FIELD_KIND_INT:
+        return number(f);
+    case FIELD_KIND_BOOL:
+        return json_pack("{s:s}", "type", "boolean");
+    case FIELD_KIND_STR:
+        return json_pack("{s:s}", "type", "string");
+    case FIELD_KIND_ENUM:
+        return words(f);
+    case FIELD_KIND_LIST:
+        return json_pack("{s:s, s:I, s:o}", "type", "array", "maxItems", (json_int_t)f->list_max,
+                         "items", schema_of_fields(f->sub, false));
+    case FIELD_KIND_OBJ:
+        return schema_of_fields(f->sub, false);
+    }
+    return json_object();
+}
+
+static json_t *describe(json_t *schema, const struct field *f)
+{
+    AUTO(strbuf) struct strbuf doc = {};
+
+    conf_help_doc(f, &doc);
+    json_object_set_new(schema, "description", json_string(doc.text ? doc.text : ""));
+    return schema;
+}
+
+static json_t *schema_of_fields(const struct field *fields, bool optional)
+{
+    json_t *members = json_object(), *required = json_array(), *j;
+
+    for (const struct field *f = fields; f->name; f++) {
+        json_t *s = schema_of(f);
+
+        if (optional)
+            s = json_pack("{s:[o, {s:s}]}", "anyOf", s, "type", "null");
+        json_object_set_new(members, f->name, describe(s, f));
+        if (f->required && !optional)
+            json_array_append_new(required, json_string(f->name));
+    }
+    j = json_pack("{s:s, s:o, s:b}", "type", "object", "properties", members,
+                  "additionalProperties", 0);
+    if (json_array_size(required))
+        json_object_set(j, "required", required);
+    json_decref(required);
+    return j;
+}
+
+static json_t *reference(const char *name)
+{
+    AUTO(free) char *ref = str_new("#/components/schemas/%s", name);
+
+    return json_pack("{s:s}", "$ref", ref);
+}
+
+/* What two tables say together. */
+static void merge(json_t *schemas, const char *into, const char *from)
+{
+    json_object_update(json_object_get(json_object_get(schemas, into), "properties"),
+                       json_object_get(json_object_get(schemas, from), "properties"));
+    json_object_del(schemas, from);
+}
+
+static json_t *all_schemas(void)
+{
+    json_t *all = json_object(), *task, *error;
+
+    for (const struct api_schema *s = api_schemas; s->name; s++)
+        json_object_set_new(all, s->name, schema_of_fields(api_schema_fields(s), s->optional));
+    json_object_set_new(json_object_get(json_object_get(all, "Instance"), "properties"), "status",
+                        reference("State"));
+    merge(all, "Task", "TaskRecord");
+    task = json_object_get(json_object_get(all, "Task"), "properties");
+    json_object_del(task, "source");
+    error = json_pack("{s:s, s:{s:{s:s, s:{s:{s:s}, s:{s:s}, s:{s:s}}, s:[s, s]}}, s:[s]}", "type",
+                      "object", "properties", "error", "type", "object", "properties", "code",
+                      "type", "string", "sentence", "type", "string", "field", "type", "string",
+                      "required", "code", "sentence", "required", "error");
+    json_object_set_new(all, "Error", error);
+    return all;
+}
+
+static json_t *content(const char *type, json_t *schema)
+{
+    return json_pack("{s:{s:o}}", type, "schema", schema);
+}
+
+static json_t *answer_of(const struct api_route *r)
+{
+    json_t *schema;
+
+    if (!r->answer)
+        return json_pack("{s:s}", "description", "Done");
+    schema = reference(r->answer);
+    if (r->list)
+        schema =
+            json_pack("{s:s, s:{s:{s:s, s:o}, s:{s:s, s:s}}, s:[s]}", "type", "object",
+                      "properties", "list", "type", "array", "items", schema, "next", "type",
+                      "string", "description", "give it as `after` for more", "required", "list");
+    return json_pack("{s:s, s:o}", "description", "Done", "content",
+                     content("application/json", schema));
+}
+
+static json_t *parameters(const struct api_route *r)
+{
+    json_t *list = json_array();
+    const char *open = strchr(r->path, '{');
+    AUTO(free) char *name = open ? str_new("%.*s", (int)strcspn(open + 1, "}"), open + 1) : NULL;
+
+    if (name)
+        json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:{s:s}}", "name", name, "in",
+                                              "path", "required", 1, "schema", "type", "string"));
+    for (const struct field *f = r->query; f && f->name; f++)
+        json_array_append_new(list, describe(json_pack("{s:s, s:s, s:o}", "name", f->name, "in",
+                                                       "query", "schema", schema_of(f)),
+                                             f));
+    return list;
+}
+
+static const char *right_name(u32 right)
+{
+    return right == API_VIEW ? "view" : right == API_OPERATE ? "operate" : "admin";
+}
+
+static json_t *operation(const struct api_route *r)
+{
+    AUTO(free) char *status = str_new("%d", r->status);
+    json_t *error = json_pack("{s:s, s:o}", "description", "What is wrong", "content",
+                              content("application/json", reference("Error")));
+    json_t *j = json_pack("{s:s, s:s, s:o, s:{s:o, s:o}}", "summary", r->doc, "x-right",
+                          right_name(r->right), "parameters", parameters(r), "responses", status,
+                          answer_of(r), "default", error);
+
+    if (r->body)
+        json_object_set_new(j, "requestBody",
+                            json_pack("{s:b, s:o}", "required", 1, "content",
+                                      content("application/json", reference(r->body))));
+    return j;
+}
+
+static void lower(char *s)
+{
+    for (; *s; s++)
+        *s = (char)(*s | 0x20);
+}
+
+json_t *api_openapi(void)
+{
+    json_t *paths = json_object();
+
+    for (const struct api_route *r = api_routes; r->method; r++) {
+        AUTO(free) char *method = xdup(r->method);
+        json_t *path = json_object_get(paths, r->path);
+
+        lower(method);
+        if (!path) {
+            path = json_object();
+            json_object_set_new(paths, r->path, path);
+        }
+        json_object_set_new(path, method, operation(r));
+    }
+    return json_pack("{s:s, s:{s:s, s:s, s:{s:s, s:s}}, s:o, s:{s:o}}", "openapi", "3.1.0", "info",
+                     "title", "Socle", "version", SOCLE_VERSION, "license", "name", "Apache-2.0",
+                     "identifier", "Apache-2.0", "paths", paths, "components", "schemas",
+                     all_schemas());
+}

@@ -1,0 +1,41 @@
+/*
+ * cmd/rest.h: the client's side of the API on a unix socket, and socled started when none answers.
+ */
+#pragma once
+
+#include "base/base.h"
+
+#include <jansson.h>
+
+enum {
+    REST_SECONDS = 60, /* that an answer may take */
+    REST_ANSWER_MAX = 64 * 1024 * 1024,
+};
+
+struct rest {
+    char *dir;
+    int fd; /* of the request that is under way; -1: none */
+    struct strbuf got;
+    size_t at; /* what is before it was taken */
+};
+
+/* `dir` NULL: the user's own.  Connects, or starts socled and waits until it answers.  Finish with rest_close, also after a failure. */
+int rest_open(struct rest *r, const char *dir, struct err *e);
+void rest_close(struct rest *r);
+
+struct rest_request {
+    const char *method, *path;
+    const json_t *body; /* NULL: none */
+    u64 etag;           /* for If-Match; 0: none */
+};
+/* The answer's JSON, a new reference (null when it has no body); NULL with `e`, which has the server's sentence.  ret_etag may be NULL. */
+json_t *rest_ask(struct rest *r, const struct rest_request *rq, u64 *ret_etag, struct err *e);
+/* As text; owned. */
+char *rest_text(struct rest *r, const char *path, size_t *ret_len, struct err *e);
+
+/* Waits for the end of a task, which {"task": N, "revision": R} is about; draws its progress when stderr is a terminal.  -ECHILD: it
+ * failed, with its reason in `e`.  Goes on when socled is restarted meanwhile. */
+int rest_wait(struct rest *r, const json_t *started, struct err *e);
+/* Calls fn with each event after a revision (0: from now on), until it returns other than 0, or the connection ends: -EPIPE. */
+int rest_follow(struct rest *r, u64 since, int (*fn)(void *arg, const json_t *event), void *arg,
+                struct err *e);

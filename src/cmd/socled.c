@@ -1,0 +1,162 @@
+/*
+ * cmd/socled.c: the program `socled`: keeps the instances of one folder, and answers the API there.
+ * It may be killed at any instant: machines run on, and the next one finds them (doc/notes/016-daemon.md).
+ */
+#include "base/base.h"
+
+#include "api/server.h"
+#include "cmd/opt.h"
+#include "host/exit_status.h"
+#include "host/host.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+struct socled {
+    char *dir;
+    bool verbose, version;
+};
+
+static const struct field fields[] = {
+    FIELD_STR(socled, dir, "where all is kept", .metavar = "DIR"),
+    FIELD_BOOL(socled, verbose, "say more on standard error"),
+    FIELD_BOOL(socled, version, "show the version"),
+    {},
+};
+
+static const struct opt opts[] = {
+    { "dir", fields, 0, "dir", "DIR" },
+    { "verbose", fields, 0, "verbose", "" },
+    { "version", fields, 0, "version", "" },
+    {},
+};
+
+static int show_help(void)
+{
+    AUTO(strbuf) struct strbuf out = {};
+
+    strbuf_add(&out, "usage: socled [OPTION]…\n"
+                     "Keep virtual machines that have names; `socle` starts one when it needs "
+                     "it.\n\nOptions:\n");
+    opt_help(opts, &out);
+    strbuf_add(
+        &out,
+        "\nWithout --dir: $SOCLE_DIR, /var/lib/socle of root, ~/.local/share/socle of others.\n"
+        "A service manager may hand in the socket (LISTEN_FDS) and is told when we are ready "
+        "(NOTIFY_SOCKET).\nSIGTERM ends it; machines run on.\n");
+    return fd_write_all(STDOUT_FILENO, out.text, out.len) < 0 ? 1 : 0;
+}
+
+/* sd_listen_fds(3): descriptor 3, when it is meant for this process. */
+static int inherited(void)
+{
+    const char *pid = getenv("LISTEN_PID"), *n = getenv("LISTEN_FDS");
+    u64 v;
+
+    return pid && n && str_u64(pid, &v) == 0 && v == (u64)getpid() && strcmp(n, "1") == 0 ? 3 : -1;
+}
+
+/* sd_notify(3).  Nobody may be there. */
+static void notify(const char *text)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un at = { .sun_family = AF_UNIX };
+    AUTO(fd) int fd = -1;
+
+    if (!path || !str_copy(at.sun_path, sizeof(at.sun_path), path))
+        return;
+    if (at.sun_path[0] == '@')
+        at.sun_path[0] = 0;
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0)
+        (void)!sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&at,
+                      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
+}
+
+static void on_signal(uv_signal_t *s, int sig [[maybe_unused]])
+{
+    loop_stop(s->data);
+}
+
+static int serve(struct loop *l, struct host *h, struct err *e)
+{
+    AUTO(free) char *path = str_new("%s/api.sock", h->dir);
+    struct server *server;
+    uv_signal_t term, interrupt;
+    int listener = inherited(), r;
+
+    if (listener < 0)
+        listener = server_listen(path, e);
+    if (listener < 0)
+        return listener;
+    r = server_open(l, h, listener, &server, e);
+    if (r < 0)
+        return r;
+    uv_signal_init(&l->uv, &term);
+    uv_signal_init(&l->uv, &interrupt);
+    term.data = interrupt.data = l;
+    uv_signal_start(&term, on_signal, SIGTERM);
+    uv_signal_start(&interrupt, on_signal, SIGINT);
+    notify("READY=1");
+    loop_run(l);
+    notify("STOPPING=1");
+    server_close(server);
+    return 0;
+}
+
+static int run(const char *dir, struct err *e)
+{
+    struct loop *l = xnew(struct loop);
+    struct host *h = xnew(struct host);
+    int r = loop_init(l, "socled");
+
+    if (r < 0)
+        return err_code(e, r, "make the loop");
+    r = host_open(h, dir, l, e);
+    if (r >= 0)
+        r = serve(l, h, e);
+    host_close(h);
+    loop_fini(l);
+    free(h);
+    free(l);
+    return r;
+}
+
+int main(int argc, char **argv)
+{
+    struct socled s = {};
+    struct opt_args args = {};
+    struct err e = {};
+    int r;
+
+    log_set_name("socled");
+    mallopt(M_ARENA_MAX, 2);
+    umask(077);
+    sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
+    conf_defaults(fields, &s);
+    r = opt_parse(opts, &s, argc - 1, argv + 1, &args, &e);
+    if (r == 1)
+        return show_help();
+    if (r >= 0 && s.version)
+        return printf("socled %s\n", SOCLE_VERSION) < 0;
+    if (r >= 0 && args.n)
+        r = err_set(&e, -EINVAL, "'%.60s': no arguments are expected", args.arg[0]);
+    if (r >= 0 && !s.dir && !(s.dir = host_default_dir()))
+        r = err_set(&e, -EINVAL, "no folder: give --dir DIR");
+    if (r < 0) {
+        log_error("%s", e.text);
+        return EXIT_STATUS_USAGE;
+    }
+    log_set_level(s.verbose ? LOG_LEVEL_INFO : LOG_LEVEL_NOTICE);
+    r = run(s.dir, &e);
+    if (r < 0)
+        log_error("%s", e.text);
+    conf_fini(fields, &s);
+    return r < 0 ? 1 : 0;
+}

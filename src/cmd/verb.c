@@ -1,0 +1,363 @@
+/*
+ * cmd/verb.c: the commands that talk with socled: their options, their rows, and those that only say what shall be done.
+ */
+#include "cmd/verb.h"
+
+#include "cmd/attach.h"
+#include "host/exit_status.h"
+#include "host/host.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const char *const outputs[] = { "table", "json", NULL };
+
+/* clang-format off */
+const struct field verb_fields[] = {
+    FIELD_STR(verb, dir, "socled's folder, if it is not the user's own", .metavar = "DIR"),
+    FIELD_ENUM(verb, output, outputs, "for people, or for programs"),
+    FIELD_BOOL(verb, force, "whatever speaks against it"),
+    FIELD_INT(verb, timeout, "SECONDS that the guest has to shut down; then it is turned off", .dflt = HOST_STOP_SECONDS,
+              .max = HOST_STOP_SECONDS_MAX, .metavar = "SECONDS"),
+    FIELD_BOOL(verb, messages, "what the machine's process said, in place of what the guest wrote"),
+    FIELD_BYTES(verb, bytes, "so much of its end", .dflt = 64 * 1024, .max = 1 << 20, .metavar = "SIZE"),
+    FIELD_INT(verb, since, "begin after this revision; 0: now", .metavar = "REVISION"),
+    {},
+};
+
+#define VERB(opt_name, ...) { opt_name, verb_fields, 0, opt_name, ##__VA_ARGS__ }
+#define SPEC(opt_name, member, ...) { opt_name, spec_fields, offsetof(struct verb, cfg.spec), #member, ##__VA_ARGS__ }
+#define OWN(opt_name, ...) { opt_name, instance_own_fields, offsetof(struct verb, cfg), opt_name, ##__VA_ARGS__ }
+#define SOURCE(opt_name, ...) { opt_name, image_source_fields, offsetof(struct verb, source), opt_name, ##__VA_ARGS__ }
+#define DIR_OPT VERB("dir", "DIR")
+#define OUTPUT_OPT VERB("output", NULL, 'o')
+
+const struct opt verb_plain_opts[] = { DIR_OPT, {} };
+const struct opt verb_print_opts[] = { DIR_OPT, OUTPUT_OPT, {} };
+const struct opt verb_force_opts[] = { DIR_OPT, VERB("force", ""), {} };
+const struct opt verb_stop_opts[] = { DIR_OPT, VERB("timeout", ""), VERB("force", ""), {} };
+const struct opt verb_logs_opts[] = { DIR_OPT, VERB("messages", ""), VERB("bytes", ""), {} };
+const struct opt verb_event_opts[] = { DIR_OPT, VERB("since", ""), {} };
+static const struct opt import_opts[] = { DIR_OPT, SOURCE("kernel", "FILE"), SOURCE("initrd", "FILE"), SOURCE("disk", "FILE"),
+                                          SOURCE("append", ""), {} };
+const struct opt verb_make_opts[] = {
+    DIR_OPT,
+    OWN("image", ""),
+    SPEC("cpus", cpus),
+    SPEC("memory", memory, "512M 1G 2G 4G 8G"),
+    SPEC("kernel", kernel, "FILE"),
+    SPEC("initrd", initrd, "FILE"),
+    SPEC("append", append),
+    SPEC("disk", disks, "FILE"),
+    SPEC("net", nets, "user none tap="),
+    SPEC("engine", engine),
+    SPEC("jit", jit),
+    SPEC("vsock", vsock),
+    SPEC("hugepages", hugepages),
+    SPEC("prealloc", prealloc),
+    SPEC("balloon", balloon),
+    SPEC("rng", rng),
+    SPEC("irqchip", irqchip),
+    SPEC("hpet", hpet),
+    SPEC("uuid", uuid),
+    OWN("notes", ""),
+    { "tag", instance_own_fields, offsetof(struct verb, cfg), "tags", "" },
+    OWN("autostart", ""),
+    OWN("protected", ""),
+    VERB("force", ""),
+    {},
+};
+/* clang-format on */
+
+/* ---- what they share ---- */
+
+json_t *verb_ask(struct verb *v, const char *method, const char *path, const json_t *body,
+                 struct err *e)
+{
+    const struct rest_request rq = { .method = method, .path = path, .body = body };
+
+    return rest_ask(&v->rest, &rq, NULL, e);
+}
+
+int verb_task(struct verb *v, const char *method, const char *path, const json_t *body,
+              struct err *e)
+{
+    json_t *j = verb_ask(v, method, path, body, e);
+    int r = j ? rest_wait(&v->rest, j, e) : e->code;
+
+    json_decref(j);
+    return r;
+}
+
+char *verb_path(const char *kind, const char *name, const char *more, struct err *e)
+{
+    if (spec_name_ok(name))
+        return str_new("/1.0/%s/%s%s", kind, name, more);
+    err_set(e, -EINVAL, "'%.70s' is no name: letters, digits, '.', '-' and '_' are", name);
+    return NULL;
+}
+
+int verb_action(struct verb *v, const char *name, const char *action, struct err *e)
+{
+    AUTO(free) char *path = verb_path("instances", name, "/action", e);
+    json_t *body;
+    int r;
+
+    if (!path)
+        return e->code;
+    body = json_pack("{s:s, s:b, s:i}", "action", action, "force", v->force, "timeout",
+                     (int)v->timeout);
+    r = verb_task(v, "POST", path, body, e);
+    json_decref(body);
+    return r < 0 ? err_wrap(e, "%s", name) : 0;
+}
+
+/* ---- those that only say what shall be done ---- */
+
+/* For each name; all are tried, and the last that failed is told of in the end. */
+static int each(struct verb *v, const char *action, struct err *e)
+{
+    int r = 0;
+
+    for (u32 i = 0; i < v->args.n; i++) {
+        if (r < 0)
+            log_error("%s", e->text);
+        r = min(r, verb_action(v, v->args.arg[i], action, e));
+    }
+    return r;
+}
+
+#define ACTION(action)                                    \
+    static int do_##action(struct verb *v, struct err *e) \
+    {                                                     \
+        return each(v, #action, e);                       \
+    }
+ACTION(start)
+ACTION(stop)
+ACTION(restart)
+ACTION(pause)
+ACTION(resume)
+ACTION(reset)
+ACTION(suspend)
+#undef ACTION
+
+static int do_delete(struct verb *v, struct err *e)
+{
+    int r = 0;
+
+    for (u32 i = 0; i < v->args.n && r >= 0; i++) {
+        AUTO(free)
+        char *path = verb_path("instances", v->args.arg[i], v->force ? "?force=on" : "", e);
+
+        r = path ? verb_task(v, "DELETE", path, NULL, e) : e->code;
+    }
+    return r;
+}
+
+/* A request without a task. */
+static int simple(struct verb *v, const char *method, const char *path, json_t *body, struct err *e)
+{
+    json_t *j = path ? verb_ask(v, method, path, body, e) : NULL;
+
+    json_decref(body);
+    json_decref(j);
+    return j ? 0 : e->code;
+}
+
+static int do_rename(struct verb *v, struct err *e)
+{
+    AUTO(free) char *path = verb_path("instances", v->args.arg[0], "/rename", e);
+
+    return simple(v, "POST", path, json_pack("{s:s}", "name", v->args.arg[1]), e);
+}
+
+static int do_pool_delete(struct verb *v, struct err *e)
+{
+    AUTO(free) char *path = verb_path("images", v->args.arg[0], "", e);
+
+    return simple(v, "DELETE", path, NULL, e);
+}
+
+static int do_task_cancel(struct verb *v, struct err *e)
+{
+    AUTO(free) char *path = verb_path("tasks", v->args.arg[0], "", e);
+
+    return simple(v, "DELETE", path, NULL, e);
+}
+
+static int do_backup(struct verb *v, struct err *e)
+{
+    AUTO(free) char *here = getcwd(NULL, 0);
+    const char *file = v->args.arg[0];
+    AUTO(free) char *path = *file == '/' ? xdup(file) : str_new("%s/%s", here ? here : "", file);
+
+    return simple(v, "POST", "/1.0/backup", json_pack("{s:s}", "file", path), e);
+}
+
+static int do_console(struct verb *v, struct err *e)
+{
+    AUTO(free) char *path = verb_path("instances", v->args.arg[0], "", e);
+    json_t *j = path ? verb_ask(v, "GET", path, NULL, e) : NULL, *status;
+    const char *socket;
+    int r = e->code;
+
+    if (!j)
+        return r;
+    status = json_object_get(j, "status");
+    socket = json_string_value(json_object_get(status, "console"));
+    if (json_integer_value(json_object_get(status, "pid")) == 0)
+        r = err_set(e, -EBUSY, "'%s' is %s", v->args.arg[0],
+                    json_string_value(json_object_get(status, "state")));
+    else
+        r = attach_run(socket ? socket : "", e);
+    json_decref(j);
+    return r;
+}
+
+void verb_console_more(struct strbuf *out)
+{
+    strbuf_add(out, "One at a time; what the guest wrote while nobody was there is shown first, "
+                    "its newest 64 KiB.\n"
+                    "Keys, on a terminal:\n");
+    attach_help("  ", out);
+}
+
+void verb_make_more(struct strbuf *out)
+{
+    strbuf_add(
+        out, "Without --image and --kernel it is made of the pool's only image (`socle pool "
+             "import` makes one).\n"
+             "Without --net there is one user network. Other options are those of `socle run`.\n");
+}
+
+void verb_set_more(struct strbuf *out)
+{
+    strbuf_add(out, "FIELD is one that `socle show NAME -o json` prints; FIELD= without a value is "
+                    "its default. A list's value is "
+                    "JSON.\nMost count from the next start; the command says so.\n");
+}
+
+void verb_status_more(struct strbuf *out)
+{
+    strbuf_add(out, "Exit status: 0 done, 1 refused or failed, 2 the command line is wrong.\n");
+}
+
+/* ---- rows; those of command.c without a main are here, too ---- */
+
+/* clang-format off */
+static const struct verb_row {
+    const char *name;
+    u32 least, most; /* arguments */
+    int (*fn)(struct verb *v, struct err *e);
+} rows[] = {
+    { "launch", 1, 1, verb_launch },
+    { "create", 1, 1, verb_create },
+    { "list", 0, 0, verb_list },
+    { "show", 1, 1, verb_show },
+    { "set", 2, OPT_ARGS_MAX, verb_set },
+    { "edit", 1, 1, verb_edit },
+    { "rename", 2, 2, do_rename },
+    { "delete", 1, OPT_ARGS_MAX, do_delete },
+    { "start", 1, OPT_ARGS_MAX, do_start },
+    { "stop", 1, OPT_ARGS_MAX, do_stop },
+    { "restart", 1, OPT_ARGS_MAX, do_restart },
+    { "pause", 1, OPT_ARGS_MAX, do_pause },
+    { "resume", 1, OPT_ARGS_MAX, do_resume },
+    { "reset", 1, OPT_ARGS_MAX, do_reset },
+    { "suspend", 1, OPT_ARGS_MAX, do_suspend },
+    { "console", 1, 1, do_console },
+    { "logs", 1, 1, verb_logs },
+    { "event", 0, 0, verb_event },
+    { "backup", 1, 1, do_backup },
+    { "pool list", 0, 0, verb_images },
+    { "pool import", 1, 1, verb_import },
+    { "pool delete", 1, 1, do_pool_delete },
+    { "task list", 0, 0, verb_tasks },
+    { "task show", 1, 1, verb_task_show },
+    { "task cancel", 1, 1, do_task_cancel },
+};
+/* clang-format on */
+
+/* clang-format off */
+const struct command pool_commands[] = {
+    { "pool list",   "[OPTION]…", "List the images that machines are made of", verb_print_opts, NULL, "" },
+    { "pool import", "NAME --kernel FILE [OPTION]…", "Make an image of copies of a kernel, an initrd and a disk", import_opts, NULL, "" },
+    { "pool delete", "NAME", "Delete an image of which no machine was made", verb_plain_opts, NULL, "" },
+    {},
+};
+
+const struct command task_commands[] = {
+    { "task list",   "[OPTION]…", "List what socled is doing and did, the newest first", verb_print_opts, NULL, "" },
+    { "task show",   "NUMBER [OPTION]…", "Show one", verb_print_opts, NULL, "" },
+    { "task cancel", "NUMBER", "Cancel one", verb_plain_opts, NULL, "" },
+    {},
+};
+/* clang-format on */
+
+static const struct verb_row *row_of(const struct command *c)
+{
+    for_each_row(r, rows)
+        if (strcmp(r->name, c->name) == 0)
+            return r;
+    must(false);
+}
+
+static int talk(struct verb *v, const struct verb_row *row, struct err *e)
+{
+    int r = rest_open(&v->rest, v->dir, e);
+
+    if (r >= 0)
+        r = row->fn(v, e);
+    if (r >= 0 && fflush(stdout) != 0)
+        r = err_errno(e, "write to standard output");
+    if (r < 0)
+        log_error("%s", e->text);
+    rest_close(&v->rest);
+    return r < 0 ? 1 : 0;
+}
+
+int verb_run(const struct command *c, int argc, char **argv)
+{
+    const struct verb_row *row = row_of(c);
+    struct verb v = { .rest.fd = -1 };
+    struct err e = {};
+    int r;
+
+    conf_defaults(verb_fields, &v);
+    conf_defaults(instance_fields(), &v.cfg);
+    r = opt_parse(c->opts, &v, argc, argv, &v.args, &e);
+    if (r == 0 && (v.args.n < row->least || v.args.n > row->most))
+        r = err_set(&e, -EINVAL, "%u arguments; it is: socle %s %s", v.args.n, c->name, c->usage);
+    if (r < 0)
+        r = command_usage_error(c->name, &e);
+    else
+        r = r == 1 ? command_help_of(c) : talk(&v, row, &e);
+    conf_fini(verb_fields, &v);
+    conf_fini(image_source_fields, &v.source);
+    instance_cfg_fini(&v.cfg);
+    return r;
+}
+
+static int group(const char *name, int argc, char **argv)
+{
+    const struct command *c = command_find(name),
+                         *sub = argc > 0 ? command_find_sub(c, argv[0]) : NULL;
+
+    if (sub)
+        return verb_run(sub, argc - 1, argv + 1);
+    if (argc == 0 || strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)
+        return command_help_of(c);
+    log_error("%s: unknown command '%.60s'; `socle help %s` lists them", name, argv[0], name);
+    return EXIT_STATUS_USAGE;
+}
+
+int pool_main(int argc, char **argv)
+{
+    return group("pool", argc, argv);
+}
+
+int task_main(int argc, char **argv)
+{
+    return group("task", argc, argv);
+}

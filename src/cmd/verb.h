@@ -1,0 +1,51 @@
+/*
+ * cmd/verb.h: the commands that talk with socled: what they share.  verb.c has their rows, verb_make.c what describes an instance,
+ * verb_show.c what prints.
+ */
+#pragma once
+
+#include "cmd/command.h"
+#include "cmd/rest.h"
+#include "host/instance.h"
+
+enum { VERB_TABLE, VERB_JSON };
+
+struct verb {
+    /* options */
+    char *dir;
+    int output; /* VERB_TABLE, VERB_JSON */
+    bool force, follow, messages;
+    u32 timeout;
+    u64 bytes, since;
+    struct instance_cfg cfg;
+    struct image_source source;
+    struct opt_args args;
+    /* the conversation */
+    struct rest rest;
+};
+extern const struct field verb_fields[];
+
+/* A GET, POST, …; the answer, a new reference, or NULL with `e`. */
+json_t *verb_ask(struct verb *v, const char *method, const char *path, const json_t *body,
+                 struct err *e);
+/* The same for what begins a task; waits for its end. */
+int verb_task(struct verb *v, const char *method, const char *path, const json_t *body,
+              struct err *e);
+/* "/1.0/instances/NAME…"; owned; NULL with `e`: the name cannot be one. */
+char *verb_path(const char *kind, const char *name, const char *more, struct err *e);
+/* {"action": …} of the instance, and waits. */
+int verb_action(struct verb *v, const char *name, const char *action, struct err *e);
+
+int verb_create(struct verb *v, struct err *e);
+int verb_launch(struct verb *v, struct err *e);
+int verb_set(struct verb *v, struct err *e);
+int verb_edit(struct verb *v, struct err *e);
+int verb_import(struct verb *v, struct err *e);
+
+int verb_list(struct verb *v, struct err *e);
+int verb_show(struct verb *v, struct err *e);
+int verb_images(struct verb *v, struct err *e);
+int verb_tasks(struct verb *v, struct err *e);
+int verb_task_show(struct verb *v, struct err *e);
+int verb_event(struct verb *v, struct err *e);
+int verb_logs(struct verb *v, struct err *e);

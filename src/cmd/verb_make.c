@@ -1,0 +1,282 @@
+/*
+ * cmd/verb_make.c: `socle create, launch, set, edit, pool import`: what describes an instance or an image.
+ */
+#include "cmd/verb.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { EDIT_MAX = 256 * 1024 };
+
+/* socled has another working folder. */
+static void from_root(char **path)
+{
+    AUTO(free) char *here = NULL;
+    char *whole;
+
+    if (!*path || (*path)[0] == '/' || !(here = getcwd(NULL, 0)))
+        return;
+    whole = str_new("%s/%s", here, *path);
+    free(*path);
+    *path = whole;
+}
+
+static int choose_image(struct verb *v, struct err *e)
+{
+    json_t *j, *list;
+    const char *name;
+    int r = 0;
+
+    if (v->cfg.image || v->cfg.spec.kernel)
+        return 0;
+    j = verb_ask(v, "GET", "/1.0/images", NULL, e);
+    list = json_object_get(j, "list");
+    name = json_string_value(json_object_get(json_array_get(list, 0), "name"));
+    if (!j)
+        r = e->code;
+    else if (json_array_size(list) == 1 && name)
+        v->cfg.image = xdup(name);
+    else if (json_array_size(list) == 0)
+        r = err_set(e, -EINVAL,
+                    "the pool has no image: `socle pool import` makes one; or give --kernel FILE");
+    else
+        r = err_set(e, -EINVAL, "which image: --image NAME (`socle pool list`)");
+    json_decref(j);
+    return r;
+}
+
+static int complete(struct verb *v, struct err *e)
+{
+    struct vm_spec *s = &v->cfg.spec;
+    int r = choose_image(v, e);
+
+    if (r < 0)
+        return r;
+    free(s->name);
+    s->name = xdup(v->args.arg[0]);
+    from_root(&s->kernel);
+    from_root(&s->initrd);
+    from_root(&s->vsock.path);
+    for (u32 i = 0; i < s->disks.n; i++)
+        from_root(&spec_disk(s, i)->file);
+    if (s->nets.n == 0)
+        r = conf_set(instance_field("nets"), &v->cfg, "user", e);
+    return r;
+}
+
+int verb_create(struct verb *v, struct err *e)
+{
+    int r = complete(v, e);
+    json_t *body;
+
+    if (r < 0)
+        return r;
+    body = conf_print(instance_fields(), &v->cfg);
+    r = verb_task(v, "POST", "/1.0/instances", body, e);
+    json_decref(body);
+    return r;
+}
+
+int verb_launch(struct verb *v, struct err *e)
+{
+    int r = verb_create(v, e);
+
+    if (r >= 0)
+        r = verb_action(v, v->args.arg[0], "start", e);
+    if (r >= 0 && isatty(STDERR_FILENO))
+        fprintf(stderr, "'%s' is running: `socle console %s`\n", v->args.arg[0], v->args.arg[0]);
+    return r;
+}
+
+/* "memory=2G": the value as the field's own text; lists and objects as JSON; nothing: the default. */
+static json_t *value_of(const struct field *f, const char *text, struct err *e)
+{
+    struct instance_cfg c = {};
+    json_t *all, *value = NULL;
+
+    if (!*text)
+        return json_null();
+    if (f->kind == FIELD_KIND_LIST && (value = json_loads(text, 0, NULL)))
+        return value;
+    conf_defaults(instance_fields(), &c);
+    if (conf_set(f, &c, text, e) >= 0) {
+        all = conf_print(instance_fields(), &c);
+        value = json_incref(json_object_get(all, f->name));
+        json_decref(all);
+    }
+    instance_cfg_fini(&c);
+    return value;
+}
+
+static int add_change(json_t *changes, const char *arg, struct err *e)
+{
+    const char *eq = strchr(arg, '=');
+    AUTO(free) char *name = str_new("%.*s", (int)strcspn(arg, "="), arg);
+    const struct field *f = instance_field(name);
+    json_t *value;
+
+    if (!eq)
+        return err_set(e, -EINVAL, "'%.60s': FIELD=VALUE is expected", arg);
+    if (!f)
+        return err_set(e, -EINVAL, "there is no field '%.60s'", name);
+    value = value_of(f, eq + 1, e);
+    if (!value)
+        return e->code;
+    json_object_set_new(changes, name, value);
+    return 0;
+}
+
+/* `etag` 0: whoever changed it meanwhile. */
+static int patch(struct verb *v, const char *name, const json_t *changes, u64 etag, struct err *e)
+{
+    AUTO(free) char *path = verb_path("instances", name, "", e);
+    const struct rest_request rq = { "PATCH", path, changes, etag };
+    json_t *j = path ? rest_ask(&v->rest, &rq, NULL, e) : NULL;
+
+    if (!j)
+        return e->code;
+    if (json_is_true(json_object_get(j, "restart")))
+        fprintf(stderr, "'%s' runs as it was until its next start\n", name);
+    json_decref(j);
+    return 0;
+}
+
+int verb_set(struct verb *v, struct err *e)
+{
+    json_t *changes = json_object();
+    int r = 0;
+
+    for (u32 i = 1; i < v->args.n && r >= 0; i++)
+        r = add_change(changes, v->args.arg[i], e);
+    if (r >= 0)
+        r = patch(v, v->args.arg[0], changes, 0, e);
+    json_decref(changes);
+    return r;
+}
+
+/* ---- edit ---- */
+
+extern char **environ;
+
+static int run_editor(const char *file, struct err *e)
+{
+    const char *visual = getenv("VISUAL"), *editor = getenv("EDITOR");
+    const char *program = visual && *visual ? visual : editor && *editor ? editor : "vi";
+    AUTO(free) char *line = str_new("%s \"$1\"", program); /* it may have options */
+    char *const argv[] = { (char[]){ "sh" }, (char[]){ "-c" }, line,
+                           (char[]){ "sh" }, xdup(file),       NULL };
+    int status = 0, r;
+    pid_t pid;
+
+    r = posix_spawnp(&pid, "sh", NULL, NULL, argv, environ);
+    if (r == 0 && waitpid(pid, &status, 0) < 0)
+        r = errno;
+    free(argv[4]);
+    if (r)
+        return err_code(e, -r, "start '%s'", program);
+    return status ? err_set(e, -ECANCELED, "'%s' failed; nothing is changed", program) : 0;
+}
+
+static int write_text(int fd, const char *text, struct err *e)
+{
+    int r = fd_pwrite_all(fd, text, strlen(text), 0);
+
+    return r < 0 ? err_code(e, r, "write a temporary file") : 0;
+}
+
+/* The editor may have put another file in its place. */
+static int read_text(const char *file, json_t **ret, struct err *e)
+{
+    AUTO(fd) int fd = open(file, O_RDONLY | O_CLOEXEC);
+    AUTO(free) char *text = NULL;
+    struct stat st;
+    int r;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return err_errno(e, "read '%s'", file);
+    text = try_new(char, (u64)st.st_size, EDIT_MAX);
+    if (!text)
+        return err_set(e, -ECANCELED, "nothing is left of it; nothing is changed");
+    r = fd_pread_all(fd, text, (size_t)st.st_size, 0);
+    return r < 0 ? err_code(e, r, "read '%s'", file) : conf_load(text, (size_t)st.st_size, ret, e);
+}
+
+/* What differs; what is missing now is its default again. */
+static json_t *difference(json_t *was, json_t *now)
+{
+    json_t *changes = json_object(), *value;
+    const char *name;
+
+    json_object_foreach(now, name, value) if (!json_object_get(was, name) ||
+                                              !json_equal(value, json_object_get(was, name)))
+        json_object_set(changes, name, value);
+    json_object_foreach(was, name, value) if (!json_object_get(now, name))
+        json_object_set_new(changes, name, json_null());
+    return changes;
+}
+
+/* The user's words are kept when they are refused. */
+static int edit(struct verb *v, json_t *was, u64 etag, const char *file, struct err *e)
+{
+    json_t *now = NULL, *changes;
+    int r = run_editor(file, e);
+
+    if (r >= 0)
+        r = read_text(file, &now, e);
+    if (r < 0)
+        return r;
+    changes = difference(was, now);
+    if (json_object_size(changes))
+        r = patch(v, v->args.arg[0], changes, etag, e);
+    json_decref(changes);
+    json_decref(now);
+    return r;
+}
+
+int verb_edit(struct verb *v, struct err *e)
+{
+    AUTO(free) char *path = verb_path("instances", v->args.arg[0], "", e), *text = NULL;
+    const struct rest_request rq = { .method = "GET", .path = path };
+    char file[] = "/tmp/socle-edit-XXXXXX";
+    AUTO(fd) int fd = -1;
+    u64 etag = 0;
+    json_t *was = path ? rest_ask(&v->rest, &rq, &etag, e) : NULL;
+    int r;
+
+    if (!was)
+        return e->code;
+    json_object_del(was, "status");
+    text = json_dumps(was, JSON_INDENT(4));
+    fd = mkostemp(file, O_CLOEXEC);
+    r = fd < 0 ? err_errno(e, "make a temporary file") : write_text(fd, text, e);
+    if (r >= 0)
+        r = edit(v, was, etag, file, e);
+    if (r < 0 && fd >= 0)
+        fprintf(stderr, "what you wrote is in %s\n", file);
+    else if (fd >= 0)
+        unlink(file);
+    json_decref(was);
+    return r;
+}
+
+int verb_import(struct verb *v, struct err *e)
+{
+    json_t *body;
+    int r;
+
+    from_root(&v->source.kernel);
+    from_root(&v->source.initrd);
+    from_root(&v->source.disk);
+    body = json_pack("{s:s, s:o}", "name", v->args.arg[0], "source",
+                     conf_print(image_source_fields, &v->source));
+    if (!body)
+        return err_set(e, -EINVAL, "the name is not UTF-8");
+    r = verb_task(v, "POST", "/1.0/images", body, e);
+    json_decref(body);
+    return r;
+}

@@ -1,0 +1,236 @@
+/*
+ * cmd/verb_show.c: `socle list, show, logs, event, pool list, task list, task show`: what prints.
+ */
+#include "base/clock.h"
+#include "cmd/verb.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { COLUMNS_MAX = 8 };
+
+static void print_json(const json_t *j)
+{
+    char *text = json_dumps(j, JSON_INDENT(2) | JSON_ENCODE_ANY);
+
+    printf("%s\n", text ? text : "");
+    free(text);
+}
+
+/* A column of a table. */
+struct column {
+    const char *title, *key;
+    void (*print)(const json_t *value, struct strbuf *out); /* NULL: as it is */
+};
+
+/* What a guest, a file or another client may have chosen never moves the cursor. */
+static void add_printable(struct strbuf *out, const char *text)
+{
+    for (const char *p = text; *p; p++)
+        strbuf_add(out, "%c", (u8)*p < 32 || *p == 127 ? '?' : *p);
+}
+
+static void print_size(const json_t *value, struct strbuf *out)
+{
+    const u64 v = (u64)json_integer_value(value);
+
+    if (v >= GiB && v % GiB == 0)
+        strbuf_add(out, "%lluG", v / GiB);
+    else
+        strbuf_add(out, "%lluM", v / MiB);
+}
+
+static void print_time(const json_t *value, struct strbuf *out)
+{
+    const time_t t = (time_t)json_integer_value(value);
+    struct tm tm;
+    char text[32];
+
+    if (t && localtime_r(&t, &tm) && strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &tm))
+        strbuf_add(out, "%s", text);
+}
+
+static void print_yes(const json_t *value, struct strbuf *out)
+{
+    strbuf_add(out, "%s", json_is_true(value) ? "yes" : "no");
+}
+
+static void add_cell(const struct column *c, const json_t *row, struct strbuf *out)
+{
+    const json_t *value = json_object_get(row, c->key);
+
+    if (c->print)
+        c->print(value, out);
+    else if (json_is_string(value))
+        add_printable(out, json_string_value(value));
+    else if (json_is_integer(value))
+        strbuf_add(out, "%lld", (long long)json_integer_value(value));
+}
+
+static void print_table(const json_t *list, const struct column *columns, u32 n)
+{
+    int width[COLUMNS_MAX];
+    const json_t *row;
+    size_t i;
+
+    for (u32 c = 0; c < n; c++)
+        width[c] = (int)strlen(columns[c].title);
+    json_array_foreach(list, i, row) for (u32 c = 0; c < n; c++)
+    {
+        AUTO(strbuf) struct strbuf cell = {};
+
+        add_cell(&columns[c], row, &cell);
+        width[c] = max(width[c], (int)cell.len);
+    }
+    for (u32 c = 0; c < n; c++)
+        printf("%-*s%s", c + 1 < n ? width[c] : 0, columns[c].title, c + 1 < n ? "  " : "\n");
+    json_array_foreach(list, i, row) for (u32 c = 0; c < n; c++)
+    {
+        AUTO(strbuf) struct strbuf cell = {};
+
+        add_cell(&columns[c], row, &cell);
+        printf("%-*s%s", c + 1 < n ? width[c] : 0, cell.text ? cell.text : "",
+               c + 1 < n ? "  " : "\n");
+    }
+}
+
+/* All pages of a list. */
+static int print_list(struct verb *v, const char *path, const struct column *columns, u32 n,
+                      struct err *e)
+{
+    json_t *all = json_array();
+    AUTO(free) char *next = xdup(path);
+    int r = 0;
+
+    while (next && r >= 0) {
+        json_t *j = verb_ask(v, "GET", next, NULL, e);
+        const char *after = json_string_value(json_object_get(j, "next"));
+
+        r = j ? json_array_extend(all, json_object_get(j, "list")) : e->code;
+        free(next);
+        next = after ? str_new("%s?after=%s", path, after) : NULL;
+        json_decref(j);
+    }
+    if (r >= 0 && v->output == VERB_JSON)
+        print_json(all);
+    else if (r >= 0)
+        print_table(all, columns, n);
+    json_decref(all);
+    return r;
+}
+
+int verb_list(struct verb *v, struct err *e)
+{
+    static const struct column columns[] = {
+        { "NAME", "name", NULL },
+        { "STATE", "state", NULL },
+        { "CPUS", "cpus", NULL },
+        { "MEMORY", "memory", print_size },
+    };
+
+    return print_list(v, "/1.0/instances", columns, ARRAY_LEN(columns), e);
+}
+
+int verb_images(struct verb *v, struct err *e)
+{
+    static const struct column columns[] = {
+        { "NAME", "name", NULL },
+        { "DISK", "disk", print_yes },
+        { "CREATED", "created", print_time },
+    };
+
+    return print_list(v, "/1.0/images", columns, ARRAY_LEN(columns), e);
+}
+
+int verb_tasks(struct verb *v, struct err *e)
+{
+    static const struct column columns[] = {
+        { "NUMBER", "number", NULL },       { "TASK", "what", NULL },
+        { "NAME", "name", NULL },           { "STATE", "state", NULL },
+        { "ASKED", "created", print_time }, { "ERROR", "error", NULL },
+    };
+
+    return print_list(v, "/1.0/tasks", columns, ARRAY_LEN(columns), e);
+}
+
+/* "name: value" a line; what has an inside, as JSON. */
+static void print_lines(json_t *j)
+{
+    const char *name;
+    json_t *value;
+
+    json_object_foreach(j, name, value)
+    {
+        AUTO(strbuf) struct strbuf text = {};
+        char *dump = NULL;
+
+        if (json_is_string(value))
+            add_printable(&text, json_string_value(value));
+        else
+            dump = json_dumps(value, JSON_ENCODE_ANY);
+        printf("%s: %s\n", name, dump ? dump : text.text ? text.text : "");
+        free(dump);
+    }
+}
+
+static int show(struct verb *v, const char *kind, struct err *e)
+{
+    AUTO(free) char *path = verb_path(kind, v->args.arg[0], "", e);
+    json_t *j = path ? verb_ask(v, "GET", path, NULL, e) : NULL, *status;
+
+    if (!j)
+        return e->code;
+    status = json_object_get(j, "status");
+    if (v->output == VERB_JSON) {
+        print_json(j);
+    } else {
+        json_incref(status);
+        json_object_del(j, "status");
+        print_lines(status);
+        print_lines(j);
+        json_decref(status);
+    }
+    json_decref(j);
+    return 0;
+}
+
+int verb_show(struct verb *v, struct err *e)
+{
+    return show(v, "instances", e);
+}
+
+int verb_task_show(struct verb *v, struct err *e)
+{
+    return show(v, "tasks", e);
+}
+
+int verb_logs(struct verb *v, struct err *e)
+{
+    AUTO(free)
+    char *more =
+        str_new("/log?which=%s&bytes=%llu", v->messages ? "messages" : "console", v->bytes);
+    AUTO(free) char *path = verb_path("instances", v->args.arg[0], more, e), *text = NULL;
+    size_t len = 0;
+
+    if (!path || !(text = rest_text(&v->rest, path, &len, e)))
+        return e->code;
+    return fd_write_all(STDOUT_FILENO, text, len) < 0
+               ? err_set(e, -EIO, "standard output takes nothing")
+               : 0;
+}
+
+static int print_event(void *arg [[maybe_unused]], const json_t *event)
+{
+    char *text = json_dumps(event, JSON_COMPACT);
+    const bool lost = printf("%s\n", text ? text : "{}") < 0 || fflush(stdout) != 0;
+
+    free(text);
+    return lost ? -EIO : 0;
+}
+
+int verb_event(struct verb *v, struct err *e)
+{
+    return rest_follow(&v->rest, v->since, print_event, NULL, e);
+}

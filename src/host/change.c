@@ -1,0 +1,443 @@
+/*
+ * host/change.c: what is asked of the host: instances made, edited, renamed, and told to do something.
+ * Each is one transaction: what is wished, and the task that brings it about, are recorded together before the answer.
+ */
+#include "base/clock.h"
+#include "host/host.h"
+
+#include <stdlib.h>
+
+#define IN(state) (1u << HOST_##state)
+enum {
+    ALIVE = IN(STARTING) | IN(RUNNING) | IN(PAUSED) | IN(STOPPING),
+    IDLE = IN(OFF) | IN(FAILED)
+};
+
+/* clang-format off */
+static const struct action_row {
+    int what;
+    u32 from;       /* states */
+    u32 from_force; /* with force also */
+    const char *want;
+} action_rows[] = {
+    { TASK_START,   IDLE | IN(SUSPENDED) | IN(STARTING), 0,     "off, failed or suspended" },
+    { TASK_STOP,    ALIVE,                       0,     "running" },
+    { TASK_RESTART, ALIVE | IDLE,                0,     "running or off" },
+    { TASK_PAUSE,   IN(RUNNING),                 0,     "running" },
+    { TASK_RESUME,  IN(PAUSED),                  0,     "paused" },
+    { TASK_RESET,   IN(RUNNING) | IN(PAUSED),    0,     "running" },
+    { TASK_SUSPEND, IN(RUNNING) | IN(PAUSED),    0,     "running or paused" },
+    { TASK_DELETE,  IDLE | IN(SUSPENDED),        ALIVE, "off, failed or suspended (else stop it, or use force)" },
+};
+/* clang-format on */
+
+/* The record of the counter, `used` further. */
+static void add_next(struct host *h, struct host_change *c, u64 used)
+{
+    store_txn_if(&c->txn, "next", h->next_rev);
+    host_change_put(c, "next", json_pack("{s:I}", "next", (json_int_t)(h->next + used)));
+}
+
+/* A new task's record with the rest of the change, and the task itself.  `rec` is moved on success. */
+static int accept_task(struct host *h, struct host_change *c, struct task_rec *rec, u64 numbers,
+                       struct err *e)
+{
+    const u64 number = h->next + numbers - 1;
+    u64 rev;
+    int r;
+
+    rec->created = clock_real_ns() / NSEC_PER_SEC;
+    host_change_task(c, number, rec);
+    add_next(h, c, numbers);
+    r = host_change_do(h, c, &rev, e);
+    if (r < 0)
+        return r;
+    h->next += numbers;
+    h->next_rev = rev;
+    return 0;
+}
+
+static void insert(struct host *h, struct instance *i)
+{
+    const u32 at = host_after_locked(h, i->cfg.spec.name);
+
+    memmove(h->list + at + 1, h->list + at, (h->n - at) * sizeof(*h->list));
+    h->list[at] = i;
+    h->n++;
+}
+
+static int check_new(struct host *h, const struct instance_cfg *cfg, struct err *e)
+{
+    struct image_cfg image = {};
+    int r = task_room_locked(h, e);
+
+    if (r >= 0 && h->n == HOST_INSTANCES_MAX)
+        r = err_set(e, -ENOSPC, "there are %u instances; more are not allowed", h->n);
+    if (r >= 0 && host_find_locked(h, cfg->spec.name))
+        r = err_set(e, -EEXIST, "there is an instance '%s'", cfg->spec.name);
+    if (r >= 0 && cfg->image)
+        r = images_get(h->images, cfg->image, &image, e);
+    conf_fini(image_cfg_fields, &image);
+    return r;
+}
+
+static int create_locked(struct host *h, struct instance_cfg *cfg, const struct host_who *who,
+                         u64 *ret_task, struct err *e)
+{
+    struct task_rec rec = { .what = TASK_CREATE, .uid = who->uid };
+    struct instance *i = xnew(struct instance);
+    struct host_change c = {};
+    const char *name;
+    int r;
+
+    *i = (struct instance){ .host = h, .pidfd = -1, .run.state = HOST_CREATING };
+    str_fmt(i->id, sizeof(i->id), "i%llu", h->next);
+    rec.id = xdup(i->id);
+    rec.name = xdup(cfg->spec.name);
+    name = host_change_key(&c, "name", cfg->spec.name);
+    store_txn_if(&c.txn, name, 0);
+    host_change_put(&c, name, json_pack("{s:s}", "id", i->id));
+    host_change_put(&c, host_change_key(&c, "instance", i->id), conf_print(instance_fields(), cfg));
+    host_change_run(&c, i, &i->run);
+    r = accept_task(h, &c, &rec, 2, e);
+    if (r < 0) {
+        conf_fini(task_fields, &rec);
+        free(i);
+        return r;
+    }
+    i->rev = h->next_rev;
+    i->cfg = *cfg;
+    *cfg = (struct instance_cfg){};
+    insert(h, i);
+    *ret_task = h->next - 1;
+    task_go_locked(task_new_locked(h, &rec, i));
+    return 0;
+}
+
+int host_create(struct host *h, struct instance_cfg *cfg, const struct host_who *who, u64 *ret_task,
+                struct err *e)
+{
+    int r;
+
+    instance_identify(cfg);
+    host_lock(h);
+    r = check_new(h, cfg, e);
+    if (r >= 0)
+        r = create_locked(h, cfg, who, ret_task, e);
+    host_unlock(h);
+    return r;
+}
+
+static struct instance *find(struct host *h, const char *name, struct err *e)
+{
+    struct instance *i = host_find_locked(h, name);
+
+    if (!i)
+        err_set(e, -ENOENT, "there is no instance '%.63s'", name);
+    return i;
+}
+
+/* What the configuration would be; owned. */
+static json_t *merge(const struct instance *i, const json_t *changes)
+{
+    json_t *j = conf_print(instance_fields(), &i->cfg), *all = (json_t *)(uintptr_t)changes, *value;
+    const char *name;
+
+    json_object_foreach(all, name, value)
+    {
+        if (json_is_null(value))
+            json_object_del(j, name);
+        else
+            json_object_set(j, name, value);
+    }
+    return j;
+}
+
+/* May it become that?  *ret_restart: something is not live. */
+static int check_edit(const struct instance *i, const struct instance_cfg *to, bool *ret_restart,
+                      struct err *e)
+{
+    json_t *was = conf_print(instance_fields(), &i->cfg), *now = conf_print(instance_fields(), to);
+    const char *changed = NULL;
+    int r = 0;
+
+    for (const struct field *f = instance_fields(); f->name && r >= 0; f++) {
+        const json_t *a = json_object_get(was, f->name), *b = json_object_get(now, f->name);
+
+        if (a == b || (a && b && json_equal(a, b)))
+            continue;
+        if (strcmp(f->name, "name") == 0)
+            r = err_set(e, -EINVAL, "'name' is changed by rename");
+        else if (strcmp(f->name, "image") == 0)
+            r = err_set(e, -EINVAL, "'image' is what the instance was made of, and stays");
+        else if (!instance_field_is_live(f))
+            changed = f->name;
+    }
+    json_decref(was);
+    json_decref(now);
+    if (r >= 0 && changed && (i->run.state == HOST_SUSPENDED || i->run.saved))
+        r = err_set(e, -EBUSY, "'%s': a suspended machine goes on as it was; start it first",
+                    changed);
+    *ret_restart = changed && host_is_alive(i);
+    return r;
+}
+
+static int put_cfg(struct instance *i, struct instance_cfg *to, struct host_change *c,
+                   struct err *e)
+{
+    const char *key = host_change_key(c, "instance", i->id);
+    u64 rev;
+    int r;
+
+    store_txn_if(&c->txn, key, i->rev);
+    host_change_put(c, key, conf_print(instance_fields(), to));
+    r = host_change_do(i->host, c, &rev, e);
+    if (r < 0)
+        return r;
+    instance_cfg_fini(&i->cfg);
+    i->cfg = *to;
+    *to = (struct instance_cfg){};
+    i->rev = rev;
+    return 0;
+}
+
+static int edit_locked(struct instance *i, const json_t *changes, u64 rev, bool *ret_restart,
+                       struct err *e)
+{
+    struct instance_cfg to = {};
+    struct host_change c = {};
+    json_t *j;
+    int r;
+
+    if (rev && rev != i->rev)
+        return err_set(e, -ESTALE, "'%s' was changed meanwhile: it has revision %llu, not %llu",
+                       i->cfg.spec.name, i->rev, rev);
+    if (i->run.state == HOST_DELETING)
+        return err_set(e, -EBUSY, "'%s' is being deleted", i->cfg.spec.name);
+    j = merge(i, changes);
+    r = instance_parse(&to, j, e);
+    json_decref(j);
+    if (r < 0)
+        return r;
+    instance_identify(&to);
+    r = check_edit(i, &to, ret_restart, e);
+    if (r >= 0)
+        r = put_cfg(i, &to, &c, e);
+    instance_cfg_fini(&to);
+    return r;
+}
+
+int host_edit(struct host *h, const char *name, const json_t *changes, u64 rev, bool *ret_restart,
+              struct err *e)
+{
+    struct instance *i;
+    int r;
+
+    host_lock(h);
+    i = find(h, name, e);
+    r = i ? edit_locked(i, changes, rev, ret_restart, e) : -ENOENT;
+    host_unlock(h);
+    return r;
+}
+
+/* The list is by name: it leaves its place, and takes the new one. */
+static void move(struct host *h, struct instance *i)
+{
+    u32 at = 0;
+
+    while (h->list[at] != i)
+        at++;
+    memmove(h->list + at, h->list + at + 1, (h->n - at - 1) * sizeof(*h->list));
+    h->n--;
+    insert(h, i);
+}
+
+static int rename_locked(struct instance *i, const char *to, struct err *e)
+{
+    struct host *h = i->host;
+    struct instance_cfg cfg = {};
+    struct host_change c = {};
+    const char *was = host_change_key(&c, "name", i->cfg.spec.name),
+               *now = host_change_key(&c, "name", to);
+    json_t *j = conf_print(instance_fields(), &i->cfg);
+    int r;
+
+    json_object_set_new(j, "name", json_string(to));
+    r = instance_parse(&cfg, j, e);
+    json_decref(j);
+    if (r >= 0) {
+        store_txn_if(&c.txn, now, 0);
+        store_txn_delete(&c.txn, was);
+        host_change_put(&c, now, json_pack("{s:s}", "id", i->id));
+        r = put_cfg(i, &cfg, &c, e);
+    }
+    instance_cfg_fini(&cfg);
+    if (r >= 0)
+        move(h, i);
+    return r;
+}
+
+int host_rename(struct host *h, const char *name, const char *to, struct err *e)
+{
+    struct instance *i;
+    int r = 0;
+
+    if (!spec_name_ok(to))
+        return err_set(
+            e, -EINVAL,
+            "'name' is '%.70s'; 1 to 63 letters, digits, '.', '-' or '_', a letter or digit "
+            "first, are allowed",
+            to);
+    host_lock(h);
+    i = find(h, name, e);
+    if (!i)
+        r = -ENOENT;
+    else if (host_find_locked(h, to))
+        r = err_set(e, -EEXIST, "there is an instance '%s'", to);
+    else if (i->task)
+        r = err_set(e, -EBUSY, "'%s' is busy: task %llu (%s)", name, i->task->number,
+                    task_words[i->task->rec.what]);
+    else
+        r = rename_locked(i, to, e);
+    host_unlock(h);
+    return r;
+}
+
+static const struct action_row *row_of(int what)
+{
+    for_each_row(row, action_rows)
+        if (row->what == what)
+            return row;
+    return NULL;
+}
+
+static int check_action(struct instance *i, const struct host_action *a, struct err *e)
+{
+    const struct action_row *row = row_of(a->what);
+    const char *name = i->cfg.spec.name;
+
+    if (!row)
+        return err_set(e, -EINVAL, "this is nothing that an instance does");
+    if (i->task)
+        return err_set(e, -EBUSY, "'%s' is busy: task %llu (%s)", name, i->task->number,
+                       task_words[i->task->rec.what]);
+    if (a->what == TASK_DELETE && i->cfg.protected)
+        return err_set(e, -EPERM, "'%s' is protected; set protected=off first", name);
+    if (!((row->from | (a->force ? row->from_force : 0)) >> i->run.state & 1))
+        return err_set(e, -EBUSY, "'%s' is %s; %s needs it %s", name,
+                       host_state_words[i->run.state], task_words[a->what], row->want);
+    return task_room_locked(i->host, e);
+}
+
+static int act_locked(struct instance *i, const struct host_action *a, const struct host_who *who,
+                      u64 *ret_task, struct err *e)
+{
+    struct host *h = i->host;
+    struct task_rec rec = {
+        .what = a->what, .timeout = a->timeout, .force = a->force, .uid = who->uid
+    };
+    struct run_rec run = i->run;
+    struct host_change c = {};
+    int r = check_action(i, a, e);
+
+    if (r < 0)
+        return r;
+    rec.id = xdup(i->id);
+    rec.name = xdup(i->cfg.spec.name);
+    run.state = HOST_DELETING;
+    if (a->what == TASK_DELETE)
+        host_change_run(&c, i, &run);
+    r = accept_task(h, &c, &rec, 1, e);
+    if (r < 0) {
+        conf_fini(task_fields, &rec);
+        return r;
+    }
+    if (a->what == TASK_DELETE)
+        i->run.state = HOST_DELETING;
+    *ret_task = h->next - 1;
+    task_go_locked(task_new_locked(h, &rec, i));
+    return 0;
+}
+
+int host_act(struct host *h, const char *name, const struct host_action *a,
+             const struct host_who *who, u64 *ret_task, struct err *e)
+{
+    struct instance *i;
+    int r;
+
+    host_lock(h);
+    i = find(h, name, e);
+    r = i ? act_locked(i, a, who, ret_task, e) : -ENOENT;
+    host_unlock(h);
+    return r;
+}
+
+static int import_locked(struct host *h, const char *name, const struct image_source *from,
+                         const struct host_who *who, u64 *ret_task, struct err *e)
+{
+    struct task_rec rec = { .what = TASK_IMPORT, .uid = who->uid };
+    struct host_change c = {};
+    json_t *j = conf_print(image_source_fields, from);
+    int r = conf_parse(image_source_fields, &rec.source, j, e);
+
+    json_decref(j);
+    rec.name = xdup(name);
+    if (r >= 0)
+        r = accept_task(h, &c, &rec, 1, e);
+    if (r < 0) {
+        conf_fini(task_fields, &rec);
+        return r;
+    }
+    *ret_task = h->next - 1;
+    task_go_locked(task_new_locked(h, &rec, NULL));
+    return 0;
+}
+
+/* Is the image being made? */
+static bool importing(const struct host *h, const char *name)
+{
+    for (const struct task *t = h->tasks; t; t = t->next)
+        if (t->rec.what == TASK_IMPORT && t->rec.state <= TASK_RUNNING &&
+            strcmp(t->rec.name, name) == 0)
+            return true;
+    return false;
+}
+
+int host_import(struct host *h, const char *name, const struct image_source *from,
+                const struct host_who *who, u64 *ret_task, struct err *e)
+{
+    struct image_cfg there = {};
+    int r;
+
+    if (!spec_name_ok(name))
+        return err_set(
+            e, -EINVAL,
+            "'name' is '%.70s'; 1 to 63 letters, digits, '.', '-' or '_', a letter or digit "
+            "first, are allowed",
+            name);
+    host_lock(h);
+    r = task_room_locked(h, e);
+    if (r >= 0 && (importing(h, name) || images_get(h->images, name, &there, NULL) >= 0))
+        r = err_set(e, -EEXIST, "there is an image '%s'", name);
+    if (r >= 0)
+        r = import_locked(h, name, from, who, ret_task, e);
+    host_unlock(h);
+    conf_fini(image_cfg_fields, &there);
+    return r;
+}
+
+int host_image_delete(struct host *h, const char *name, struct err *e)
+{
+    int r = 0;
+
+    host_lock(h);
+    for (u32 i = 0; i < h->n && r >= 0; i++)
+        if (h->list[i]->cfg.image && strcmp(h->list[i]->cfg.image, name) == 0)
+            r = err_set(e, -EBUSY,
+                        "instance '%s' was made of image '%s', and its disk builds on it",
+                        h->list[i]->cfg.spec.name, name);
+    if (r >= 0)
+        r = images_delete(h->images, name, e);
+    host_unlock(h);
+    return r;
+}

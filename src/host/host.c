@@ -1,0 +1,522 @@
+/*
+ * host/host.c: the folder of a socled: its lock, its records read and written, its instances by name.
+ */
+#include "host/host.h"
+
+#include "base/clock.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+const char *const host_state_words[] = { "creating", "off",       "starting", "running",  "paused",
+                                         "stopping", "suspended", "failed",   "deleting", NULL };
+
+struct next_rec {
+    u64 next;
+};
+struct name_rec {
+    char *id;
+};
+
+/* clang-format off */
+static const struct field next_fields[] = {
+    FIELD_INT(next_rec, next, "the next number of an instance or a task", .dflt = 1),
+    {},
+};
+static const struct field name_fields[] = {
+    FIELD_STR(name_rec, id, "of the instance with this name", .required = true),
+    {},
+};
+static const struct field run_fields[] = {
+    FIELD_ENUM(run_rec, state, host_state_words, "what it is doing"),
+    FIELD_BOOL(run_rec, saved, "its state is in a file, from which it goes on"),
+    FIELD_INT(run_rec, pid, "its process; 0: none"),
+    FIELD_STR(run_rec, why, "why it failed"),
+    FIELD_INT(run_rec, since, "when that began, in seconds since 1970"),
+    FIELD_INT(run_rec, log_at, "where in vm.log the last start begins"),
+    {},
+};
+/* clang-format on */
+
+bool host_is_alive(const struct instance *i)
+{
+    return i->run.state >= HOST_STARTING && i->run.state <= HOST_STOPPING;
+}
+
+char *host_folder(const struct host *h, const struct instance *i)
+{
+    return str_new("%s/instances/%s", h->dir, i->id);
+}
+
+u32 host_after_locked(struct host *h, const char *name)
+{
+    u32 low = 0, high = h->n;
+
+    while (low < high) {
+        const u32 mid = low + (high - low) / 2;
+
+        if (strcmp(h->list[mid]->cfg.spec.name, name) <= 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+struct instance *host_find_locked(struct host *h, const char *name)
+{
+    const u32 at = host_after_locked(h, name);
+
+    return at > 0 && strcmp(h->list[at - 1]->cfg.spec.name, name) == 0 ? h->list[at - 1] : NULL;
+}
+
+/* ---- changes of records ---- */
+
+const char *host_change_key(struct host_change *c, const char *kind, const char *id)
+{
+    must(c->n_texts < ARRAY_LEN(c->texts));
+    return c->texts[c->n_texts++] = str_new("%s/%s", kind, id);
+}
+
+void host_change_put(struct host_change *c, const char *key, json_t *value)
+{
+    char *text = json_dumps(value, JSON_COMPACT);
+
+    must(text && c->n_texts < ARRAY_LEN(c->texts));
+    json_decref(value);
+    c->texts[c->n_texts++] = text;
+    store_txn_put(&c->txn, key, text);
+}
+
+void host_change_run(struct host_change *c, const struct instance *i, const struct run_rec *run)
+{
+    host_change_put(c, host_change_key(c, "run", i->id), conf_print(run_fields, run));
+}
+
+void host_change_task(struct host_change *c, u64 number, const struct task_rec *rec)
+{
+    char id[24];
+
+    str_fmt(id, sizeof(id), "%010llu", number); /* in the order of numbers */
+    host_change_put(c, host_change_key(c, "task", id), conf_print(task_fields, rec));
+}
+
+int host_change_do(struct host *h, struct host_change *c, u64 *ret_rev, struct err *e)
+{
+    int r = store_txn(h->store, &c->txn, ret_rev, e);
+
+    for (u32 i = 0; i < c->n_texts; i++)
+        free(c->texts[i]);
+    c->n_texts = 0;
+    return r;
+}
+
+int host_set_state_locked(struct instance *i, enum host_state state, const char *why, struct err *e)
+{
+    struct host_change c = {};
+    struct run_rec run = i->run;
+    int r;
+
+    run.state = (int)state;
+    run.since = clock_real_ns() / NSEC_PER_SEC;
+    run.why = why ? xdup(why) : NULL;
+    host_change_run(&c, i, &run);
+    r = host_change_do(i->host, &c, NULL, e);
+    if (r < 0) {
+        free(run.why);
+        return err_wrap(e, "record the state of '%s'", i->cfg.spec.name);
+    }
+    free(i->run.why);
+    i->run = run;
+    pthread_cond_broadcast(&i->host->changed);
+    return 0;
+}
+
+/* ---- reading the records ---- */
+
+typedef int load_fn(struct host *h, const char *id, const struct store_rec *r, struct err *e);
+
+static int load(struct host *h, const char *prefix, load_fn *fn, struct err *e)
+{
+    AUTO(store_list) struct store_list l = {};
+    int r = store_range(h->store, prefix, NULL, UINT32_MAX - 1, &l, e);
+
+    for (u32 i = 0; i < l.n && r >= 0; i++) {
+        r = fn(h, l.rec[i].key + strlen(prefix), &l.rec[i], e);
+        if (r < 0)
+            err_wrap(e, "record '%.60s'", l.rec[i].key);
+    }
+    return r;
+}
+
+static int load_instance(struct host *h, const char *id, const struct store_rec *rec, struct err *e)
+{
+    struct instance *i = xnew(struct instance);
+    int r = conf_parse_text(instance_fields(), &i->cfg, rec->value, rec->len, e);
+
+    if (r < 0 || !str_copy(i->id, sizeof(i->id), id)) {
+        instance_cfg_fini(&i->cfg);
+        free(i);
+        return r < 0 ? r : err_set(e, -EBADMSG, "its id is too long");
+    }
+    i->host = h;
+    i->rev = rec->rev;
+    i->pidfd = -1;
+    i->run.state = HOST_OFF;
+    h->list[h->n++] = i;
+    return 0;
+}
+
+/* While loading, the list is in the order of ids, as the records are. */
+static struct instance *by_id(struct host *h, const char *id)
+{
+    u32 low = 0, high = h->n;
+
+    while (low < high) {
+        const u32 mid = low + (high - low) / 2;
+        const int cmp = strcmp(h->list[mid]->id, id);
+
+        if (cmp == 0)
+            return h->list[mid];
+        if (cmp < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return NULL;
+}
+
+static int load_run(struct host *h, const char *id, const struct store_rec *rec, struct err *e)
+{
+    struct instance *i = by_id(h, id);
+
+    if (!i)
+        return err_set(e, -EBADMSG, "it has no instance");
+    return conf_parse_text(run_fields, &i->run, rec->value, rec->len, e);
+}
+
+static int load_task(struct host *h, const char *id, const struct store_rec *rec, struct err *e)
+{
+    u64 number;
+
+    if (str_u64(id, &number) < 0)
+        return err_set(e, -EBADMSG, "its number is none");
+    return task_load_locked(h, number, rec->value, rec->len, e);
+}
+
+static int load_next(struct host *h, const char *id [[maybe_unused]], const struct store_rec *rec,
+                     struct err *e)
+{
+    struct next_rec n;
+    int r = conf_parse_text(next_fields, &n, rec->value, rec->len, e);
+
+    h->next = n.next;
+    h->next_rev = rec->rev;
+    return r;
+}
+
+/* Each name is one instance's, and the other way round. */
+static int check_name(struct host *h, const char *id, const struct store_rec *rec, struct err *e)
+{
+    const struct instance *i;
+    struct name_rec n;
+    int r = conf_parse_text(name_fields, &n, rec->value, rec->len, e);
+
+    if (r < 0)
+        return r;
+    i = by_id(h, n.id);
+    if (!i || strcmp(i->cfg.spec.name, id) != 0)
+        r = err_set(e, -EBADMSG, "no instance '%.20s' has this name", n.id);
+    conf_fini(name_fields, &n);
+    return r;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct instance *const *x = a, *const *y = b;
+
+    return strcmp((*x)->cfg.spec.name, (*y)->cfg.spec.name);
+}
+
+static int load_all(struct host *h, struct err *e)
+{
+    int r = load(h, "next", load_next, e);
+
+    h->list = xnew_n(struct instance *, HOST_INSTANCES_MAX);
+    if (r >= 0)
+        r = load(h, "instance/", load_instance, e);
+    if (r >= 0)
+        r = load(h, "run/", load_run, e);
+    if (r >= 0)
+        r = load(h, "name/", check_name, e);
+    if (r >= 0)
+        r = load(h, "task/", load_task, e);
+    qsort(h->list, h->n, sizeof(*h->list), by_name);
+    return r;
+}
+
+/* ---- open and close ---- */
+
+/* The folders above DIR, too: ~/.local/share may be missing on a new machine. */
+static void make_parents(const char *dir)
+{
+    AUTO(free) char *path = xdup(dir);
+
+    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        (void)mkdir(path, 0700); /* what is missing in the end, make_folder says */
+        *slash = '/';
+    }
+}
+
+static int make_folder(const char *path, struct err *e)
+{
+    return mkdir(path, 0700) < 0 && errno != EEXIST ? err_errno(e, "make folder '%s'", path) : 0;
+}
+
+static int make_folders(struct host *h, struct err *e)
+{
+    static const char *const folders[] = { "", "/instances", "/images", "/cache" };
+    struct stat st;
+    int r = 0;
+
+    make_parents(h->dir);
+    for_each_row(f, folders) {
+        AUTO(free) char *path = str_new("%s%s", h->dir, *f);
+
+        if (r >= 0)
+            r = make_folder(path, e);
+    }
+    if (r < 0)
+        return r;
+    if (stat(h->dir, &st) < 0)
+        return err_errno(e, "folder '%s'", h->dir);
+    if (st.st_uid != geteuid())
+        return err_set(e, -EPERM, "folder '%s' is of user %u", h->dir, st.st_uid);
+    h->uid = st.st_uid;
+    return 0;
+}
+
+static int take_lock(struct host *h, struct err *e)
+{
+    AUTO(free) char *path = str_new("%s/lock", h->dir);
+
+    h->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (h->lock_fd < 0)
+        return err_errno(e, "open '%s'", path);
+    if (flock(h->lock_fd, LOCK_EX | LOCK_NB) < 0)
+        return err_set(e, errno == EWOULDBLOCK ? -EBUSY : -errno,
+                       "'%s' is in use by another socled", h->dir);
+    return 0;
+}
+
+/* Folders of instances that are in no record: a create that was undone by half, or a delete. */
+static void remove_orphans(struct host *h)
+{
+    AUTO(free) char *path = str_new("%s/instances", h->dir);
+    DIR *d = opendir(path);
+    struct dirent *de;
+
+    while (d && (de = readdir(d))) {
+        AUTO(free) char *folder = str_new("%s/%s", path, de->d_name);
+        AUTO(free) char *log = str_new("%s/vm.log", folder);
+        AUTO(fd) int fd = -1;
+        bool known = de->d_name[0] == '.';
+
+        for (u32 i = 0; i < h->n && !known; i++)
+            known = strcmp(h->list[i]->id, de->d_name) == 0;
+        if (known)
+            continue;
+        fd = open(log, O_RDWR | O_CLOEXEC);
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
+            log_warn("'%s' has a machine that no record knows; it is left alone", folder);
+        else
+            (void)folder_remove(folder, NULL);
+    }
+    if (d)
+        closedir(d);
+}
+
+static void start(struct host *h, const char *name)
+{
+    const struct host_action action = { .what = TASK_START };
+    const struct host_who who = { h->uid };
+    struct err e = {};
+    u64 task;
+
+    if (host_act(h, name, &action, &who, &task, &e) < 0)
+        log_warn("start '%s': %s", name, e.text);
+}
+
+static void start_those(struct host *h, bool (*which)(const struct instance *i))
+{
+    AUTO(free) char **names = NULL;
+    u32 n = 0;
+
+    host_lock(h);
+    names = xnew_n(char *, h->n + 1);
+    for (u32 i = 0; i < h->n; i++)
+        if (which(h->list[i]) && !h->list[i]->task)
+            names[n++] = xdup(h->list[i]->cfg.spec.name);
+    host_unlock(h);
+    for (u32 i = 0; i < n; i++) {
+        start(h, names[i]);
+        free(names[i]);
+    }
+}
+
+/* Alive without an answer: a task waits for it. */
+static bool is_silent(const struct instance *i)
+{
+    return i->silent;
+}
+
+static bool is_autostart(const struct instance *i)
+{
+    return i->cfg.autostart && !host_is_alive(i);
+}
+
+/* Has the host started since a socled ran here last?  Notes it. */
+static bool is_new_boot_locked(struct host *h)
+{
+    char id[64] = "";
+    AUTO(fd) int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    AUTO(store_rec) struct store_rec was = {};
+    struct host_change c = {};
+
+    if (fd < 0 || read(fd, id, sizeof(id) - 1) < 0)
+        return false;
+    id[strcspn(id, "\n")] = 0;
+    if (store_get(h->store, "boot", &was, NULL) >= 0 && strstr(was.value, id))
+        return false;
+    host_change_put(&c, "boot", json_pack("{s:s}", "id", id));
+    return host_change_do(h, &c, NULL, NULL) >= 0;
+}
+
+static void on_store(void *arg)
+{
+    struct host *h = arg;
+
+    if (h->on_change)
+        h->on_change(h->on_change_arg);
+}
+
+static int find_processes(struct host *h, struct err *e)
+{
+    int r = 0;
+
+    for (u32 i = 0; i < h->n && r >= 0; i++)
+        r = process_find(h->list[i], &h->list[i]->silent, e);
+    return r;
+}
+
+/* The loop runs: from now on tasks may ask it for something. */
+static void on_begin(uv_timer_t *timer)
+{
+    struct host *h = timer->data;
+    bool booted;
+
+    host_lock(h);
+    h->begun = true;
+    task_resume_locked(h);
+    booted = is_new_boot_locked(h);
+    host_unlock(h);
+    if (booted)
+        start_those(h, is_autostart);
+    start_those(h, is_silent);
+}
+
+int host_open(struct host *h, const char *dir, struct loop *l, struct err *e)
+{
+    AUTO(free) char *records = NULL;
+    int r;
+
+    *h = (struct host){ .lock_fd = -1, .loop = l, .next = 1 };
+    h->dir = xdup(dir);
+    h->images = str_new("%s/images", dir);
+    h->cache = str_new("%s/cache", dir);
+    records = str_new("%s/records.db", dir);
+    pthread_mutex_init(&h->lock, NULL);
+    pthread_cond_init(&h->changed, NULL);
+    uv_timer_init(&l->uv, &h->begin);
+    h->begin.data = h;
+    if (dir[0] != '/' || strlen(dir) > HOST_DIR_MAX)
+        return err_set(e, -EINVAL,
+                       "folder '%.90s': a path from the root of at most %d bytes is needed", dir,
+                       HOST_DIR_MAX);
+    r = make_folders(h, e);
+    if (r >= 0)
+        r = take_lock(h, e);
+    if (r >= 0)
+        r = store_open(records, &h->store, e);
+    if (r >= 0)
+        r = load_all(h, e);
+    if (r < 0)
+        return r;
+    store_on_change(h->store, on_store, h);
+    images_clean(h->images);
+    remove_orphans(h);
+    r = find_processes(h, e);
+    if (r >= 0)
+        uv_timer_start(&h->begin, on_begin, 0, 0);
+    return r;
+}
+
+char *host_default_dir(void)
+{
+    const char *dir = getenv("SOCLE_DIR"), *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+
+    if (dir && *dir)
+        return xdup(dir);
+    if (geteuid() == 0)
+        return xdup("/var/lib/socle");
+    if (data && data[0] == '/')
+        return str_new("%s/socle", data);
+    return home && home[0] == '/' ? str_new("%s/.local/share/socle", home) : NULL;
+}
+
+static void task_free(struct task *t)
+{
+    conf_fini(task_fields, &t->rec);
+    free(t);
+}
+
+void host_close(struct host *h)
+{
+    struct task *t;
+
+    host_lock(h);
+    h->closing = true;
+    pthread_cond_broadcast(&h->changed);
+    for (t = h->tasks; t; t = t->next)
+        if (t->rec.state == TASK_RUNNING)
+            atomic_store(&t->job.cancel, true);
+    while (h->n_running)
+        pthread_cond_wait(&h->changed, &h->lock);
+    host_unlock(h);
+    while ((t = h->tasks)) {
+        h->tasks = t->next;
+        task_free(t);
+    }
+    for (u32 i = 0; i < h->n; i++) {
+        loop_fd_close(&h->list[i]->watch);
+        fd_close(&h->list[i]->pidfd);
+        instance_cfg_fini(&h->list[i]->cfg);
+        free(h->list[i]->run.why);
+        free(h->list[i]);
+    }
+    uv_timer_stop(&h->begin);
+    free(h->list);
+    store_close(h->store);
+    fd_close(&h->lock_fd);
+    free(h->dir);
+    free(h->images);
+    free(h->cache);
+    pthread_cond_destroy(&h->changed);
+    pthread_mutex_destroy(&h->lock);
+}

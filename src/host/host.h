@@ -1,0 +1,218 @@
+/*
+ * host/host.h: the instances, images and tasks of one folder, and the process that owns it (socled).
+ *   (1) `lock` guards all of it, the store included; nothing blocks while it is held, but on the store.  `x_locked`: the caller has it.
+ *   (2) A record is changed in the store first, then here.  What is here is what the store says, and who watches which process.
+ *   (3) A machine is alive while its vm.log is locked (doc/notes/016-daemon.md); `pid` is for people.
+ *
+ *     creating ──> off ──> starting ──> running <──> paused      any but creating ──> deleting ──> gone
+ *                  failed     │  ^         │    suspend: ──> suspended ──> starting
+ *                     ^───────┴──── ended ─┴──> stopping ──> off
+ */
+#pragma once
+
+#include "base/base.h"
+
+#include "base/loop.h"
+#include "host/images.h"
+#include "host/instance.h"
+#include "store/store.h"
+
+enum {
+    HOST_INSTANCES_MAX = 20000,
+    HOST_DIR_MAX = 80,     /* bytes of its path: a socket's path has 107 */
+    HOST_TASKS_MAX = 256,  /* that are not done */
+    HOST_TASKS_KEPT = 500, /* that are done */
+    HOST_TASK_THREADS_MAX = 8,
+    HOST_TASK_TRIES_MAX = 3, /* starts of a task whose socled ended */
+    HOST_STOP_SECONDS = 60,  /* that a guest has to shut down, unless it is said otherwise */
+    HOST_STOP_SECONDS_MAX = 3600,
+};
+
+enum host_state {
+    HOST_CREATING,
+    HOST_OFF,
+    HOST_STARTING,
+    HOST_RUNNING,
+    HOST_PAUSED,
+    HOST_STOPPING,
+    HOST_SUSPENDED,
+    HOST_FAILED,
+    HOST_DELETING,
+};
+
+/* Record run/ID. */
+struct run_rec {
+    int state;  /* enum host_state */
+    bool saved; /* its state is in a file, from which it goes on */
+    u32 pid;    /* 0: none */
+    char *why;  /* HOST_FAILED: why */
+    u64 since;  /* seconds since 1970 */
+    u64 log_at; /* where in vm.log the last start begins */
+};
+
+struct task;
+
+struct instance {
+    char id[24];
+    struct instance_cfg cfg;
+    u64 rev; /* of the configuration: its ETag */
+    struct run_rec run;
+    struct task *task; /* that is not done; NULL: none */
+    /* of the loop's thread */
+    int pidfd; /* -1: none */
+    bool child;
+    bool silent; /* alive, and did not answer when we began */
+    struct loop_fd watch;
+    struct host *host;
+};
+
+enum task_what {
+    TASK_CREATE,
+    TASK_START,
+    TASK_STOP,
+    TASK_RESTART,
+    TASK_PAUSE,
+    TASK_RESUME,
+    TASK_RESET,
+    TASK_SUSPEND,
+    TASK_DELETE,
+    TASK_IMPORT,
+};
+enum task_state { TASK_WAITING, TASK_RUNNING, TASK_DONE, TASK_FAILED, TASK_CANCELLED };
+
+/* Record task/N. */
+struct task_rec {
+    int what, state;
+    char *id, *name; /* of the instance; `name` of an image for TASK_IMPORT */
+    u32 timeout;     /* TASK_STOP, TASK_RESTART: seconds */
+    bool force;
+    struct image_source source; /* TASK_IMPORT */
+    char *error;                /* TASK_FAILED */
+    u64 uid;                    /* who asked */
+    u64 created, ended;         /* seconds since 1970 */
+    u32 tries;
+};
+extern const struct field task_fields[];
+extern const char *const task_words[], *const host_state_words[];
+
+struct task {
+    u64 number;
+    struct task_rec rec;
+    struct job job; /* progress, cancel */
+    struct host *host;
+    struct instance *inst; /* NULL: TASK_IMPORT */
+    struct task *next;     /* the one before it */
+};
+
+struct host {
+    char *dir, *images, *cache;
+    int lock_fd;
+    uid_t uid; /* whose it is */
+    struct store *store;
+    struct loop *loop;
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* a process ended, a task ended */
+    struct instance **list; /* by name */
+    u32 n;
+    u64 next, next_rev;
+    struct task *tasks; /* newest first */
+    u32 n_running;
+    bool begun; /* the loop runs: tasks may begin */
+    bool closing;
+    uv_timer_t begin;
+    void (*on_change)(void *arg); /* something changed in the store; any thread, with the lock */
+    void *on_change_arg;
+};
+
+/* DIR of a user: $SOCLE_DIR, /var/lib/socle of root, else below $XDG_DATA_HOME or the home.  Owned; NULL: none of these is there. */
+char *host_default_dir(void);
+
+/* Takes the folder, finds what runs, and goes on with tasks.  `l` is the caller's, and not running yet.  -EBUSY: another has the folder.
+ * Finish with host_close, also after a failure. */
+int host_open(struct host *h, const char *dir, struct loop *l, struct err *e);
+/* Tasks are interrupted and go on with the next host_open; machines run on. */
+void host_close(struct host *h);
+
+static inline void host_lock(struct host *h)
+{
+    pthread_mutex_lock(&h->lock);
+}
+static inline void host_unlock(struct host *h)
+{
+    pthread_mutex_unlock(&h->lock);
+}
+
+/* NULL: there is none. */
+struct instance *host_find_locked(struct host *h, const char *name);
+/* The place of the first instance whose name is after `name`. */
+u32 host_after_locked(struct host *h, const char *name);
+char *host_folder(const struct host *h, const struct instance *i);
+/* Is there a process, as far as the records say? */
+bool host_is_alive(const struct instance *i);
+
+/* What is recorded together with an instance, or instead of it. */
+struct host_change {
+    struct store_txn txn;
+    char *texts[16]; /* owned, freed by host_change_do */
+    u32 n_texts;
+};
+void host_change_run(struct host_change *c, const struct instance *i, const struct run_rec *run);
+void host_change_task(struct host_change *c, u64 number, const struct task_rec *rec);
+void host_change_put(struct host_change *c, const char *key, json_t *value);
+/* A key that lives as long as the change. */
+const char *host_change_key(struct host_change *c, const char *kind, const char *id);
+int host_change_do(struct host *h, struct host_change *c, u64 *ret_rev, struct err *e);
+/* Records a machine's state and its reason (NULL: none), with what else `run` of the instance says. */
+int host_set_state_locked(struct instance *i, enum host_state state, const char *why,
+                          struct err *e);
+
+/* ---- what is asked of it (host/change.c): all take the lock ---- */
+
+struct host_who {
+    uid_t uid;
+};
+/* A new instance, and the task that makes its files.  `cfg` is moved on success.  *ret_task: the task's number. */
+int host_create(struct host *h, struct instance_cfg *cfg, const struct host_who *who, u64 *ret_task,
+                struct err *e);
+/* `changes`: members to change, null for the default.  `rev`: what the instance must have, 0: any.  -ESTALE: it has another.
+ * *ret_restart: it counts from the next start of a machine that runs. */
+int host_edit(struct host *h, const char *name, const json_t *changes, u64 rev, bool *ret_restart,
+              struct err *e);
+int host_rename(struct host *h, const char *name, const char *to, struct err *e);
+struct host_action {
+    int what; /* enum task_what: TASK_START to TASK_DELETE */
+    u32 timeout;
+    bool force;
+};
+/* -EBUSY: another task is at it. */
+int host_act(struct host *h, const char *name, const struct host_action *a,
+             const struct host_who *who, u64 *ret_task, struct err *e);
+int host_import(struct host *h, const char *name, const struct image_source *from,
+                const struct host_who *who, u64 *ret_task, struct err *e);
+int host_image_delete(struct host *h, const char *name, struct err *e);
+
+/* ---- host/task.c ---- */
+
+/* A task of the record, not in the store yet; `rec` is moved. */
+struct task *task_new_locked(struct host *h, struct task_rec *rec, struct instance *i);
+int task_room_locked(struct host *h, struct err *e);
+/* It is in the store. */
+void task_go_locked(struct task *t);
+struct task *task_find_locked(struct host *h, u64 number);
+int task_cancel(struct host *h, u64 number, struct err *e);
+/* A new reference: the record, with "number" and "done" and "total" bytes. */
+json_t *task_print_locked(const struct task *t);
+int task_load_locked(struct host *h, u64 number, const char *text, size_t len, struct err *e);
+/* Those that are not done run again. */
+void task_resume_locked(struct host *h);
+
+/* ---- host/process.c: what tasks do to a machine's process; without the lock ---- */
+
+int process_start(struct task *t, struct err *e);
+int process_stop(struct task *t, bool force, struct err *e);
+int process_pause(struct task *t, struct err *e);
+int process_resume(struct task *t, struct err *e);
+int process_reset(struct task *t, struct err *e);
+int process_suspend(struct task *t, struct err *e);
+/* At start: is it alive?  Then it is watched again; else the record says how it ended.  *ret_silent: it is, and does not answer. */
+int process_find(struct instance *i, bool *ret_silent, struct err *e);

@@ -1,0 +1,269 @@
+/*
+ * host/images.c: the pool of images: list, import, delete, clone.
+ * A folder ".NAME.new" is being made, ".NAME.old" is being removed; neither is an image, and what a crash left of them is removed.
+ */
+#include "host/images.h"
+
+#include "base/clock.h"
+#include "disk/disk.h"
+#include "host/newfile.h"
+#include "vm/spec.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { JSON_MAX = 64 * 1024, COPY_CHUNK = 4 * 1024 * 1024 };
+
+static bool from_root(const char *s)
+{
+    return s[0] == '/';
+}
+
+/* clang-format off */
+const struct field image_cfg_fields[] = {
+    FIELD_STR(image_cfg, append, "kernel command line of instances that have none"),
+    FIELD_BOOL(image_cfg, initrd, "it has an initial RAM disk"),
+    FIELD_BOOL(image_cfg, disk, "it has a disk"),
+    FIELD_INT(image_cfg, created, "when it was made, in seconds since 1970"),
+    {},
+};
+const struct field image_source_fields[] = {
+    FIELD_STR(image_source, kernel, "its kernel", .required = true, .metavar = "FILE", .ok = from_root, .want = "a path from the root"),
+    FIELD_STR(image_source, initrd, "its initial RAM disk", .metavar = "FILE", .ok = from_root, .want = "a path from the root"),
+    FIELD_STR(image_source, disk, "its disk, in any format that is read", .metavar = "FILE", .ok = from_root, .want = "a path from the root"),
+    FIELD_STR(image_source, append, "kernel command line of instances that have none"),
+    {},
+};
+/* clang-format on */
+
+int folder_remove(const char *path, struct err *e)
+{
+    DIR *d = opendir(path);
+    struct dirent *de;
+    int r = 0;
+
+    if (!d)
+        return errno == ENOENT ? 0 : err_errno(e, "folder '%s'", path);
+    while (r >= 0 && (de = readdir(d))) {
+        if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)
+            continue;
+        if (unlinkat(dirfd(d), de->d_name, 0) < 0)
+            r = err_errno(e, "remove '%s/%.60s'", path, de->d_name);
+    }
+    closedir(d);
+    if (r >= 0 && rmdir(path) < 0)
+        r = err_errno(e, "remove folder '%s'", path);
+    return r;
+}
+
+static int parse_image(const char *file, struct image_cfg *ret, struct err *e)
+{
+    AUTO(fd) int fd = open(file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    AUTO(free) char *text = NULL;
+    struct stat st;
+    int r;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return err_errno(e, "'%s'", file);
+    text = try_new(char, (u64)st.st_size, JSON_MAX);
+    if (!text)
+        return err_set(e, -EBADMSG, "'%s' has %lld bytes; 1 to %d are allowed", file,
+                       (s64)st.st_size, JSON_MAX);
+    r = fd_pread_all(fd, text, (size_t)st.st_size, 0);
+    return r < 0 ? err_code(e, r, "read '%s'", file)
+                 : conf_parse_text(image_cfg_fields, ret, text, (size_t)st.st_size, e);
+}
+
+int images_get(const char *pool, const char *name, struct image_cfg *ret, struct err *e)
+{
+    AUTO(free) char *file = str_new("%s/%s/image.json", pool, name);
+
+    if (!spec_name_ok(name) || access(file, F_OK) < 0)
+        return err_set(e, -ENOENT, "there is no image '%.63s'", name);
+    return parse_image(file, ret, e);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Names of the pool's folders, sorted; how many. */
+static u32 names_of(const char *pool, char *names[IMAGES_MAX])
+{
+    DIR *d = opendir(pool);
+    struct dirent *de;
+    u32 n = 0;
+
+    while (d && n < IMAGES_MAX && (de = readdir(d)))
+        if (spec_name_ok(de->d_name))
+            names[n++] = xdup(de->d_name);
+    if (d)
+        closedir(d);
+    qsort(names, n, sizeof(names[0]), by_name);
+    return n;
+}
+
+json_t *images_list(const char *pool)
+{
+    char *names[IMAGES_MAX];
+    u32 n = names_of(pool, names);
+    json_t *list = json_array();
+
+    for (u32 i = 0; i < n; i++) {
+        struct image_cfg c = {};
+
+        if (images_get(pool, names[i], &c, NULL) >= 0) {
+            json_t *j = conf_print(image_cfg_fields, &c);
+
+            json_object_set_new(j, "name", json_string(names[i]));
+            json_array_append_new(list, j);
+        }
+        conf_fini(image_cfg_fields, &c);
+        free(names[i]);
+    }
+    return list;
+}
+
+static int copy_file(struct job *j, const char *from, const char *to, struct err *e)
+{
+    AUTO(fd) int in = open(from, O_RDONLY | O_CLOEXEC);
+    AUTO(fd) int out = -1;
+    ssize_t n;
+    int r;
+
+    if (in < 0)
+        return err_errno(e, "open '%s'", from);
+    out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (out < 0)
+        return err_errno(e, "make '%s'", to);
+    while ((n = copy_file_range(in, NULL, out, NULL, COPY_CHUNK, 0)) > 0)
+        if ((r = job_check(j, e)) < 0)
+            return r;
+    if (n < 0)
+        return err_errno(e, "copy '%s' to '%s'", from, to);
+    return fsync(out) < 0 ? err_errno(e, "write '%s'", to) : 0;
+}
+
+static int write_image(const char *folder, const struct image_source *from, struct err *e)
+{
+    const struct image_cfg c = { .append = from->append,
+                                 .initrd = from->initrd,
+                                 .disk = from->disk,
+                                 .created = clock_real_ns() / NSEC_PER_SEC };
+    AUTO(free) char *path = str_new("%s/image.json", folder), *text = NULL;
+    json_t *j = conf_print(image_cfg_fields, &c);
+    struct newfile f;
+    int r = newfile_open(&f, path, e);
+
+    text = json_dumps(j, JSON_INDENT(2));
+    json_decref(j);
+    must(text);
+    if (r >= 0)
+        r = fd_write_all(f.fd, text, strlen(text));
+    if (r >= 0 && fsync(f.fd) < 0)
+        r = -errno;
+    if (r >= 0)
+        r = newfile_keep(&f, e);
+    else
+        err_code(e, r, "write '%s'", path);
+    newfile_fini(&f);
+    return r;
+}
+
+static int fill(struct job *j, const char *folder, const struct image_source *from, struct err *e)
+{
+    AUTO(free)
+    char *kernel = str_new("%s/kernel", folder), *initrd = str_new("%s/initrd", folder),
+         *disk = str_new("%s/disk", folder);
+    const struct job_convert c = { .from = { .file = from->disk },
+                                   .to = { .file = disk, .qcow2 = true, .replace = true } };
+    int r = copy_file(j, from->kernel, kernel, e);
+
+    if (r >= 0 && from->initrd)
+        r = copy_file(j, from->initrd, initrd, e);
+    if (r >= 0 && from->disk)
+        r = job_convert(j, &c, e);
+    return r < 0 ? r : write_image(folder, from, e);
+}
+
+static int sync_folder(const char *path, struct err *e)
+{
+    AUTO(fd) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    return fd < 0 || fsync(fd) < 0 ? err_errno(e, "folder '%s'", path) : 0;
+}
+
+int images_import(struct job *j, const char *pool, const char *name,
+                  const struct image_source *from, struct err *e)
+{
+    AUTO(free) char *fresh = str_new("%s/.%s.new", pool, name);
+    AUTO(free) char *path = str_new("%s/%s", pool, name);
+    int r;
+
+    if (access(path, F_OK) == 0)
+        return err_set(e, -EEXIST, "there is an image '%s'", name);
+    r = folder_remove(fresh, e);
+    if (r >= 0 && mkdir(fresh, 0700) < 0)
+        r = err_errno(e, "make folder '%s'", fresh);
+    if (r >= 0)
+        r = fill(j, fresh, from, e);
+    if (r >= 0 && rename(fresh, path) < 0)
+        r = err_errno(e, "give image '%s' its name", name);
+    if (r >= 0)
+        r = sync_folder(pool, e);
+    if (r < 0)
+        (void)folder_remove(fresh, NULL);
+    return r;
+}
+
+int images_delete(const char *pool, const char *name, struct err *e)
+{
+    AUTO(free) char *path = str_new("%s/%s", pool, name);
+    AUTO(free) char *old = str_new("%s/.%s.old", pool, name);
+
+    if (!spec_name_ok(name) || access(path, F_OK) < 0)
+        return err_set(e, -ENOENT, "there is no image '%.63s'", name);
+    (void)folder_remove(old, NULL);
+    if (rename(path, old) < 0)
+        return err_errno(e, "remove image '%s'", name);
+    return folder_remove(old, e);
+}
+
+void images_clean(const char *pool)
+{
+    DIR *d = opendir(pool);
+    struct dirent *de;
+
+    while (d && (de = readdir(d))) {
+        const char *dot = strrchr(de->d_name, '.');
+        AUTO(free) char *path = str_new("%s/%s", pool, de->d_name);
+
+        if (de->d_name[0] == '.' && dot > de->d_name + 1 &&
+            (strcmp(dot, ".new") == 0 || strcmp(dot, ".old") == 0))
+            (void)folder_remove(path, NULL);
+    }
+    if (d)
+        closedir(d);
+}
+
+int images_clone(struct job *j, const char *pool, const char *name, const char *file, struct err *e)
+{
+    AUTO(free) char *base = str_new("%s/%s/disk", pool, name);
+    AUTO(free) char *backing = str_new("../../images/%s/disk", name); /* DIR can be moved */
+    const struct job_image ref = { .file = base, .format = "qcow2" };
+    struct job_new to = { .file = file, .qcow2 = true, .replace = true };
+    AUTO(disk) struct disk *d = NULL;
+    int r = job_open_image(&ref, true, &d, e);
+
+    if (r < 0)
+        return err_wrap(e, "image '%s'", name);
+    to.cfg.size = d->size;
+    to.cfg.backing = backing;
+    to.cfg.backing_format = "qcow2";
+    return job_create(j, &to, e);
+}

@@ -1,0 +1,277 @@
+/*
+ * host/instance.c: the fields of an instance, and the machine that they mean.
+ */
+#include "host/instance.h"
+
+#include <ctype.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+static const char *const kinds[] = { "full", "para", NULL };
+
+static bool tag_ok(const char *s)
+{
+    for (const char *p = s; *p; p++)
+        if (!isalnum((unsigned char)*p) && !strchr(".-_:=", *p))
+            return false;
+    return *s && strlen(s) <= INSTANCE_TAG_MAX;
+}
+
+static bool notes_ok(const char *s)
+{
+    return strlen(s) <= INSTANCE_NOTES_MAX;
+}
+
+/* clang-format off */
+static const struct field tag_fields[] = {
+    FIELD_STR(instance_tag, tag, "a word to find it by", .required = true, .first = true, .ok = tag_ok,
+              .want = "1 to 63 letters, digits, '.', '-', '_', ':' or '='"),
+    {},
+};
+
+const struct field instance_own_fields[] = {
+    FIELD_ENUM(instance_cfg, kind, kinds, "para: a kernel that knows it is a guest is loaded directly; full: any system",
+               .dflt = INSTANCE_PARA),
+    FIELD_STR(instance_cfg, image, "image of the pool: its kernel is started, and the first disk is a clone of its disk",
+              .metavar = "IMAGE", .ok = spec_name_ok, .want = "1 to 63 letters, digits, '.', '-' or '_', a letter or digit first,"),
+    FIELD_STR(instance_cfg, notes, "what people should know", .ok = notes_ok, .want = "at most 16384 bytes"),
+    FIELD_LIST(instance_cfg, tags, tag_fields, instance_tag, INSTANCE_TAGS_MAX, "words to find it by", .metavar = "TAG"),
+    FIELD_BOOL(instance_cfg, autostart, "start it when the host has started"),
+    FIELD_BOOL(instance_cfg, protected, "refuse to delete it"),
+    {},
+};
+
+/* Of vm/spec.c; what is not here is socled's business (console, control, name of the process) or only for debugging. */
+static const char *const spec_rows[] = {
+    "name", "uuid", "engine", "jit", "cpus", "memory", "hugepages", "prealloc", "kernel", "initrd", "append", "irqchip", "disks",
+    "nets", "vsock", "balloon", "rng", "hpet",
+};
+/* clang-format on */
+
+enum { OWN = ARRAY_LEN(instance_own_fields) - 1, ROWS = ARRAY_LEN(spec_rows) + OWN };
+
+static struct field table[ROWS + 2];
+
+static const struct field *row_of(const struct field *fields, const char *name)
+{
+    while (fields->name && strcmp(fields->name, name) != 0)
+        fields++;
+    return fields->name ? fields : NULL;
+}
+
+/* The row of the console's device stands alone: where its bytes go is socled's business. */
+static struct field console_row(void)
+{
+    const struct field *console = row_of(spec_fields, "console");
+    const struct field *device = console ? row_of(console->sub, "device") : NULL;
+    struct field f;
+
+    must(device);
+    f = *device;
+    f.name = "console";
+    f.at += offsetof(struct instance_cfg, spec) + offsetof(struct vm_spec, console);
+    return f;
+}
+
+static void make_table(void)
+{
+    u32 n = 0;
+
+    for_each_row(name, spec_rows) {
+        const struct field *f = row_of(spec_fields, *name);
+
+        must(f);
+        table[n] = *f;
+        table[n].at += offsetof(struct instance_cfg, spec);
+        if (strcmp(*name, "name") == 0) {
+            table[n].required = true;
+            table[n].sdflt = NULL;
+        }
+        n++;
+    }
+    for (u32 i = 0; i < OWN; i++)
+        table[n++] = instance_own_fields[i];
+    table[n] = console_row();
+}
+
+const struct field *instance_fields(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, make_table);
+    return table;
+}
+
+const struct field *instance_field(const char *name)
+{
+    return row_of(instance_fields(), name);
+}
+
+bool instance_field_is_live(const struct field *f)
+{
+    static const char *const live[] = { "name", "notes", "tags", "autostart", "protected" };
+
+    for_each_row(l, live)
+        if (strcmp(f->name, *l) == 0)
+            return true;
+    return false;
+}
+
+void instance_cfg_fini(struct instance_cfg *c)
+{
+    conf_fini(instance_fields(), c);
+}
+
+static int check_path(const char *what, const char *path, struct err *e)
+{
+    if (path && path[0] != '/')
+        return err_set(e, -EINVAL, "'%s' is '%.80s'; a path from the root is needed", what, path);
+    return 0;
+}
+
+/* The first disk of an instance with an image is the clone, called "disk" in its folder; all else has a path from the root. */
+static int check_paths(const struct instance_cfg *c, struct err *e)
+{
+    const struct vm_spec *s = &c->spec;
+    int r = check_path("kernel", s->kernel, e);
+
+    if (r >= 0)
+        r = check_path("initrd", s->initrd, e);
+    if (r >= 0)
+        r = check_path("vsock path", s->vsock.path, e);
+    for (u32 i = 0; i < s->disks.n && r >= 0; i++)
+        r = check_path("disks", spec_disk(s, i)->file, e);
+    return r;
+}
+
+/* What socle-vm would refuse is refused here, when it is written: by the same check, on a machine that is complete. */
+static int check_machine(const struct instance_cfg *c, struct err *e)
+{
+    const struct instance_paths nowhere = { "/", "/", "/" };
+    const struct image_cfg any = { .disk = true };
+    struct vm_spec s;
+    int r;
+
+    if (c->kind == INSTANCE_FULL)
+        return err_set(
+            e, -EINVAL,
+            "'kind' is full; booting from a disk's own loader needs firmware, which this version "
+            "does not have: para is allowed");
+    if (!c->image && !c->spec.kernel)
+        return err_set(e, -EINVAL, "'image' or 'kernel' is missing: there is nothing to boot");
+    r = instance_spec(c, &nowhere, c->image ? &any : NULL, &s, e);
+    if (r >= 0)
+        spec_fini(&s);
+    return r;
+}
+
+int instance_parse(struct instance_cfg *c, const json_t *json, struct err *e)
+{
+    int r = conf_parse(instance_fields(), c, json, e);
+
+    if (r < 0)
+        return r;
+    r = check_paths(c, e);
+    if (r >= 0)
+        r = check_machine(c, e);
+    if (r < 0)
+        instance_cfg_fini(c);
+    return r;
+}
+
+static void set_text(char **to, char *text)
+{
+    free(*to);
+    *to = text;
+}
+
+void instance_identify(struct instance_cfg *c)
+{
+    u8 r[16];
+
+    for (u32 i = 0; i < c->spec.nets.n; i++) {
+        struct vm_net *n = spec_net(&c->spec, i);
+
+        must(getrandom(r, sizeof(r), 0) == sizeof(r));
+        if (!n->mac)
+            n->mac = str_new("52:54:00:%02x:%02x:%02x", r[0], r[1], r[2]);
+    }
+    if (c->spec.uuid)
+        return;
+    must(getrandom(r, sizeof(r), 0) == sizeof(r)); /* RFC 9562: version 4, variant 10 */
+    c->spec.uuid = str_new("%02x%02x%02x%02x-%02x%02x-4%01x%02x-a%01x%02x-%02x%02x%02x%02x%02x%02x",
+                           r[0], r[1], r[2], r[3], r[4], r[5], r[6] & 15, r[7], r[8] & 15, r[9],
+                           r[10], r[11], r[12], r[13], r[14], r[15]);
+}
+
+/* A copy of the rows that a user may set; the rest has its defaults. */
+static int copy_spec(const struct instance_cfg *c, struct vm_spec *ret, struct err *e)
+{
+    json_t *j = conf_print(instance_fields(), c), *console;
+    int r;
+
+    console = json_pack("{s:O}", "device", json_object_get(j, "console"));
+    json_object_set_new(j, "console", console);
+    for (u32 i = 0; i < OWN; i++)
+        json_object_del(j, instance_own_fields[i].name);
+    r = conf_parse(spec_fields, ret, j, e);
+    json_decref(j);
+    return r;
+}
+
+/* The clone becomes the first disk. */
+static void add_clone(struct vm_spec *s, const char *folder)
+{
+    const struct field *f = conf_field_at(spec_fields, offsetof(struct vm_spec, disks));
+    struct vm_disk *added = conf_list_add(f, s), clone;
+
+    must(added);
+    added->file = str_new("%s/disk", folder);
+    clone = *added;
+    memmove(spec_disk(s, 1), spec_disk(s, 0), (s->disks.n - 1) * sizeof(clone));
+    *spec_disk(s, 0) = clone;
+}
+
+static void take_image(const struct instance_cfg *c, const struct instance_paths *p,
+                       const struct image_cfg *image, struct vm_spec *s)
+{
+    if (!s->kernel) {
+        set_text(&s->kernel, str_new("%s/%s/kernel", p->images, c->image));
+        if (!s->initrd && image->initrd)
+            set_text(&s->initrd, str_new("%s/%s/initrd", p->images, c->image));
+    }
+    if (!s->append && image->append)
+        set_text(&s->append, xdup(image->append));
+    if (image->disk)
+        add_clone(s, p->folder);
+}
+
+int instance_spec(const struct instance_cfg *c, const struct instance_paths *p,
+                  const struct image_cfg *image, struct vm_spec *ret, struct err *e)
+{
+    struct vm_spec s;
+    int r = copy_spec(c, &s, e);
+
+    if (r < 0)
+        return r;
+    if (image && image->disk && s.disks.n == SPEC_DISKS_MAX)
+        r = err_set(e, -EINVAL, "'disks' has %u elements; with an image at most %d are allowed",
+                    s.disks.n, SPEC_DISKS_MAX - 1);
+    set_text(&s.console.backend, str_new("unix:%s/console", p->folder));
+    set_text(&s.console.log, str_new("%s/console.log", p->folder));
+    set_text(&s.control, str_new("%s/control", p->folder));
+    set_text(&s.cache_dir, xdup(p->cache));
+    if (image && r >= 0)
+        take_image(c, p, image, &s);
+    if (r >= 0)
+        r = spec_complete_append(&s, image && image->disk, e);
+    if (r >= 0)
+        r = spec_check(&s, e);
+    if (r < 0) {
+        spec_fini(&s);
+        return r;
+    }
+    *ret = s;
+    return 0;
+}

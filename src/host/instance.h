@@ -1,0 +1,49 @@
+/*
+ * host/instance.h: what an instance is, as its user describes it: the fields of the API's bodies, of the records and of the CLI's options.
+ */
+#pragma once
+
+#include "host/images.h"
+#include "vm/spec.h"
+
+enum { INSTANCE_TAGS_MAX = 32, INSTANCE_TAG_MAX = 63, INSTANCE_NOTES_MAX = 16 * 1024 };
+
+enum instance_kind { INSTANCE_FULL, INSTANCE_PARA };
+
+struct instance_tag {
+    char *tag;
+};
+
+struct instance_cfg {
+    int kind; /* enum instance_kind */
+    char *
+        image; /* in the pool: its kernel is used, and the first disk is a clone of its disk; NULL: none */
+    char *notes;            /* NULL: none */
+    struct field_list tags; /* struct instance_tag */
+    bool autostart, protected;
+    struct vm_spec spec; /* the rows that a user may set; the name, too */
+};
+
+/* Of struct instance_cfg.  Most rows are those of vm/spec.c, so what a machine can be is said once. */
+const struct field *instance_fields(void);
+extern const struct field instance_own_fields[]; /* those that are not of vm/spec.c */
+/* The row with that name; NULL: there is none. */
+const struct field *instance_field(const char *name);
+/* May it be changed while the machine runs, with effect at once?  Else it counts from the next start. */
+bool instance_field_is_live(const struct field *f);
+
+/* Defaults, then what the JSON object says, then what one row cannot check.  Finish with instance_cfg_fini. */
+int instance_parse(struct instance_cfg *c, const json_t *json, struct err *e);
+void instance_cfg_fini(struct instance_cfg *c);
+/* What makes it one of a kind and was not given: UUID and card addresses, which a new name does not change. */
+void instance_identify(struct instance_cfg *c);
+
+/* Where the parts of a machine are, from the root. */
+struct instance_paths {
+    const char *folder; /* of the instance */
+    const char *images; /* of the pool */
+    const char *cache;  /* of unpacked kernels */
+};
+/* What socle-vm is started with.  `image`: NULL when c->image is.  Finish with spec_fini. */
+int instance_spec(const struct instance_cfg *c, const struct instance_paths *p,
+                  const struct image_cfg *image, struct vm_spec *ret, struct err *e);

@@ -1,0 +1,433 @@
+/*
+ * host/task.c: what takes time: a record that is durable before it begins, a thread that does it, a record of how it ended.
+ * A task says what shall be so.  Its function looks at what is and does what is missing, so it can be run again after any
+ * interruption; those that cannot have `once`.
+ *
+ *     WAITING ──> RUNNING ──> DONE, FAILED, CANCELLED
+ *        ^───────────┘ socled ended; after HOST_TASK_TRIES_MAX of these: FAILED
+ */
+#include "base/clock.h"
+#include "host/host.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+
+const char *const task_words[] = { "create", "start",   "stop",   "restart", "pause", "resume",
+                                   "reset",  "suspend", "delete", "import",  NULL };
+static const char *const states[] = { "waiting", "running", "done", "failed", "cancelled", NULL };
+
+/* As the request's, but that tasks without an image have none of it. */
+static const struct field source_fields[] = {
+    FIELD_STR(image_source, kernel, "its kernel"),
+    FIELD_STR(image_source, initrd, "its initial RAM disk"),
+    FIELD_STR(image_source, disk, "its disk"),
+    FIELD_STR(image_source, append, "its kernel command line"),
+    {},
+};
+
+/* clang-format off */
+const struct field task_fields[] = {
+    FIELD_ENUM(task_rec, what, task_words, "what is wanted"),
+    FIELD_ENUM(task_rec, state, states, "how far it is"),
+    FIELD_STR(task_rec, id, "of the instance"),
+    FIELD_STR(task_rec, name, "of the instance when it was asked, or of the image"),
+    FIELD_INT(task_rec, timeout, "seconds that a guest has to shut down"),
+    FIELD_BOOL(task_rec, force, "whatever speaks against it"),
+    FIELD_OBJ(task_rec, source, source_fields, "what an image is made of"),
+    FIELD_STR(task_rec, error, "why it failed"),
+    FIELD_INT(task_rec, uid, "the user who asked"),
+    FIELD_INT(task_rec, created, "when it was asked, in seconds since 1970"),
+    FIELD_INT(task_rec, ended, "when it ended, in seconds since 1970"),
+    FIELD_INT(task_rec, tries, "how often it was begun"),
+    {},
+};
+/* clang-format on */
+
+static int do_create(struct task *t, struct err *e)
+{
+    struct host *h = t->host;
+    AUTO(free) char *folder = host_folder(h, t->inst), *disk = str_new("%s/disk", folder);
+    struct image_cfg image = {};
+    int r = 0;
+
+    if (mkdir(folder, 0700) < 0 && errno != EEXIST)
+        return err_errno(e, "make folder '%s'", folder);
+    if (t->inst->cfg.image) /* it stays as it is: check_edit */
+        r = images_get(h->images, t->inst->cfg.image, &image, e);
+    if (r >= 0 && image.disk)
+        r = images_clone(&t->job, h->images, t->inst->cfg.image, disk, e);
+    conf_fini(image_cfg_fields, &image);
+    if (r < 0)
+        return r;
+    host_lock(h);
+    r = host_set_state_locked(t->inst, HOST_OFF, NULL, e);
+    host_unlock(h);
+    return r;
+}
+
+static int do_stop(struct task *t, struct err *e)
+{
+    return process_stop(t, t->rec.force, e);
+}
+
+static int do_restart(struct task *t, struct err *e)
+{
+    int r = process_stop(t, t->rec.force, e);
+
+    return r < 0 ? r : process_start(t, e);
+}
+
+static int do_delete(struct task *t, struct err *e)
+{
+    AUTO(free) char *folder = host_folder(t->host, t->inst);
+    int r = process_stop(t, true, e);
+
+    return r < 0 ? r : folder_remove(folder, e);
+}
+
+static int do_import(struct task *t, struct err *e)
+{
+    struct image_cfg there = {};
+    const bool done =
+        t->rec.tries > 1 && images_get(t->host->images, t->rec.name, &there, NULL) >= 0;
+
+    conf_fini(image_cfg_fields, &there);
+    if (done)
+        return 0; /* by who was interrupted after it */
+    return images_import(&t->job, t->host->images, t->rec.name, &t->rec.source, e);
+}
+
+/* clang-format off */
+static const struct task_row {
+    int (*fn)(struct task *t, struct err *e);
+    bool once, can_cancel;
+} rows[] = {
+    [TASK_CREATE]  = { do_create,       false, true },
+    [TASK_START]   = { process_start,   false, true },
+    [TASK_STOP]    = { do_stop,         false, true },
+    [TASK_RESTART] = { do_restart,      true,  true },
+    [TASK_PAUSE]   = { process_pause,   false, false },
+    [TASK_RESUME]  = { process_resume,  false, false },
+    [TASK_RESET]   = { process_reset,   true,  false },
+    [TASK_SUSPEND] = { process_suspend, false, false },
+    [TASK_DELETE]  = { do_delete,       false, false },
+    [TASK_IMPORT]  = { do_import,       false, true },
+};
+/* clang-format on */
+
+static bool unfinished(const struct task *t)
+{
+    return t->rec.state <= TASK_RUNNING;
+}
+
+int task_room_locked(struct host *h, struct err *e)
+{
+    u32 n = 0;
+
+    for (const struct task *t = h->tasks; t; t = t->next)
+        n += unfinished(t);
+    if (h->closing || n >= HOST_TASKS_MAX)
+        return err_set(e, -EAGAIN, "%u tasks are waiting; try again later", n);
+    return 0;
+}
+
+struct task *task_new_locked(struct host *h, struct task_rec *rec, struct instance *i)
+{
+    struct task *t = xnew(struct task);
+
+    t->host = h;
+    t->number = h->next - 1;
+    t->rec = *rec;
+    *rec = (struct task_rec){};
+    t->inst = i;
+    if (i)
+        i->task = t;
+    t->next = h->tasks;
+    h->tasks = t;
+    return t;
+}
+
+/* The instance leaves: its records, and what is here of it. */
+static void change_delete(struct host_change *c, const struct instance *i)
+{
+    store_txn_delete(&c->txn, host_change_key(c, "instance", i->id));
+    store_txn_delete(&c->txn, host_change_key(c, "run", i->id));
+    store_txn_delete(&c->txn, host_change_key(c, "name", i->cfg.spec.name));
+}
+
+static void drop_instance(struct host *h, struct instance *i)
+{
+    u32 at = 0;
+
+    while (h->list[at] != i)
+        at++;
+    memmove(h->list + at, h->list + at + 1, (h->n - at - 1) * sizeof(*h->list));
+    h->n--;
+    for (struct task *t = h->tasks; t; t = t->next)
+        if (t->inst == i)
+            t->inst = NULL;
+    must(i->pidfd < 0);
+    instance_cfg_fini(&i->cfg);
+    free(i->run.why);
+    free(i);
+}
+
+/* The oldest of those that are done, when there are too many: it leaves with the change. */
+static struct task **too_old(struct host *h)
+{
+    struct task **old = NULL;
+    u32 n = 0;
+
+    for (struct task **p = &h->tasks; *p; p = &(*p)->next) {
+        if (unfinished(*p))
+            continue;
+        old = p;
+        n++;
+    }
+    return n >= HOST_TASKS_KEPT ? old : NULL;
+}
+
+static void drop_task(struct task **p)
+{
+    struct task *t = *p;
+
+    *p = t->next;
+    conf_fini(task_fields, &t->rec);
+    free(t);
+}
+
+/* A create that failed leaves nothing; a delete that is done neither. */
+static bool leaves(const struct task *t, enum task_state state)
+{
+    return t->inst && ((t->rec.what == TASK_CREATE && state != TASK_DONE) ||
+                       (t->rec.what == TASK_DELETE && state == TASK_DONE));
+}
+
+/* A deletion that failed: the machine is off, and can be deleted again. */
+static bool is_stuck(const struct task *t, enum task_state state)
+{
+    return t->inst && t->rec.what == TASK_DELETE && state != TASK_DONE;
+}
+
+static void finish_locked(struct task *t, enum task_state state, const char *why)
+{
+    struct host *h = t->host;
+    struct task **old = too_old(h);
+    struct instance *i = t->inst;
+    struct host_change c = {};
+    struct run_rec run = {};
+    char number[24];
+    struct err e = {};
+
+    free(t->rec.error);
+    t->rec.error = why ? xdup(why) : NULL;
+    t->rec.state = (int)state;
+    t->rec.ended = clock_real_ns() / NSEC_PER_SEC;
+    host_change_task(&c, t->number, &t->rec);
+    if (leaves(t, state))
+        change_delete(&c, i);
+    if (is_stuck(t, state)) {
+        run = i->run;
+        run.state = HOST_FAILED;
+        run.why = t->rec.error;
+        host_change_run(&c, i, &run);
+    }
+    if (old) {
+        str_fmt(number, sizeof(number), "%010llu", (*old)->number);
+        store_txn_delete(&c.txn, host_change_key(&c, "task", number));
+    }
+    if (host_change_do(h, &c, NULL, &e) < 0)
+        log_error("task %llu ended, which cannot be recorded: %s", t->number, e.text);
+    if (is_stuck(t, state)) {
+        free(i->run.why);
+        i->run = run;
+        i->run.why = xdup(t->rec.error ? t->rec.error : "");
+    }
+    if (i)
+        i->task = NULL;
+    if (leaves(t, state))
+        drop_instance(h, i);
+    if (old)
+        drop_task(old);
+    pthread_cond_broadcast(&h->changed);
+}
+
+/* How it went, on the task's thread. */
+static void end_locked(struct task *t, int r, const struct err *e)
+{
+    struct host_change c = {};
+
+    if (r == -ECANCELED && t->host->closing) { /* the next socled goes on with it */
+        t->rec.state = TASK_WAITING;
+        t->rec.tries--;
+        host_change_task(&c, t->number, &t->rec);
+        (void)host_change_do(t->host, &c, NULL, NULL);
+    } else if (r == -ECANCELED) {
+        finish_locked(t, TASK_CANCELLED, NULL);
+    } else {
+        finish_locked(t, r < 0 ? TASK_FAILED : TASK_DONE, r < 0 ? e->text : NULL);
+    }
+}
+
+static void begin_waiting_locked(struct host *h);
+
+static void *task_main(void *arg)
+{
+    struct task *t = arg;
+    struct host *h = t->host;
+    struct err e = {};
+    int r = rows[t->rec.what].fn(t, &e);
+
+    if (r < 0 && t->rec.what == TASK_CREATE && !(r == -ECANCELED && h->closing)) {
+        AUTO(free) char *folder = host_folder(h, t->inst);
+
+        (void)folder_remove(folder, NULL);
+    }
+    host_lock(h);
+    end_locked(t, r, &e);
+    h->n_running--;
+    if (!h->closing)
+        begin_waiting_locked(h);
+    pthread_cond_broadcast(&h->changed);
+    host_unlock(h);
+    return NULL;
+}
+
+static void begin_locked(struct task *t)
+{
+    struct host_change c = {};
+    pthread_t thread;
+    struct err e = {};
+    int r;
+
+    t->rec.state = TASK_RUNNING;
+    t->rec.tries++;
+    host_change_task(&c, t->number, &t->rec);
+    r = host_change_do(t->host, &c, NULL, &e);
+    if (r >= 0)
+        r = -pthread_create(&thread, NULL, task_main, t);
+    if (r < 0) {
+        finish_locked(t, TASK_FAILED, e.code ? e.text : strerror(-r));
+        return;
+    }
+    pthread_detach(thread);
+    t->host->n_running++;
+}
+
+/* The oldest first. */
+static void begin_waiting_locked(struct host *h)
+{
+    struct task *oldest;
+
+    if (!h->begun)
+        return;
+    do {
+        oldest = NULL;
+        for (struct task *t = h->tasks; t && h->n_running < HOST_TASK_THREADS_MAX; t = t->next)
+            if (t->rec.state == TASK_WAITING)
+                oldest = t;
+        if (oldest)
+            begin_locked(oldest);
+    } while (oldest);
+}
+
+void task_go_locked(struct task *t)
+{
+    begin_waiting_locked(t->host);
+}
+
+struct task *task_find_locked(struct host *h, u64 number)
+{
+    struct task *t = h->tasks;
+
+    while (t && t->number != number)
+        t = t->next;
+    return t;
+}
+
+static int cancel_locked(struct host *h, u64 number, struct err *e)
+{
+    struct task *t = task_find_locked(h, number);
+
+    if (!t)
+        return err_set(e, -ENOENT, "there is no task %llu", number);
+    if (!unfinished(t))
+        return err_set(e, -EBUSY, "task %llu has ended", number);
+    if (!rows[t->rec.what].can_cancel)
+        return err_set(e, -EBUSY, "a task that is to %s cannot be cancelled",
+                       task_words[t->rec.what]);
+    atomic_store(&t->job.cancel, true);
+    pthread_cond_broadcast(&h->changed);
+    if (t->rec.state == TASK_WAITING)
+        finish_locked(t, TASK_CANCELLED, NULL);
+    return 0;
+}
+
+int task_cancel(struct host *h, u64 number, struct err *e)
+{
+    int r;
+
+    host_lock(h);
+    r = cancel_locked(h, number, e);
+    host_unlock(h);
+    return r;
+}
+
+json_t *task_print_locked(const struct task *t)
+{
+    json_t *j = conf_print(task_fields, &t->rec);
+
+    json_object_del(j, "source");
+    json_object_set_new(j, "number", json_integer((json_int_t)t->number));
+    json_object_set_new(j, "done", json_integer((json_int_t)atomic_load(&t->job.done)));
+    json_object_set_new(j, "total", json_integer((json_int_t)atomic_load(&t->job.total)));
+    return j;
+}
+
+int task_load_locked(struct host *h, u64 number, const char *text, size_t len, struct err *e)
+{
+    struct task *t = xnew(struct task);
+    int r = conf_parse_text(task_fields, &t->rec, text, len, e);
+
+    if (r < 0) {
+        free(t);
+        return r;
+    }
+    t->host = h;
+    t->number = number;
+    for (u32 i = 0; i < h->n && t->rec.id && unfinished(t); i++)
+        if (strcmp(h->list[i]->id, t->rec.id) == 0)
+            t->inst = h->list[i];
+    if (unfinished(t) && t->rec.what != TASK_IMPORT && !t->inst)
+        r = err_set(e, -EBADMSG, "its instance is missing");
+    if (t->inst)
+        t->inst->task = t;
+    t->next = h->tasks;
+    h->tasks = t;
+    return r;
+}
+
+/* One that an earlier socled had begun; NULL: none is left. */
+static struct task *interrupted(struct host *h)
+{
+    struct task *t = h->tasks;
+
+    while (t && t->rec.state != TASK_RUNNING)
+        t = t->next;
+    return t;
+}
+
+void task_resume_locked(struct host *h)
+{
+    struct task *t;
+
+    while ((t = interrupted(h))) {
+        if (rows[t->rec.what].once)
+            finish_locked(t, TASK_FAILED, "socled ended meanwhile; how far it came is not known");
+        else if (t->rec.tries >= HOST_TASK_TRIES_MAX)
+            finish_locked(t, TASK_FAILED, "socled ended each time that it was tried");
+        else
+            t->rec.state = TASK_WAITING;
+    }
+    begin_waiting_locked(h);
+}

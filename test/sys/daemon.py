@@ -1,0 +1,383 @@
+#!/usr/bin/env python3
+"""test/sys/daemon.py: socled and real guests.  test/sys/daemon.py COMMAND KERNEL INITRD [ROUNDS] [SEED]
+
+    life    create, start, console, suspend, edit by two, stop, delete; an upgrade under a running guest; hostile requests
+    kill    ROUNDS times: kill -9 socled at a random instant of a script that creates, starts, stops and deletes; afterwards every record
+            matches a process and files
+"""
+
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+BUILD = os.environ["SOCLE_BUILD"] + "/src/cmd/"
+DIR = os.environ["TMPDIR"] + "/d"
+KERNEL, INITRD = sys.argv[2:4]
+SECONDS = 60
+
+
+class Unix(http.client.HTTPConnection):
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(SECONDS)
+        self.sock.connect(DIR + "/api.sock")
+
+
+def ask(method, path, body=None, headers=None):
+    """(status, JSON or text, ETag) of one request."""
+    c = Unix("socle")
+    c.request(method, "/1.0" + path, None if body is None else json.dumps(body), headers or {})
+    r = c.getresponse()
+    data = r.read()
+    c.close()
+    text = data.decode(errors="replace")
+    return r.status, json.loads(text) if "json" in (r.getheader("content-type") or "") and text else text, r.getheader("etag")
+
+
+def ok(method, path, body=None):
+    status, answer, _ = ask(method, path, body)
+    assert status < 300, (method, path, status, answer)
+    return answer
+
+
+def until(what, condition, seconds=SECONDS):
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, f"waited in vain: {what}"
+        time.sleep(0.02)
+
+
+def task(method, path, body=None):
+    """Asks for what begins a task, and waits for its end; the task."""
+    number = ok(method, path, body)["task"]
+    until(f"task {number}", lambda: ok("GET", f"/tasks/{number}")["state"] not in ("waiting", "running"))
+    return ok("GET", f"/tasks/{number}")
+
+
+def done(method, path, body=None):
+    t = task(method, path, body)
+    assert t["state"] == "done", t
+
+
+def answers():
+    try:
+        return ask("GET", "")[0] == 200
+    except OSError:
+        return False
+
+
+class Socled:
+    def __init__(self):
+        self.log = open(os.environ["TMPDIR"] + "/socled.log", "ab")
+        self.p = subprocess.Popen([BUILD + "socled", "--dir", DIR], stderr=self.log)
+        until("socled answers", answers)
+
+    def kill(self):
+        self.p.kill()
+        self.p.wait()
+
+    def end(self):
+        self.p.terminate()
+        assert self.p.wait(SECONDS) == 0
+
+
+def machine(name, memory="128M"):
+    return {"name": name, "kernel": KERNEL, "initrd": INITRD, "memory": memory, "engine": "soft", "append": "panic=-1"}
+
+
+def processes():
+    """Folder of its instance → pid, of each socle-vm of this test."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/comm") as f:
+                if not f.read().startswith("socle-vm"):
+                    continue
+            log = os.readlink(f"/proc/{pid}/fd/2")
+        except OSError:
+            continue
+        if log.startswith(DIR + "/instances/"):
+            folder = log[len(DIR + "/instances/"):].split("/")[0]
+            assert folder not in found, f"two machines of {folder}"
+            found[folder] = int(pid)
+    return found
+
+
+def socle(*words, **more):
+    return subprocess.run([BUILD + "socle", *words, "--dir", DIR], capture_output=True, text=True, timeout=SECONDS, check=False, **more)
+
+
+# ---- life ----
+
+def hostile():
+    """No request ends it, or changes anything."""
+    before = ok("GET", "")["revision"]
+    raw = [b"", b"\0" * 5000, b"GET", b"GET / HTTP/9.9\r\n\r\n", b"GET /1.0 HTTP/1.1\r\n" + b"A: b\r\n" * 5000 + b"\r\n",
+           b"POST /1.0/instances HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n{}",
+           b"POST /1.0/instances HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n{}",
+           b"POST /1.0/instances HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300000,
+           b"POST /1.0/instances HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{",  # half a body
+           b"POST /1.0/instances HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n{}",
+           b"GET /1.0/instances/" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+           b"GET /1.0/instances/..%2f..%2frecords.db HTTP/1.1\r\nHost: x\r\n\r\n",
+           b"GET /1.0 HTTP/1.1\r\nHost: x\r\n\r\n" * 200, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + os.urandom(200)]
+    for data in raw + [os.urandom(n) for n in (1, 10, 100, 1000, 10000)]:
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(1)
+            s.connect(DIR + "/api.sock")
+            try:
+                s.sendall(data)
+                s.shutdown(socket.SHUT_WR)
+                while s.recv(65536):
+                    pass
+            except OSError:
+                pass
+    idle = []
+    for _ in range(400):  # more than may be connected
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(1)
+        try:
+            s.connect(DIR + "/api.sock")
+        except OSError:
+            break
+        idle.append(s)
+    for s in idle:
+        s.close()
+    until("it answers after all that", answers)
+    assert ok("GET", "")["revision"] == before
+    # deep, wide, wrong
+    for body in ({"name": "x"}, [], {"name": "x", "kernel": "/k", "tags": [{"tag": "t"}] * 100}, {"name": "x" * 100, "kernel": "/k"}):
+        assert ask("POST", "/instances", body)[0] == 400, body
+    deep = "[" * 100000
+    c = Unix("socle")
+    c.request("POST", "/1.0/instances", deep)
+    assert c.getresponse().status == 400
+    assert ok("GET", "")["revision"] == before
+
+
+def two_clients():
+    """Both read, both write: one wins, the other is told."""
+    _, _, etag = ask("GET", "/instances/a")
+    got = []
+    threads = [threading.Thread(target=lambda n=n: got.append(ask("PATCH", "/instances/a", {"notes": str(n)}, {"If-Match": etag})[0]))
+               for n in range(2)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert sorted(got) == [200, 412], got
+
+
+def console_of(path, word, seconds=SECONDS):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(seconds)
+        s.connect(path)
+        seen = b""
+        while word not in seen:
+            data = s.recv(65536)
+            assert data, f"the console ended after {seen[-300:]}"
+            seen += data
+
+
+def schema_errors(doc, schema, value, at="answer"):
+    """What of a JSON value its schema does not allow; as much of JSON Schema as the document uses."""
+    if "$ref" in schema:
+        return schema_errors(doc, doc["components"]["schemas"][schema["$ref"].split("/")[-1]], value, at)
+    if "anyOf" in schema:
+        tries = [schema_errors(doc, s, value, at) for s in schema["anyOf"]]
+        return [] if [] in tries else tries[0]
+    types = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool, "null": type(None)}
+    kind = types[schema["type"]]
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        return [f"{at}: {value!r} is no {schema['type']}"]
+    errors = []
+    if kind is dict:
+        known = schema["properties"]
+        errors += [f"{at}: {k} is not known" for k in value if k not in known and schema.get("additionalProperties") is False]
+        errors += [f"{at}: {k} is missing" for k in schema.get("required", []) if k not in value]
+        for k in value:
+            if k in known:
+                errors += schema_errors(doc, known[k], value[k], f"{at}.{k}")
+    if kind is list:
+        for i, v in enumerate(value):
+            errors += schema_errors(doc, schema["items"], v, f"{at}[{i}]")
+    if "enum" in schema and value not in schema["enum"]:
+        errors.append(f"{at}: {value!r} is none of {schema['enum']}")
+    return errors
+
+
+def check_answers():
+    """Every answer to GET is what the document says."""
+    doc = ok("GET", "/openapi.json")
+    number = ok("GET", "/tasks")["list"][0]["number"]
+    checked = 0
+    for path, methods in doc["paths"].items():
+        answer = methods.get("get", {}).get("responses", {}).get("200", {}).get("content", {}).get("application/json")
+        if not answer:
+            continue
+        got = ok("GET", path[len("/1.0"):].replace("{name}", "a").replace("{number}", str(number)))
+        errors = schema_errors(doc, answer["schema"], got)
+        assert not errors, (path, errors)
+        checked += 1
+    assert checked >= 6, checked
+    _, error, _ = ask("GET", "/instances/none")
+    assert not schema_errors(doc, {"$ref": "#/components/schemas/Error"}, error), error
+
+
+def events_resume():
+    """Who was away gets what he missed, in order and once."""
+    first = ok("GET", "")["revision"]
+    for n in range(5):
+        ok("PATCH", "/instances/a", {"notes": f"n{n}"})
+    c = Unix("socle")
+    c.request("GET", f"/1.0/events?since={first}")
+    r = c.getresponse()
+    ids = []
+    while len(ids) < 5:
+        line = r.fp.readline()
+        if line.startswith(b"id: "):
+            ids.append(int(line[4:]))
+    c.close()
+    assert ids == list(range(first + 1, first + 6)), (first, ids)
+    c = Unix("socle")
+    c.request("GET", "/1.0/events", headers={"Last-Event-ID": str(ids[2])})
+    r = c.getresponse()
+    while not (line := r.fp.readline()).startswith(b"id: "):
+        pass
+    assert int(line[4:]) == ids[3]
+    c.close()
+
+
+def life():
+    d = Socled()
+    done("POST", "/instances", machine("a", "256M"))
+    done("POST", "/instances/a/action", {"action": "start"})
+    show = ok("GET", "/instances/a")
+    assert show["status"]["state"] == "running" and processes() == {show["status"]["id"]: show["status"]["pid"]}
+    console_of(show["status"]["console"], b"Linux version")
+    until("the log", lambda: "Linux version" in ok("GET", "/instances/a/log"))
+    hostile()
+    two_clients()
+    check_answers()
+    events_resume()
+
+    d.end()  # an upgrade
+    assert list(processes().values()) == [show["status"]["pid"]]
+    r = socle("list", "-o", "json")  # starts one
+    assert r.returncode == 0 and json.loads(r.stdout)[0]["state"] == "running", r
+    assert ok("GET", "/instances/a")["status"]["pid"] == show["status"]["pid"]
+    for action, state in (("pause", "paused"), ("resume", "running"), ("suspend", "suspended"), ("start", "running")):
+        r = socle(action, "a")
+        assert r.returncode == 0, r
+        assert ok("GET", "/instances/a")["status"]["state"] == state
+    os.kill(ok("GET", "/instances/a")["status"]["pid"], signal.SIGKILL)
+    until("its death is seen", lambda: ok("GET", "/instances/a")["status"]["state"] == "failed")
+    assert "signal 9" in ok("GET", "/instances/a")["status"]["why"]
+    ok("PATCH", "/instances/a", {"memory": "3T"})
+    assert "would fit" in task("POST", "/instances/a/action", {"action": "start"})["error"]
+    ok("PATCH", "/instances/a", {"memory": "256M"})
+    r = socle("start", "a")
+    assert r.returncode == 0, r
+    assert socle("delete", "a").returncode == 1  # it runs
+    assert socle("stop", "--force", "a").returncode == 0
+    assert socle("rename", "a", "b").returncode == 0
+    assert socle("delete", "b").returncode == 0
+    assert socle("show", "b").returncode == 1 and socle("start").returncode == 2
+    assert os.listdir(DIR + "/instances") == [] and processes() == {}
+    os.kill(ok("GET", "")["pid"], signal.SIGTERM)
+
+
+# ---- kill ----
+
+def script(stop, seed):
+    """Does this and that with four names, whatever happens to socled."""
+    rand = random.Random(seed)
+    while not stop.is_set():
+        name = rand.choice("abcd")
+        try:
+            what = rand.choice(("create", "create", "start", "start", "stop", "delete", "suspend", "edit"))
+            if what == "create":
+                ask("POST", "/instances", machine(name))
+            elif what == "delete":
+                ask("DELETE", f"/instances/{name}?force=on")
+            elif what == "edit":
+                ask("PATCH", f"/instances/{name}", {"notes": str(rand.random())})
+            else:
+                ask("POST", f"/instances/{name}/action", {"action": what, "force": True, "timeout": 1})
+        except (OSError, http.client.HTTPException, json.JSONDecodeError):
+            time.sleep(0.005)
+
+
+def check():
+    """Every record matches a process and files, and the other way round."""
+    alive = processes()
+    folders = set(os.listdir(DIR + "/instances"))
+    names = set()
+    for s in ok("GET", "/instances")["list"]:
+        i = ok("GET", "/instances/" + s["name"])
+        status = i["status"]
+        assert s["name"] not in names
+        names.add(s["name"])
+        assert status["state"] in ("off", "running", "suspended", "failed"), status
+        assert status["state"] != "failed", status
+        assert status["id"] in folders, (status, folders)
+        if status["state"] == "running":
+            assert alive.pop(status["id"], None) == status["pid"], (status, alive)
+        if status["state"] == "suspended":
+            assert os.path.exists(f"{DIR}/instances/{status['id']}/state"), status
+        folders.discard(status["id"])
+    assert not alive, f"machines without a record: {alive}"
+    assert not folders, f"folders without a record: {folders}"
+    return len(names)
+
+
+def settled():
+    return all(t["state"] not in ("waiting", "running") for t in ok("GET", "/tasks")["list"])
+
+
+def kill(rounds, seed):
+    rand = random.Random(seed)
+    d = Socled()
+    seen = running = 0
+    for n in range(rounds):
+        stop = threading.Event()
+        clients = [threading.Thread(target=script, args=(stop, seed * 1000003 + 2 * n + k)) for k in range(2)]
+        for c in clients:
+            c.start()
+        time.sleep(rand.uniform(0.01, 0.3))
+        d.kill()
+        stop.set()
+        for c in clients:
+            c.join()
+        d = Socled()
+        until("tasks end", settled)
+        seen += check()
+        running += len(processes())
+    for s in ok("GET", "/instances")["list"]:
+        done("DELETE", f"/instances/{s['name']}?force=on")
+    check()
+    d.end()
+    assert processes() == {}
+    print(f"{rounds} kills: {seen} instances and {running} machines that ran were all as recorded (seed {seed})")
+    assert running > rounds / 10, "the script hardly starts machines"
+
+
+def main():
+    if sys.argv[1] == "life":
+        life()
+    else:
+        kill(int(sys.argv[4]), int(sys.argv[5]) if len(sys.argv) > 5 else random.randrange(10**6))
+
+
+try:
+    main()
+finally:
+    for left in processes().values():
+        os.kill(left, signal.SIGKILL)
