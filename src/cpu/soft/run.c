@@ -193,6 +193,8 @@ void soft_mode_changed(struct soft_cpu *c)
         key |= KEY_USER;
     if (steps(c))
         key |= KEY_SINGLE;
+    if (atomic_load_explicit(&trace_point_cpu_block.on, memory_order_relaxed))
+        key |= KEY_PLAIN;
     c->key = key;
     c->tlb = soft_tlb_of_mode(c);
     c->tlb_fetch = soft_tlb_of_fetches(c);

@@ -67,6 +67,7 @@ enum {
     KEY_USER = 1 << 6,    /* CPL 3 */
     KEY_REAL = 1 << 7,    /* real or virtual-8086 mode */
     KEY_DROPPED = 1 << 8, /* of a block: its bytes changed; equals no key in force */
+    KEY_PLAIN = 1 << 9,   /* no translation: each block is traced */
 };
 
 /* Instructions that follow each other in one page (the last may reach into the next page). */
@@ -384,7 +385,7 @@ void soft_icount_skip(struct soft_cpu *c, u64 ns);
 void soft_run_alone(struct soft_cpu *c, const struct uop *op);
 enum vcpu_next soft_run(struct vcpu *v);
 /* rate.c */
-int soft_rate(const char *cache_dir, struct cpu_rating *ret, struct err *e);
+int soft_rate(const struct cpu_pick *p, struct cpu_rating *ret, struct err *e);
 /* For tests: at most `max` instructions, one by one; VCPU_FAILED: c->event was raised, and is not delivered. */
 enum vcpu_next soft_run_test(struct soft_cpu *c, u32 max);
 

@@ -10,6 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define TRACE_DEF "cpu/trace.def"
+#include "base/trace_points.h"
+
 enum {
     IDT = RIG_TABLES + 0x3000,
     HANDLER = RIG_CODE + 0xf00, /* of all exceptions */
@@ -253,6 +256,39 @@ TEST(jit_loops_are_linked)
     CHECK(r->c->jit->stats.links > 0);
     CHECK(r->c->jit->stats.exits[JIT_EXIT_TARGET] < 10);
     CHECK(r->c->jit->stats.exits[JIT_EXIT_POLL] > 0);
+    rig_free(r);
+}
+
+/* How often translations were entered. */
+static u64 entries(const struct rig *r)
+{
+    u64 n = 0;
+
+    for (u32 i = 0; i < JIT_EXITS; i++)
+        n += r->c->jit->stats.exits[i];
+    return n;
+}
+
+/* While blocks are traced none of them is run translated; then what was translated before is. */
+TEST(jit_rests_while_blocks_are_traced)
+{
+    struct rig *r = machine(1, 1);
+    u64 before, blocks;
+
+    begin(r, RIG_CODE, sum, sizeof(sum));
+    CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
+    before = entries(r);
+    blocks = r->c->jit->stats.blocks;
+    CHECK(before > 0);
+    for (u32 on = 2; on-- > 0;) {
+        atomic_store(&trace_point_cpu_block.on, on);
+        r->c->rip = RIG_CODE;
+        soft_mode_changed(r->c);
+        CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
+        CHECK_EQ((u32)r->c->reg[GPR_RAX], SUM);
+        CHECK_EQ(entries(r) == before, on);
+    }
+    CHECK_EQ(r->c->jit->stats.blocks, blocks);
     rig_free(r);
 }
 

@@ -188,8 +188,9 @@ static bool may_be(const struct soft_cpu *c, const struct block *b)
 {
     u32 size = b->key & KEY_SIZE, stack = b->key >> KEY_STACK_SHIFT & 3;
 
-    return size != SIZE_16 && stack == size && b->key & KEY_FLAT && !(b->key & KEY_SINGLE) &&
-           b->key == c->key && b->gpa2 == BLOCK_ONE_PAGE && b->host && b->ops[b->n].imm;
+    return size != SIZE_16 && stack == size && b->key & KEY_FLAT &&
+           !(b->key & (KEY_SINGLE | KEY_PLAIN)) && b->key == c->key && b->gpa2 == BLOCK_ONE_PAGE &&
+           b->host && b->ops[b->n].imm;
 }
 
 struct jit_block *jit_translate(struct soft_cpu *c, struct block *b)
