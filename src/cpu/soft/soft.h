@@ -104,6 +104,8 @@ struct tlb_set {
     u64 pcid;    /* whose translations these are */
     u64 used_at; /* for the choice of a victim */
     bool filled[MMU_MODES];
+    u64 global[MMU_MODES]
+              [SOFT_TLB_SIZE / 64]; /* one bit an entry: its page is in all address spaces */
     struct tlb_entry e[MMU_MODES][SOFT_TLB_SIZE];
 };
 
@@ -384,6 +386,8 @@ void soft_icount_skip(struct soft_cpu *c, u64 ns);
  * seen right after it.  Called before the instruction has had an effect: it may be given up, to be run again. */
 void soft_run_alone(struct soft_cpu *c, const struct uop *op);
 enum vcpu_next soft_run(struct vcpu *v);
+/* A block has ended in a handler that translated code called: where that goes on.  NULL: in soft_run, where c->rip and c->link say. */
+const u8 *soft_run_follow(struct soft_cpu *c);
 /* rate.c */
 int soft_rate(const struct cpu_pick *p, struct cpu_rating *ret, struct err *e);
 /* For tests: at most `max` instructions, one by one; VCPU_FAILED: c->event was raised, and is not delivered. */

@@ -122,15 +122,14 @@ static bool jmp(struct jit_tr *t)
 
 /* --- the stack --- */
 
-/* T0 = host address of the word at RSP + disp. */
-static void stack_at(struct jit_tr *t, s32 disp, u32 access)
+void jit_stack_at(struct jit_tr *t, s32 disp, u32 access)
 {
     jit_flags_lose(t);
     asm_rm(&t->a, t->code64, OP_LEA, T0, GUEST_SP, disp);
     jit_check(t, t->word, access);
 }
 
-static void move_sp(struct jit_tr *t, s32 by)
+void jit_move_sp(struct jit_tr *t, s32 by)
 {
     asm_rm(&t->a, t->code64, OP_LEA, GUEST_SP, GUEST_SP, by);
 }
@@ -141,7 +140,7 @@ static void push_next(struct jit_tr *t)
     asm_rm(&t->a, true, OP_MOV, T2, CTX, CTX_AT(page_rip));
     asm_rm(&t->a, true, OP_LEA, T2, T2, jit_next_off(t));
     asm_rm(&t->a, t->code64, OP_MOV_TO, T2, T0, 0);
-    move_sp(t, -(s32)t->word);
+    jit_move_sp(t, -(s32)t->word);
 }
 
 static bool call(struct jit_tr *t)
@@ -151,7 +150,7 @@ static bool call(struct jit_tr *t)
     if (t->op->src != (t->code64 ? SIZE_64 : SIZE_32) || !fits(target))
         return false;
     if (in_page(target)) {
-        stack_at(t, -(s32)t->word, ACC_WRITE);
+        jit_stack_at(t, -(s32)t->word, ACC_WRITE);
         push_next(t);
         edge(t, 1, target);
         return true;
@@ -159,7 +158,7 @@ static bool call(struct jit_tr *t)
     jit_flags_lose(t);
     far_check(t, 1, target);
     asm_rm(&t->a, true, OP_MOV_TO, T0, CTX, CTX_AT(jit_temp[0]));
-    stack_at(t, -(s32)t->word, ACC_WRITE);
+    jit_stack_at(t, -(s32)t->word, ACC_WRITE);
     push_next(t);
     asm_rm(&t->a, true, OP_MOV, T0, CTX, CTX_AT(jit_temp[0]));
     far_go(t, 1);
@@ -209,10 +208,10 @@ static bool ret(struct jit_tr *t)
 {
     if (t->op->src != (t->code64 ? SIZE_64 : SIZE_32))
         return false;
-    stack_at(t, 0, ACC_READ);
+    jit_stack_at(t, 0, ACC_READ);
     asm_rm(&t->a, t->code64, OP_MOV, T0, T0, 0);
     lookup(t);
-    move_sp(t, (s32)(t->word + t->op->imm));
+    jit_move_sp(t, (s32)(t->word + t->op->imm));
     go_indirect(t);
     return true;
 }
@@ -249,7 +248,7 @@ static bool call_indirect(struct jit_tr *t)
     if (t->op->src != (t->code64 ? SIZE_64 : SIZE_32) || !indirect_target(t))
         return false;
     asm_rm(a, true, OP_MOV_TO, T0, CTX, CTX_AT(jit_temp[0]));
-    stack_at(t, -(s32)t->word, ACC_WRITE);
+    jit_stack_at(t, -(s32)t->word, ACC_WRITE);
     asm_rm(a, true, OP_MOV_TO, T0, CTX, CTX_AT(jit_temp[1]));
     asm_rm(a, true, OP_MOV, T0, CTX, CTX_AT(jit_temp[0]));
     lookup(t);
@@ -273,7 +272,7 @@ static bool push_memory(struct jit_tr *t)
         return false;
     asm_rm(a, t->code64, OP_MOV, T0, T0, 0);
     asm_rm(a, true, OP_MOV_TO, T0, CTX, CTX_AT(jit_temp[0]));
-    stack_at(t, -(s32)t->word, ACC_WRITE);
+    jit_stack_at(t, -(s32)t->word, ACC_WRITE);
     asm_rm(a, true, OP_MOV, T2, CTX, CTX_AT(jit_temp[0]));
     asm_rm(a, t->code64, OP_MOV_TO, T2, T0, 0);
     return true;
@@ -298,17 +297,17 @@ static bool push(struct jit_tr *t)
         if (!push_memory(t))
             return false;
     } else if (o->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-        stack_at(t, -(s32)t->word, ACC_WRITE);
+        jit_stack_at(t, -(s32)t->word, ACC_WRITE);
         asm_mov_mi(a, t->code64, T0, 0, (s32)t->op->imm);
     } else if (is_word_register(t, o)) {
-        stack_at(t, -(s32)t->word, ACC_WRITE);
+        jit_stack_at(t, -(s32)t->word, ACC_WRITE);
         if (h == NO_REG)
             asm_rm(a, true, OP_MOV, T2, CTX, jit_reg_at(t->op->src / 8));
         asm_rm(a, t->code64, OP_MOV_TO, h == NO_REG ? T2 : h, T0, 0);
     } else {
         return false;
     }
-    move_sp(t, -(s32)t->word);
+    jit_move_sp(t, -(s32)t->word);
     return true;
 }
 
@@ -319,9 +318,9 @@ static bool pop(struct jit_tr *t)
 
     if (t->in.operand_width != t->word * 8 || !is_word_register(t, &t->opnd[0]))
         return false;
-    stack_at(t, 0, ACC_READ);
+    jit_stack_at(t, 0, ACC_READ);
     asm_rm(a, t->code64, OP_MOV, T0, T0, 0);
-    move_sp(t, (s32)t->word);
+    jit_move_sp(t, (s32)t->word);
     if (h == NO_REG)
         asm_rm(a, true, OP_MOV_TO, T0, CTX, jit_reg_at(t->op->dst / 8));
     else

@@ -96,7 +96,7 @@ static void leave_plain(struct jit_asm *a)
 
 static void call_handler(struct jit_asm *a, u32 to_store)
 {
-    u32 done;
+    u32 ends, done;
 
     move_all(a, OP_MOV_TO);
     settle_vecs(a, to_store);
@@ -108,12 +108,17 @@ static void call_handler(struct jit_asm *a, u32 to_store)
     asm_mov_imm(a, RAX, (uintptr_t)jit_call);
     asm_rr(a, false, 0xff, 2, RAX); /* CALL */
     asm_ri(a, true, EXT_ADD, RSP, 8);
-    asm_rr(a, false, 0x84, RAX, RAX); /* TEST AL, AL */
-    done = asm_jcc(a, CC_NZ ^ 1);
+    asm_ri(a, true, EXT_CMP, RAX, JIT_CALL_NEXT);
+    ends = asm_jcc(a, CC_NZ);
     move_all(a, OP_MOV);
     asm_byte(a, 0xc3);
+    asm_aim(a, ends, a->at);
+    asm_rm(a, true, OP_LEA, RSP, RSP, 8); /* it does not come back */
+    done = asm_jcc(a, CC_B);
+    asm_mov(a, T0, RAX);
+    move_all(a, OP_MOV);
+    asm_rr(a, false, 0xff, 4, T0); /* JMP */
     asm_aim(a, done, a->at);
-    asm_ri(a, true, EXT_ADD, RSP, 8); /* it does not come back */
     leave_plain(a);
 }
 
@@ -158,7 +163,7 @@ void jit_next(struct soft_cpu *c, const struct uop *op [[maybe_unused]])
     c->jit_next = true;
 }
 
-bool jit_call(struct soft_cpu *c, struct block *b, u32 i, uop_fn fn)
+u64 jit_call(struct soft_cpu *c, struct block *b, u32 i, uop_fn fn)
 {
     c->block = b;
     c->base_rip = c->page_rip + b->gpa % 4096;
@@ -170,5 +175,5 @@ bool jit_call(struct soft_cpu *c, struct block *b, u32 i, uop_fn fn)
     else
         c->jit->stats.calls++;
     fn(c, &b->ops[i & ~(u32)JIT_CALL_MISS]);
-    return c->jit_next;
+    return c->jit_next ? JIT_CALL_NEXT : (uintptr_t)soft_run_follow(c);
 }

@@ -149,7 +149,8 @@ static bool insn(struct jit_tr *t, const u8 *bytes)
     enum jit_vec vec = t->vec;
 
     if (look(t, bytes)) {
-        bool done = t->fn[t->i] != soft_op_ud && (jit_flow(t, &end) || jit_copy(t));
+        bool done =
+            t->fn[t->i] != soft_op_ud && (jit_flow(t, &end) || jit_system(t) || jit_copy(t));
 
         if (done) {
             t->cold[t->i].back = end ? 0 : t->a.at;

@@ -75,5 +75,10 @@ void jit_need_vec(struct jit_tr *t, enum jit_vec need);
 bool jit_copy(struct jit_tr *t);
 /* flow.c: jumps, calls, the stack.  False: as above.  *ret_end: the block ends with it. */
 bool jit_flow(struct jit_tr *t, bool *ret_end);
+/* T0 = host address of the word at RSP + disp; and RSP += by. */
+void jit_stack_at(struct jit_tr *t, s32 disp, u32 access);
+void jit_move_sp(struct jit_tr *t, s32 by);
+/* system.c: as jit_copy. */
+bool jit_system(struct jit_tr *t);
 /* What follows the last instruction of a block. */
 void jit_fall(struct jit_tr *t);
