@@ -352,6 +352,13 @@ bool soft_peek(struct soft_cpu *c, u64 lin, u64 *ret_gpa)
 
 /* The TLB's upkeep. */
 
+void soft_jumps_doubt(struct soft_cpu *c)
+{
+    for (u32 i = 0; i < SOFT_TLB_SETS; i++)
+        c->sets[i]->stamp = ++c->last_stamp;
+    soft_jumps_settle(c);
+}
+
 static void set_clear(struct tlb_set *s)
 {
     for (u32 m = 0; m < MMU_MODES; m++) {
@@ -400,6 +407,7 @@ void soft_tlb_flush_all(struct soft_cpu *c)
         c->sets[i]->pcid = i == 0 ? (c->cr4 & CR4_PCIDE ? c->cr3 & CR3_PCID : 0) : ~0ull;
     }
     c->set = c->sets[0];
+    soft_jumps_doubt(c);
     soft_mode_changed(c);
 }
 
@@ -416,6 +424,7 @@ void soft_tlb_flush_page(struct soft_cpu *c, u64 lin)
 {
     for (u32 i = 0; i < SOFT_TLB_SETS; i++) /* a global page is in all of them */
         flush_page_of(c->sets[i], lin);
+    soft_jumps_doubt(c);
 }
 
 static struct tlb_set *set_find(struct soft_cpu *c, u64 pcid)
@@ -449,6 +458,8 @@ void soft_tlb_switch(struct soft_cpu *c, u64 cr3, bool keep)
     } else if (!keep) {
         set_clear_local(s);
     }
+    if (!keep || s->pcid != pcid)
+        s->stamp = ++c->last_stamp;
     s->pcid = pcid;
     s->used_at = ++c->tlb_clock;
     c->set = s;
@@ -465,6 +476,7 @@ void soft_tlb_invpcid(struct soft_cpu *c, u32 type, u64 pcid, u64 lin)
         flush_page_of(s, lin);
     else if (s)
         set_clear_local(s);
+    soft_jumps_doubt(c);
 }
 
 /* Pages that could be written to unseen until now. */
@@ -518,6 +530,7 @@ int soft_tlb_init(struct soft_cpu *c)
         c->sets[i]->pcid = i == 0 ? 0 : ~0ull;
     }
     c->set = c->sets[0];
+    soft_jumps_doubt(c);
     c->tlb_never = xnew_n(struct tlb_entry, SOFT_TLB_SIZE);
     memset(c->tlb_never, 0xff, SOFT_TLB_SIZE * sizeof(struct tlb_entry));
     c->tlb = c->tlb_never;

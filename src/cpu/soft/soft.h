@@ -103,6 +103,7 @@ enum soft_mmu { MMU_USER, MMU_KERNEL, MMU_KERNEL_AC /* SMAP does not apply */, M
 struct tlb_set {
     u64 pcid;    /* whose translations these are */
     u64 used_at; /* for the choice of a victim */
+    u64 stamp;   /* changes whenever something is forgotten: soft_cpu.stamp */
     bool filled[MMU_MODES];
     u64 global[MMU_MODES]
               [SOFT_TLB_SIZE / 64]; /* one bit an entry: its page is in all address spaces */
@@ -229,10 +230,10 @@ struct soft_event {
     u64 cr2;
 };
 
-/* A jump's target, once found: true as long as a fetch of `lin` comes from `host` and the block was not dropped. */
+/* A jump's target, once found: true while soft_cpu.stamp is `stamp`; then to be held against the TLB and the block once more. */
 struct jump_entry {
     u64 lin;
-    u64 host;
+    u64 stamp;
     struct block *block;
     const u8 *code; /* of the block's translation, or what leaves translated code */
 };
@@ -245,6 +246,7 @@ struct soft_cpu {
     u32 eflags;                  /* all other flags; RF_ONE is set, the arithmetic ones are 0 */
     struct tlb_entry *tlb;       /* of the rights in force; soft_mode_changed sets it */
     struct tlb_entry *tlb_fetch; /* the same for code: also while each access is looked at */
+    u64 stamp; /* of the set in force, and the key: what was found in the same state is found again */
     u64 page_rip;                /* in translated code: RIP of the first byte of its page */
     u64 rip;                     /* of the next instruction, true between blocks */
     u64 base_rip;                /* of the first instruction of `block` */
@@ -288,6 +290,7 @@ struct soft_cpu {
     struct tlb_set *sets[SOFT_TLB_SETS];
     struct tlb_entry *tlb_never; /* matches nothing: every access is looked at */
     u64 tlb_clock;
+    u64 last_stamp;
     struct jump_entry *jumps; /* 1 << SOFT_JUMP_BITS: linear RIP -> block */
     struct code_cache *code;  /* block.c */
     struct stub_cache *stubs; /* stub.c */

@@ -30,6 +30,7 @@ enum {
     EXT_SHR = 5,
     EXT_SAR = 7,
     CC_B = 2,
+    CC_Z = 4,
     CC_NZ = 5,
     CC_S = 8,
 };

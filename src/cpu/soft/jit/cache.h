@@ -48,6 +48,7 @@ struct jit_thunks {
     u32 enter; /* (struct soft_cpu *, code): called from C */
     u32 call; /* T0: index of the instruction, T1: its handler, T2: its block; comes back when the next one follows */
     u32 leave; /* T0: RIP - page_rip, T1: enum jit_exit, T2: the block */
+    u32 doubt; /* T1: the jump_entry of RIP = T0, true once more if Z; T2 is lost */
     u32 cold;  /* T1: a jump_entry whose block has no translation */
 };
 

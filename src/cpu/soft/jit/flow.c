@@ -42,7 +42,7 @@ static void far_check(struct jit_tr *t, u32 i, s64 off)
     asm_rm(a, true, OP_MOV, T0, CTX, CTX_AT(page_rip));
     asm_ri(a, t->code64, EXT_ADD, T0, (s32)(off & (s64)GUEST_PAGE_MASK));
     asm_mov(a, T1, T0);
-    asm_shift(a, true, 5, T1, 7);
+    asm_shift(a, true, EXT_SHR, T1, 7);
     asm_ri(a, false, EXT_AND, T1, (SOFT_TLB_SIZE - 1) * (s32)sizeof(struct tlb_entry));
     asm_rm(a, true, OP_ADD, T1, CTX, CTX_AT(tlb_fetch));
     asm_rm(a, true, OP_CMP, T0, T1, offsetof(struct tlb_entry, tag_x));
@@ -167,39 +167,30 @@ static bool call(struct jit_tr *t)
 
 /* --- indirect jumps --- */
 
-/* T1 = entry of the block at RIP = T0, if that was found before.  T0 = its page. */
+/* T1 = entry of the block at RIP = T0, if that was found before; T2 is lost. */
 static void lookup(struct jit_tr *t)
 {
     struct jit_asm *a = &t->a;
+    struct jit_cold *k = &t->cold[t->i];
 
     asm_mov(a, T1, T0);
-    asm_shift(a, true, 5, T1, SOFT_JUMP_BITS);
+    asm_shift(a, true, EXT_SHR, T1, SOFT_JUMP_BITS);
     asm_rr(a, true, OP_XOR, T1, T0);
     asm_ri(a, false, EXT_AND, T1, (1 << SOFT_JUMP_BITS) - 1);
-    asm_shift(a, false, 4, T1, 5);
+    asm_shift(a, false, EXT_SHL, T1, 5);
     asm_rm(a, true, OP_ADD, T1, CTX, CTX_AT(jumps));
     asm_rm(a, true, OP_CMP, T0, T1, offsetof(struct jump_entry, lin));
     jit_slow_if(t, CC_NZ);
-    asm_mov(a, T2, T0);
-    asm_shift(a, true, 5, T2, 7);
-    asm_ri(a, false, EXT_AND, T2, (SOFT_TLB_SIZE - 1) * (s32)sizeof(struct tlb_entry));
-    asm_rm(a, true, OP_ADD, T2, CTX, CTX_AT(tlb_fetch));
-    asm_ri(a, true, EXT_AND, T0, -(s32)GUEST_PAGE);
-    asm_rm(a, true, OP_CMP, T0, T2, offsetof(struct tlb_entry, tag_x));
-    jit_slow_if(t, CC_NZ);
-    asm_rm(a, true, OP_MOV, T2, T2, offsetof(struct tlb_entry, addend));
-    asm_rm(a, true, OP_ADD, T2, T1, offsetof(struct jump_entry, lin));
-    asm_rm(a, true, OP_CMP, T2, T1, offsetof(struct jump_entry, host));
-    jit_slow_if(t, CC_NZ);
-    asm_rm(a, true, OP_MOV, T2, T1, offsetof(struct jump_entry, block));
-    asm_rm(a, false, OP_MOV, T2, T2, offsetof(struct block, key));
-    asm_rm(a, false, OP_CMP, T2, CTX, CTX_AT(key));
-    jit_slow_if(t, CC_NZ);
+    asm_rm(a, true, OP_MOV, T2, CTX, CTX_AT(stamp));
+    asm_rm(a, true, OP_CMP, T2, T1, offsetof(struct jump_entry, stamp));
+    k->doubt_from = asm_jcc(a, CC_NZ);
+    k->doubt_back = a->at;
 }
 
-/* To the block of entry T1, in page T0. */
+/* To the block of entry T1, at RIP = T0. */
 static void go_indirect(struct jit_tr *t)
 {
+    asm_ri(&t->a, true, EXT_AND, T0, -(s32)GUEST_PAGE);
     asm_rm(&t->a, true, OP_MOV_TO, T0, CTX, CTX_AT(page_rip));
     asm_rm(&t->a, false, 0xff, 4, T1, offsetof(struct jump_entry, code)); /* JMP */
 }
@@ -255,7 +246,6 @@ static bool call_indirect(struct jit_tr *t)
     asm_rm(a, true, OP_MOV, T0, CTX, CTX_AT(jit_temp[1]));
     push_next(t);
     asm_rm(a, true, OP_MOV, T0, T1, offsetof(struct jump_entry, lin));
-    asm_ri(a, true, EXT_AND, T0, -(s32)GUEST_PAGE);
     go_indirect(t);
     return true;
 }

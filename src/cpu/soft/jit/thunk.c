@@ -142,6 +142,37 @@ static void cold(struct jit_asm *a, u32 to_leave)
     asm_jmp_to(a, to_leave);
 }
 
+static void doubt(struct jit_asm *a)
+{
+    u32 no[4];
+
+    asm_byte(a, 0x50); /* PUSH RAX */
+    asm_mov(a, T2, T0);
+    asm_shift(a, true, EXT_SHR, T2, 7);
+    asm_ri(a, false, EXT_AND, T2, (SOFT_TLB_SIZE - 1) * (s32)sizeof(struct tlb_entry));
+    asm_rm(a, true, OP_ADD, T2, CTX, CTX_AT(tlb_fetch));
+    asm_mov(a, RAX, T0);
+    asm_ri(a, true, EXT_AND, RAX, -4096);
+    asm_rm(a, true, OP_CMP, RAX, T2, offsetof(struct tlb_entry, tag_x));
+    no[0] = asm_jcc(a, CC_NZ);
+    asm_rm(a, true, OP_MOV, RAX, T1, offsetof(struct jump_entry, block));
+    asm_ri(a, true, EXT_CMP, RAX, 1); /* NULL: of RIP 0 */
+    no[1] = asm_jcc(a, CC_B);
+    asm_rm(a, true, OP_MOV, T2, T2, offsetof(struct tlb_entry, addend));
+    asm_rr(a, true, OP_ADD, T2, T0);
+    asm_rm(a, true, OP_CMP, T2, RAX, offsetof(struct block, host));
+    no[2] = asm_jcc(a, CC_NZ);
+    asm_rm(a, false, OP_MOV, RAX, RAX, offsetof(struct block, key));
+    asm_rm(a, false, OP_CMP, RAX, CTX, CTX_AT(key));
+    no[3] = asm_jcc(a, CC_NZ);
+    asm_rm(a, true, OP_MOV, T2, CTX, CTX_AT(stamp));
+    asm_rm(a, true, OP_MOV_TO, T2, T1, offsetof(struct jump_entry, stamp));
+    for_each_row(n, no)
+        asm_aim(a, *n, a->at);
+    asm_byte(a, 0x58); /* POP RAX */
+    asm_byte(a, 0xc3);
+}
+
 void jit_thunks(struct jit_asm *a, struct jit_thunks *ret, bool vec)
 {
     ret->store = a->at;
@@ -154,6 +185,8 @@ void jit_thunks(struct jit_asm *a, struct jit_thunks *ret, bool vec)
     call_handler(a, ret->store);
     ret->leave = a->at;
     leave(a, ret->store);
+    ret->doubt = a->at;
+    doubt(a);
     ret->cold = a->at;
     cold(a, ret->leave);
 }

@@ -78,6 +78,16 @@ static void cold_load(struct jit_tr *t, const struct jit_cold *k)
     asm_aim(a, asm_jcc(a, CC_NB), k->vec_back);
 }
 
+/* A jump's target that was found in another state; when it is no longer true the handler is next. */
+static void cold_doubt(struct jit_tr *t, const struct jit_cold *k)
+{
+    struct jit_asm *a = &t->a;
+
+    asm_aim(a, k->doubt_from, a->at);
+    asm_aim(a, asm_call(a), t->c->jit->thunk.doubt);
+    asm_aim(a, asm_jcc(a, CC_Z), k->doubt_back);
+}
+
 static void cold_handler(struct jit_tr *t, u32 i)
 {
     struct jit_cold *k = &t->cold[i];
@@ -86,6 +96,8 @@ static void cold_handler(struct jit_tr *t, u32 i)
 
     if (k->vec_from)
         cold_load(t, k);
+    if (k->doubt_from)
+        cold_doubt(t, k);
     for (u32 n = 0; n < k->n_from; n++)
         asm_aim(a, k->from[n], a->at);
     if (k->trap)
