@@ -1,7 +1,7 @@
 #!/bin/bash
 # bench/boot.sh: boots one kernel and one tiny initrd under Socle and under QEMU in turn, and prints medians and ratios.
-# Usage: bench/boot.sh [--engine kvm|soft] [--jit] [--rounds N] [--only NAME,NAME]   (5 rounds; all of the table below that are there)
-# With --engine soft Socle's software engine runs beside QEMU's TCG, on this machine: no lab is needed.  --jit: with its translator.
+# Usage: bench/boot.sh [--engine kvm|soft] [--jit=off] [--rounds N] [--only NAME,NAME]   (5 rounds; all of the table below that are there)
+# With --engine soft Socle's software engine runs beside QEMU's TCG, on this machine: no lab is needed.  --jit=off: without its translator.
 # Times run from the start of the process to init's first line, and to the end of the process, in milliseconds.
 # A first round is not counted: it fills the caches of files.
 # Where KVM is slow the times are those of the lab; only the ratios mean anything:
@@ -104,7 +104,7 @@ while [ $# -gt 0 ]; do
     --rounds) rounds=$2; shift 2 ;;
     --only) only=${2//,/ }; shift 2 ;;
     --engine) engine=$2; shift 2 ;;
-    --jit) jit=(--jit); shift ;;
+    --jit=*) jit=("$1"); shift ;;
     --prepare) prepare; exit ;;
     *) echo "boot: unknown option '$1'" >&2; exit 2 ;;
     esac

@@ -1,6 +1,6 @@
 #!/bin/bash
 # bench/compute.sh: plain computing under Socle's software engine and under QEMU's TCG, in turn: CPU seconds, without what a start costs.
-# Usage: bench/compute.sh [--rounds N] [--jit]   (3 rounds; the least time of each counts; --jit: with the engine's translator)
+# Usage: bench/compute.sh [--rounds N] [--jit=off]   (3 rounds; the least time of each counts; --jit=off: without the engine's translator)
 # Also: how many million guest instructions a second the engine runs where the payload's loops say how many there are.
 set -euo pipefail
 tree=$(cd "$(dirname "$0")/.." && pwd)
@@ -10,7 +10,7 @@ rounds=3 limit=120 jit=()
 while [ $# -gt 0 ]; do
     case $1 in
     --rounds) rounds=$2; shift 2 ;;
-    --jit) jit=(--jit); shift ;;
+    --jit=*) jit=("$1"); shift ;;
     *) echo "compute: unknown option '$1'" >&2; exit 2 ;;
     esac
 done

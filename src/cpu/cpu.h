@@ -93,12 +93,18 @@ struct vcpu {
     void *engine_data;
 };
 
-/*
- * The engine that `name` says, or that `auto` finds to be the quickest here; `ret_why` says why, for people.  Measurements are
- * kept in `cache_dir` until the host boots again; NULL: nowhere.  NULL with `e` when none can run.
- */
-const struct engine *cpu_engine_pick(const char *name, const char *cache_dir, char *ret_why,
-                                     size_t why_size, struct err *e);
+/* Which engine is wanted, and how it is to be measured. */
+struct cpu_pick {
+    const char *name; /* of an engine, or "auto" */
+    const char
+        *cache_dir; /* measurements are kept there until the host boots again; NULL: nowhere */
+    bool jit;       /* as cpu_cfg.jit will be */
+};
+
+/* The engine that `p` names, or that `auto` finds to be the quickest here; `ret_why` says why, for people.  NULL with `e` when
+ * none can run. */
+const struct engine *cpu_engine_pick(const struct cpu_pick *p, char *ret_why, size_t why_size,
+                                     struct err *e);
 const char *cpu_engine_name(const struct engine *en);
 
 /* Owned in *ret.  `m` and `host` are borrowed until cpu_close. */

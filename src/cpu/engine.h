@@ -20,9 +20,8 @@ struct cpu_rating {
 
 struct engine {
     const char *name;
-    /* -errno: it cannot be used, `e` says why.  `cache_dir`: may keep results there; NULL: nowhere.  No rate: `auto` does not
-     * consider it. */
-    int (*rate)(const char *cache_dir, struct cpu_rating *ret, struct err *e);
+    /* -errno: it cannot be used, `e` says why.  No rate: `auto` does not consider it. */
+    int (*rate)(const struct cpu_pick *p, struct cpu_rating *ret, struct err *e);
     const char *const *unseen; /* trace points that it never records, ends with NULL; may be NULL */
     int (*open)(struct cpu_vm *vm, struct err *e);
     void (*close)(struct cpu_vm *vm);
@@ -79,8 +78,8 @@ void cpu_mmio_write(struct cpu_vm *vm, u64 gpa, u32 len, u64 val);
 
 extern const struct engine kvm_engine, soft_engine;
 
-/* cpu/pick.c: the engine for `name`, of `n` rows. */
-const struct engine *engine_pick(const struct engine *const *rows, u32 n, const char *name,
-                                 const char *cache_dir, struct strbuf *why, struct err *e);
+/* cpu/pick.c: the engine that `p` asks for, of `n` rows. */
+const struct engine *engine_pick(const struct engine *const *rows, u32 n, const struct cpu_pick *p,
+                                 struct strbuf *why, struct err *e);
 /* KVM below this many instructions a second emulates ring 0. */
 #define CPU_EMULATED_IPS (50 * 1000 * 1000ull)

@@ -29,8 +29,8 @@ static void describe(const struct engine *en, const struct cpu_rating *r, struct
 }
 
 /* The quickest; what was found about each is in `why`. */
-static const struct engine *quickest(const struct engine *const *rows, u32 n, const char *cache_dir,
-                                     struct strbuf *why)
+static const struct engine *quickest(const struct engine *const *rows, u32 n,
+                                     const struct cpu_pick *p, struct strbuf *why)
 {
     const struct engine *best = NULL;
     u64 best_cost = 0;
@@ -42,7 +42,7 @@ static const struct engine *quickest(const struct engine *const *rows, u32 n, co
         if (!rows[i]->rate)
             continue;
         strbuf_add(why, "%s", why->len ? "; " : "");
-        if (rows[i]->rate(cache_dir, &r, &e) < 0) {
+        if (rows[i]->rate(p, &r, &e) < 0) {
             strbuf_add(why, "'%s' cannot be used: %s", rows[i]->name, e.text);
             continue;
         }
@@ -55,34 +55,34 @@ static const struct engine *quickest(const struct engine *const *rows, u32 n, co
     return best;
 }
 
-const struct engine *engine_pick(const struct engine *const *rows, u32 n, const char *name,
-                                 const char *cache_dir, struct strbuf *why, struct err *e)
+const struct engine *engine_pick(const struct engine *const *rows, u32 n, const struct cpu_pick *p,
+                                 struct strbuf *why, struct err *e)
 {
     AUTO(strbuf) struct strbuf names = {};
     const struct engine *best;
 
     for (u32 i = 0; i < n; i++) {
-        if (strcmp(rows[i]->name, name) == 0) {
+        if (strcmp(rows[i]->name, p->name) == 0) {
             strbuf_add(why, "asked for");
             return rows[i];
         }
         strbuf_add(&names, "'%s', ", rows[i]->name);
     }
-    if (strcmp(name, "auto") != 0) {
-        err_set(e, -EINVAL, "engine '%s': this build has %s'auto'", name, names.text);
+    if (strcmp(p->name, "auto") != 0) {
+        err_set(e, -EINVAL, "engine '%s': this build has %s'auto'", p->name, names.text);
         return NULL;
     }
-    best = quickest(rows, n, cache_dir, why);
+    best = quickest(rows, n, p, why);
     if (!best)
         err_set(e, -ENOTSUP, "engine 'auto': %s", why->text);
     return best;
 }
 
-const struct engine *cpu_engine_pick(const char *name, const char *cache_dir, char *ret_why,
-                                     size_t why_size, struct err *e)
+const struct engine *cpu_engine_pick(const struct cpu_pick *p, char *ret_why, size_t why_size,
+                                     struct err *e)
 {
     AUTO(strbuf) struct strbuf why = {};
-    const struct engine *en = engine_pick(engines, ARRAY_LEN(engines), name, cache_dir, &why, e);
+    const struct engine *en = engine_pick(engines, ARRAY_LEN(engines), p, &why, e);
 
     if (en)
         str_fmt(ret_why, why_size, "%s", why.text); /* cut when it is long */

@@ -4,28 +4,28 @@
 #include "cpu/engine.h"
 #include "testlib/test.h"
 
-static int rate_quick(const char *, struct cpu_rating *ret, struct err *)
+static int rate_quick(const struct cpu_pick *, struct cpu_rating *ret, struct err *)
 {
     *ret = (struct cpu_rating){ 2000 * 1000 * 1000ull, 1500, 2 * NSEC_PER_MSEC };
     return 0;
 }
-static int rate_exits(const char *, struct cpu_rating *ret, struct err *)
+static int rate_exits(const struct cpu_pick *, struct cpu_rating *ret, struct err *)
 {
     *ret = (struct cpu_rating){ 2000 * 1000 * 1000ull, 300 * NSEC_PER_USEC, 0 };
     return 0;
 }
-static int rate_steady(const char *, struct cpu_rating *ret, struct err *)
+static int rate_steady(const struct cpu_pick *, struct cpu_rating *ret, struct err *)
 {
     *ret = (struct cpu_rating){ 150 * 1000 * 1000ull, 0, 0 };
     return 0;
 }
-static int rate_emulated(const char *, struct cpu_rating *ret, struct err *)
+static int rate_emulated(const struct cpu_pick *, struct cpu_rating *ret, struct err *)
 {
     *ret =
         (struct cpu_rating){ 1 * 1000 * 1000ull, 40 * NSEC_PER_USEC, 0, "this host emulates it" };
     return 0;
 }
-static int rate_none(const char *, struct cpu_rating *, struct err *e)
+static int rate_none(const struct cpu_pick *, struct cpu_rating *, struct err *e)
 {
     return err_set(e, -ENOENT, "no device");
 }
@@ -72,7 +72,7 @@ TEST(pick_engine)
         struct err e = {};
 
         ROW(c);
-        CHECK(engine_pick(c->rows, 2, c->name, NULL, &why, &e) == c->best);
+        CHECK(engine_pick(c->rows, 2, &(struct cpu_pick){ .name = c->name }, &why, &e) == c->best);
         CHECK_HAS(c->best ? why.text : e.text, c->says);
     }
 }

@@ -89,11 +89,11 @@ static int build_engine(struct vm *vm, struct err *e)
         .legacy = vm->st.legacy,
         .jit = vm->spec->jit,
     };
+    const struct cpu_pick pick = { names[vm->spec->engine], vm->spec->cache_dir, cfg.jit };
     const struct cpu_host host = { host_pio_read, host_pio_write, host_mmio_read, host_mmio_write,
                                    vm };
 
-    vm->engine = cpu_engine_pick(names[vm->spec->engine], vm->spec->cache_dir, vm->engine_why,
-                                 sizeof(vm->engine_why), e);
+    vm->engine = cpu_engine_pick(&pick, vm->engine_why, sizeof(vm->engine_why), e);
     if (!vm->engine)
         return e->code;
     log_info("engine '%s': %s", cpu_engine_name(vm->engine), vm->engine_why);

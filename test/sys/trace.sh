@@ -41,6 +41,28 @@ exits() { # of a guest that polls its serial port
     want "turned off" '^1$' trace set cpu_pio_read off
 }
 
+entered() { # how often translated code was
+    "$socle" ctl "$TMPDIR/sock" jit | python3 -c 'import json, sys
+print(sum(n for name, n in json.load(sys.stdin)["vcpu0"].items() if name.startswith("exits_")))'
+}
+
+hot() { # a loop that runs translated until it is traced, and then again
+    local before after
+    "$socle" ctl "$TMPDIR/sock" trace set cpu_block
+    sleep 0.5
+    before=$(entered)
+    want "blocks of a hot loop" "vcpu0 cpu_block rip 0x" trace dump
+    after=$(entered)
+    [ "$before" -gt 0 ] && [ "$before" = "$after" ] || { echo "FAILED: $engine: translated code was entered: $before, $after"; failed=1; }
+    "$socle" ctl "$TMPDIR/sock" trace set cpu_block off
+    for _ in $(seq 50); do
+        [ "$(entered)" -gt "$after" ] && return
+        sleep 0.1
+    done
+    echo "FAILED: $engine: no translated code after the trace"
+    failed=1
+}
+
 profiles() {
     run count
     nm "$pay/count" >"$TMPDIR/map"
@@ -61,6 +83,9 @@ want "… of them" 'vcpu0 cpu_insn rip 0x4' trace dump
 want "… no more" '^1$' trace set cpu_insn off
 want "blocks" '^1$' trace set cpu_block
 want "… of them" 'vcpu0 cpu_block rip 0x4' trace dump
+finish
+run count
+hot
 finish
 profiles
 

@@ -70,7 +70,7 @@ int kvm_ioctl(int fd, unsigned long request, void *arg);
 int kvm_dev_open(struct err *e);
 
 /* kvm_measure.c */
-int kvm_rate(const char *cache_dir, struct cpu_rating *ret, struct err *e);
+int kvm_rate(const struct cpu_pick *p, struct cpu_rating *ret, struct err *e);
 
 /* kvm_cpuid.c: what the guest sees, from what this KVM supports; `index` is the vCPU's APIC id. */
 int kvm_cpuid_load(struct kvm_vm *k, struct err *e);

@@ -189,9 +189,9 @@ static void keep(const char *path, const char *key, const struct cpu_rating *r)
         unlink(temporary);
 }
 
-int kvm_rate(const char *cache_dir, struct cpu_rating *ret, struct err *e)
+int kvm_rate(const struct cpu_pick *p, struct cpu_rating *ret, struct err *e)
 {
-    AUTO(free) char *path = cache_dir ? str_new("%s/kvm-speed", cache_dir) : NULL;
+    AUTO(free) char *path = p->cache_dir ? str_new("%s/kvm-speed", p->cache_dir) : NULL;
     char key[TEXT_SIZE / 2];
     bool kept = path && make_key(key, sizeof(key));
     int r = 0;

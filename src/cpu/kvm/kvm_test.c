@@ -371,13 +371,13 @@ TEST(kvm_is_measured_once_a_boot)
 
     if (access("/dev/kvm", R_OK | W_OK) < 0)
         test_skip("no access to /dev/kvm");
-    CHECK_OK(kvm_engine.rate(test_dir(), &first, &e), &e);
+    CHECK_OK(kvm_engine.rate(&(struct cpu_pick){ .cache_dir = test_dir() }, &first, &e), &e);
     CHECK(first.ips > 1000 && first.exit_ns > 100 && first.took_ns > 0);
-    CHECK_OK(kvm_engine.rate(test_dir(), &again, &e), &e);
+    CHECK_OK(kvm_engine.rate(&(struct cpu_pick){ .cache_dir = test_dir() }, &again, &e), &e);
     CHECK_EQ(again.ips, first.ips);
     CHECK_EQ(again.exit_ns, first.exit_ns);
     CHECK_EQ(again.took_ns, 0);
-    CHECK_OK(kvm_engine.rate("/nonexistent", &again, &e), &e);
+    CHECK_OK(kvm_engine.rate(&(struct cpu_pick){ .cache_dir = "/nonexistent" }, &again, &e), &e);
     CHECK(again.took_ns > 0);
 }
 

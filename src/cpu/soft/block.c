@@ -236,6 +236,7 @@ static void page_drop(struct soft_cpu *c, struct code_page *p, u32 first, u32 la
     struct block **at = &p->blocks;
 
     memcpy(p->granules, p->crossing, sizeof(p->granules));
+    soft_jumps_doubt(c);
     while (*at) {
         struct block *b = *at;
 
@@ -591,9 +592,8 @@ static struct block *block_make(struct soft_cpu *c, u64 lin, u64 gpa)
     return b;
 }
 
-static struct block *block_at(struct soft_cpu *c, u64 lin)
+static struct block *block_at(struct soft_cpu *c, u64 lin, u64 gpa)
 {
-    u64 gpa = fetch_gpa(c, lin);
     struct block *b = block_find(c->code, gpa, c->key);
 
     if (b && unlikely(!(c->key & KEY_FLAT)) && c->rip + b->bytes - 1 > c->seg[SEG_CS].limit) {
@@ -607,20 +607,30 @@ static struct block *block_at(struct soft_cpu *c, u64 lin)
     return b ? b : block_make(c, lin, gpa);
 }
 
+/* Is `j` the block at `lin`, by what the TLB knows of the page? */
+static inline bool jump_is_true(const struct soft_cpu *c, const struct jump_entry *j,
+                                const struct tlb_entry *t, u64 lin)
+{
+    return j->lin == lin && t->tag_x == (lin & GUEST_PAGE_MASK) && j->block &&
+           j->block->host == lin + (u64)t->addend && j->block->key == c->key;
+}
+
 struct block *soft_block(struct soft_cpu *c)
 {
     u64 lin = soft_code64(c) ? c->rip : (u32)(c->seg[SEG_CS].base + c->rip);
     struct jump_entry *j = &c->jumps[(lin ^ lin >> SOFT_JUMP_BITS) % (1 << SOFT_JUMP_BITS)];
     struct tlb_entry *t = &c->tlb_fetch[(lin / GUEST_PAGE) % SOFT_TLB_SIZE];
+    bool known = jump_is_true(c, j, t, lin);
+    u64 gpa = known ? 0 : fetch_gpa(c, lin);
     struct block *b;
 
-    if (likely(j->lin == lin && t->tag_x == (lin & GUEST_PAGE_MASK) &&
-               j->host == lin + (u64)t->addend && j->block && j->block->key == c->key)) {
+    if (known || jump_is_true(c, j, t, lin)) { /* the TLB may have forgotten the page alone */
         j->code = soft_jit_code(c, j->block);
+        j->stamp = c->stamp;
         return j->block;
     }
-    b = block_at(c, lin);
+    b = block_at(c, lin, gpa);
     if (b->gpa2 == BLOCK_ONE_PAGE && (c->key & KEY_FLAT) && t->tag_x == (lin & GUEST_PAGE_MASK))
-        *j = (struct jump_entry){ lin, lin + (u64)t->addend, b, soft_jit_code(c, b) };
+        *j = (struct jump_entry){ lin, c->stamp, b, soft_jit_code(c, b) };
     return b;
 }

@@ -43,6 +43,12 @@ int soft_decode_init(void);
 
 /* mmu.c */
 int soft_tlb_init(struct soft_cpu *c);
+/* No jump_entry is believed before it was looked at again: a page was forgotten, or blocks were dropped. */
+void soft_jumps_doubt(struct soft_cpu *c);
+static inline void soft_jumps_settle(struct soft_cpu *c)
+{
+    c->stamp = c->set->stamp << 16 | c->key;
+}
 void soft_tlb_fini(struct soft_cpu *c);
 void soft_tlb_drop_writes(struct soft_cpu *c);
 /* Drops the write tags of the page at `host`. */

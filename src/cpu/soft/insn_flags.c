@@ -2,6 +2,7 @@
  * cpu/soft/insn_flags.c: PUSHF, POPF, CLI, STI, and the instructions that call interrupt handlers.
  * (Intel SDM volume 2, tables 4-15 to 4-17; volume 3, chapter 20.3 for virtual-8086 mode)
  */
+#include "cpu/soft/code.h"
 #include "cpu/soft/insn.h"
 #include "cpu/soft/seg.h"
 
@@ -103,7 +104,7 @@ static void op_sti(struct soft_cpu *c, const struct uop *op)
         soft_mode_changed(c);
     }
     c->eflags |= flag;
-    soft_leave(c, soft_next_rip(c, op));
+    soft_op_cut(c, op + 1); /* what waits for IF is seen to */
 }
 
 /* The bit of the current TSS's interrupt redirection bitmap; beyond its limit all are 1. */
@@ -200,7 +201,7 @@ const struct insn_row insn_flags_rows[] = {
     { ZYDIS_MNEMONIC_POPFD,  F_ALWAYS, INSN_ENDS,                emit_stack, .fn = op_popf },
     { ZYDIS_MNEMONIC_POPFQ,  F_ALWAYS, INSN_ENDS,                emit_stack, .fn = op_popf },
     { ZYDIS_MNEMONIC_CLI,    F_ALWAYS, INSN_NO_FUZZ,             emit_plain, .fn = op_cli },
-    { ZYDIS_MNEMONIC_STI,    F_ALWAYS, INSN_ENDS | INSN_NO_FUZZ, emit_plain, .fn = op_sti },
+    { ZYDIS_MNEMONIC_STI,    F_ALWAYS, INSN_NO_FUZZ,             emit_plain, .fn = op_sti },
     { ZYDIS_MNEMONIC_INT,    F_ALWAYS, INSN_ENDS | INSN_NO_FUZZ, emit_int },
     { ZYDIS_MNEMONIC_INT3,   F_ALWAYS, INSN_ENDS,                emit_plain, .fn = op_int3 },
     { ZYDIS_MNEMONIC_INTO,   F_ALWAYS, INSN_ENDS,                emit_plain, .fn = op_into },

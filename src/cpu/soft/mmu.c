@@ -3,7 +3,9 @@
  * (Intel SDM volume 3, chapter 4; AMD APM volume 2, chapter 5)
  *   (1) A TLB entry's write tag exists only if the page's D bit is set, no vCPU has decoded code in the page and no dirty log runs.
  *   (2) Accessed and dirty bits are set by compare-and-swap; an entry that changed meanwhile is walked again.
- *   (3) Tables that lie outside RAM read as all ones: reserved bits are set, the walk ends in a page fault.
+ *   (3) Entries of global pages stay when an address space is left, and go along into a set that begins empty: kernels map
+ *       themselves so, and would begin each process with thousands of misses.
+ *   (4) Tables that lie outside RAM read as all ones: reserved bits are set, the walk ends in a page fault.
  */
 #include "cpu/soft/code.h"
 #include "cpu/soft/insn.h"
@@ -276,8 +278,12 @@ static void fill(struct soft_cpu *c, const struct walk *w, u32 ok)
 
     if (!host)
         return;
-    t = &c->set->e[mode][(lin / GUEST_PAGE) % SOFT_TLB_SIZE];
+    u32 at = (u32)(lin / GUEST_PAGE) % SOFT_TLB_SIZE;
+    u64 bit = 1ull << at % 64, *global = &c->set->global[mode][at / 64];
+
+    t = &c->set->e[mode][at];
     c->set->filled[mode] = true;
+    *global = w->leaf & PTE_G && c->cr4 & CR4_PGE ? *global | bit : *global & ~bit;
     t->addend = (s64)((uintptr_t)host - lin);
     t->tag_r = ok & ACC_READ ? lin : TLB_NONE;
     t->tag_x = ok & ACC_EXEC ? lin : TLB_NONE;
@@ -346,12 +352,51 @@ bool soft_peek(struct soft_cpu *c, u64 lin, u64 *ret_gpa)
 
 /* The TLB's upkeep. */
 
+void soft_jumps_doubt(struct soft_cpu *c)
+{
+    for (u32 i = 0; i < SOFT_TLB_SETS; i++)
+        c->sets[i]->stamp = ++c->last_stamp;
+    soft_jumps_settle(c);
+}
+
 static void set_clear(struct tlb_set *s)
 {
     for (u32 m = 0; m < MMU_MODES; m++) {
-        if (s->filled[m])
-            memset(s->e[m], 0xff, sizeof(s->e[m]));
+        if (!s->filled[m])
+            continue;
+        memset(s->e[m], 0xff, sizeof(s->e[m]));
+        memset(s->global[m], 0, sizeof(s->global[m]));
         s->filled[m] = false;
+    }
+}
+
+/* Forgets all but global pages. */
+static void set_clear_local(struct tlb_set *s)
+{
+    for (u32 i = 0; i < MMU_MODES * SOFT_TLB_SIZE; i += 64) {
+        u32 m = i / SOFT_TLB_SIZE, at = i % SOFT_TLB_SIZE;
+
+        if (!s->filled[m])
+            continue;
+        for (u64 none = ~s->global[m][at / 64]; none; none &= none - 1)
+            memset(&s->e[m][at + (u32)__builtin_ctzll(none)], 0xff, sizeof(struct tlb_entry));
+    }
+}
+
+/* Global pages of `from` into `to`, which is empty. */
+static void set_copy_global(struct tlb_set *to, const struct tlb_set *from)
+{
+    for (u32 i = 0; i < MMU_MODES * SOFT_TLB_SIZE; i += 64) {
+        u32 m = i / SOFT_TLB_SIZE, at = i % SOFT_TLB_SIZE;
+        u64 some = from->filled[m] ? from->global[m][at / 64] : 0;
+
+        to->global[m][at / 64] = some;
+        to->filled[m] |= some != 0;
+        for (; some; some &= some - 1) {
+            u32 k = at + (u32)__builtin_ctzll(some);
+
+            to->e[m][k] = from->e[m][k];
+        }
     }
 }
 
@@ -362,6 +407,7 @@ void soft_tlb_flush_all(struct soft_cpu *c)
         c->sets[i]->pcid = i == 0 ? (c->cr4 & CR4_PCIDE ? c->cr3 & CR3_PCID : 0) : ~0ull;
     }
     c->set = c->sets[0];
+    soft_jumps_doubt(c);
     soft_mode_changed(c);
 }
 
@@ -378,6 +424,7 @@ void soft_tlb_flush_page(struct soft_cpu *c, u64 lin)
 {
     for (u32 i = 0; i < SOFT_TLB_SETS; i++) /* a global page is in all of them */
         flush_page_of(c->sets[i], lin);
+    soft_jumps_doubt(c);
 }
 
 static struct tlb_set *set_find(struct soft_cpu *c, u64 pcid)
@@ -405,10 +452,14 @@ void soft_tlb_switch(struct soft_cpu *c, u64 cr3, bool keep)
 
     if (!s) {
         s = set_victim(c);
-        keep = false;
-    }
-    if (!keep)
         set_clear(s);
+        if (s != c->set)
+            set_copy_global(s, c->set);
+    } else if (!keep) {
+        set_clear_local(s);
+    }
+    if (!keep || s->pcid != pcid)
+        s->stamp = ++c->last_stamp;
     s->pcid = pcid;
     s->used_at = ++c->tlb_clock;
     c->set = s;
@@ -424,7 +475,8 @@ void soft_tlb_invpcid(struct soft_cpu *c, u32 type, u64 pcid, u64 lin)
     else if (s && type == 0)
         flush_page_of(s, lin);
     else if (s)
-        set_clear(s);
+        set_clear_local(s);
+    soft_jumps_doubt(c);
 }
 
 /* Pages that could be written to unseen until now. */
@@ -478,6 +530,7 @@ int soft_tlb_init(struct soft_cpu *c)
         c->sets[i]->pcid = i == 0 ? 0 : ~0ull;
     }
     c->set = c->sets[0];
+    soft_jumps_doubt(c);
     c->tlb_never = xnew_n(struct tlb_entry, SOFT_TLB_SIZE);
     memset(c->tlb_never, 0xff, SOFT_TLB_SIZE * sizeof(struct tlb_entry));
     c->tlb = c->tlb_never;

@@ -100,7 +100,7 @@ static int measure(struct probe *p, struct cpu_rating *ret, struct err *e)
     return 0;
 }
 
-int soft_rate(const char *cache_dir [[maybe_unused]], struct cpu_rating *ret, struct err *e)
+int soft_rate(const struct cpu_pick *how, struct cpu_rating *ret, struct err *e)
 {
     struct probe p = {};
     struct cpu_host host = { pio_read, pio_write, mmio_read, mmio_write, &p };
@@ -110,7 +110,8 @@ int soft_rate(const char *cache_dir [[maybe_unused]], struct cpu_rating *ret, st
     if (r >= 0)
         r = mem_write(p.mem, CODE_GPA, code, sizeof(code));
     if (r >= 0)
-        r = cpu_open(&soft_engine, &(struct cpu_cfg){ .n_cpus = 1 }, p.mem, &host, &p.vm, e);
+        r = cpu_open(&soft_engine, &(struct cpu_cfg){ .n_cpus = 1, .jit = how->jit }, p.mem, &host,
+                     &p.vm, e);
     if (r >= 0) {
         vcpu_thread_init(cpu_vcpu(p.vm, 0));
         r = measure(&p, ret, e);

@@ -193,9 +193,12 @@ void soft_mode_changed(struct soft_cpu *c)
         key |= KEY_USER;
     if (steps(c))
         key |= KEY_SINGLE;
+    if (atomic_load_explicit(&trace_point_cpu_block.on, memory_order_relaxed))
+        key |= KEY_PLAIN;
     c->key = key;
     c->tlb = soft_tlb_of_mode(c);
     c->tlb_fetch = soft_tlb_of_fetches(c);
+    soft_jumps_settle(c);
 }
 
 /* Time. */
@@ -412,14 +415,6 @@ static inline void run_block(struct soft_cpu *c, struct block *b)
     b->ops[0].fn(c, b->ops);
 }
 
-/* The translation of `b`, which was found as *link, if that is not NULL. */
-static inline void run_code(struct soft_cpu *c, struct block *b, struct block **link)
-{
-    if (link && c->link == link && *link == b)
-        soft_jit_link(c, c->block, (u32)(link - c->block->succ), b);
-    soft_jit_run(c, b);
-}
-
 static void debug_trap(struct soft_cpu *c, u64 bits)
 {
     c->dr6 = (c->dr6 & ~15ull) | bits;
@@ -486,10 +481,45 @@ static inline bool still_true(const struct soft_cpu *c, const struct block *b)
            (t->tag_x == (c->rip & GUEST_PAGE_MASK) && b->host == c->rip + (u64)t->addend);
 }
 
+/* What runs next: the successor of the block that has ended, or what is found at RIP; raises what fetching raises. */
+static inline struct block *next_block(struct soft_cpu *c)
+{
+    struct block **link = c->link, *b = link ? *link : NULL;
+
+    if (b && likely(still_true(c, b)))
+        return b;
+    b = soft_block(c);
+    if (c->link && b->gpa2 == BLOCK_ONE_PAGE &&
+        (c->key & KEY_FLAT)) /* others are held against CS's limit each time */
+        *link = b;
+    return b;
+}
+
+/* The translation of `b` is next: the jump that led to it goes there by itself from now on. */
+static inline void link_code(struct soft_cpu *c, struct block *b)
+{
+    if (c->link && *c->link == b)
+        soft_jit_link(c, c->block, (u32)(c->link - c->block->succ), b);
+}
+
+const u8 *soft_run_follow(struct soft_cpu *c)
+{
+    u32 want = atomic_load_explicit(&c->request, memory_order_relaxed) | (c->irq_wait & c->eflags);
+    struct block *b;
+
+    if (want || c->budget < 0 || c->halted || c->wait_sipi || c->key & KEY_SINGLE)
+        return NULL;
+    b = next_block(c);
+    if (!soft_jit_warm(c, b))
+        return NULL;
+    link_code(c, b);
+    return soft_jit_enter(c, b);
+}
+
 static enum vcpu_next loop(struct soft_cpu *c)
 {
     for (;;) {
-        struct block *b, **link;
+        struct block *b;
         u32 want =
             atomic_load_explicit(&c->request, memory_order_relaxed) | (c->irq_wait & c->eflags);
 
@@ -511,18 +541,13 @@ static enum vcpu_next loop(struct soft_cpu *c)
             single(c);
             continue;
         }
-        link = c->link;
-        b = link ? *link : NULL;
-        if (!b || unlikely(!still_true(c, b))) {
-            b = soft_block(c);
-            if (c->link && b->gpa2 == BLOCK_ONE_PAGE &&
-                (c->key & KEY_FLAT)) /* others are held against CS's limit each time */
-                *link = b;
-        }
-        if (soft_jit_warm(c, b))
-            run_code(c, b, link);
-        else
+        b = next_block(c);
+        if (soft_jit_warm(c, b)) {
+            link_code(c, b);
+            soft_jit_run(c, b);
+        } else {
             run_block(c, b);
+        }
     }
 }
 

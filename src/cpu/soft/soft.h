@@ -67,6 +67,7 @@ enum {
     KEY_USER = 1 << 6,    /* CPL 3 */
     KEY_REAL = 1 << 7,    /* real or virtual-8086 mode */
     KEY_DROPPED = 1 << 8, /* of a block: its bytes changed; equals no key in force */
+    KEY_PLAIN = 1 << 9,   /* no translation: each block is traced */
 };
 
 /* Instructions that follow each other in one page (the last may reach into the next page). */
@@ -102,7 +103,10 @@ enum soft_mmu { MMU_USER, MMU_KERNEL, MMU_KERNEL_AC /* SMAP does not apply */, M
 struct tlb_set {
     u64 pcid;    /* whose translations these are */
     u64 used_at; /* for the choice of a victim */
+    u64 stamp;   /* changes whenever something is forgotten: soft_cpu.stamp */
     bool filled[MMU_MODES];
+    u64 global[MMU_MODES]
+              [SOFT_TLB_SIZE / 64]; /* one bit an entry: its page is in all address spaces */
     struct tlb_entry e[MMU_MODES][SOFT_TLB_SIZE];
 };
 
@@ -226,10 +230,10 @@ struct soft_event {
     u64 cr2;
 };
 
-/* A jump's target, once found: true as long as a fetch of `lin` comes from `host` and the block was not dropped. */
+/* A jump's target, once found: true while soft_cpu.stamp is `stamp`; then to be held against the TLB and the block once more. */
 struct jump_entry {
     u64 lin;
-    u64 host;
+    u64 stamp;
     struct block *block;
     const u8 *code; /* of the block's translation, or what leaves translated code */
 };
@@ -242,6 +246,7 @@ struct soft_cpu {
     u32 eflags;                  /* all other flags; RF_ONE is set, the arithmetic ones are 0 */
     struct tlb_entry *tlb;       /* of the rights in force; soft_mode_changed sets it */
     struct tlb_entry *tlb_fetch; /* the same for code: also while each access is looked at */
+    u64 stamp; /* of the set in force, and the key: what was found in the same state is found again */
     u64 page_rip;                /* in translated code: RIP of the first byte of its page */
     u64 rip;                     /* of the next instruction, true between blocks */
     u64 base_rip;                /* of the first instruction of `block` */
@@ -285,6 +290,7 @@ struct soft_cpu {
     struct tlb_set *sets[SOFT_TLB_SETS];
     struct tlb_entry *tlb_never; /* matches nothing: every access is looked at */
     u64 tlb_clock;
+    u64 last_stamp;
     struct jump_entry *jumps; /* 1 << SOFT_JUMP_BITS: linear RIP -> block */
     struct code_cache *code;  /* block.c */
     struct stub_cache *stubs; /* stub.c */
@@ -383,8 +389,10 @@ void soft_icount_skip(struct soft_cpu *c, u64 ns);
  * seen right after it.  Called before the instruction has had an effect: it may be given up, to be run again. */
 void soft_run_alone(struct soft_cpu *c, const struct uop *op);
 enum vcpu_next soft_run(struct vcpu *v);
+/* A block has ended in a handler that translated code called: where that goes on.  NULL: in soft_run, where c->rip and c->link say. */
+const u8 *soft_run_follow(struct soft_cpu *c);
 /* rate.c */
-int soft_rate(const char *cache_dir, struct cpu_rating *ret, struct err *e);
+int soft_rate(const struct cpu_pick *p, struct cpu_rating *ret, struct err *e);
 /* For tests: at most `max` instructions, one by one; VCPU_FAILED: c->event was raised, and is not delivered. */
 enum vcpu_next soft_run_test(struct soft_cpu *c, u32 max);
 

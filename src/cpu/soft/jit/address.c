@@ -62,7 +62,7 @@ void jit_check(struct jit_tr *t, u32 size, u32 access)
                                  : (s32)offsetof(struct tlb_entry, tag_r);
 
     asm_mov(a, T1, T0);
-    asm_shift(a, true, 5, T1, 7); /* 12 for the page, back 5 for the size of an entry */
+    asm_shift(a, true, EXT_SHR, T1, 7); /* 12 for the page, back 5 for the size of an entry */
     asm_ri(a, false, EXT_AND, T1, (SOFT_TLB_SIZE - 1) * (s32)sizeof(struct tlb_entry));
     asm_rm(a, true, OP_ADD, T1, CTX, CTX_AT(tlb));
     asm_rm(a, true, OP_LEA, T2, T0, (s32)size - 1);

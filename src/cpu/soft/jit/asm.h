@@ -19,11 +19,18 @@ enum {
     OP_MOV = 0x8b,
     OP_MOV_TO = 0x89, /* into memory, or into the second register */
     OP_LEA = 0x8d,
+    OP_OR = 0x0b,
+    OP_MOVSXD = 0x63,
     EXT_ADD = 0, /* the ModRM digit of opcode 0x81 */
+    EXT_OR = 1,
     EXT_AND = 4,
     EXT_SUB = 5,
     EXT_CMP = 7,
+    EXT_SHL = 4, /* of 0xc1 */
+    EXT_SHR = 5,
+    EXT_SAR = 7,
     CC_B = 2,
+    CC_Z = 4,
     CC_NZ = 5,
     CC_S = 8,
 };
@@ -55,7 +62,6 @@ void asm_mi(struct jit_asm *a, bool wide, u32 ext, u32 base, s32 disp, s32 imm);
 void asm_mov_mi(struct jit_asm *a, bool wide, u32 base, s32 disp, s32 imm);
 void asm_mov_imm(struct jit_asm *a, u32 reg, u64 imm);
 void asm_mov(struct jit_asm *a, u32 to, u32 from);
-/* ext: 4 SHL, 5 SHR. */
 void asm_shift(struct jit_asm *a, bool wide, u32 ext, u32 reg, u32 n);
 
 /* A jump or call whose target is not known yet; returns where its displacement is. */

@@ -199,18 +199,23 @@ static u8 vec_ok(const struct soft_cpu *c)
     return JIT_VEC_AVX;
 }
 
+const u8 *soft_jit_enter(struct soft_cpu *c, struct block *b)
+{
+    c->link = NULL;
+    c->vec_ok = vec_ok(c);
+    c->block = b;
+    c->page_rip = c->rip - b->gpa % GUEST_PAGE;
+    return c->jit->area.run_at + b->code;
+}
+
 void soft_jit_run(struct soft_cpu *c, struct block *b)
 {
     struct jit_cache *j = c->jit;
     void (*enter)(struct soft_cpu *, const u8 *) =
         (void (*)(struct soft_cpu *, const u8 *))(uintptr_t)(j->area.run_at + j->thunk.enter);
 
-    c->link = NULL;
     c->jit_exit = JIT_EXIT_HANDLER;
-    c->vec_ok = vec_ok(c);
-    c->block = b;
-    c->page_rip = c->rip - b->gpa % GUEST_PAGE;
-    enter(c, j->area.run_at + b->code);
+    enter(c, soft_jit_enter(c, b));
     j->stats.exits[c->jit_exit]++;
     if (c->jit_exit == JIT_EXIT_POLL) {
         c->budget += c->block->n;

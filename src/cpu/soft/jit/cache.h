@@ -12,6 +12,7 @@ enum {
     JIT_BLOCKS_MAX = 96 << 10,  /* translations */
     JIT_BLOCK_BYTES = 24 << 10, /* more than any translation has */
     JIT_TRAPS_MAX = 128 << 10,
+    JIT_CALL_NEXT = 1,
     JIT_CALL_MISS = 1 << 16, /* with an instruction's index: its translation could not go on */
 };
 
@@ -47,6 +48,7 @@ struct jit_thunks {
     u32 enter; /* (struct soft_cpu *, code): called from C */
     u32 call; /* T0: index of the instruction, T1: its handler, T2: its block; comes back when the next one follows */
     u32 leave; /* T0: RIP - page_rip, T1: enum jit_exit, T2: the block */
+    u32 doubt; /* T1: the jump_entry of RIP = T0, true once more if Z; T2 is lost */
     u32 cold;  /* T1: a jump_entry whose block has no translation */
 };
 
@@ -73,8 +75,9 @@ struct jit_cache {
 
 /* thunk.c */
 void jit_thunks(struct jit_asm *a, struct jit_thunks *ret, bool vec);
-/* Runs the handler of instruction `i`, as thunk `call` has it.  False: the block ends with it; c->rip is set. */
-bool jit_call(struct soft_cpu *c, struct block *b, u32 i, uop_fn fn);
+/* Runs the handler of instruction `i`, as thunk `call` has it.  JIT_CALL_NEXT: the next instruction follows; else the block ends
+ * with it, c->rip is set, and translated code goes on at the address returned, or nowhere: 0. */
+u64 jit_call(struct soft_cpu *c, struct block *b, u32 i, uop_fn fn);
 
 /* translate.c.  NULL: this block is not to be translated. */
 struct jit_block *jit_translate(struct soft_cpu *c, struct block *b);

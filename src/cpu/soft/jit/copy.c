@@ -200,7 +200,7 @@ static void use_flags(const struct jit_tr *t, struct copy *k)
 }
 
 /* BSF and BSR with 32 bits and a source of 0: what is left of the upper half is not the same on all CPUs.  Bit tests by a register
- * reach beyond their operand. */
+ * reach beyond their operand: copy_bit. */
 static bool is_odd(const struct jit_tr *t, const struct copy *k)
 {
     switch (t->in.mnemonic) {
@@ -217,6 +217,12 @@ static bool is_odd(const struct jit_tr *t, const struct copy *k)
     default:
         return false;
     }
+}
+
+/* #DE; #GP where the operand is not aligned. */
+static bool may_trap(ZydisMnemonic m)
+{
+    return m == ZYDIS_MNEMONIC_DIV || m == ZYDIS_MNEMONIC_IDIV || m == ZYDIS_MNEMONIC_CMPXCHG16B;
 }
 
 static bool plan(struct jit_tr *t, struct copy *k)
@@ -238,7 +244,7 @@ static bool plan(struct jit_tr *t, struct copy *k)
         k->mem_access = access_of(k->mem);
     }
     use_flags(t, k);
-    k->traps = k->vec || in->mnemonic == ZYDIS_MNEMONIC_DIV || in->mnemonic == ZYDIS_MNEMONIC_IDIV;
+    k->traps = k->vec || may_trap(in->mnemonic);
     /* AH to BH cannot be named in an instruction that has a REX prefix. */
     return !(k->byte_high && (k->mem || k->byte_low || k->reg > 7 || k->rm > 7 || in->raw.rex.W));
 }
@@ -352,6 +358,46 @@ static bool copy_lea(struct jit_tr *t)
     return true;
 }
 
+static bool is_bit_test(ZydisMnemonic m)
+{
+    return m == ZYDIS_MNEMONIC_BT || m == ZYDIS_MNEMONIC_BTS || m == ZYDIS_MNEMONIC_BTR ||
+           m == ZYDIS_MNEMONIC_BTC;
+}
+
+/* The bit of memory that a register names, 32 or 64 of them to the step. */
+static bool copy_bit(struct jit_tr *t)
+{
+    struct jit_asm *a = &t->a;
+    bool wide = t->in.operand_width == 64;
+    u32 g = t->op->src / 8u, h = jit_host[g] == NO_REG ? T1 : jit_host[g];
+    struct asm_mem at = { T0, T1, wide ? 3 : 2, 0 };
+
+    if (t->in.operand_width == 16 || t->op->asize != SIZE_64)
+        return false;
+    jit_flags_lose(t);
+    if (!jit_linear(t))
+        return false;
+    if (h == T1)
+        asm_rm(a, true, OP_MOV, T1, CTX, jit_reg_at(g));
+    asm_rr(a, true, wide ? OP_MOV : OP_MOVSXD, T1, h);
+    asm_shift(a, true, EXT_SAR, T1, wide ? 6 : 5);
+    asm_rmx(a, true, OP_LEA, T0, at);
+    jit_check(t, t->in.operand_width / 8u, access_of(&t->opnd[0]));
+    if (jit_host[g] == NO_REG)
+        asm_rm(a, true, OP_MOV, T1, CTX, jit_reg_at(g));
+    else
+        asm_mov(a, T1, h);
+    asm_ri(a, false, EXT_AND, T1, wide ? 63 : 31);
+    asm_mov(a, T2, T1);
+    jit_flags_load(t);
+    if (t->in.attributes & ZYDIS_ATTRIB_HAS_LOCK)
+        asm_byte(a, 0xf0);
+    asm_rm(a, wide, 0x0f00u | t->in.opcode, T2, T0, 0);
+    t->flags = FLAGS_IN_HOST;
+    t->cold[t->i].flags_to_host = true;
+    return true;
+}
+
 void jit_need_vec(struct jit_tr *t, enum jit_vec need)
 {
     struct jit_cold *k = &t->cold[t->i];
@@ -395,6 +441,9 @@ bool jit_copy(struct jit_tr *t)
         return copy_lea(t);
     if (t->fn[t->i] == soft_op_nop)
         return true;
+    if (is_bit_test(t->in.mnemonic) && t->opnd[0].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+        t->opnd[1].type == ZYDIS_OPERAND_TYPE_REGISTER)
+        return copy_bit(t);
     if (!plan(t, &k))
         return false;
     if (k.vec)

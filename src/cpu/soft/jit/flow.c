@@ -42,7 +42,7 @@ static void far_check(struct jit_tr *t, u32 i, s64 off)
     asm_rm(a, true, OP_MOV, T0, CTX, CTX_AT(page_rip));
     asm_ri(a, t->code64, EXT_ADD, T0, (s32)(off & (s64)GUEST_PAGE_MASK));
     asm_mov(a, T1, T0);
-    asm_shift(a, true, 5, T1, 7);
+    asm_shift(a, true, EXT_SHR, T1, 7);
     asm_ri(a, false, EXT_AND, T1, (SOFT_TLB_SIZE - 1) * (s32)sizeof(struct tlb_entry));
     asm_rm(a, true, OP_ADD, T1, CTX, CTX_AT(tlb_fetch));
     asm_rm(a, true, OP_CMP, T0, T1, offsetof(struct tlb_entry, tag_x));
@@ -122,15 +122,14 @@ static bool jmp(struct jit_tr *t)
 
 /* --- the stack --- */
 
-/* T0 = host address of the word at RSP + disp. */
-static void stack_at(struct jit_tr *t, s32 disp, u32 access)
+void jit_stack_at(struct jit_tr *t, s32 disp, u32 access)
 {
     jit_flags_lose(t);
     asm_rm(&t->a, t->code64, OP_LEA, T0, GUEST_SP, disp);
     jit_check(t, t->word, access);
 }
 
-static void move_sp(struct jit_tr *t, s32 by)
+void jit_move_sp(struct jit_tr *t, s32 by)
 {
     asm_rm(&t->a, t->code64, OP_LEA, GUEST_SP, GUEST_SP, by);
 }
@@ -141,7 +140,7 @@ static void push_next(struct jit_tr *t)
     asm_rm(&t->a, true, OP_MOV, T2, CTX, CTX_AT(page_rip));
     asm_rm(&t->a, true, OP_LEA, T2, T2, jit_next_off(t));
     asm_rm(&t->a, t->code64, OP_MOV_TO, T2, T0, 0);
-    move_sp(t, -(s32)t->word);
+    jit_move_sp(t, -(s32)t->word);
 }
 
 static bool call(struct jit_tr *t)
@@ -151,7 +150,7 @@ static bool call(struct jit_tr *t)
     if (t->op->src != (t->code64 ? SIZE_64 : SIZE_32) || !fits(target))
         return false;
     if (in_page(target)) {
-        stack_at(t, -(s32)t->word, ACC_WRITE);
+        jit_stack_at(t, -(s32)t->word, ACC_WRITE);
         push_next(t);
         edge(t, 1, target);
         return true;
@@ -159,7 +158,7 @@ static bool call(struct jit_tr *t)
     jit_flags_lose(t);
     far_check(t, 1, target);
     asm_rm(&t->a, true, OP_MOV_TO, T0, CTX, CTX_AT(jit_temp[0]));
-    stack_at(t, -(s32)t->word, ACC_WRITE);
+    jit_stack_at(t, -(s32)t->word, ACC_WRITE);
     push_next(t);
     asm_rm(&t->a, true, OP_MOV, T0, CTX, CTX_AT(jit_temp[0]));
     far_go(t, 1);
@@ -168,39 +167,30 @@ static bool call(struct jit_tr *t)
 
 /* --- indirect jumps --- */
 
-/* T1 = entry of the block at RIP = T0, if that was found before.  T0 = its page. */
+/* T1 = entry of the block at RIP = T0, if that was found before; T2 is lost. */
 static void lookup(struct jit_tr *t)
 {
     struct jit_asm *a = &t->a;
+    struct jit_cold *k = &t->cold[t->i];
 
     asm_mov(a, T1, T0);
-    asm_shift(a, true, 5, T1, SOFT_JUMP_BITS);
+    asm_shift(a, true, EXT_SHR, T1, SOFT_JUMP_BITS);
     asm_rr(a, true, OP_XOR, T1, T0);
     asm_ri(a, false, EXT_AND, T1, (1 << SOFT_JUMP_BITS) - 1);
-    asm_shift(a, false, 4, T1, 5);
+    asm_shift(a, false, EXT_SHL, T1, 5);
     asm_rm(a, true, OP_ADD, T1, CTX, CTX_AT(jumps));
     asm_rm(a, true, OP_CMP, T0, T1, offsetof(struct jump_entry, lin));
     jit_slow_if(t, CC_NZ);
-    asm_mov(a, T2, T0);
-    asm_shift(a, true, 5, T2, 7);
-    asm_ri(a, false, EXT_AND, T2, (SOFT_TLB_SIZE - 1) * (s32)sizeof(struct tlb_entry));
-    asm_rm(a, true, OP_ADD, T2, CTX, CTX_AT(tlb_fetch));
-    asm_ri(a, true, EXT_AND, T0, -(s32)GUEST_PAGE);
-    asm_rm(a, true, OP_CMP, T0, T2, offsetof(struct tlb_entry, tag_x));
-    jit_slow_if(t, CC_NZ);
-    asm_rm(a, true, OP_MOV, T2, T2, offsetof(struct tlb_entry, addend));
-    asm_rm(a, true, OP_ADD, T2, T1, offsetof(struct jump_entry, lin));
-    asm_rm(a, true, OP_CMP, T2, T1, offsetof(struct jump_entry, host));
-    jit_slow_if(t, CC_NZ);
-    asm_rm(a, true, OP_MOV, T2, T1, offsetof(struct jump_entry, block));
-    asm_rm(a, false, OP_MOV, T2, T2, offsetof(struct block, key));
-    asm_rm(a, false, OP_CMP, T2, CTX, CTX_AT(key));
-    jit_slow_if(t, CC_NZ);
+    asm_rm(a, true, OP_MOV, T2, CTX, CTX_AT(stamp));
+    asm_rm(a, true, OP_CMP, T2, T1, offsetof(struct jump_entry, stamp));
+    k->doubt_from = asm_jcc(a, CC_NZ);
+    k->doubt_back = a->at;
 }
 
-/* To the block of entry T1, in page T0. */
+/* To the block of entry T1, at RIP = T0. */
 static void go_indirect(struct jit_tr *t)
 {
+    asm_ri(&t->a, true, EXT_AND, T0, -(s32)GUEST_PAGE);
     asm_rm(&t->a, true, OP_MOV_TO, T0, CTX, CTX_AT(page_rip));
     asm_rm(&t->a, false, 0xff, 4, T1, offsetof(struct jump_entry, code)); /* JMP */
 }
@@ -209,10 +199,10 @@ static bool ret(struct jit_tr *t)
 {
     if (t->op->src != (t->code64 ? SIZE_64 : SIZE_32))
         return false;
-    stack_at(t, 0, ACC_READ);
+    jit_stack_at(t, 0, ACC_READ);
     asm_rm(&t->a, t->code64, OP_MOV, T0, T0, 0);
     lookup(t);
-    move_sp(t, (s32)(t->word + t->op->imm));
+    jit_move_sp(t, (s32)(t->word + t->op->imm));
     go_indirect(t);
     return true;
 }
@@ -249,14 +239,13 @@ static bool call_indirect(struct jit_tr *t)
     if (t->op->src != (t->code64 ? SIZE_64 : SIZE_32) || !indirect_target(t))
         return false;
     asm_rm(a, true, OP_MOV_TO, T0, CTX, CTX_AT(jit_temp[0]));
-    stack_at(t, -(s32)t->word, ACC_WRITE);
+    jit_stack_at(t, -(s32)t->word, ACC_WRITE);
     asm_rm(a, true, OP_MOV_TO, T0, CTX, CTX_AT(jit_temp[1]));
     asm_rm(a, true, OP_MOV, T0, CTX, CTX_AT(jit_temp[0]));
     lookup(t);
     asm_rm(a, true, OP_MOV, T0, CTX, CTX_AT(jit_temp[1]));
     push_next(t);
     asm_rm(a, true, OP_MOV, T0, T1, offsetof(struct jump_entry, lin));
-    asm_ri(a, true, EXT_AND, T0, -(s32)GUEST_PAGE);
     go_indirect(t);
     return true;
 }
@@ -273,7 +262,7 @@ static bool push_memory(struct jit_tr *t)
         return false;
     asm_rm(a, t->code64, OP_MOV, T0, T0, 0);
     asm_rm(a, true, OP_MOV_TO, T0, CTX, CTX_AT(jit_temp[0]));
-    stack_at(t, -(s32)t->word, ACC_WRITE);
+    jit_stack_at(t, -(s32)t->word, ACC_WRITE);
     asm_rm(a, true, OP_MOV, T2, CTX, CTX_AT(jit_temp[0]));
     asm_rm(a, t->code64, OP_MOV_TO, T2, T0, 0);
     return true;
@@ -298,17 +287,17 @@ static bool push(struct jit_tr *t)
         if (!push_memory(t))
             return false;
     } else if (o->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-        stack_at(t, -(s32)t->word, ACC_WRITE);
+        jit_stack_at(t, -(s32)t->word, ACC_WRITE);
         asm_mov_mi(a, t->code64, T0, 0, (s32)t->op->imm);
     } else if (is_word_register(t, o)) {
-        stack_at(t, -(s32)t->word, ACC_WRITE);
+        jit_stack_at(t, -(s32)t->word, ACC_WRITE);
         if (h == NO_REG)
             asm_rm(a, true, OP_MOV, T2, CTX, jit_reg_at(t->op->src / 8));
         asm_rm(a, t->code64, OP_MOV_TO, h == NO_REG ? T2 : h, T0, 0);
     } else {
         return false;
     }
-    move_sp(t, -(s32)t->word);
+    jit_move_sp(t, -(s32)t->word);
     return true;
 }
 
@@ -319,9 +308,9 @@ static bool pop(struct jit_tr *t)
 
     if (t->in.operand_width != t->word * 8 || !is_word_register(t, &t->opnd[0]))
         return false;
-    stack_at(t, 0, ACC_READ);
+    jit_stack_at(t, 0, ACC_READ);
     asm_rm(a, t->code64, OP_MOV, T0, T0, 0);
-    move_sp(t, (s32)t->word);
+    jit_move_sp(t, (s32)t->word);
     if (h == NO_REG)
         asm_rm(a, true, OP_MOV_TO, T0, CTX, jit_reg_at(t->op->dst / 8));
     else

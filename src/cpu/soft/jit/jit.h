@@ -41,6 +41,8 @@ bool soft_jit_trap(const struct jit_cache *j, u64 rip, u64 *ret_go_on);
 const u8 *soft_jit_code(const struct soft_cpu *c, const struct block *b);
 /* Counts a run of `b` and translates it when it is warm.  True: b->code may be run. */
 bool soft_jit_warm(struct soft_cpu *c, struct block *b);
+/* Makes all ready to run `b`, which has code, at c->rip; returns where. */
+const u8 *soft_jit_enter(struct soft_cpu *c, struct block *b);
 /* Runs `b`, which has code, at c->rip, and what follows; as a handler that ends a block, it leaves c->rip and c->link. */
 void soft_jit_run(struct soft_cpu *c, struct block *b);
 /* Successor `i` of `from` is `to`: from now on without coming back. */

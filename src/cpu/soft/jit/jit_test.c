@@ -10,6 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define TRACE_DEF "cpu/trace.def"
+#include "base/trace_points.h"
+
 enum {
     IDT = RIG_TABLES + 0x3000,
     HANDLER = RIG_CODE + 0xf00, /* of all exceptions */
@@ -121,6 +124,14 @@ static const struct program {
     ROW_OF("BSR and BSF of 0", "\x31\xc0\x4c\x0f\xbd\xc8\x0f\xbc\xc8\x48\x0f\xbc\xd0\xf3\x4c\x0f\xbc\xd0\xf3\x44\x0f\xbd\xd8"),
     /* mov $100,%eax; bts %rax,0x10000; bt $3,0x10000; btr $5,%r14; btc %ebx,%ecx */
     ROW_OF("bits of memory", "\xb8\x64\x00\x00\x00\x48\x0f\xab\x04\x25\x00\x00\x01\x00\x0f\xba\x24\x25\x00\x00\x01\x00\x03\x49\x0f\xba\xf6\x05\x0f\xbb\xd9"),
+    /* stc; mov $-100,%rax; bts %rax,0x10100; mov $-33,%r9; lock btc %r9d,0x10100; setb %bl; mov $77,%ecx; lock btr %rcx,0x10100; adc $0,%edx; btc %r9,0x7fff0000 */
+    ROW_OF("bits by negative offsets, with LOCK", "\xf9\x48\xc7\xc0\x9c\xff\xff\xff\x48\x0f\xab\x04\x25\x00\x01\x01\x00\x49\xc7\xc1\xdf\xff\xff\xff\xf0\x44\x0f\xbb\x0c\x25\x00\x01\x01\x00\x0f\x92\xc3\xb9\x4d\x00\x00\x00\xf0\x48\x0f\xb3\x0c\x25\x00\x01\x01\x00\x83\xd2\x00\x4c\x0f\xbb\x0c\x25\x00\x00\xff\x7f"),
+    /* cmp %rax,%rbx; pushfq; pop %r9; cli; pushfq; sti; pushfq; pop %rcx; pop %rdx; std; cld; pushfq; pop %r10; sbb %esi,%esi */
+    ROW_OF("CLI, STI and what PUSHF sees", "\x48\x39\xc3\x9c\x41\x59\xfa\x9c\xfb\x9c\x59\x5a\xfd\xfc\x9c\x41\x5a\x19\xf6"),
+    /* cmp %rax,%rbx; mov %gs:0x20(%rcx),%rdx; swapgs; mov %gs:0x10008,%rsi; swapgs; mov %gs:0x28(%rcx),%rdi */
+    ROW_OF("SWAPGS", "\x48\x39\xc3\x65\x48\x8b\x51\x20\x0f\x01\xf8\x65\x48\x8b\x34\x25\x08\x00\x01\x00\x0f\x01\xf8\x65\x48\x8b\x79\x28"),
+    /* mov 0x10000,%rax; mov 0x10008,%rdx; add $5,%rbx; lock cmpxchg16b 0x10000; sete %r9b; cmpxchg16b 0x10000; cmpxchg8b 0x10020; cmpxchg16b 0x10008 */
+    ROW_OF("CMPXCHG16B", "\x48\x8b\x04\x25\x00\x00\x01\x00\x48\x8b\x14\x25\x08\x00\x01\x00\x48\x83\xc3\x05\xf0\x48\x0f\xc7\x0c\x25\x00\x00\x01\x00\x41\x0f\x94\xc1\x48\x0f\xc7\x0c\x25\x00\x00\x01\x00\x0f\xc7\x0c\x25\x20\x00\x01\x00\x48\x0f\xc7\x0c\x25\x08\x00\x01\x00"),
     /* push %rsp; push $-7; push 0x10000; pop %r9; pop %rax; pop %rsp; push %r15; pop %r10 */
     ROW_OF("the stack", "\x54\x6a\xf9\xff\x34\x25\x00\x00\x01\x00\x41\x59\x58\x5c\x41\x57\x41\x5a"),
     /* push %rbp; mov %rsp,%rbp; sub $64,%rsp; mov %rax,-8(%rbp); leave */
@@ -253,6 +264,39 @@ TEST(jit_loops_are_linked)
     CHECK(r->c->jit->stats.links > 0);
     CHECK(r->c->jit->stats.exits[JIT_EXIT_TARGET] < 10);
     CHECK(r->c->jit->stats.exits[JIT_EXIT_POLL] > 0);
+    rig_free(r);
+}
+
+/* How often translations were entered. */
+static u64 entries(const struct rig *r)
+{
+    u64 n = 0;
+
+    for (u32 i = 0; i < JIT_EXITS; i++)
+        n += r->c->jit->stats.exits[i];
+    return n;
+}
+
+/* While blocks are traced none of them is run translated; then what was translated before is. */
+TEST(jit_rests_while_blocks_are_traced)
+{
+    struct rig *r = machine(1, 1);
+    u64 before, blocks;
+
+    begin(r, RIG_CODE, sum, sizeof(sum));
+    CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
+    before = entries(r);
+    blocks = r->c->jit->stats.blocks;
+    CHECK(before > 0);
+    for (u32 on = 2; on-- > 0;) {
+        atomic_store(&trace_point_cpu_block.on, on);
+        r->c->rip = RIG_CODE;
+        soft_mode_changed(r->c);
+        CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
+        CHECK_EQ((u32)r->c->reg[GPR_RAX], SUM);
+        CHECK_EQ(entries(r) == before, on);
+    }
+    CHECK_EQ(r->c->jit->stats.blocks, blocks);
     rig_free(r);
 }
 

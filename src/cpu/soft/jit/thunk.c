@@ -96,7 +96,7 @@ static void leave_plain(struct jit_asm *a)
 
 static void call_handler(struct jit_asm *a, u32 to_store)
 {
-    u32 done;
+    u32 ends, done;
 
     move_all(a, OP_MOV_TO);
     settle_vecs(a, to_store);
@@ -108,12 +108,17 @@ static void call_handler(struct jit_asm *a, u32 to_store)
     asm_mov_imm(a, RAX, (uintptr_t)jit_call);
     asm_rr(a, false, 0xff, 2, RAX); /* CALL */
     asm_ri(a, true, EXT_ADD, RSP, 8);
-    asm_rr(a, false, 0x84, RAX, RAX); /* TEST AL, AL */
-    done = asm_jcc(a, CC_NZ ^ 1);
+    asm_ri(a, true, EXT_CMP, RAX, JIT_CALL_NEXT);
+    ends = asm_jcc(a, CC_NZ);
     move_all(a, OP_MOV);
     asm_byte(a, 0xc3);
+    asm_aim(a, ends, a->at);
+    asm_rm(a, true, OP_LEA, RSP, RSP, 8); /* it does not come back */
+    done = asm_jcc(a, CC_B);
+    asm_mov(a, T0, RAX);
+    move_all(a, OP_MOV);
+    asm_rr(a, false, 0xff, 4, T0); /* JMP */
     asm_aim(a, done, a->at);
-    asm_ri(a, true, EXT_ADD, RSP, 8); /* it does not come back */
     leave_plain(a);
 }
 
@@ -137,6 +142,37 @@ static void cold(struct jit_asm *a, u32 to_leave)
     asm_jmp_to(a, to_leave);
 }
 
+static void doubt(struct jit_asm *a)
+{
+    u32 no[4];
+
+    asm_byte(a, 0x50); /* PUSH RAX */
+    asm_mov(a, T2, T0);
+    asm_shift(a, true, EXT_SHR, T2, 7);
+    asm_ri(a, false, EXT_AND, T2, (SOFT_TLB_SIZE - 1) * (s32)sizeof(struct tlb_entry));
+    asm_rm(a, true, OP_ADD, T2, CTX, CTX_AT(tlb_fetch));
+    asm_mov(a, RAX, T0);
+    asm_ri(a, true, EXT_AND, RAX, -4096);
+    asm_rm(a, true, OP_CMP, RAX, T2, offsetof(struct tlb_entry, tag_x));
+    no[0] = asm_jcc(a, CC_NZ);
+    asm_rm(a, true, OP_MOV, RAX, T1, offsetof(struct jump_entry, block));
+    asm_ri(a, true, EXT_CMP, RAX, 1); /* NULL: of RIP 0 */
+    no[1] = asm_jcc(a, CC_B);
+    asm_rm(a, true, OP_MOV, T2, T2, offsetof(struct tlb_entry, addend));
+    asm_rr(a, true, OP_ADD, T2, T0);
+    asm_rm(a, true, OP_CMP, T2, RAX, offsetof(struct block, host));
+    no[2] = asm_jcc(a, CC_NZ);
+    asm_rm(a, false, OP_MOV, RAX, RAX, offsetof(struct block, key));
+    asm_rm(a, false, OP_CMP, RAX, CTX, CTX_AT(key));
+    no[3] = asm_jcc(a, CC_NZ);
+    asm_rm(a, true, OP_MOV, T2, CTX, CTX_AT(stamp));
+    asm_rm(a, true, OP_MOV_TO, T2, T1, offsetof(struct jump_entry, stamp));
+    for_each_row(n, no)
+        asm_aim(a, *n, a->at);
+    asm_byte(a, 0x58); /* POP RAX */
+    asm_byte(a, 0xc3);
+}
+
 void jit_thunks(struct jit_asm *a, struct jit_thunks *ret, bool vec)
 {
     ret->store = a->at;
@@ -149,6 +185,8 @@ void jit_thunks(struct jit_asm *a, struct jit_thunks *ret, bool vec)
     call_handler(a, ret->store);
     ret->leave = a->at;
     leave(a, ret->store);
+    ret->doubt = a->at;
+    doubt(a);
     ret->cold = a->at;
     cold(a, ret->leave);
 }
@@ -158,7 +196,7 @@ void jit_next(struct soft_cpu *c, const struct uop *op [[maybe_unused]])
     c->jit_next = true;
 }
 
-bool jit_call(struct soft_cpu *c, struct block *b, u32 i, uop_fn fn)
+u64 jit_call(struct soft_cpu *c, struct block *b, u32 i, uop_fn fn)
 {
     c->block = b;
     c->base_rip = c->page_rip + b->gpa % 4096;
@@ -170,5 +208,5 @@ bool jit_call(struct soft_cpu *c, struct block *b, u32 i, uop_fn fn)
     else
         c->jit->stats.calls++;
     fn(c, &b->ops[i & ~(u32)JIT_CALL_MISS]);
-    return c->jit_next;
+    return c->jit_next ? JIT_CALL_NEXT : (uintptr_t)soft_run_follow(c);
 }

@@ -78,6 +78,16 @@ static void cold_load(struct jit_tr *t, const struct jit_cold *k)
     asm_aim(a, asm_jcc(a, CC_NB), k->vec_back);
 }
 
+/* A jump's target that was found in another state; when it is no longer true the handler is next. */
+static void cold_doubt(struct jit_tr *t, const struct jit_cold *k)
+{
+    struct jit_asm *a = &t->a;
+
+    asm_aim(a, k->doubt_from, a->at);
+    asm_aim(a, asm_call(a), t->c->jit->thunk.doubt);
+    asm_aim(a, asm_jcc(a, CC_Z), k->doubt_back);
+}
+
 static void cold_handler(struct jit_tr *t, u32 i)
 {
     struct jit_cold *k = &t->cold[i];
@@ -86,6 +96,8 @@ static void cold_handler(struct jit_tr *t, u32 i)
 
     if (k->vec_from)
         cold_load(t, k);
+    if (k->doubt_from)
+        cold_doubt(t, k);
     for (u32 n = 0; n < k->n_from; n++)
         asm_aim(a, k->from[n], a->at);
     if (k->trap)
@@ -149,7 +161,8 @@ static bool insn(struct jit_tr *t, const u8 *bytes)
     enum jit_vec vec = t->vec;
 
     if (look(t, bytes)) {
-        bool done = t->fn[t->i] != soft_op_ud && (jit_flow(t, &end) || jit_copy(t));
+        bool done =
+            t->fn[t->i] != soft_op_ud && (jit_flow(t, &end) || jit_system(t) || jit_copy(t));
 
         if (done) {
             t->cold[t->i].back = end ? 0 : t->a.at;
@@ -188,8 +201,9 @@ static bool may_be(const struct soft_cpu *c, const struct block *b)
 {
     u32 size = b->key & KEY_SIZE, stack = b->key >> KEY_STACK_SHIFT & 3;
 
-    return size != SIZE_16 && stack == size && b->key & KEY_FLAT && !(b->key & KEY_SINGLE) &&
-           b->key == c->key && b->gpa2 == BLOCK_ONE_PAGE && b->host && b->ops[b->n].imm;
+    return size != SIZE_16 && stack == size && b->key & KEY_FLAT &&
+           !(b->key & (KEY_SINGLE | KEY_PLAIN)) && b->key == c->key && b->gpa2 == BLOCK_ONE_PAGE &&
+           b->host && b->ops[b->n].imm;
 }
 
 struct jit_block *jit_translate(struct soft_cpu *c, struct block *b)

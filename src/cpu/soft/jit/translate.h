@@ -26,6 +26,7 @@ struct jit_cold {
     bool vec;               /* so are vector registers */
     u32 vec_from, vec_back; /* a jump for vector registers to be loaded, and where it goes on */
     enum jit_vec vec_need;
+    u32 doubt_from, doubt_back; /* a jump_entry is to be looked at, and where it goes on */
     u32 trap; /* the instruction may trap: its place */
 };
 
@@ -75,5 +76,10 @@ void jit_need_vec(struct jit_tr *t, enum jit_vec need);
 bool jit_copy(struct jit_tr *t);
 /* flow.c: jumps, calls, the stack.  False: as above.  *ret_end: the block ends with it. */
 bool jit_flow(struct jit_tr *t, bool *ret_end);
+/* T0 = host address of the word at RSP + disp; and RSP += by. */
+void jit_stack_at(struct jit_tr *t, s32 disp, u32 access);
+void jit_move_sp(struct jit_tr *t, s32 by);
+/* system.c: as jit_copy. */
+bool jit_system(struct jit_tr *t);
 /* What follows the last instruction of a block. */
 void jit_fall(struct jit_tr *t);

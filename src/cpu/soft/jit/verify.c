@@ -5,6 +5,7 @@
 #include "cpu/soft/jit/verify.h"
 
 #include "cpu/soft/jit/cache.h"
+#include "cpu/soft/msr.h"
 
 #include <Zydis/Zydis.h>
 
@@ -21,7 +22,8 @@ struct known {
     bool compared;
     u32 bytes; /* T0 is a host address of so many bytes */
     bool writable;
-    u32 kept; /* ... and soft_cpu.jit_temp[1] is one, which may be written to */
+    u32 kept;  /* ... and soft_cpu.jit_temp[1] is one, which may be written to */
+    bool msrs; /* T2 is soft_cpu.msrs */
 };
 
 static bool writes(const ZydisDecodedInstruction *in, const ZydisDecodedOperand *o, ZydisRegister r)
@@ -59,6 +61,10 @@ static const char *check(const struct known *k, const ZydisDecodedOperand *m)
         return at >= -CTX_BIAS && at + m->size / 8 <= (s64)sizeof(struct soft_cpu) - CTX_BIAS
                    ? NULL
                    : "outside struct soft_cpu";
+    if (m->mem.base == REG_T2 && k->msrs)
+        return at == offsetof(struct soft_msrs, kernel_gs_base) && m->size == 64
+                   ? NULL
+                   : "an MSR that is none";
     if (m->mem.base == REG_T1 || m->mem.base == REG_T2)
         return write || at < 0 || at + m->size / 8 > (s64)max(sizeof(struct block), (size_t)32)
                    ? "not a field of a table"
@@ -100,8 +106,11 @@ static void learn(struct known *k, const ZydisDecodedInstruction *in, const Zydi
     }
     if (learn_temp(k, in, o))
         return;
+    if (writes(in, o, REG_T2))
+        k->msrs = in->mnemonic == ZYDIS_MNEMONIC_MOV && o[1].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+                  o[1].mem.base == REG_CTX && o[1].mem.disp.value == CTX_AT(msrs);
     if (writes(in, o, REG_T0))
-        *k = (struct known){ .kept = was.kept };
+        *k = (struct known){ .kept = was.kept, .msrs = was.msrs };
     if (writes(in, o, REG_T1)) {
         k->compared = false;
         k->tagged = 0;
@@ -111,7 +120,9 @@ static void learn(struct known *k, const ZydisDecodedInstruction *in, const Zydi
     else if (in->mnemonic == ZYDIS_MNEMONIC_AND && o[0].reg.value == REG_T2)
         k->reach = o[1].imm.value.s == -4096 ? was.reach : 0;
     else if (writes(in, o, REG_T2))
-        *k = (struct known){ .bytes = was.bytes, .writable = was.writable, .kept = was.kept };
+        *k = (struct known){
+            .bytes = was.bytes, .writable = was.writable, .kept = was.kept, .msrs = k->msrs
+        };
     else if (in->mnemonic == ZYDIS_MNEMONIC_CMP && o[0].reg.value == REG_T2 && t1) {
         k->compared = true;
         k->tag = (u64)o[1].mem.disp.value;
