@@ -70,11 +70,12 @@ compare() { # WHAT MOST_SECONDS LATE: `date` may be late (1), or is right (0)
     echo "$1: monotonic ${before[0]} -> ${words[0]}, date ${words[2]}, PTP ${words[3]}, RTC ${words[4]}, host ${words[7]}, ${words[5]}"
 }
 
+trap '"$socle" ctl "$dir/c" power off >/dev/null 2>&1' EXIT
 mkfifo "$dir/in"
 exec 3<>"$dir/in"
 start first --engine soft --cpus 2 --memory 256M --kernel "$guest/vmlinuz" --initrd "$guest/initrd" --net none --disk "$dir/root.img" \
     --append "console=ttyS0 root=/dev/vda rw panic=-1 quiet init=/bin/sh"
-until_says "$dir/out-first" '# ' 200
+until_says "$dir/out-first" "# " 400
 echo "mount -t proc p /proc; modprobe -q ptp_kvm; stty -echo; echo prepared." >&3
 until_says "$dir/out-first" '^prepared' 60
 ask first a
