@@ -299,6 +299,26 @@ static void walk_map(struct disk *d, const struct memory *m)
     }
 }
 
+static void on_filled(struct disk_req *r)
+{
+    r->len = 0; /* it is over, however it went */
+}
+
+/* What is absent becomes the disk's own, and reads as before. */
+static void fill_some(struct disk *d, struct disk_sync *s, bool sound)
+{
+    static u8 before[64 * KiB], after[64 * KiB];
+    u64 len = min(d->size, (u64)sizeof(before));
+    struct disk_req r = { .op = DISK_FILL, .len = len, .done = on_filled };
+
+    if (disk_pread(s, before, len, 0) < 0)
+        return;
+    disk_submit(disk_sync_queue(s), &r);
+    disk_drain(disk_sync_queue(s));
+    must(disk_pread(s, after, len, 0) == 0 || !sound);
+    must(memcmp(before, after, len) == 0 || !sound);
+}
+
 /* `sound`: nothing is in two places at once, so that what was written reads back. */
 static void write_some(struct disk *d, struct disk_sync *s, bool sound)
 {
@@ -359,6 +379,8 @@ static void use(struct memory *m, u8 how)
     if (disk_sync_open(d, &s, NULL) == 0) {
         read_as(d, s, m);
         walk_map(d, m);
+        if (how & 16 && how & 1)
+            fill_some(d, s, sound);
         if (how & 1)
             write_some(d, s, sound);
     }

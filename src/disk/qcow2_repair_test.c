@@ -11,6 +11,19 @@
 
 #define AT(field) offsetof(struct q2_disk_header, field)
 
+/* Of 1 MiB, which begins with `data`. */
+static void make_image(const char *path, const u8 *data, u64 len)
+{
+    AUTO(disk) struct disk *d = NULL;
+    AUTO(disk_sync) struct disk_sync *s = NULL;
+    struct err e = {};
+
+    rig_create(path, &(struct qcow2_create_cfg){ .size = MiB });
+    CHECK_OK(rig_open(path, false, &d, &e), &e);
+    CHECK_OK(disk_sync_open(d, &s, &e), &e);
+    CHECK_EQ(disk_pwrite(s, data, len, 0), 0);
+}
+
 TEST(qcow2_repair)
 {
     static const struct {
@@ -34,19 +47,12 @@ TEST(qcow2_repair)
     memset(want, 0x33, 300 * KiB);
     rig_path(path, "repair.qcow2");
     for_each_row(c, rows) {
-        AUTO(disk) struct disk *d = NULL;
-        AUTO(disk_sync) struct disk_sync *s = NULL;
         struct qcow2_report rep = {};
         const struct disk_cfg cfg = { .file = path, .fd = -1 };
         struct err e = {};
 
         ROW(c);
-        rig_create(path, &(struct qcow2_create_cfg){ .size = MiB });
-        CHECK_OK(rig_open(path, false, &d, &e), &e);
-        CHECK_OK(disk_sync_open(d, &s, &e), &e);
-        CHECK_EQ(disk_pwrite(s, want, 300 * KiB, 0), 0);
-        disk_sync_close(TAKE(s));
-        disk_close(TAKE(d));
+        make_image(path, want, 300 * KiB);
         rig_patch(path, c->at, 8, c->value);
         CHECK_OK(qcow2_check(&cfg, 0, &rep, &e), &e);
         CHECK(rep.errors >= c->errors);
@@ -65,8 +71,6 @@ TEST(qcow2_leaks_alone)
 {
     enum { L2 = 0x40000, SHARED = 0x50000 };
     static const u8 sector[DISK_SECTOR] = { 1 };
-    AUTO(disk) struct disk *d = NULL;
-    AUTO(disk_sync) struct disk_sync *s = NULL;
     struct qcow2_report rep = {};
     struct err e = {};
     char path[200];
@@ -74,12 +78,7 @@ TEST(qcow2_leaks_alone)
     int fd;
 
     rig_path(path, "leaks.qcow2");
-    rig_create(path, &(struct qcow2_create_cfg){ .size = MiB });
-    CHECK_OK(rig_open(path, false, &d, &e), &e);
-    CHECK_OK(disk_sync_open(d, &s, &e), &e);
-    CHECK_EQ(disk_pwrite(s, sector, sizeof(sector), 0), 0);
-    disk_sync_close(TAKE(s));
-    disk_close(TAKE(d));
+    make_image(path, sector, sizeof(sector));
     rig_patch(path, L2, 8, SHARED);
     rig_patch(path, L2 + 8, 8, SHARED);
     CHECK_OK(
@@ -187,12 +186,7 @@ TEST(qcow2_damaged_while_used)
         struct err e = {};
 
         ROW(c);
-        rig_create(path, &(struct qcow2_create_cfg){ .size = MiB });
-        CHECK_OK(rig_open(path, false, &d, &e), &e);
-        CHECK_OK(disk_sync_open(d, &s, &e), &e);
-        CHECK_EQ(disk_pwrite(s, sector, sizeof(sector), 0), 0);
-        disk_sync_close(TAKE(s));
-        disk_close(TAKE(d));
+        make_image(path, sector, sizeof(sector));
         rig_patch(path, c->at, 8, c->value);
         log_set_level(LOG_LEVEL_ERROR);
         CHECK_OK(rig_open(path, false, &d, &e), &e);
@@ -253,12 +247,7 @@ TEST(qcow2_discards_no_table)
     int fd;
 
     rig_path(path, "discard.qcow2");
-    rig_create(path, &(struct qcow2_create_cfg){ .size = MiB });
-    CHECK_OK(rig_open(path, false, &d, &e), &e);
-    CHECK_OK(disk_sync_open(d, &s, &e), &e);
-    CHECK_EQ(disk_pwrite(s, sector, sizeof(sector), 0), 0);
-    disk_sync_close(TAKE(s));
-    disk_close(TAKE(d));
+    make_image(path, sector, sizeof(sector));
     rig_patch(path, L2 + 8, 8, L1);
     CHECK_OK(qcow2_check(&(struct disk_cfg){ .file = path, .fd = -1 },
                          QCOW2_REPAIR_ERRORS | QCOW2_REPAIR_LEAKS, &rep, &e),

@@ -301,6 +301,19 @@ static int try_fresh(struct q2_req *w, const struct piece *p)
     return Q2_AGAIN;
 }
 
+/* Clusters that `choose` made for more than it then used. */
+static void trim(struct q2_req *w)
+{
+    struct qcow2 *q = q2_of_req(w);
+    u64 use = (align_up(w->guest + w->guest_len, q->cluster) - align_down(w->guest, q->cluster)) >>
+              q->bits;
+
+    if (w->new_n <= use)
+        return;
+    q2_free_now(q, w->new_first + use, w->new_n - use);
+    w->new_n = use;
+}
+
 /* Under lock: chooses the piece, and prepares all but its io.  0: then start(w, p) begins it. */
 static int choose(struct q2_req *w, struct piece *p)
 {
@@ -340,21 +353,9 @@ static int choose(struct q2_req *w, struct piece *p)
         w->cow = w->qq->cow[--w->qq->n_cow];
         w->cow_len = min(p->len, to - p->offset);
     }
+    trim(w);
     enter(w, p->t);
     return 0;
-}
-
-/* Clusters that `choose` made for more than it then used. */
-static void trim(struct q2_req *w)
-{
-    struct qcow2 *q = q2_of_req(w);
-    u64 use = (align_up(w->guest + w->guest_len, q->cluster) - align_down(w->guest, q->cluster)) >>
-              q->bits;
-
-    if (w->new_n <= use)
-        return;
-    q2_free_now(q, w->new_first + use, w->new_n - use);
-    w->new_n = use;
 }
 
 int q2_write_step(struct q2_req *w)
@@ -375,8 +376,6 @@ int q2_write_step(struct q2_req *w)
         else
             r = choose(w, &p);
     }
-    if (r == 0 && !in_place)
-        trim(w);
     pthread_mutex_unlock(&q->lock);
     if (r)
         return r;
@@ -512,8 +511,6 @@ int q2_zero_step(struct q2_req *w)
         r = zero_whole(w, &p, end, w->r->may_unmap, true);
     if (r == 0)
         r = zero_bytes(w, &p, &in_place);
-    if (r == 0 && !in_place)
-        trim(w);
     pthread_mutex_unlock(&q->lock);
     if (r)
         return r;
@@ -572,8 +569,6 @@ int q2_fill_step(struct q2_req *w)
         r = zero_whole(w, &p, end, true, true);
     if (r == 0)
         r = choose(w, &p);
-    if (r == 0)
-        trim(w);
     pthread_mutex_unlock(&q->lock);
     return r ? r : start_partly(w, p.all_zero);
 }

@@ -194,7 +194,7 @@ ends_right again
 check_root "$dir/root.img" "$steps"
 check_images
 
-echo "kill -9 around snapshots: nothing that was flushed is lost"
+echo "kill -9 around snapshots and deletions: nothing that was flushed is lost"
 complete=0
 for i in $(seq $kills); do
     "$socle" snapshot restore "$dir/root.img" one >/dev/null || fail "restore one, round $i"
@@ -203,9 +203,15 @@ for i in $(seq $kills); do
     vm=$(pgrep -P "$(pgrep -P "$run" -x socle)" -x socle-vm)
     mode=full
     [ $((i % 2)) -eq 0 ] || mode=disks
-    "$socle" ctl "$dir/c" snapshot killed $mode >/dev/null 2>&1 &
+    command="snapshot killed $mode" after=0.$((i % 5))$((RANDOM % 10))
+    if [ $((i % 4)) -eq 1 ]; then
+        ctl snapshot killed disks >/dev/null || fail "a snapshot to be deleted, round $i"
+        command="delete-snapshot killed" after=0.0$((RANDOM % 10))
+    fi
+    # shellcheck disable=SC2086
+    "$socle" ctl "$dir/c" $command >/dev/null 2>&1 &
     ctl=$!
-    sleep "0.$((i % 5))$((RANDOM % 10))"
+    sleep "$after"
     if [ $((i % 3)) -eq 2 ]; then
         kill -9 $ctl 2>/dev/null
         wait $ctl
@@ -216,9 +222,10 @@ for i in $(seq $kills); do
     fi
     wait "$run"
     step=$(last_step kill)
+    step=${step:-0} # killed before the first was said in full
     check_data "$dir/data.img" "$step"
     if "$socle" snapshot list "$dir/root.img" | grep -q killed; then
-        "$socle" snapshot list "$dir/root.img" | grep -q 'killed.*interrupted' || complete=$((complete + 1))
+        "$socle" snapshot list "$dir/root.img" | grep -q 'killed.*\(interrupted\|being deleted\)' || complete=$((complete + 1))
         "$socle" snapshot delete --quiet "$dir/root.img" killed || fail "delete what was interrupted, round $i"
         check_data "$dir/data.img" "$step"
     fi
