@@ -32,7 +32,7 @@ static const struct field name_fields[] = {
     FIELD_STR(name_rec, id, "of the instance with this name", .required = true),
     {},
 };
-static const struct field run_fields[] = {
+const struct field run_fields[] = {
     FIELD_ENUM(run_rec, state, host_state_words, "what it is doing"),
     FIELD_BOOL(run_rec, saved, "its state is in a file, from which it goes on"),
     FIELD_INT(run_rec, pid, "its process; 0: none"),
