@@ -194,8 +194,10 @@ static int dispatch(struct api_call *c, struct err *e)
     if (!(c->rq->rights & row->right))
         return err_set(e, -EACCES, "this needs a right that user %u does not have", c->rq->uid);
     s = row->body ? api_schema_find(row->body) : NULL;
-    c->query = query = row->query ? alloc_x(1, row->query_size) : NULL;
-    c->body = body = s && s->size ? alloc_x(1, s->size) : NULL;
+    query = row->query ? alloc_x(1, row->query_size) : NULL;
+    body = s && s->size ? alloc_x(1, s->size) : NULL;
+    c->query = query;
+    c->body = body;
     c->ret->status = row->status;
     return run(row, c, e);
 }

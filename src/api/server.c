@@ -50,6 +50,8 @@ struct session {
     bool too_long;                  /* the query */
     bool answering, streaming, end; /* end: the connection closes after the answer */
     u64 from;
+    int gone_fd; /* of a stream: the socket once more, to see that its client went away */
+    struct loop_fd gone;
 };
 
 /* ---- requests ---- */
@@ -171,11 +173,25 @@ static int write_head(struct session *s)
     return lws_finalize_write_http_header(s->wsi, start, &p, end);
 }
 
+static void on_gone(struct loop_fd *f, int events [[maybe_unused]])
+{
+    struct session *s = f->arg;
+
+    loop_fd_close(&s->gone);
+    lws_set_timeout(s->wsi, PENDING_TIMEOUT_HTTP_CONTENT, LWS_TO_KILL_ASYNC);
+}
+
+/* libwebsockets does not read from a stream's client any more, but is woken for what it sends, and for its end, without end.  It has
+ * nothing to say: when it does, or goes, the connection closes. */
 static int begin_stream(struct session *s)
 {
     s->streaming = true;
     s->from = s->answer.from;
     s->server->n_streams++;
+    s->gone_fd = fcntl(lws_get_socket_fd(s->wsi), F_DUPFD_CLOEXEC, 3);
+    if (s->gone_fd < 0 || loop_fd_open(s->server->loop, &s->gone, s->gone_fd,
+                                       UV_READABLE | UV_DISCONNECT, on_gone, s) < 0)
+        return -1;
     return lws_http_mark_sse(s->wsi) ? -1 : 0;
 }
 
@@ -236,9 +252,12 @@ static void session_reset(struct session *s)
     strbuf_fini(&s->answer.body);
     s->answer = (struct api_answer){};
     s->answering = false;
-    if (s->streaming)
-        s->server->n_streams--;
+    if (!s->streaming)
+        return;
     s->streaming = false;
+    s->server->n_streams--;
+    loop_fd_close(&s->gone);
+    fd_close(&s->gone_fd);
 }
 
 /* ---- answers ---- */

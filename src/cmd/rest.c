@@ -306,7 +306,7 @@ static char *next_line(struct rest *r, int ms, int *ret, struct err *e)
             r->at = (size_t)(eol + 1 - r->got.text);
             return line;
         }
-        if (r->at) {
+        if (r->at && r->got.text) {
             memmove(r->got.text, r->got.text + r->at, r->got.len - r->at + 1);
             r->got.len -= r->at;
             r->at = 0;

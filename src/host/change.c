@@ -240,6 +240,17 @@ int host_edit(struct host *h, const char *name, const json_t *changes, u64 rev, 
     return r;
 }
 
+static int check_new_name(const char *name, struct err *e)
+{
+    if (spec_name_ok(name))
+        return 0;
+    err_set(e, -EINVAL,
+            "'name' is '%.70s'; 1 to 63 letters, digits, '.', '-' or '_', a letter or digit first, "
+            "are allowed",
+            name);
+    return err_field(e, "name");
+}
+
 /* The list is by name: it leaves its place, and takes the new one. */
 static void move(struct host *h, struct instance *i)
 {
@@ -282,12 +293,8 @@ int host_rename(struct host *h, const char *name, const char *to, struct err *e)
     struct instance *i;
     int r = 0;
 
-    if (!spec_name_ok(to))
-        return err_set(
-            e, -EINVAL,
-            "'name' is '%.70s'; 1 to 63 letters, digits, '.', '-' or '_', a letter or digit "
-            "first, are allowed",
-            to);
+    if (check_new_name(to, e) < 0)
+        return -EINVAL;
     host_lock(h);
     i = find(h, name, e);
     if (!i)
@@ -409,12 +416,8 @@ int host_import(struct host *h, const char *name, const struct image_source *fro
     struct image_cfg there = {};
     int r;
 
-    if (!spec_name_ok(name))
-        return err_set(
-            e, -EINVAL,
-            "'name' is '%.70s'; 1 to 63 letters, digits, '.', '-' or '_', a letter or digit "
-            "first, are allowed",
-            name);
+    if (check_new_name(name, e) < 0)
+        return -EINVAL;
     host_lock(h);
     r = task_room_locked(h, e);
     if (r >= 0 && (importing(h, name) || images_get(h->images, name, &there, NULL) >= 0))

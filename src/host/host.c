@@ -32,7 +32,7 @@ static const struct field name_fields[] = {
     FIELD_STR(name_rec, id, "of the instance with this name", .required = true),
     {},
 };
-static const struct field run_fields[] = {
+const struct field run_fields[] = {
     FIELD_ENUM(run_rec, state, host_state_words, "what it is doing"),
     FIELD_BOOL(run_rec, saved, "its state is in a file, from which it goes on"),
     FIELD_INT(run_rec, pid, "its process; 0: none"),
@@ -254,10 +254,7 @@ static int load_all(struct host *h, struct err *e)
         r = load(h, "run/", load_run, e);
     if (r >= 0)
         r = load(h, "name/", check_name, e);
-    if (r >= 0)
-        r = load(h, "task/", load_task, e);
-    qsort(h->list, h->n, sizeof(*h->list), by_name);
-    return r;
+    return r < 0 ? r : load(h, "task/", load_task, e);
 }
 
 /* ---- open and close ---- */
@@ -315,7 +312,7 @@ static int take_lock(struct host *h, struct err *e)
     return 0;
 }
 
-/* Folders of instances that are in no record: a create that was undone by half, or a delete. */
+/* Folders of instances that are in no record: a create that was undone by half, or a delete.  While loading: see by_id. */
 static void remove_orphans(struct host *h)
 {
     AUTO(free) char *path = str_new("%s/instances", h->dir);
@@ -326,11 +323,8 @@ static void remove_orphans(struct host *h)
         AUTO(free) char *folder = str_new("%s/%s", path, de->d_name);
         AUTO(free) char *log = str_new("%s/vm.log", folder);
         AUTO(fd) int fd = -1;
-        bool known = de->d_name[0] == '.';
 
-        for (u32 i = 0; i < h->n && !known; i++)
-            known = strcmp(h->list[i]->id, de->d_name) == 0;
-        if (known)
+        if (de->d_name[0] == '.' || by_id(h, de->d_name))
             continue;
         fd = open(log, O_RDWR | O_CLOEXEC);
         if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
@@ -461,6 +455,7 @@ int host_open(struct host *h, const char *dir, struct loop *l, struct err *e)
     store_on_change(h->store, on_store, h);
     images_clean(h->images);
     remove_orphans(h);
+    qsort(h->list, h->n, sizeof(*h->list), by_name);
     r = find_processes(h, e);
     if (r >= 0)
         uv_timer_start(&h->begin, on_begin, 0, 0);

@@ -92,7 +92,7 @@ struct task_rec {
     u64 created, ended;         /* seconds since 1970 */
     u32 tries;
 };
-extern const struct field task_fields[];
+extern const struct field task_fields[], run_fields[];
 extern const char *const task_words[], *const host_state_words[];
 
 struct task {

@@ -131,8 +131,10 @@ static void ended_locked(struct instance *i, int status)
     i->run.pid = 0;
     if (end.state != HOST_SUSPENDED)
         i->run.saved = false;
-    if (host_set_state_locked(i, end.state, end.state == HOST_FAILED ? end.why : NULL, &e) < 0)
-        log_error("%s", e.text);
+    if (host_set_state_locked(i, end.state, end.state == HOST_FAILED ? end.why : NULL, &e) < 0) {
+        log_error("%s", e.text); /* a full disk: the next socled will see it, too */
+        i->run.state = (int)end.state;
+    }
     if (end.state == HOST_FAILED)
         log_notice("machine '%s' failed: %s", i->cfg.spec.name, end.why);
 }
@@ -471,15 +473,18 @@ static int command(struct task *t, const char *request, struct err *e)
 {
     AUTO(free) char *path = path_in(t->inst, "control");
     json_t *result = NULL;
+    struct err why = {};
     struct talk k;
-    int r = talk_open(&k, path, ANSWER_SECONDS, e);
+    int r = talk_open(&k, path, ANSWER_SECONDS, &why);
 
     if (r >= 0) {
-        result = talk_result(&k, request, NULL, 0, e);
-        r = result ? 0 : e->code;
+        result = talk_result(&k, request, NULL, 0, &why);
+        r = result ? 0 : why.code;
     }
     talk_close(&k);
     json_decref(result);
+    if (r < 0 && e)
+        *e = why;
     return r;
 }
 

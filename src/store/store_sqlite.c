@@ -35,8 +35,8 @@ enum stmt {
 static const char *const texts[STMTS] = {
     [S_GET]     = "SELECT key, value, rev FROM record WHERE key = ?1",
     [S_RANGE]   = "SELECT key, value, rev FROM record WHERE key >= ?1 AND key < ?2 AND key > ?3 ORDER BY key LIMIT ?4",
-    [S_PUT]     = "INSERT INTO record (key, value, rev) VALUES (?1, ?2, ?3) "
-                  "ON CONFLICT (key) DO UPDATE SET value = excluded.value, rev = excluded.rev",
+    [S_PUT]     = ("INSERT INTO record (key, value, rev) VALUES (?1, ?2, ?3) "
+                   "ON CONFLICT (key) DO UPDATE SET value = excluded.value, rev = excluded.rev"),
     [S_DELETE]  = "DELETE FROM record WHERE key = ?1",
     [S_CHANGE]  = "INSERT INTO change (rev, key, value) VALUES (?3, ?1, ?2)",
     [S_META]    = "SELECT revision, compacted FROM meta",
@@ -50,10 +50,10 @@ static const char *const texts[STMTS] = {
 
 /* The step to each schema from the one before. */
 static const char *const steps[SCHEMA] = {
-    "CREATE TABLE meta (revision INTEGER NOT NULL);"
-    "INSERT INTO meta VALUES (0);"
-    "CREATE TABLE record (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL, rev INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE change (rev INTEGER NOT NULL, key TEXT NOT NULL, value TEXT, PRIMARY KEY (rev, key)) WITHOUT ROWID;",
+    ("CREATE TABLE meta (revision INTEGER NOT NULL);"
+     "INSERT INTO meta VALUES (0);"
+     "CREATE TABLE record (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL, rev INTEGER NOT NULL) WITHOUT ROWID;"
+     "CREATE TABLE change (rev INTEGER NOT NULL, key TEXT NOT NULL, value TEXT, PRIMARY KEY (rev, key)) WITHOUT ROWID;"),
     /* 2: the log can be cut */
     "ALTER TABLE meta ADD COLUMN compacted INTEGER NOT NULL DEFAULT 0;",
 };

@@ -162,6 +162,30 @@ def hostile():
     assert ok("GET", "")["revision"] == before
 
 
+def quiet_streams():
+    """A stream whose client went, half went, or talks, costs nothing."""
+    pid = ok("GET", "")["pid"]
+    open_ones = []
+    for how in (lambda s: s.shutdown(socket.SHUT_WR), lambda s: s.sendall(b"GET /1.0 HTTP/1.1\r\n\r\n"), lambda s: s.close(), lambda s: None):
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(SECONDS)
+        s.connect(DIR + "/api.sock")
+        s.sendall(b"GET /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"200" in s.recv(1000)
+        how(s)
+        open_ones.append(s)
+
+    def ticks():
+        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+            return sum(map(int, f.read().split()[13:15]))
+
+    before = ticks()
+    time.sleep(1)
+    assert ticks() - before < os.sysconf("SC_CLK_TCK") / 4, "socled spins"
+    for s in open_ones:
+        s.close()
+
+
 def two_clients():
     """Both read, both write: one wins, the other is told."""
     _, _, etag = ask("GET", "/instances/a")
@@ -264,6 +288,7 @@ def life():
     console_of(show["status"]["console"], b"Linux version")
     until("the log", lambda: "Linux version" in ok("GET", "/instances/a/log"))
     hostile()
+    quiet_streams()
     two_clients()
     check_answers()
     events_resume()
