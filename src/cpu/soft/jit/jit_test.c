@@ -300,6 +300,48 @@ TEST(jit_rests_while_blocks_are_traced)
     rig_free(r);
 }
 
+/* --engine-check: a translation that does what it should passes, one with a wrong byte stops the machine. */
+TEST(jit_check_finds_a_wrong_byte)
+{
+    static const u8 count[] = { 0xb9, 0x10, 0x27, 0, 0 }; /* mov ecx, 10000 */
+    const struct cpu_cfg cfg = { .n_cpus = 1, .jit = true, .check = true };
+    struct rig *r = rig_open(&cfg, RAM);
+    struct jit_cache *j = r->c->jit;
+    u8 *code = j->area.write_at;
+    u32 at;
+
+    r->c->vm->jit_warm = 1;
+    begin(r, RIG_CODE, sum, sizeof(sum));
+    CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
+    CHECK_EQ((u32)r->c->reg[GPR_RAX], SUM);
+    CHECK(j->stats.checked > 100);
+    for (at = j->first; at < j->used && memcmp(code + at, count, sizeof(count)) != 0; at++)
+        continue;
+    CHECK(at < j->used);
+    code[at + 1]++;
+    r->c->rip = RIG_CODE;
+    CHECK_EQ(vcpu_run(r->c->v), VCPU_FAILED);
+    CHECK_HAS(r->c->v->failure, "engine-check: registers differ after the block of");
+    rig_free(r);
+}
+
+/* ... and so do exceptions, stores to code and what is done by handlers. */
+TEST(jit_check_agrees)
+{
+    const struct cpu_cfg cfg = { .n_cpus = 1, .jit = true, .check = true };
+
+    for_each_row(c, programs) {
+        struct rig *r = rig_open(&cfg, RAM);
+
+        ROW(c);
+        r->c->vm->jit_warm = 1;
+        begin(r, RIG_CODE, c->code, c->n);
+        CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
+        CHECK_STR(r->c->v->failure, "");
+        rig_free(r);
+    }
+}
+
 /* When there is no room, everything is dropped, and made anew. */
 TEST(jit_area_full)
 {
