@@ -261,7 +261,8 @@ struct soft_cpu {
     u32 jit_exit;        /* enum jit_exit: why translated code came back */
     u8 vec_ok;           /* in translated code: enum jit_vec that the guest may use */
     u8 vec_live;         /* ... the same, while its YMM registers are in the host's; else 0 */
-    bool jit_next;   /* a handler called from translated code goes on with the next instruction */
+    u8 x87_ok;     /* in translated code: the guest may use the x87, whose state is in the host's */
+    bool jit_next; /* a handler called from translated code goes on with the next instruction */
     u64 jit_temp[2]; /* translated code's own */
     u8 cpl;
     u8 shadow; /* interrupts wait one instruction: bit 0 MOV SS, bit 1 STI */

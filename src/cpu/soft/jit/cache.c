@@ -208,6 +208,7 @@ const u8 *soft_jit_enter(struct soft_cpu *c, struct block *b)
 {
     c->link = NULL;
     c->vec_ok = vec_ok(c);
+    jit_x87_settle(c);
     c->block = b;
     c->page_rip = c->rip - b->gpa % GUEST_PAGE;
     return c->jit->area.run_at + b->code;

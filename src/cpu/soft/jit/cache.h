@@ -75,6 +75,12 @@ struct jit_cache {
     struct jit_stats stats;
 };
 
+/* May translated code use the x87 by itself?  The first instruction that does not find its state there brings it. */
+static inline void jit_x87_settle(struct soft_cpu *c)
+{
+    c->x87_ok = c->fpu.x87_live && !(c->cr0 & (CR0_EM | CR0_TS));
+}
+
 /* thunk.c */
 void jit_thunks(struct jit_asm *a, struct jit_thunks *ret, bool vec);
 /* Runs the handler of instruction `i`, as thunk `call` has it.  JIT_CALL_NEXT: the next instruction follows; else the block ends
