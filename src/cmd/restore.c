@@ -11,10 +11,10 @@
 #include <sys/random.h>
 
 /* Options that say what the host provides, or how the program behaves. */
-static const char *const allowed[] = { "restore", "name",    "disk",      "net",
-                                       "console", "control", "gdb",       "vsock",
-                                       "engine",  "uuid",    "cache-dir", "timeout",
-                                       "no-jail", "verbose", "prealloc",  "jit" };
+static const char *const allowed[] = { "restore",   "name",        "disk",    "net",     "console",
+                                       "control",   "gdb",         "vsock",   "engine",  "uuid",
+                                       "cache-dir", "timeout",     "no-jail", "verbose", "prealloc",
+                                       "jit",       "engine-check" };
 
 void restore_options(struct strbuf *out)
 {
@@ -123,6 +123,7 @@ static void take_process(struct vm_spec *s, struct vm_spec *said)
     s->verbose = said->verbose;
     s->prealloc = said->prealloc;
     s->jit = said->jit;
+    s->engine_check = said->engine_check;
 }
 
 static int take_host(struct vm_spec *s, struct vm_spec *said, const struct opt_args *args,

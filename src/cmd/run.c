@@ -35,6 +35,7 @@ static const struct field run_fields[] = {
 const struct opt run_opts[] = {
     SPEC("engine", engine),
     SPEC("jit", jit),
+    SPEC("engine-check", engine_check),
     SPEC("cpus", cpus),
     SPEC("memory", memory, "512M 1G 2G 4G 8G"),
     SPEC("kernel", kernel, "FILE"),

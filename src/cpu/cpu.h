@@ -49,6 +49,7 @@ struct cpu_cfg {
     const char
         *model;  /* what CPU the software engine shows: x86-64-v1, -v2, -v3, host; NULL: host */
     bool jit;    /* the software engine translates code that runs often */
+    bool check;  /* ... and compares each run of it with the interpreter: slow */
     bool icount; /* the software engine with one vCPU: an instruction is 1 ns, sleep takes none */
 };
 

@@ -88,6 +88,7 @@ static int build_engine(struct vm *vm, struct err *e)
         .irqchip = vm->spec->irqchip == SPEC_IRQCHIP_SPLIT ? CPU_IRQCHIP_SPLIT : CPU_IRQCHIP_KERNEL,
         .legacy = vm->st.legacy,
         .jit = vm->spec->jit,
+        .check = vm->spec->engine_check,
     };
     const struct cpu_pick pick = { names[vm->spec->engine], vm->spec->cache_dir, cfg.jit };
     const struct cpu_host host = { host_pio_read, host_pio_write, host_mmio_read, host_mmio_write,
@@ -96,6 +97,9 @@ static int build_engine(struct vm *vm, struct err *e)
     vm->engine = cpu_engine_pick(&pick, vm->engine_why, sizeof(vm->engine_why), e);
     if (!vm->engine)
         return e->code;
+    if (cfg.check && strcmp(cpu_engine_name(vm->engine), "soft") != 0)
+        return err_set(e, -EINVAL, "engine-check: engine '%s' does not translate",
+                       cpu_engine_name(vm->engine));
     log_info("engine '%s': %s", cpu_engine_name(vm->engine), vm->engine_why);
     return cpu_open(vm->engine, &cfg, vm->mem, &host, &vm->cpu, e);
 }

@@ -90,8 +90,8 @@ static void set_path(json_t *in, const char *name)
 /* The spec without what belongs to this process, with all names from the root, and without defaults that follow from others. */
 static void describe_spec(struct save *s)
 {
-    static const char *const ours[] = { "control", "control_fd", "gdb",     "restore",
-                                        "no_jail", "cache_dir",  "verbose", "jit" };
+    static const char *const ours[] = { "control",   "control_fd", "gdb", "restore",     "no_jail",
+                                        "cache_dir", "verbose",    "jit", "engine_check" };
     const struct vm *vm = s->vm;
     json_t *j = conf_print(spec_fields, vm->spec), *disks = json_object_get(j, "disks");
     const u8 *u = vm->st.uuid;

@@ -282,6 +282,8 @@ const struct field spec_fields[] = {
     FIELD_ENUM(vm_spec, engine, engines, "what runs the CPUs; auto measures"),
     FIELD_BOOL(vm_spec, jit, "the software engine translates code that runs often into the host's",
                .dflt = 1),
+    FIELD_BOOL(vm_spec, engine_check,
+               "for debugging only: interpret what was translated, too, and stop where they differ"),
     FIELD_INT(vm_spec, cpus, "virtual CPUs", .dflt = 1, .min = 1, .max = SPEC_CPUS_MAX),
     FIELD_BYTES(vm_spec, memory, "guest RAM", .dflt = GiB, .min = MEM_SIZE_MIN, .max = MEM_SIZE_MAX),
     FIELD_BOOL(vm_spec, hugepages, "RAM from the host's reserved 2 MiB pages"),

@@ -69,10 +69,10 @@ struct vm_restore {
 };
 
 struct vm_spec {
-    char *name; /* of the machine: in messages, as its process's name */
-    char *uuid; /* NULL: made from the name */
-    int engine; /* enum spec_engine */
-    bool jit;   /* of the software engine */
+    char *name;             /* of the machine: in messages, as its process's name */
+    char *uuid;             /* NULL: made from the name */
+    int engine;             /* enum spec_engine */
+    bool jit, engine_check; /* of the software engine */
     u32 cpus;
     u64 memory; /* bytes */
     bool hugepages, prealloc;

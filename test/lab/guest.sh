@@ -1,6 +1,6 @@
 #!/bin/bash
 # test/lab/guest.sh: boots the sample guest with its selftest on KVM, here or in the lab, and judges what it says.
-# Usage: test/lab/guest.sh [--cpus N] [--memory MIB] [--engine E] [--jit=off] [--vmm qemu] [--timeout S] [--log FILE] [--out DIR]
+# Usage: test/lab/guest.sh [--cpus N] [--memory MIB] [--engine E] [--jit=off] [--engine-check] [--vmm qemu] [--timeout S] [--log FILE] [--out DIR]
 # Passes (status 0) when the guest printed "selftest: N passed, 0 failed", the VMM ended with status 0, and both came in time.
 # --vmm qemu runs the same under QEMU: it tells a fault of the guest or the lab from one of ours.
 set -euo pipefail
@@ -16,7 +16,7 @@ while [ $# -gt 0 ]; do
     --cpus) cpus=$2; shift 2 ;;
     --memory) memory=$2; shift 2 ;;
     --engine) engine=$2; shift 2 ;;
-    --jit=*) jit=("$1"); shift ;;
+    --jit=* | --engine-check) jit+=("$1"); shift ;;
     --vmm) vmm=$2; shift 2 ;;
     --timeout) limit=$2; shift 2 ;;
     --log) log=$2; shift 2 ;;

@@ -1,12 +1,12 @@
 #!/bin/bash
 # test/linux/boots.sh: boots a kernel and a small initrd many times, with 1, 2 and 4 vCPUs in turn, and counts what fails or hangs.
-# Usage: test/linux/boots.sh [--rounds N] [--cpus "1 2 4"] [--engine E] [--kernel FILE] [--initrd FILE] [--end E] [--limit S] [--log FILE]
+# Usage: test/linux/boots.sh [--rounds N] [--cpus "1 2 4"] [--engine E] [--kernel FILE] [--initrd FILE] [--end E] [--check] [--limit S] [--log FILE]
 # A boot passes when it said what init.sh says, nothing before it, and ended with status 0 within the limit.  Consoles of those
-# that do not are kept beside the log.  --end: reboot and panic want the guest to come twice.
+# that do not are kept beside the log.  --check: with --engine-check.  --end: reboot and panic want the guest to come twice.
 set -u
 tree=$(cd "$(dirname "$0")/../.." && pwd)
 socle=${SOCLE:-$tree/build/rel/src/cmd/socle}
-rounds=3 engine=soft limit=120 end=poweroff cpus="1 2 4"
+check=() rounds=3 engine=soft limit=120 end=poweroff cpus="1 2 4"
 kernel=$tree/.cache/guest/vmlinuz initrd="" log=$tree/build/boots.log
 
 while [ $# -gt 0 ]; do
@@ -19,6 +19,7 @@ while [ $# -gt 0 ]; do
     --end) end=$2 ;;
     --limit) limit=$2 ;;
     --log) log=$2 ;;
+    --check) check=(--engine-check); shift; continue ;;
     *) echo "boots: unknown option '$1'" >&2; exit 2 ;;
     esac
     shift 2
@@ -43,7 +44,7 @@ for round in $(seq "$rounds"); do
     for n in $cpus; do
         console=$scratch/console
         began=$(date +%s%N)
-        "$socle" run --engine "$engine" --timeout "$limit" --memory 256M --cpus "$n" --kernel "$kernel" --initrd "$initrd" \
+        "$socle" run --engine "$engine" "${check[@]}" --timeout "$limit" --memory 256M --cpus "$n" --kernel "$kernel" --initrd "$initrd" \
             --net none --append "$append" </dev/null >"$console" 2>&1
         status=$?
         ms=$((($(date +%s%N) - began) / 1000000))

@@ -2,6 +2,7 @@
  * cpu/soft/mem.c: guest memory accesses that the software TLB could not serve: first touches, device registers, accesses
  * across two pages, pages that hold code, watched addresses.  The rules are in soft_mem.h.
  */
+#include "cpu/soft/check.h"
 #include "cpu/soft/code.h"
 #include "cpu/soft/debug.h"
 #include "cpu/soft/io.h"
@@ -97,6 +98,8 @@ static void page_load(struct soft_cpu *c, const struct uop *op, u64 gpa, void *b
             le_store(to, n, ram_load(at, n));
         else
             memcpy(to, at, n);
+        if (unlikely(c->check_dry))
+            soft_check_load(c, gpa, buf, n);
         return;
     }
     soft_run_alone(c, op);
@@ -112,6 +115,10 @@ static void page_store(struct soft_cpu *c, const struct uop *op, u64 gpa, const 
     u64 page;
     u8 *at = soft_ram(c->vm, gpa, n, &page);
 
+    if (at && unlikely(c->check_dry)) {
+        soft_check_store(c, gpa, buf, n);
+        return;
+    }
     if (at) {
         if (n <= 8 && is_pow2(n))
             ram_store(at, n, le_load(from, n));

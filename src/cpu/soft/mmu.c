@@ -547,7 +547,7 @@ void soft_tlb_fini(struct soft_cpu *c)
 /* Which TLB serves the accesses of this mode. */
 struct tlb_entry *soft_tlb_of_mode(struct soft_cpu *c)
 {
-    bool watch = (c->dr7 & 0xff) || c->debug_watches;
+    bool watch = (c->dr7 & 0xff) || c->debug_watches || c->check_dry;
     bool align = c->cpl == 3 && (c->cr0 & CR0_AM) && (c->eflags & RF_AC);
 
     return watch || align ? c->tlb_never : c->set->e[mmu_mode(c, 0)];

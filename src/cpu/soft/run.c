@@ -7,6 +7,7 @@
  *   (4) Between sleep and the next block all requests are seen to: a vCPU that is not in_guest holds no stale translation.
  */
 #include "base/clock.h"
+#include "cpu/soft/check.h"
 #include "cpu/soft/code.h"
 #include "cpu/soft/debug.h"
 #include "cpu/soft/fpu.h"
@@ -404,7 +405,7 @@ static void idle(struct soft_cpu *c)
 
 /* Blocks. */
 
-static inline void run_block(struct soft_cpu *c, struct block *b)
+void soft_run_block(struct soft_cpu *c, struct block *b)
 {
     trace_cpu_block(c->rip, b->gpa, b->key);
     c->block = b;
@@ -445,7 +446,7 @@ static void single(struct soft_cpu *c)
     c->eflags &= ~RF_RF;
     c->step_flags = flags;
     trace_cpu_insn(c->rip, c->reg[GPR_RAX], c->reg[GPR_RSP], soft_flags(c));
-    run_block(c, soft_block(c));
+    soft_run_block(c, soft_block(c));
     if (c->shadow == shadow)
         c->shadow = 0;
     if (flags & RF_TF)
@@ -461,6 +462,8 @@ void soft_run_alone(struct soft_cpu *c, const struct uop *op)
 {
     const struct block *b = c->block;
 
+    if (unlikely(c->check_dry))
+        soft_check_give_up(c);
     if (likely(!c->vm->icount) || !op || (c->key & KEY_SINGLE) || op < b->ops ||
         op >= b->ops + b->n)
         return;
@@ -498,7 +501,7 @@ static inline struct block *next_block(struct soft_cpu *c)
 /* The translation of `b` is next: the jump that led to it goes there by itself from now on. */
 static inline void link_code(struct soft_cpu *c, struct block *b)
 {
-    if (c->link && *c->link == b)
+    if (c->link && *c->link == b && !soft_check_wants(c, b))
         soft_jit_link(c, c->block, (u32)(c->link - c->block->succ), b);
 }
 
@@ -510,7 +513,7 @@ const u8 *soft_run_follow(struct soft_cpu *c)
     if (want || c->budget < 0 || c->halted || c->wait_sipi || c->key & KEY_SINGLE)
         return NULL;
     b = next_block(c);
-    if (!soft_jit_warm(c, b))
+    if (!soft_jit_warm(c, b) || soft_check_wants(c, b))
         return NULL;
     link_code(c, b);
     return soft_jit_enter(c, b);
@@ -544,9 +547,14 @@ static enum vcpu_next loop(struct soft_cpu *c)
         b = next_block(c);
         if (soft_jit_warm(c, b)) {
             link_code(c, b);
+            if (unlikely(c->check)) {
+                if (!soft_check_run(c, b))
+                    return VCPU_FAILED;
+                continue;
+            }
             soft_jit_run(c, b);
         } else {
-            run_block(c, b);
+            soft_run_block(c, b);
         }
     }
 }

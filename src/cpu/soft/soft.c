@@ -2,6 +2,7 @@
  * cpu/soft/soft.c: opens the software engine for a machine, makes its vCPUs, and is the engine's table.
  */
 #include "base/clock.h"
+#include "cpu/soft/check.h"
 #include "cpu/soft/code.h"
 #include "cpu/soft/cpuid.h"
 #include "cpu/soft/debug.h"
@@ -83,6 +84,8 @@ static int soft_open(struct cpu_vm *vm, struct err *e)
     k->icount = vm->cfg.icount;
     k->block_max = BLOCK_UOPS_MAX;
     k->jit_warm = vm->cfg.jit ? JIT_WARM : 0;
+    if (vm->cfg.check && !vm->cfg.jit)
+        return err_set(e, -EINVAL, "engine-check: there is no translator to be checked");
     pthread_mutex_init(&k->lock, NULL);
     pthread_mutex_init(&k->exclusive, NULL);
     irqchip_init(&k->irqchip, vm->cfg.legacy, &soft_irqchip_host, k);
@@ -154,6 +157,8 @@ static int soft_vcpu_open(struct vcpu *v, struct err *e)
         r = soft_jit_open(c, e);
     if (r < 0)
         return r;
+    if (v->vm->cfg.check)
+        soft_check_open(c);
     k->cpus[v->index] = c;
     k->lapics[v->index] = &c->lapic;
     soft_cpu_init(c, false);
@@ -166,6 +171,7 @@ static void soft_vcpu_close(struct vcpu *v)
 
     soft_stubs_close(c); /* first: its traps are looked for in both */
     soft_jit_close(c);
+    soft_check_close(c);
     soft_code_fini(c);
     soft_tlb_fini(c);
     free(c->msrs);

@@ -79,11 +79,11 @@ struct block {
         [2]; /* what follows, and where a direct jump leads: as it was found the last time, or NULL */
     u64 host; /* address of its first byte in our process; 0: it is not in RAM */
     u32 key;
-    u16 n;                 /* instructions */
-    u16 bytes;             /* that it was decoded from */
-    u32 sum;               /* of its bytes as they were decoded */
-    u32 runs;              /* since it was decoded, until it was translated */
-    u32 code;              /* its translation: offset in the area; 0: none */
+    u16 n;     /* instructions */
+    u16 bytes; /* that it was decoded from */
+    u32 sum;   /* of its bytes as they were decoded */
+    u32 runs;  /* since it was decoded, until it was translated; in check.c, since then */
+    u32 code;  /* its translation: offset in the area; 0: none */
     struct jit_block *jit; /* the same; NULL: none */
     struct uop ops[];      /* n, then one that leaves the block */
 };
@@ -247,10 +247,10 @@ struct soft_cpu {
     struct tlb_entry *tlb;       /* of the rights in force; soft_mode_changed sets it */
     struct tlb_entry *tlb_fetch; /* the same for code: also while each access is looked at */
     u64 stamp; /* of the set in force, and the key: what was found in the same state is found again */
-    u64 page_rip;                /* in translated code: RIP of the first byte of its page */
-    u64 rip;                     /* of the next instruction, true between blocks */
-    u64 base_rip;                /* of the first instruction of `block` */
-    struct block *block;         /* being run */
+    u64 page_rip;        /* in translated code: RIP of the first byte of its page */
+    u64 rip;             /* of the next instruction, true between blocks */
+    u64 base_rip;        /* of the first instruction of `block` */
+    struct block *block; /* being run */
     struct block **link; /* set by what ends a block: where to remember the successor, or NULL */
     bool link_near;      /* with it: the successor is in the same page */
     s64 budget;          /* instructions until time is looked at */
@@ -261,7 +261,8 @@ struct soft_cpu {
     u32 jit_exit;        /* enum jit_exit: why translated code came back */
     u8 vec_ok;           /* in translated code: enum jit_vec that the guest may use */
     u8 vec_live;         /* ... the same, while its YMM registers are in the host's; else 0 */
-    bool jit_next;   /* a handler called from translated code goes on with the next instruction */
+    u8 x87_ok;     /* in translated code: the guest may use the x87, whose state is in the host's */
+    bool jit_next; /* a handler called from translated code goes on with the next instruction */
     u64 jit_temp[2]; /* translated code's own */
     u8 cpl;
     u8 shadow; /* interrupts wait one instruction: bit 0 MOV SS, bit 1 STI */
@@ -295,6 +296,8 @@ struct soft_cpu {
     struct code_cache *code;  /* block.c */
     struct stub_cache *stubs; /* stub.c */
     struct jit_cache *jit;    /* jit/cache.c */
+    struct check *check;      /* check.c; NULL: not asked for */
+    bool check_dry;           /* memory is written to on a copy */
 
     bool debugging, debug_watches; /* `debug` asks for something, for watchpoints */
     bool debug_ran;                /* an instruction since the debugger let go */
@@ -389,6 +392,8 @@ void soft_icount_skip(struct soft_cpu *c, u64 ns);
  * seen right after it.  Called before the instruction has had an effect: it may be given up, to be run again. */
 void soft_run_alone(struct soft_cpu *c, const struct uop *op);
 enum vcpu_next soft_run(struct vcpu *v);
+/* Interprets `b` at c->rip. */
+void soft_run_block(struct soft_cpu *c, struct block *b);
 /* A block has ended in a handler that translated code called: where that goes on.  NULL: in soft_run, where c->rip and c->link say. */
 const u8 *soft_run_follow(struct soft_cpu *c);
 /* rate.c */

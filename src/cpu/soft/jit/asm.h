@@ -21,6 +21,7 @@ enum {
     OP_LEA = 0x8d,
     OP_OR = 0x0b,
     OP_MOVSXD = 0x63,
+    OP_MOVZX16 = 0x0fb7,
     EXT_ADD = 0, /* the ModRM digit of opcode 0x81 */
     EXT_OR = 1,
     EXT_AND = 4,

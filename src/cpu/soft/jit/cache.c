@@ -3,6 +3,7 @@
  */
 #include "cpu/soft/jit/cache.h"
 
+#include "cpu/soft/check.h"
 #include "cpu/soft/fpu.h"
 #include "cpu/soft/soft_mem.h"
 
@@ -81,6 +82,8 @@ const char *soft_jit_stat(const struct vcpu *v, u32 row, u64 *ret)
         { "exits_target", offsetof(struct jit_stats, exits[JIT_EXIT_TARGET]) },
         { "exits_poll", offsetof(struct jit_stats, exits[JIT_EXIT_POLL]) },
         { "exits_cold", offsetof(struct jit_stats, exits[JIT_EXIT_COLD]) },
+        { "checked", offsetof(struct jit_stats, checked) },
+        { "raced", offsetof(struct jit_stats, raced) },
     };
     const struct soft_cpu *c = v->engine_data;
 
@@ -92,7 +95,9 @@ const char *soft_jit_stat(const struct vcpu *v, u32 row, u64 *ret)
 
 const u8 *soft_jit_code(const struct soft_cpu *c, const struct block *b)
 {
-    return c->jit->area.run_at + (b->code ? b->code : c->jit->thunk.cold);
+    bool ready = b->code && !soft_check_wants(c, b);
+
+    return c->jit->area.run_at + (ready ? b->code : c->jit->thunk.cold);
 }
 
 bool soft_jit_warm(struct soft_cpu *c, struct block *b)
@@ -203,6 +208,7 @@ const u8 *soft_jit_enter(struct soft_cpu *c, struct block *b)
 {
     c->link = NULL;
     c->vec_ok = vec_ok(c);
+    jit_x87_settle(c);
     c->block = b;
     c->page_rip = c->rip - b->gpa % GUEST_PAGE;
     return c->jit->area.run_at + b->code;

@@ -30,6 +30,7 @@ struct jit_block {
     u32 at, end;             /* of its code */
     struct jit_edge edge[2]; /* as succ */
     struct jit_edge *in;     /* edges that lead here */
+    bool pure;               /* changes nothing but registers, flags and memory */
 };
 
 /* Vector registers that code needs, and that the guest may use. */
@@ -58,6 +59,7 @@ struct jit_stats {
     u64 calls,
         misses; /* of handlers: of instructions without a translation, and where it could not go on */
     u64 exits[JIT_EXITS];
+    u64 checked, raced; /* check.c: instructions; differences that were gone at the second look */
 };
 
 struct jit_cache {
@@ -72,6 +74,12 @@ struct jit_cache {
     u32 first; /* behind the thunks */
     struct jit_stats stats;
 };
+
+/* May translated code use the x87 by itself?  The first instruction that does not find its state there brings it. */
+static inline void jit_x87_settle(struct soft_cpu *c)
+{
+    c->x87_ok = c->fpu.x87_live && !(c->cr0 & (CR0_EM | CR0_TS));
+}
 
 /* thunk.c */
 void jit_thunks(struct jit_asm *a, struct jit_thunks *ret, bool vec);

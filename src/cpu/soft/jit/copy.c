@@ -13,6 +13,7 @@ struct copy {
     u8 reg, rm, vvvv;
     u32 mem_size, mem_access;
     enum jit_vec vec; /* it works on vector registers */
+    bool x87;         /* ... on the x87's */
     bool has_reg;     /* ModRM.reg is a register */
     bool byte_low;    /* SPL to DIL: a REX prefix has to be there */
     bool byte_high;   /* AH to BH: none may be there */
@@ -118,6 +119,8 @@ static bool place_operands(struct jit_tr *t, struct copy *k)
             if (k->mem || o->encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM)
                 return false;
             k->mem = o;
+        } else if (k->x87 && (class == ZYDIS_REGCLASS_X87 || class == ZYDIS_REGCLASS_INVALID)) {
+            continue; /* they keep their numbers, which are in the opcode */
         } else if (o->type != ZYDIS_OPERAND_TYPE_IMMEDIATE && class != ZYDIS_REGCLASS_FLAGS) {
             return false;
         }
@@ -172,6 +175,9 @@ static bool kind_of(const struct jit_tr *t, struct copy *k)
         k->vec = kind == STUB_SSE ? JIT_VEC_SSE : kind == STUB_AVX ? JIT_VEC_AVX : JIT_VEC_NONE;
         k->mem_size = s->size;
         k->mem_access = s->access;
+        k->x87 = kind == STUB_X87 && (t->op->seg >= SEG_FLAT || !s->size);
+        if (k->x87)
+            return true;
         return kind == STUB_INT || kind == STUB_VEX || (k->vec && t->c->jit->vec);
     }
     if (copied && insn_is_vec_move(t->fn[t->i]))
@@ -244,7 +250,9 @@ static bool plan(struct jit_tr *t, struct copy *k)
         k->mem_access = access_of(k->mem);
     }
     use_flags(t, k);
-    k->traps = k->vec || may_trap(in->mnemonic);
+    if (k->x87 && in->raw.modrm.mod == 3)
+        k->rm = in->raw.modrm.rm;
+    k->traps = k->vec || k->x87 || may_trap(in->mnemonic);
     /* AH to BH cannot be named in an instruction that has a REX prefix. */
     return !(k->byte_high && (k->mem || k->byte_low || k->reg > 7 || k->rm > 7 || in->raw.rex.W));
 }
@@ -414,6 +422,39 @@ void jit_need_vec(struct jit_tr *t, enum jit_vec need)
     t->vec = need;
 }
 
+/* What the handler notes of an x87 instruction that was done (soft_fpu_note). */
+static void note_x87(struct jit_tr *t, bool mem)
+{
+    struct jit_asm *a = &t->a;
+    u32 sp = t->op->base == GPR_RSP * 8 || t->op->base == GPR_RBP * 8;
+
+    asm_rm(a, true, OP_MOV, T1, CTX, CTX_AT(page_rip));
+    asm_rm(a, t->code64, OP_LEA, T1, T1, jit_next_off(t) - t->op->len);
+    asm_rm(a, true, OP_MOV_TO, T1, CTX, CTX_AT(fpu.fip));
+    asm_rm(a, false, OP_MOVZX16, T1, CTX, CTX_AT(seg[SEG_CS].selector));
+    asm_byte(a, 0x66);
+    asm_rm(a, false, OP_MOV_TO, T1, CTX, CTX_AT(fpu.fcs));
+    asm_mov_imm(a, T1, t->op->aux);
+    asm_byte(a, 0x66);
+    asm_rm(a, false, OP_MOV_TO, T1, CTX, CTX_AT(fpu.fop));
+    if (!mem)
+        return;
+    must(jit_linear(t)); /* as before: T0 */
+    asm_rm(a, true, OP_MOV_TO, T0, CTX, CTX_AT(fpu.fdp));
+    asm_rm(a, false, OP_MOVZX16, T1, CTX,
+           sp ? CTX_AT(seg[SEG_SS].selector) : CTX_AT(seg[SEG_DS].selector));
+    asm_byte(a, 0x66);
+    asm_rm(a, false, OP_MOV_TO, T1, CTX, CTX_AT(fpu.fds));
+}
+
+static void need_x87(struct jit_tr *t)
+{
+    jit_flags_lose(t);
+    asm_rm(&t->a, false, 0x80, EXT_CMP, CTX, CTX_AT(x87_ok));
+    asm_byte(&t->a, 0);
+    jit_slow_if(t, CC_Z);
+}
+
 /* `k` without what it may lack: T0 is its operand, the flags are where it wants them. */
 static void write_copy(struct jit_tr *t, const struct copy *k)
 {
@@ -431,6 +472,8 @@ static void write_copy(struct jit_tr *t, const struct copy *k)
         t->flags = FLAGS_IN_HOST;
     t->cold[t->i].flags_to_host = t->flags & FLAGS_IN_HOST;
     move_temps(t, k, false);
+    if (k->x87)
+        note_x87(t, k->mem);
 }
 
 bool jit_copy(struct jit_tr *t)
@@ -448,6 +491,8 @@ bool jit_copy(struct jit_tr *t)
         return false;
     if (k.vec)
         jit_need_vec(t, k.vec);
+    if (k.x87)
+        need_x87(t);
     if (k.mem) {
         jit_flags_lose(t);
         if (!jit_memory(t, k.mem_size, k.mem_access))

@@ -1,6 +1,7 @@
 /*
  * cpu/soft/jit/jit_test.c: translated code does what the interpreter does, also where it faults, is rewritten or runs out of room.
  */
+#include "cpu/soft/fpu.h"
 #include "cpu/soft/jit/cache.h"
 #include "cpu/soft/jit/verify.h"
 #include "cpu/soft/rig.h"
@@ -68,6 +69,7 @@ static void begin(struct rig *r, u64 at, const u8 *code, u32 n)
 /* What is different after a program, or "". */
 static const char *differs(const struct rig *a, const struct rig *b)
 {
+    static u8 x87[2][VCPU_XSAVE_SIZE];
     const struct soft_cpu *x = a->c, *y = b->c;
 
     if (memcmp(x->reg, y->reg, GPR_COUNT * 8) != 0)
@@ -82,6 +84,10 @@ static const char *differs(const struct rig *a, const struct rig *b)
         return "vector registers";
     if (x->fpu.mxcsr != y->fpu.mxcsr)
         return "MXCSR";
+    soft_fpu_save(a->c, x87[0]);
+    soft_fpu_save(b->c, x87[1]);
+    if (memcmp(x87[0], x87[1], 160) != 0) /* FXSAVE's part */
+        return "x87";
     return memcmp(a->ram, b->ram, RAM) != 0 ? "RAM" : "";
 }
 
@@ -168,6 +174,12 @@ static const struct program {
     ROW_OF("vectors around a handler", "\x0f\x10\x04\x25\x00\x00\x01\x00\x0f\xa2\x66\x0f\xfc\xc0\x0f\xae\x1c\x25\x00\x00\x01\x00\x66\x0f\xfc\xc0\x0f\x11\x04\x25\x10\x00\x01\x00"),
     /* fldl 0x10000; fld1; faddp; fstpl 0x10008; fnstsw %ax */
     ROW_OF("x87", "\xdd\x04\x25\x00\x00\x01\x00\xd9\xe8\xde\xc1\xdd\x1c\x25\x08\x00\x01\x00\xdf\xe0"),
+    /* mov $30,%ecx; 1: fldl 0x10000; fmuls 0x10008; fadd %st(0),%st; fld1; fcomip %st(1),%st; setb %al; fstpl 0x10010(,%rcx,8); fildl 0x10004; fistpll 0x10008; dec %ecx; jnz 1b; fldt 0x10020; fxch %st(1) */
+    ROW_OF("x87 in a loop, and where it was last", "\xb9\x1e\x00\x00\x00\xdd\x04\x25\x00\x00\x01\x00\xd8\x0c\x25\x08\x00\x01\x00\xd8\xc0\xd9\xe8\xdf\xf1\x0f\x92\xc0\xdd\x1c\xcd\x10\x00\x01\x00\xdb\x04\x25\x04\x00\x01\x00\xdf\x3c\x25\x08\x00\x01\x00\xff\xc9\x75\xd0\xdb\x2c\x25\x20\x00\x01\x00\xd9\xc9"),
+    /* fninit; mov $0x33b,%eax; mov %ax,0x10000; fldz; fld1; fldcw 0x10000; stc; fdiv %st(1),%st; sbb %ebx,%ebx; inc %edx; fstpl 0x10008; inc %edx */
+    ROW_OF("#MF of an x87 exception that waits", "\xdb\xe3\xb8\x3b\x03\x00\x00\x66\x89\x04\x25\x00\x00\x01\x00\xd9\xee\xd9\xe8\xd9\x2c\x25\x00\x00\x01\x00\xf9\xd8\xf1\x19\xdb\xff\xc2\xdd\x1c\x25\x08\x00\x01\x00\xff\xc2"),
+    /* fld1; cmp %rax,%rbx; fstpl 0x7fff0000; inc %edx */
+    ROW_OF("#PF of an x87 operand", "\xd9\xe8\x48\x39\xc3\xdd\x1c\x25\x00\x00\xff\x7f\xff\xc2"),
     /* mov $30,%ecx; 1: movb $0x90,2f(%rip); incb 3f+2(%rip); nop; 2: nop; 3: add $1,%eax; dec %ecx; jnz 1b */
     ROW_OF("code that changes itself, in the block", "\xb9\x1e\x00\x00\x00\xc6\x05\x07\x00\x00\x00\x90\xfe\x05\x04\x00\x00\x00\x90\x90\x83\xc0\x01\xff\xc9\x75\xea"),
     /* mov $30,%ecx; 1: call 2f; incb 2f+1(%rip); dec %ecx; jnz 1b; jmp 3f; 2: mov $1,%al; add %al,%bl; ret; 3: nop */
@@ -298,6 +310,48 @@ TEST(jit_rests_while_blocks_are_traced)
     }
     CHECK_EQ(r->c->jit->stats.blocks, blocks);
     rig_free(r);
+}
+
+/* --engine-check: a translation that does what it should passes, one with a wrong byte stops the machine. */
+TEST(jit_check_finds_a_wrong_byte)
+{
+    static const u8 count[] = { 0xb9, 0x10, 0x27, 0, 0 }; /* mov ecx, 10000 */
+    const struct cpu_cfg cfg = { .n_cpus = 1, .jit = true, .check = true };
+    struct rig *r = rig_open(&cfg, RAM);
+    struct jit_cache *j = r->c->jit;
+    u8 *code = j->area.write_at;
+    u32 at;
+
+    r->c->vm->jit_warm = 1;
+    begin(r, RIG_CODE, sum, sizeof(sum));
+    CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
+    CHECK_EQ((u32)r->c->reg[GPR_RAX], SUM);
+    CHECK(j->stats.checked > 100);
+    for (at = j->first; at < j->used && memcmp(code + at, count, sizeof(count)) != 0; at++)
+        continue;
+    CHECK(at < j->used);
+    code[at + 1]++;
+    r->c->rip = RIG_CODE;
+    CHECK_EQ(vcpu_run(r->c->v), VCPU_FAILED);
+    CHECK_HAS(r->c->v->failure, "engine-check: registers differ after the block of");
+    rig_free(r);
+}
+
+/* ... and so do exceptions, stores to code and what is done by handlers. */
+TEST(jit_check_agrees)
+{
+    const struct cpu_cfg cfg = { .n_cpus = 1, .jit = true, .check = true };
+
+    for_each_row(c, programs) {
+        struct rig *r = rig_open(&cfg, RAM);
+
+        ROW(c);
+        r->c->vm->jit_warm = 1;
+        begin(r, RIG_CODE, c->code, c->n);
+        CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
+        CHECK_STR(r->c->v->failure, "");
+        rig_free(r);
+    }
 }
 
 /* When there is no room, everything is dropped, and made anew. */

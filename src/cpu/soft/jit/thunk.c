@@ -208,5 +208,6 @@ u64 jit_call(struct soft_cpu *c, struct block *b, u32 i, uop_fn fn)
     else
         c->jit->stats.calls++;
     fn(c, &b->ops[i & ~(u32)JIT_CALL_MISS]);
+    jit_x87_settle(c);
     return c->jit_next ? JIT_CALL_NEXT : (uintptr_t)soft_run_follow(c);
 }

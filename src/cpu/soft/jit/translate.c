@@ -5,6 +5,7 @@
 
 #include "cpu/soft/code.h"
 #include "cpu/soft/soft_mem.h"
+#include "cpu/soft/stub.h"
 
 void jit_slow_if(struct jit_tr *t, u32 cc)
 {
@@ -153,6 +154,37 @@ static bool look(struct jit_tr *t, const u8 *bytes)
            t->in.length == t->op->len;
 }
 
+/* May the instruction under way be run twice, once on a copy of memory? */
+static bool is_pure(const struct jit_tr *t)
+{
+    static const u16 states[] = {
+        ZYDIS_MNEMONIC_FXSAVE,    ZYDIS_MNEMONIC_FXSAVE64, ZYDIS_MNEMONIC_FXRSTOR,
+        ZYDIS_MNEMONIC_FXRSTOR64, ZYDIS_MNEMONIC_RDRAND,   ZYDIS_MNEMONIC_RDSEED,
+    };
+    const struct insn_row *row = insn_row_of(t->in.mnemonic);
+    bool near = t->in.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE &&
+                t->in.meta.branch_type != ZYDIS_BRANCH_TYPE_FAR;
+    const u64 repeats = ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE;
+    enum stub_kind kind;
+
+    for_each_row(m, states)
+        if (*m == t->in.mnemonic)
+            return false;
+    if (t->in.attributes & repeats) /* in as many pieces as may be */
+        return false;
+    for (u32 i = 0; i < t->in.operand_count; i++) {
+        ZydisRegisterClass class = t->opnd[i].type == ZYDIS_OPERAND_TYPE_REGISTER
+                                       ? ZydisRegisterGetClass(t->opnd[i].reg.value)
+                                       : ZYDIS_REGCLASS_INVALID;
+        if (class == ZYDIS_REGCLASS_SEGMENT || class == ZYDIS_REGCLASS_X87 ||
+            class == ZYDIS_REGCLASS_MMX)
+            return false;
+    }
+    if (stub_kind_of(t->fn[t->i], &kind))
+        return kind != STUB_X87 && kind != STUB_MMX && kind != STUB_SSE_MMX;
+    return near || !row || !(row->flags & (INSN_NO_FUZZ | INSN_ENDS));
+}
+
 /* True: the block's end is written, too. */
 static bool insn(struct jit_tr *t, const u8 *bytes)
 {
@@ -161,6 +193,7 @@ static bool insn(struct jit_tr *t, const u8 *bytes)
     enum jit_vec vec = t->vec;
 
     if (look(t, bytes)) {
+        t->jb->pure &= is_pure(t);
         bool done =
             t->fn[t->i] != soft_op_ud && (jit_flow(t, &end) || jit_system(t) || jit_copy(t));
 
@@ -219,7 +252,7 @@ struct jit_block *jit_translate(struct soft_cpu *c, struct block *b)
     if (soft_code_sum(bytes, b->bytes) != b->sum) /* another vCPU has just written to it */
         return NULL;
     t.jb = &j->blocks[j->n_blocks++];
-    *t.jb = (struct jit_block){ .b = b };
+    *t.jb = (struct jit_block){ .b = b, .pure = true };
     t.a = (struct jit_asm){ j->area.write_at, j->used, JIT_AREA };
     for (u32 i = 0; i <= b->n; i++)
         t.fn[i] = b->ops[i].fn;

@@ -27,7 +27,7 @@ struct jit_cold {
     u32 vec_from, vec_back; /* a jump for vector registers to be loaded, and where it goes on */
     enum jit_vec vec_need;
     u32 doubt_from, doubt_back; /* a jump_entry is to be looked at, and where it goes on */
-    u32 trap; /* the instruction may trap: its place */
+    u32 trap;                   /* the instruction may trap: its place */
 };
 
 struct jit_tr {
