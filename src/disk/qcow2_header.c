@@ -502,8 +502,8 @@ static int write_rest(struct qcow2 *q, u8 *head, u32 end)
                              from);
 }
 
-/* The header as bytes, owned; *end: where the last that it speaks of ends.  -ENOSPC: it does not fit. */
-static int make_head(const struct qcow2 *q, u8 **ret, u32 *end, struct err *e)
+/* The header as bytes, owned; *end: where the last that it speaks of ends.  NULL with `e`: it does not fit. */
+static u8 *make_head(const struct qcow2 *q, u32 *end, struct err *e)
 {
     AUTO(free) u8 *head = aligned_alloc(4096, Q2_HEAD_MAX);
     int r;
@@ -516,9 +516,7 @@ static int make_head(const struct qcow2 *q, u8 **ret, u32 *end, struct err *e)
         memcpy(head, q->head, q->head_len);
         r = build(&q->h, head, q->head_len, true, end, e);
     }
-    if (r == 0)
-        *ret = TAKE(head);
-    return r;
+    return r == 0 ? TAKE(head) : NULL;
 }
 
 /* Changes over to `head`, which is taken; synced. */
@@ -545,17 +543,16 @@ static int put_head(struct qcow2 *q, u8 *head, u32 end, struct err *e)
 
 int q2_header_rewrite(struct qcow2 *q, struct err *e)
 {
-    u8 *head = NULL;
     u32 end = 0;
-    int r = make_head(q, &head, &end, e);
+    u8 *head = make_head(q, &end, e);
 
-    return r < 0 ? r : put_head(q, head, end, e);
+    return head ? put_head(q, head, end, e) : -ENOSPC;
 }
 
 int q2_header_mark(struct qcow2 *q, u64 bits, bool on)
 {
     const struct q2_header was = q->h;
-    u8 *head = NULL;
+    u8 *head;
     u32 end = 0;
     int r;
 
@@ -566,7 +563,8 @@ int q2_header_mark(struct qcow2 *q, u64 bits, bool on)
         return 0;
     if (q->h.version >= Q2_VERSION_3)
         return q2_header_change(q, &was);
-    if (make_head(q, &head, &end, NULL) < 0)
+    head = make_head(q, &end, NULL);
+    if (!head)
         return 0; /* an extension more does not fit: after a crash nobody is told */
     r = put_head(q, head, end, NULL);
     if (r < 0)

@@ -81,7 +81,6 @@ static void add_image(struct rig *r, u32 i, u32 version)
 {
     char name[2] = { (char)('0' + i), 0 }, below[2] = { (char)('0' + i - 1), 0 };
     struct qcow2_create_cfg cfg = { .size = SIZE, .version = version, .backing = below };
-    AUTO(disk) struct disk *d = NULL;
     struct err e = {};
     struct disk *was = r->head;
 
@@ -95,10 +94,10 @@ static void add_image(struct rig *r, u32 i, u32 version)
         CHECK(fd >= 0 && ftruncate(fd, SIZE) == 0);
     }
     CHECK_OK(disk_open(&(struct disk_cfg){ .file = r->image[i], .fd = -1 }, &r->head, &e), &e);
-    d = r->head;
     r->q = open_queue(r, &r->loop);
     write_some(r, r->q, 6);
     disk_queue_close(r->q);
+    disk_close(r->head);
     r->head = was;
 }
 

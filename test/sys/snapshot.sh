@@ -175,16 +175,22 @@ start again --restore "$dir/root.img.s4.state"
 until_says "$dir/out-again" "step 90" 100
 ctl clone 5 >"$dir/clones" || fail "clone 5"
 timeout 200 python3 - "$dir" <<'READ' || fail "what clones say"
-import json, socket, sys
+import json, socket, sys, threading
 clones = json.load(open(sys.argv[1] + "/clones"))
 assert len({c["name"] for c in clones}) == 5
 consoles = [socket.socket(socket.AF_UNIX) for c in clones]
 for c, s in zip(clones, consoles):
     s.connect(c["console"])
-for c, s in zip(clones, consoles):
+def read(c, s):
     with open(sys.argv[1] + "/out-clone" + c["control"][-1], "wb") as f:
         for data in iter(lambda: s.recv(65536), b""):
             f.write(data)
+# all at once: what a socket cannot hold of a clone that ended is lost
+threads = [threading.Thread(target=read, args=a) for a in zip(clones, consoles)]
+for t in threads:
+    t.start()
+for t in threads:
+    t.join()
 READ
 for i in 1 2 3 4 5; do
     grep -q -a "all $steps, sum $sum" "$dir/out-clone$i" || fail "clone $i has not written all"
