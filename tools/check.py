@@ -17,7 +17,7 @@ import sys
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-TSAN_SUITES = {"base", "mem", "dev", "disk", "net", "vm"}
+TSAN_SUITES = {"base", "mem", "dev", "disk", "net", "vm", "host", "api"}
 TEST_SECONDS_MAX = 300
 SANITIZERS = {
     "ASAN_OPTIONS": "detect_leaks=1:halt_on_error=1:abort_on_error=0",

@@ -84,7 +84,7 @@ TEST(api_rights)
     struct rig r;
 
     rig_open(&r, "rights");
-    for (const struct api_route *row = api_routes; row->method; row++)
+    for (const struct api_route *row = api_routes; row->method; row++) {
         for (u32 rights = 0; rights <= API_ALL; rights++) {
             char path[200], why[300];
             int status;
@@ -95,6 +95,7 @@ TEST(api_rights)
             status = ask(&r, row->method, path, row->body ? "{\"x\": 1}" : "", rights);
             CHECK_EQ(status == 403, !(rights & row->right));
         }
+    }
     CHECK_EQ(ask(&r, "GET", "/nowhere", "", 0), 403); /* nor is it told what there is */
     rig_close(&r);
 }

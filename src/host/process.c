@@ -233,7 +233,7 @@ int process_find(struct instance *i, bool *ret_silent, struct err *e)
     host_lock(i->host);
     if (r == -ESRCH && (host_is_alive(i) || i->run.pid))
         ended_locked(i, -1);
-    if (r == -EAGAIN && i->run.state != HOST_DELETING)
+    if (r == -EAGAIN && i->run.state != HOST_DELETING && i->run.state != HOST_STOPPING)
         (void)host_set_state_locked(i, HOST_STARTING, NULL, NULL);
     host_unlock(i->host);
     return r == -ESRCH || r == -EAGAIN ? 0 : r;
@@ -432,6 +432,10 @@ static int wait_adopt(struct task *t, struct err *e)
         if (r == -EAGAIN && job_check(&t->job, e) < 0)
             return -ECANCELED;
     }
+    host_lock(t->host);
+    if (r == -ESRCH && t->inst->pidfd < 0 && host_is_alive(t->inst))
+        ended_locked(t->inst, -1); /* nobody watched it */
+    host_unlock(t->host);
     return r;
 }
 
