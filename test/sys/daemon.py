@@ -6,6 +6,7 @@
             matches a process and files
 """
 
+import atexit
 import http.client
 import json
 import os
@@ -394,7 +395,18 @@ def kill(rounds, seed):
     assert running > rounds / 10, "the script hardly starts machines"
 
 
+def leave_nothing():
+    """After a failure: what we started would hold our caller's pipe."""
+    try:
+        os.kill(ok("GET", "")["pid"], signal.SIGKILL)
+    except (OSError, http.client.HTTPException):
+        pass  # it has ended
+    for pid in processes().values():
+        os.kill(pid, signal.SIGKILL)
+
+
 def main():
+    atexit.register(leave_nothing)
     if sys.argv[1] == "life":
         life()
     else:
