@@ -58,10 +58,10 @@ struct instance {
     u64 rev; /* of the configuration: its ETag */
     struct run_rec run;
     struct task *task; /* that is not done; NULL: none */
+    bool silent;       /* alive, and did not answer when we began: its first start only finds it */
     /* of the loop's thread */
     int pidfd; /* -1: none */
     bool child;
-    bool silent; /* alive, and did not answer when we began */
     struct loop_fd watch;
     struct host *host;
 };

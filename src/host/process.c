@@ -432,9 +432,18 @@ static int wait_adopt(struct task *t, struct err *e)
         if (r == -EAGAIN && job_check(&t->job, e) < 0)
             return -ECANCELED;
     }
+    return r;
+}
+
+/* It is watched, or (-ESRCH) it ended, which is recorded. */
+static int find_again(struct task *t, struct err *e)
+{
+    struct instance *i = t->inst;
+    int r = is_alive(i) ? wait_adopt(t, e) : err_set(e, -ESRCH, "it ended");
+
     host_lock(t->host);
-    if (r == -ESRCH && t->inst->pidfd < 0 && host_is_alive(t->inst))
-        ended_locked(t->inst, -1); /* nobody watched it */
+    if (r == -ESRCH && i->pidfd < 0 && host_is_alive(i))
+        ended_locked(i, -1); /* nobody watched it */
     host_unlock(t->host);
     return r;
 }
@@ -455,10 +464,23 @@ static int start_with(struct task *t, int log, struct err *e)
     return r;
 }
 
+static bool take_silent(struct instance *i)
+{
+    bool silent;
+
+    host_lock(i->host);
+    silent = i->silent;
+    i->silent = false;
+    host_unlock(i->host);
+    return silent;
+}
+
 int process_start(struct task *t, struct err *e)
 {
     int r;
 
+    if (take_silent(t->inst))
+        return find_again(t, e); /* it was started: one that ends now is not started again */
     do {
         AUTO(fd) int log = open_log(t->inst, true, e);
 
@@ -466,7 +488,7 @@ int process_start(struct task *t, struct err *e)
         if (log >= 0)
             return start_with(t, log, e);
         if (log == -EBUSY)
-            r = wait_adopt(t, e);
+            r = find_again(t, e);
     } while (r == -ESRCH); /* it ended, or another's fork had the lock until its execve */
     return r;
 }
@@ -596,7 +618,7 @@ static int note_stopping(struct task *t, struct err *e)
 int process_stop(struct task *t, bool force, struct err *e)
 {
     enum host_state was;
-    int r = is_alive(t->inst) ? wait_adopt(t, e) : 0;
+    int r = find_again(t, e);
 
     if (r == -ESRCH)
         r = 0;
@@ -646,7 +668,7 @@ int process_suspend(struct task *t, struct err *e)
     struct newfile f = { .fd = -1 };
     struct talk k = { .fd = -1 };
     enum host_state was;
-    int r = is_alive(t->inst) ? wait_adopt(t, e) : -ESRCH;
+    int r = find_again(t, e);
 
     if (r == -ESRCH && !is_watched(t, &was) && was == HOST_SUSPENDED)
         return 0; /* before an interruption */
