@@ -410,13 +410,22 @@ static bool importing(const struct host *h, const char *name)
     return false;
 }
 
+static int check_source(const struct image_source *s, struct err *e)
+{
+    int r = instance_check_path("kernel", s->kernel, e);
+
+    if (r >= 0)
+        r = instance_check_path("initrd", s->initrd, e);
+    return r < 0 ? r : instance_check_path("disk", s->disk, e);
+}
+
 int host_import(struct host *h, const char *name, const struct image_source *from,
                 const struct host_who *who, u64 *ret_task, struct err *e)
 {
     struct image_cfg there = {};
     int r;
 
-    if (check_new_name(name, e) < 0)
+    if (check_new_name(name, e) < 0 || check_source(from, e) < 0)
         return -EINVAL;
     host_lock(h);
     r = task_room_locked(h, e);

@@ -18,11 +18,6 @@
 
 enum { JSON_MAX = 64 * 1024, COPY_CHUNK = 4 * 1024 * 1024 };
 
-static bool from_root(const char *s)
-{
-    return s[0] == '/';
-}
-
 /* clang-format off */
 const struct field image_cfg_fields[] = {
     FIELD_STR(image_cfg, append, "kernel command line of instances that have none"),
@@ -32,9 +27,9 @@ const struct field image_cfg_fields[] = {
     {},
 };
 const struct field image_source_fields[] = {
-    FIELD_STR(image_source, kernel, "its kernel", .required = true, .metavar = "FILE", .ok = from_root, .want = "a path from the root"),
-    FIELD_STR(image_source, initrd, "its initial RAM disk", .metavar = "FILE", .ok = from_root, .want = "a path from the root"),
-    FIELD_STR(image_source, disk, "its disk, in any format that is read", .metavar = "FILE", .ok = from_root, .want = "a path from the root"),
+    FIELD_STR(image_source, kernel, "its kernel", .required = true, .metavar = "FILE"),
+    FIELD_STR(image_source, initrd, "its initial RAM disk", .metavar = "FILE"),
+    FIELD_STR(image_source, disk, "its disk, in any format that is read", .metavar = "FILE"),
     FIELD_STR(image_source, append, "kernel command line of instances that have none"),
     {},
 };

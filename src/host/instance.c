@@ -123,7 +123,7 @@ void instance_cfg_fini(struct instance_cfg *c)
     conf_fini(instance_fields(), c);
 }
 
-static int check_path(const char *what, const char *path, struct err *e)
+int instance_check_path(const char *what, const char *path, struct err *e)
 {
     if (path && path[0] != '/')
         return err_set(e, -EINVAL, "'%s' is '%.80s'; a path from the root is needed", what, path);
@@ -134,14 +134,14 @@ static int check_path(const char *what, const char *path, struct err *e)
 static int check_paths(const struct instance_cfg *c, struct err *e)
 {
     const struct vm_spec *s = &c->spec;
-    int r = check_path("kernel", s->kernel, e);
+    int r = instance_check_path("kernel", s->kernel, e);
 
     if (r >= 0)
-        r = check_path("initrd", s->initrd, e);
+        r = instance_check_path("initrd", s->initrd, e);
     if (r >= 0)
-        r = check_path("vsock path", s->vsock.path, e);
+        r = instance_check_path("vsock path", s->vsock.path, e);
     for (u32 i = 0; i < s->disks.n && r >= 0; i++)
-        r = check_path("disks", spec_disk(s, i)->file, e);
+        r = instance_check_path("disks", spec_disk(s, i)->file, e);
     return r;
 }
 
