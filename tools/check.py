@@ -73,6 +73,11 @@ def cmocka_counts(status, output):
     return passed, failed, skipped
 
 
+def skip_reasons(name, output):
+    """A line for each test that a program left out, with the reason that it printed (test_skip in src/testlib)."""
+    return [f"skipped: {name}: {why}" for why in re.findall(r"^ +skipped: (.*)", output, re.MULTILINE)]
+
+
 def unittest_counts(status, output):
     """(passed, failed, skipped) of `python3 -m unittest`."""
     ran = re.search(r"^Ran (\d+) test", output, re.MULTILINE)
@@ -110,6 +115,8 @@ def unit_tests(total, build, only=None):
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for name, counts, output in pool.map(program, tests):
             total.add(*counts, f"{build}: {name}", output)
+            for line in skip_reasons(name, output):
+                print(line, flush=True)
 
 
 def build_tree(total, tree):

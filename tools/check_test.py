@@ -34,6 +34,11 @@ class CheckTest(unittest.TestCase):
             with self.subTest(why):
                 self.assertEqual(check.unittest_counts(status, output), want)
 
+    def test_reasons_of_skips(self):
+        output = "[ RUN      ] a\n  skipped: no /dev/net/tun\n[  SKIPPED ] a\n[ RUN      ] b\n[       OK ] b\n"
+        self.assertEqual(check.skip_reasons("net_tests", output), ["skipped: net_tests: no /dev/net/tun"])
+        self.assertEqual(check.skip_reasons("net_tests", "[       OK ] b\n"), [])
+
     def test_closing_line(self):
         rows = [("ok", 0, "text\n3 passed, 0 failed, 1 skipped\n", (3, 0, 1)), ("none", 0, "text\n", (0, 1, 0)),
                 ("failed after the sum", 1, "3 passed, 0 failed, 0 skipped\n", (3, 1, 0))]
