@@ -7,6 +7,9 @@
 #include "base/trace.h"
 #include "testlib/test.h"
 
+#include <stdlib.h>
+#include <sys/mman.h>
+
 TEST(str_size)
 {
     static const struct {
@@ -113,4 +116,20 @@ TEST(trace_dump_merges_threads_by_time)
     dump_into(newest, sizeof(newest), 2);
     CHECK(!strstr(newest, "number 2"));
     CHECK_HAS(newest, "number 3");
+}
+
+TEST(fd_whole_file)
+{
+    AUTO(fd) int fd = memfd_create("test", MFD_CLOEXEC);
+    char *text = NULL;
+    size_t len = 0;
+
+    CHECK_EQ(fd_read_whole(fd, 8, &text, &len), -EFBIG); /* it is empty */
+    CHECK_EQ(fd_write_all(fd, "12345678", 8), 0);
+    CHECK_EQ(fd_read_whole(fd, 7, &text, &len), -EFBIG);
+    CHECK(!text);
+    CHECK_EQ(fd_read_whole(fd, 8, &text, &len), 0);
+    CHECK_EQ(len, 8);
+    CHECK_EQ(memcmp(text, "12345678", 8), 0);
+    free(text);
 }

@@ -4,6 +4,7 @@
 #include "base/fd.h"
 
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 void fd_close(int *fd)
@@ -73,6 +74,25 @@ int fd_pread_all(int fd, void *buf, size_t len, u64 at)
         at += (u64)n;
         len -= (size_t)n;
     }
+    return 0;
+}
+
+int fd_read_whole(int fd, size_t max, char **ret, size_t *ret_len)
+{
+    AUTO(free) char *text = NULL;
+    struct stat st;
+    int r;
+
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    text = try_new(char, (u64)st.st_size, max);
+    if (!text)
+        return -EFBIG;
+    r = fd_pread_all(fd, text, (size_t)st.st_size, 0);
+    if (r < 0)
+        return r;
+    *ret = TAKE(text);
+    *ret_len = (size_t)st.st_size;
     return 0;
 }
 

@@ -194,16 +194,15 @@ static int read_text(const char *file, json_t **ret, struct err *e)
 {
     AUTO(fd) int fd = open(file, O_RDONLY | O_CLOEXEC);
     AUTO(free) char *text = NULL;
-    struct stat st;
+    size_t len = 0;
     int r;
 
-    if (fd < 0 || fstat(fd, &st) < 0)
+    if (fd < 0)
         return err_errno(e, "read '%s'", file);
-    text = try_new(char, (u64)st.st_size, EDIT_MAX);
-    if (!text)
-        return err_set(e, -ECANCELED, "nothing is left of it; nothing is changed");
-    r = fd_pread_all(fd, text, (size_t)st.st_size, 0);
-    return r < 0 ? err_code(e, r, "read '%s'", file) : conf_load(text, (size_t)st.st_size, ret, e);
+    r = fd_read_whole(fd, EDIT_MAX, &text, &len);
+    if (r == -EFBIG)
+        return err_set(e, -ECANCELED, "nothing is left of it, or too much; nothing is changed");
+    return r < 0 ? err_code(e, r, "read '%s'", file) : conf_load(text, len, ret, e);
 }
 
 /* What differs; what is missing now is its default again. */

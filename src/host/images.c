@@ -59,18 +59,16 @@ static int parse_image(const char *file, struct image_cfg *ret, struct err *e)
 {
     AUTO(fd) int fd = open(file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     AUTO(free) char *text = NULL;
-    struct stat st;
+    size_t len = 0;
     int r;
 
-    if (fd < 0 || fstat(fd, &st) < 0)
+    if (fd < 0)
         return err_errno(e, "'%s'", file);
-    text = try_new(char, (u64)st.st_size, JSON_MAX);
-    if (!text)
-        return err_set(e, -EBADMSG, "'%s' has %lld bytes; 1 to %d are allowed", file,
-                       (s64)st.st_size, JSON_MAX);
-    r = fd_pread_all(fd, text, (size_t)st.st_size, 0);
+    r = fd_read_whole(fd, JSON_MAX, &text, &len);
+    if (r == -EFBIG)
+        return err_set(e, -EBADMSG, "'%s' must have 1 to %d bytes", file, JSON_MAX);
     return r < 0 ? err_code(e, r, "read '%s'", file)
-                 : conf_parse_text(image_cfg_fields, ret, text, (size_t)st.st_size, e);
+                 : conf_parse_text(image_cfg_fields, ret, text, len, e);
 }
 
 int images_get(const char *pool, const char *name, struct image_cfg *ret, struct err *e)

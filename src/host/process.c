@@ -261,16 +261,15 @@ static int read_spec(const struct instance *i, struct vm_spec *ret, struct err *
 {
     AUTO(free) char *path = path_in(i, "machine"), *text = NULL;
     AUTO(fd) int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    struct stat st;
+    size_t len = 0;
     int r;
 
-    if (fd < 0 || fstat(fd, &st) < 0)
+    if (fd < 0)
         return err_errno(e, "'%s'", path);
-    text = try_new(char, (u64)st.st_size, SPEC_MAX);
-    if (!text)
+    r = fd_read_whole(fd, SPEC_MAX, &text, &len);
+    if (r == -EFBIG)
         return err_set(e, -EBADMSG, "'%s' has an impossible size", path);
-    r = fd_pread_all(fd, text, (size_t)st.st_size, 0);
-    return r < 0 ? err_code(e, r, "read '%s'", path) : spec_parse(ret, text, (size_t)st.st_size, e);
+    return r < 0 ? err_code(e, r, "read '%s'", path) : spec_parse(ret, text, len, e);
 }
 
 static int write_spec(const struct instance *i, const struct vm_spec *spec, struct err *e)
