@@ -82,7 +82,7 @@ static bool fits(const char *path, const char *pattern, struct api_call *c)
 static const struct api_route *find_route(struct api_call *c, bool *ret_path)
 {
     *ret_path = false;
-    for (const struct api_route *r = api_routes; r->method; r++) {
+    for_each_api_route(r) {
         c->name = "";
         if (!fits(c->rq->path, r->path, c))
             continue;
@@ -230,7 +230,7 @@ int api_if_match(const struct api_call *c, u64 *ret_rev, struct err *e)
 
 const struct api_schema *api_schema_find(const char *name)
 {
-    for (const struct api_schema *s = api_schemas; s->name; s++)
+    for_each_api_schema(s)
         if (strcmp(s->name, name) == 0)
             return s;
     return NULL;
@@ -243,7 +243,7 @@ const struct field *api_schema_fields(const struct api_schema *s)
 
 int api_check(struct err *e)
 {
-    for (const struct api_route *r = api_routes; r->method; r++) {
+    for_each_api_route(r) {
         const bool one_right =
             r->right == API_VIEW || r->right == API_OPERATE || r->right == API_ADMIN;
 

@@ -65,8 +65,6 @@ struct api_route {
     int (*fn)(struct api_call *c, struct err *e);
     const char *doc;
 };
-extern const struct api_route api_routes[]; /* ends with a NULL method */
-extern const u32 api_route_count;
 
 /* A named JSON object that is documented. */
 struct api_schema {
@@ -76,7 +74,23 @@ struct api_schema {
     bool optional;                          /* nothing is required, null is the default */
     u32 size; /* of the struct that a body is parsed into; 0: the route does it */
 };
-extern const struct api_schema api_schemas[]; /* ends with a NULL name */
+
+/* What one file brings. */
+struct api_part {
+    const struct api_route *routes;   /* ends with a NULL method */
+    const struct api_schema *schemas; /* ends with a NULL name */
+};
+extern const struct api_part *const api_parts[]; /* ends with NULL */
+
+/* Two loops: no `break` in their bodies. */
+#define for_each_api_part(p) for (const struct api_part *const *p = api_parts; *p; p++)
+#define for_each_api_route(r) \
+    for_each_api_part(p_)     \
+        for (const struct api_route *r = (*p_)->routes; r->method; r++)
+#define for_each_api_schema(s) \
+    for_each_api_part(p_)      \
+        for (const struct api_schema *s = (*p_)->schemas; s->name; s++)
+
 const struct api_schema *api_schema_find(const char *name);
 const struct field *api_schema_fields(const struct api_schema *s);
 

@@ -100,7 +100,7 @@ static json_t *all_schemas(void)
 {
     json_t *all = json_object(), *task, *error;
 
-    for (const struct api_schema *s = api_schemas; s->name; s++)
+    for_each_api_schema(s)
         json_object_set_new(all, s->name, schema_of_fields(api_schema_fields(s), s->optional));
     json_object_set_new(json_object_get(json_object_get(all, "Instance"), "properties"), "status",
                         reference("State"));
@@ -183,7 +183,7 @@ json_t *api_openapi(void)
 {
     json_t *paths = json_object();
 
-    for (const struct api_route *r = api_routes; r->method; r++) {
+    for_each_api_route(r) {
         AUTO(free) char *method = xdup(r->method);
         json_t *path = json_object_get(paths, r->path);
 

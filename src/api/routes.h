@@ -1,0 +1,24 @@
+/*
+ * api/routes.h: what the files of routes share.  Each has a part: its rows and their schemas.
+ */
+#pragma once
+
+#include "api/api.h"
+
+extern const struct api_part api_part_server, api_part_instances, api_part_images, api_part_tasks;
+
+/* The query of a list that comes in pages. */
+struct page {
+    char *after;
+    u32 limit;
+};
+extern const struct field page_fields[];
+
+#define QUERY(of) of##_fields, sizeof(struct of)
+
+/* {"list": […], "next": "what to give as `after` for more"}; `list` is consumed, `next` NULL: that is all. */
+void api_answer_list(struct api_call *c, json_t *list, const char *next);
+/* {"task": …, "revision": …} */
+void api_answer_task(struct api_call *c, u64 task, u64 revision);
+/* The records' revision before what is asked, so that the events after it are all that a task makes. */
+u64 api_revision_now(struct host *h);

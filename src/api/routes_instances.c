@@ -1,0 +1,307 @@
+/*
+ * api/routes_instances.c: instances: what they are, how they run, what they wrote.
+ */
+#include "api/routes.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct log_query {
+    int which;
+    u64 bytes;
+};
+struct force {
+    bool force;
+};
+struct rename_body {
+    char *name;
+};
+struct action_body {
+    int action;
+    u32 timeout;
+    bool force;
+};
+struct instance_view {
+    char *id, *state, *why, *control, *console, *console_log, *log;
+    u64 revision, since;
+    u32 pid;
+};
+struct edited {
+    u64 revision;
+    bool restart;
+};
+struct summary {
+    char *name, *id, *state;
+    u32 cpus;
+    u64 memory, revision;
+};
+
+static const char *const logs[] = { "console", "messages", NULL };
+/* In the order of enum task_what from TASK_START on. */
+static const char *const actions[] = { "start",  "stop",  "restart", "pause",
+                                       "resume", "reset", "suspend", NULL };
+
+/* clang-format off */
+static const struct field log_query_fields[] = {
+    FIELD_ENUM(log_query, which, logs, "what the guest wrote, or what its process said"),
+    FIELD_BYTES(log_query, bytes, "so much of its end", .dflt = API_LOG, .max = 1 << 20),
+    {},
+};
+static const struct field force_fields[] = {
+    FIELD_BOOL(force, force, "also when it runs: it is turned off"),
+    {},
+};
+static const struct field rename_fields[] = {
+    FIELD_STR(rename_body, name, "the new name", .required = true),
+    {},
+};
+static const struct field action_fields[] = {
+    FIELD_ENUM(action_body, action, actions, "what it shall do", .required = true),
+    FIELD_INT(action_body, timeout, "stop, restart: seconds that the guest has to shut down; then it is turned off",
+              .dflt = HOST_STOP_SECONDS, .max = HOST_STOP_SECONDS_MAX),
+    FIELD_BOOL(action_body, force, "start: whatever the host's memory; stop, restart: turn it off at once"),
+    {},
+};
+static const struct field instance_view_fields[] = {
+    FIELD_STR(instance_view, id, "does not change, and is never used again"),
+    FIELD_INT(instance_view, revision, "of what is configured: its ETag"),
+    FIELD_STR(instance_view, state, "creating, off, starting, running, paused, stopping, suspended, failed or deleting"),
+    FIELD_STR(instance_view, why, "failed: why"),
+    FIELD_INT(instance_view, since, "when that state began, in seconds since 1970"),
+    FIELD_INT(instance_view, pid, "its process; 0: none"),
+    FIELD_STR(instance_view, control, "its control socket on the host"),
+    FIELD_STR(instance_view, console, "its console's socket on the host"),
+    FIELD_STR(instance_view, console_log, "what the guest wrote: a file of the host"),
+    FIELD_STR(instance_view, log, "what its process said: a file of the host"),
+    {},
+};
+static const struct field summary_fields[] = {
+    FIELD_STR(summary, name, "its name"),
+    FIELD_STR(summary, id, "does not change, and is never used again"),
+    FIELD_STR(summary, state, "as of the instance"),
+    FIELD_INT(summary, cpus, "virtual CPUs"),
+    FIELD_INT(summary, memory, "bytes of guest RAM"),
+    FIELD_INT(summary, revision, "of what is configured: its ETag"),
+    {},
+};
+static const struct field edited_fields[] = {
+    FIELD_INT(edited, revision, "the new one: its ETag"),
+    FIELD_BOOL(edited, restart, "it counts from the next start"),
+    {},
+};
+/* clang-format on */
+
+static json_t *summary(const struct instance *i)
+{
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "name", i->cfg.spec.name, "id", i->id,
+                     "state", host_state_words[i->run.state], "cpus", (json_int_t)i->cfg.spec.cpus,
+                     "memory", (json_int_t)i->cfg.spec.memory, "revision", (json_int_t)i->rev);
+}
+
+static int list_instances(struct api_call *c, struct err *e [[maybe_unused]])
+{
+    const struct page *q = c->query;
+    struct host *h = c->host;
+    json_t *list = json_array();
+    AUTO(free) char *next = NULL;
+    u32 at;
+
+    host_lock(h);
+    for (at = host_after_locked(h, q->after); at < h->n && json_array_size(list) < q->limit; at++)
+        json_array_append_new(list, summary(h->list[at]));
+    if (at < h->n)
+        next = xdup(h->list[at - 1]->cfg.spec.name);
+    host_unlock(h);
+    api_answer_list(c, list, next);
+    return 0;
+}
+
+static int create_instance(struct api_call *c, struct err *e)
+{
+    const u64 rev = api_revision_now(c->host);
+    const struct host_who who = { c->rq->uid };
+    struct instance_cfg cfg = {};
+    json_t *j;
+    u64 task = 0;
+    int r = conf_load(c->rq->body, c->rq->body_len, &j, e);
+
+    if (r < 0)
+        return r;
+    r = instance_parse(&cfg, j, e);
+    json_decref(j);
+    if (r >= 0)
+        r = host_create(c->host, &cfg, &who, &task, e);
+    instance_cfg_fini(&cfg);
+    if (r >= 0)
+        api_answer_task(c, task, rev);
+    return r;
+}
+
+static json_t *path_json(const struct host *h, const struct instance *i, const char *file)
+{
+    AUTO(free) char *folder = host_folder(h, i), *path = str_new("%s/%s", folder, file);
+
+    return json_string(path);
+}
+
+static int get_instance(struct api_call *c, struct err *e)
+{
+    struct host *h = c->host;
+    const struct instance *i;
+    json_t *j = NULL, *state = NULL;
+
+    host_lock(h);
+    i = host_find_locked(h, c->name);
+    if (i) {
+        c->ret->etag = i->rev;
+        j = conf_print(instance_fields(), &i->cfg);
+        state = json_pack("{s:s, s:I, s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "id", i->id, "revision",
+                          (json_int_t)i->rev, "state", host_state_words[i->run.state], "since",
+                          (json_int_t)i->run.since, "pid", (json_int_t)i->run.pid, "control",
+                          path_json(h, i, "control"), "console", path_json(h, i, "console"),
+                          "console_log", path_json(h, i, "console.log"), "log",
+                          path_json(h, i, "vm.log"));
+        if (i->run.why)
+            json_object_set_new(state, "why", json_string(i->run.why));
+    }
+    host_unlock(h);
+    if (!j)
+        return err_set(e, -ENOENT, "there is no instance '%.63s'", c->name);
+    json_object_set_new(j, "status", state);
+    api_answer_json(c, j);
+    return 0;
+}
+
+static u64 revision_of(struct host *h, const char *name)
+{
+    const struct instance *i;
+    u64 rev;
+
+    host_lock(h);
+    i = host_find_locked(h, name);
+    rev = i ? i->rev : 0;
+    host_unlock(h);
+    return rev;
+}
+
+static int edit_instance(struct api_call *c, struct err *e)
+{
+    bool restart = false;
+    json_t *j;
+    u64 rev;
+    int r = api_if_match(c, &rev, e);
+
+    if (r >= 0)
+        r = conf_load(c->rq->body, c->rq->body_len, &j, e);
+    if (r < 0)
+        return r;
+    r = json_is_object(j) ? host_edit(c->host, c->name, j, rev, &restart, e)
+                          : err_set(e, -EINVAL, "an object with what is to be changed is expected");
+    json_decref(j);
+    if (r < 0)
+        return r;
+    c->ret->etag = revision_of(c->host, c->name);
+    api_answer_json(
+        c, json_pack("{s:I, s:b}", "revision", (json_int_t)c->ret->etag, "restart", restart));
+    return 0;
+}
+
+static int act(struct api_call *c, const struct host_action *a, struct err *e)
+{
+    const u64 rev = api_revision_now(c->host);
+    const struct host_who who = { c->rq->uid };
+    u64 task;
+    int r = host_act(c->host, c->name, a, &who, &task, e);
+
+    if (r >= 0)
+        api_answer_task(c, task, rev);
+    return r;
+}
+
+static int delete_instance(struct api_call *c, struct err *e)
+{
+    const struct force *q = c->query;
+
+    return act(c, &(struct host_action){ .what = TASK_DELETE, .force = q->force }, e);
+}
+
+static int rename_instance(struct api_call *c, struct err *e)
+{
+    const struct rename_body *b = c->body;
+    int r = host_rename(c->host, c->name, b->name, e);
+
+    if (r < 0)
+        return r;
+    c->ret->etag = revision_of(c->host, b->name);
+    api_answer_json(c, json_pack("{s:I, s:b}", "revision", (json_int_t)c->ret->etag, "restart", 0));
+    return 0;
+}
+
+static int act_instance(struct api_call *c, struct err *e)
+{
+    const struct action_body *b = c->body;
+    const struct host_action a = { TASK_START + b->action, b->timeout, b->force };
+
+    return act(c, &a, e);
+}
+
+static int get_log(struct api_call *c, struct err *e)
+{
+    const struct log_query *q = c->query;
+    struct host *h = c->host;
+    const struct instance *i;
+    AUTO(free) char *folder = NULL, *path = NULL;
+    AUTO(free) char *text = NULL;
+    AUTO(fd) int fd = -1;
+    struct stat st;
+    ssize_t n;
+
+    host_lock(h);
+    i = host_find_locked(h, c->name);
+    folder = i ? host_folder(h, i) : NULL;
+    host_unlock(h);
+    if (!folder)
+        return err_set(e, -ENOENT, "there is no instance '%.63s'", c->name);
+    c->ret->type = "text/plain; charset=utf-8";
+    path = str_new("%s/%s", folder, q->which ? "vm.log" : "console.log");
+    fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return 0; /* it never ran */
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return err_errno(e, "open '%s'", path);
+    text = xnew_n(char, q->bytes + 1);
+    n = pread(fd, text, q->bytes, st.st_size > (off_t)q->bytes ? st.st_size - (off_t)q->bytes : 0);
+    if (n > 0)
+        strbuf_add_mem(&c->ret->body, text, (size_t)n);
+    return 0;
+}
+
+/* clang-format off */
+static const struct api_schema schemas[] = {
+    { "InstanceNew",  .fields_fn = instance_fields },
+    { "InstanceEdit", .fields_fn = instance_fields, .optional = true },
+    { "Instance",     .fields_fn = instance_fields },
+    { "State",        instance_view_fields },
+    { "Summary",      summary_fields },
+    { "Edited",       edited_fields },
+    { "Rename",       rename_fields, .size = sizeof(struct rename_body) },
+    { "Action",       action_fields, .size = sizeof(struct action_body) },
+    {},
+};
+
+static const struct api_route routes[] = {
+    { "GET", "/1.0/instances", API_VIEW, 200, QUERY(page), NULL, "Summary", true, list_instances, "List instances by name" },
+    { "POST", "/1.0/instances", API_ADMIN, 202, NULL, 0, "InstanceNew", "TaskStarted", false, create_instance, "Create an instance" },
+    { "GET", "/1.0/instances/{name}", API_VIEW, 200, NULL, 0, NULL, "Instance", false, get_instance, "Show an instance" },
+    { "PATCH", "/1.0/instances/{name}", API_ADMIN, 200, NULL, 0, "InstanceEdit", "Edited", false, edit_instance, "Change an instance; with If-Match only when nobody else did" },
+    { "DELETE", "/1.0/instances/{name}", API_ADMIN, 202, QUERY(force), NULL, "TaskStarted", false, delete_instance, "Delete an instance and its files" },
+    { "POST", "/1.0/instances/{name}/rename", API_ADMIN, 200, NULL, 0, "Rename", "Edited", false, rename_instance, "Give an instance another name" },
+    { "POST", "/1.0/instances/{name}/action", API_OPERATE, 202, NULL, 0, "Action", "TaskStarted", false, act_instance, "Start an instance, stop it, and so on" },
+    { "GET", "/1.0/instances/{name}/log", API_VIEW, 200, QUERY(log_query), NULL, NULL, false, get_log, "Show the end of a log, as text" },
+    {},
+};
+/* clang-format on */
+
+const struct api_part api_part_instances = { routes, schemas };

@@ -1,0 +1,159 @@
+/*
+ * api/routes_server.c: socled itself, its events and its records.
+ */
+#include "api/routes.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+struct since {
+    u64 since;
+};
+struct backup_body {
+    char *file;
+};
+struct server_view {
+    char *version, *dir;
+    u64 revision;
+    u32 instances, uid, pid;
+};
+
+static bool from_root(const char *s)
+{
+    return s[0] == '/';
+}
+
+/* clang-format off */
+static const struct field since_fields[] = {
+    FIELD_INT(since, since, "what was changed after this revision; 0: from now on", .max = INT64_MAX),
+    {},
+};
+static const struct field backup_fields[] = {
+    FIELD_STR(backup_body, file, "a new file of the host for a copy of the records", .required = true, .ok = from_root,
+              .want = "a path from the root"),
+    {},
+};
+static const struct field server_fields[] = {
+    FIELD_STR(server_view, version, "of socled"),
+    FIELD_STR(server_view, dir, "its folder"),
+    FIELD_INT(server_view, revision, "of the records"),
+    FIELD_INT(server_view, instances, "how many there are"),
+    FIELD_INT(server_view, uid, "the user that it runs as"),
+    FIELD_INT(server_view, pid, "its process"),
+    {},
+};
+/* clang-format on */
+
+static int get_server(struct api_call *c, struct err *e [[maybe_unused]])
+{
+    struct host *h = c->host;
+    json_t *j;
+
+    host_lock(h);
+    j = json_pack("{s:s, s:s, s:I, s:i, s:i, s:i}", "version", SOCLE_VERSION, "dir", h->dir,
+                  "revision", (json_int_t)store_revision(h->store), "instances", (int)h->n, "uid",
+                  (int)h->uid, "pid", (int)getpid());
+    host_unlock(h);
+    api_answer_json(c, j);
+    return 0;
+}
+
+static int get_openapi(struct api_call *c, struct err *e [[maybe_unused]])
+{
+    api_answer_json(c, api_openapi());
+    return 0;
+}
+
+static int get_events(struct api_call *c, struct err *e)
+{
+    const struct since *q = c->query;
+    struct host *h = c->host;
+    AUTO(store_list) struct store_list l = {};
+    int r = 0;
+
+    host_lock(h);
+    c->ret->from = q->since ? q->since : store_revision(h->store);
+    r = store_changes(h->store, c->ret->from, 1, &l, e);
+    if (c->ret->from > store_revision(h->store))
+        r = err_set(e, -EINVAL, "'since' is %llu; the revision is %llu", q->since,
+                    store_revision(h->store));
+    host_unlock(h);
+    if (r == -ESTALE) /* ask for the lists, then for the events after their revision */
+        return err_set(e, -EOVERFLOW, "events after revision %llu are not kept any more", q->since);
+    c->ret->stream = r >= 0;
+    return r;
+}
+
+static int backup(struct api_call *c, struct err *e)
+{
+    const struct backup_body *b = c->body;
+    int r;
+
+    host_lock(c->host);
+    r = store_backup(c->host->store, b->file, e);
+    host_unlock(c->host);
+    return r;
+}
+
+/* clang-format off */
+static const struct api_schema schemas[] = {
+    { "Server",       server_fields },
+    { "Backup",       backup_fields, .size = sizeof(struct backup_body) },
+    {},
+};
+
+static const struct api_route routes[] = {
+    { "GET", "/1.0", API_VIEW, 200, NULL, 0, NULL, "Server", false, get_server, "Show what this socled is" },
+    { "GET", "/1.0/openapi.json", API_VIEW, 200, NULL, 0, NULL, NULL, false, get_openapi, "Show this document" },
+    { "GET", "/1.0/events", API_VIEW, 200, QUERY(since), NULL, NULL, false, get_events, "Follow what changes, as server-sent events whose ids are revisions" },
+    { "POST", "/1.0/backup", API_ADMIN, 204, NULL, 0, "Backup", NULL, false, backup, "Copy the records into a new file" },
+    {},
+};
+/* clang-format on */
+
+const struct api_part api_part_server = { routes, schemas };
+
+/* ---- events ---- */
+
+static void copy_members(json_t *to, const json_t *from, const char *const *names)
+{
+    for (; *names; names++)
+        if (json_object_get(from, *names))
+            json_object_set(to, *names, json_object_get(from, *names));
+}
+
+json_t *api_event(const struct store_rec *r)
+{
+    static const char *const instance[] = { "name", NULL };
+    static const char *const state[] = { "state", "why", "pid", NULL };
+    static const char *const task[] = { "what", "state", "name", "id", "error", NULL };
+    static const struct {
+        const char *prefix, *type, *key;
+        const char *const *members;
+    } rows[] = {
+        { "instance/", "instance", "id", instance },
+        { "run/", "state", "id", state },
+        { "task/", "task", "number", task },
+    };
+
+    for_each_row(row, rows) {
+        const char *id = r->key + strlen(row->prefix);
+        json_t *value, *j;
+        u64 number;
+
+        if (!str_starts(r->key, row->prefix))
+            continue;
+        j = json_pack("{s:s, s:I}", "type", row->type, "revision", (json_int_t)r->rev);
+        value = r->value ? json_loadb(r->value, r->len, 0, NULL) : NULL;
+        copy_members(j, value, row->members);
+        json_decref(value);
+        if (str_u64(id, &number) == 0)
+            json_object_set_new(j, row->key, json_integer((json_int_t)number));
+        else
+            json_object_set_new(j, row->key, json_string(id));
+        if (!r->value)
+            json_object_set_new(j, "deleted", json_true());
+        return j;
+    }
+    return NULL;
+}

@@ -1,0 +1,103 @@
+/*
+ * api/routes_tasks.c: tasks: what was asked and takes time.
+ */
+#include "api/routes.h"
+
+#include <stdlib.h>
+
+struct task_started {
+    u64 task, revision;
+};
+struct task_view {
+    u64 number, done, total;
+};
+
+/* clang-format off */
+static const struct field task_started_fields[] = {
+    FIELD_INT(task_started, task, "its number"),
+    FIELD_INT(task_started, revision, "events after this one tell how it goes"),
+    {},
+};
+static const struct field task_view_fields[] = {
+    FIELD_INT(task_view, number, "its number"),
+    FIELD_INT(task_view, done, "bytes that are done"),
+    FIELD_INT(task_view, total, "bytes in all; 0: not known, or nothing to be counted"),
+    {},
+};
+/* clang-format on */
+
+/* Newest first; `after` is a number: those that are older. */
+static int list_tasks(struct api_call *c, struct err *e)
+{
+    const struct page *q = c->query;
+    struct host *h = c->host;
+    json_t *list = json_array();
+    AUTO(free) char *next = NULL;
+    u64 below = ~0ull, last = 0;
+
+    if (*q->after && str_u64(q->after, &below) < 0) {
+        json_decref(list);
+        err_set(e, -EINVAL, "'after' is '%.20s'; a task's number is expected", q->after);
+        return err_field(e, "after");
+    }
+    host_lock(h);
+    for (const struct task *t = h->tasks; t && !next; t = t->next) {
+        if (t->number >= below)
+            continue;
+        if (json_array_size(list) == q->limit)
+            next = str_new("%llu", last);
+        else
+            json_array_append_new(list, task_print_locked(t));
+        last = t->number;
+    }
+    host_unlock(h);
+    api_answer_list(c, list, next);
+    return 0;
+}
+
+static int get_task(struct api_call *c, struct err *e)
+{
+    struct host *h = c->host;
+    const struct task *t;
+    json_t *j = NULL;
+    u64 number;
+
+    if (str_u64(c->name, &number) < 0)
+        return err_set(e, -ENOENT, "there is no task '%.20s'", c->name);
+    host_lock(h);
+    t = task_find_locked(h, number);
+    if (t)
+        j = task_print_locked(t);
+    host_unlock(h);
+    if (!j)
+        return err_set(e, -ENOENT, "there is no task %llu", number);
+    api_answer_json(c, j);
+    return 0;
+}
+
+static int cancel_task(struct api_call *c, struct err *e)
+{
+    u64 number;
+
+    if (str_u64(c->name, &number) < 0)
+        return err_set(e, -ENOENT, "there is no task '%.20s'", c->name);
+    return task_cancel(c->host, number, e);
+}
+
+/* clang-format off */
+static const struct api_schema schemas[] = {
+    { "TaskStarted",  task_started_fields },
+    { "TaskRecord",   task_fields },
+    { "Task",         task_view_fields },
+    {},
+};
+
+static const struct api_route routes[] = {
+    { "GET", "/1.0/tasks", API_VIEW, 200, QUERY(page), NULL, "Task", true, list_tasks, "List tasks, the newest first" },
+    { "GET", "/1.0/tasks/{number}", API_VIEW, 200, NULL, 0, NULL, "Task", false, get_task, "Show a task" },
+    { "DELETE", "/1.0/tasks/{number}", API_OPERATE, 204, NULL, 0, NULL, NULL, false, cancel_task, "Cancel a task" },
+    {},
+};
+/* clang-format on */
+
+const struct api_part api_part_tasks = { routes, schemas };
