@@ -13,7 +13,7 @@ case $tree in
 dev) cc=gcc opts=() ;;
 asan) cc=gcc opts=("-Db_sanitize=address,undefined" -Db_lundef=false) ;;
 tsan) cc=gcc opts=(-Db_sanitize=thread -Db_lundef=false) ;;
-rel) cc=gcc opts=(--buildtype=release) ;;
+rel) cc=gcc opts=(--buildtype=release -Dprefer_static=true) ;;
 cov) cc=gcc opts=(-Db_coverage=true --buildtype=debug) ;;
 clang) cc=clang opts=() ;;
 fuzz) cc=clang opts=(-Dfuzzers=libfuzzer "-Db_sanitize=address,undefined" -Db_lundef=false) ;;

@@ -462,19 +462,6 @@ int host_open(struct host *h, const char *dir, struct loop *l, struct err *e)
     return r;
 }
 
-char *host_default_dir(void)
-{
-    const char *dir = getenv("SOCLE_DIR"), *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
-
-    if (dir && *dir)
-        return xdup(dir);
-    if (geteuid() == 0)
-        return xdup("/var/lib/socle");
-    if (data && data[0] == '/')
-        return str_new("%s/socle", data);
-    return home && home[0] == '/' ? str_new("%s/.local/share/socle", home) : NULL;
-}
-
 static void task_free(struct task *t)
 {
     conf_fini(task_fields, &t->rec);
