@@ -226,21 +226,29 @@ static int number(struct sqlite *q, enum stmt which, u64 *ret, struct err *e)
     return r;
 }
 
-/* Cuts the log; *ret_cut is the last revision that it lacks then. */
-static int cut(struct sqlite *q, u64 *ret_cut, struct err *e)
+/* The log, cut. */
+struct cut {
+    u64 at;   /* the last revision that it lacks; 0: it was not cut */
+    u64 left; /* its rows */
+};
+
+static int cut(struct sqlite *q, struct cut *ret, struct err *e)
 {
     int r;
 
     bind_u64(q, S_CUT_AT, 1, STORE_CHANGES_KEPT);
-    r = number(q, S_CUT_AT, ret_cut, e);
-    bind_u64(q, S_CUT, 1, *ret_cut);
+    r = number(q, S_CUT_AT, &ret->at, e);
+    bind_u64(q, S_CUT, 1, ret->at);
     if (r >= 0)
         r = run(q, S_CUT, e);
-    bind_u64(q, S_SET_CUT, 1, *ret_cut);
-    return r < 0 ? r : run(q, S_SET_CUT, e);
+    bind_u64(q, S_SET_CUT, 1, ret->at);
+    if (r >= 0)
+        r = run(q, S_SET_CUT, e);
+    return r < 0 ? r : number(q, S_COUNT, &ret->left, e);
 }
 
-static int txn_inside(struct sqlite *q, const struct store_txn *t, u64 *ret_cut, struct err *e)
+static int txn_inside(struct sqlite *q, const struct store_txn *t, struct cut *ret_cut,
+                      struct err *e)
 {
     int r = 0;
 
@@ -257,36 +265,26 @@ static int txn_inside(struct sqlite *q, const struct store_txn *t, u64 *ret_cut,
     return r;
 }
 
-static int count_changes(struct sqlite *q, struct err *e)
-{
-    u64 n = 0;
-    int r = number(q, S_COUNT, &n, e);
-
-    q->changes = (u32)n;
-    return r;
-}
-
 static int sqlite_txn(struct store *s, const struct store_txn *t, struct err *e)
 {
     struct sqlite *q = sqlite_of(s);
-    u64 cut_at = 0;
+    struct cut cut = {};
     int r = exec(q, "BEGIN IMMEDIATE", "begin", e);
 
     if (r < 0)
         return r;
-    r = txn_inside(q, t, &cut_at, e);
+    r = txn_inside(q, t, &cut, e);
     if (r >= 0)
         r = exec(q, "COMMIT", "commit", e);
     if (r < 0) {
         sqlite3_exec(q->db, "ROLLBACK", NULL, NULL, NULL);
         return r;
     }
+    /* it is committed: nothing may fail any more */
     q->rev += t->n_op ? 1 : 0;
-    q->changes += t->n_op;
-    if (!cut_at)
-        return 0;
-    q->compacted = cut_at;
-    return count_changes(q, e);
+    q->changes = cut.at ? (u32)cut.left : q->changes + t->n_op;
+    q->compacted = cut.at ? cut.at : q->compacted;
+    return 0;
 }
 
 static u64 sqlite_revision(struct store *s)
@@ -406,6 +404,8 @@ static int open_schema(struct sqlite *q, struct err *e)
 static int prepare(struct sqlite *q, struct err *e)
 {
     sqlite3_stmt *meta;
+    u64 n = 0;
+    int r;
 
     for (u32 i = 0; i < STMTS; i++)
         if (sqlite3_prepare_v3(q->db, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &q->stmt[i], NULL) !=
@@ -417,7 +417,10 @@ static int prepare(struct sqlite *q, struct err *e)
     q->rev = (u64)sqlite3_column_int64(meta, 0);
     q->compacted = (u64)sqlite3_column_int64(meta, 1);
     sqlite3_reset(meta);
-    return count_changes(q, e);
+    r = number(q, S_COUNT, &n, e);
+    if (r >= 0)
+        q->changes = (u32)n;
+    return r;
 }
 
 int store_open(const char *file, struct store **ret, struct err *e)
