@@ -85,14 +85,14 @@ int fd_read_whole(int fd, size_t max, char **ret, size_t *ret_len)
 
     if (fstat(fd, &st) < 0)
         return -errno;
-    text = try_new(char, (u64)st.st_size, max);
+    *ret_len = (size_t)st.st_size;
+    text = try_new(char, *ret_len, max);
     if (!text)
         return -EFBIG;
-    r = fd_pread_all(fd, text, (size_t)st.st_size, 0);
+    r = fd_pread_all(fd, text, *ret_len, 0);
     if (r < 0)
         return r;
     *ret = TAKE(text);
-    *ret_len = (size_t)st.st_size;
     return 0;
 }
 

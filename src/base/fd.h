@@ -17,7 +17,7 @@ void fd_close(int *fd);
 int fd_write_all(int fd, const void *buf, size_t len);
 int fd_pwrite_all(int fd, const void *buf, size_t len, u64 at);
 int fd_pread_all(int fd, void *buf, size_t len, u64 at);
-/* All of a small file: *ret_len bytes, 1 to `max`, owned.  -EFBIG: it has more, or none. */
+/* All of a small file: *ret_len bytes, 1 to `max`, owned.  -EFBIG: it has more, or none; *ret_len says how many. */
 int fd_read_whole(int fd, size_t max, char **ret, size_t *ret_len);
 
 /* Non-blocking, close-on-exec eventfd.  Owned fd or a negative errno. */

@@ -5,7 +5,6 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 enum { MAP_SIZE_MAX = 64 * 1024 * 1024, LINES_SHOWN = 40 };
 
@@ -64,20 +63,19 @@ int symbols_load(struct symbols *ret, const char *path, struct err *e)
 {
     AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
     AUTO(free) char *text = NULL;
-    struct stat st;
+    size_t len = 0;
     int r;
 
-    if (fd < 0 || fstat(fd, &st) < 0)
+    if (fd < 0)
         return err_errno(e, "open '%s'", path);
-    text = try_new(char, (u64)st.st_size, MAP_SIZE_MAX);
-    if (!text)
+    r = fd_read_whole(fd, MAP_SIZE_MAX, &text, &len);
+    if (r == -EFBIG)
         return err_set(e, -EINVAL,
-                       "'%s' has %lld bytes: 1 to %d are allowed (copy /proc/kallsyms first)", path,
-                       (s64)st.st_size, MAP_SIZE_MAX);
-    r = fd_pread_all(fd, text, (size_t)st.st_size, 0);
+                       "'%s' has %zu bytes: 1 to %d are allowed (copy /proc/kallsyms first)", path,
+                       len, MAP_SIZE_MAX);
     if (r < 0)
         return err_code(e, r, "read '%s'", path);
-    r = symbols_parse(ret, text, (size_t)st.st_size, e);
+    r = symbols_parse(ret, text, len, e);
     return r < 0 ? err_wrap(e, "'%s'", path) : 0;
 }
 

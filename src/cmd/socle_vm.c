@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define SPEC_MAX (1 * MiB)
@@ -18,20 +17,16 @@
 static int read_spec(int fd, struct vm_spec *spec, struct err *e)
 {
     AUTO(free) char *text = NULL;
-    struct stat st;
-    int r;
+    size_t len = 0;
+    int r = fd_read_whole(fd, SPEC_MAX, &text, &len);
 
-    if (fstat(fd, &st) < 0)
-        return err_errno(e, "specification on descriptor %d", fd);
-    text = try_new(char, (u64)st.st_size, SPEC_MAX);
-    if (!text)
-        return err_set(e, -EINVAL, "specification of %lld bytes: allowed are 1 to %llu",
-                       (s64)st.st_size, SPEC_MAX);
-    r = fd_pread_all(fd, text, (size_t)st.st_size, 0);
+    if (r == -EFBIG)
+        return err_set(e, -EINVAL, "specification of %zu bytes: allowed are 1 to %llu", len,
+                       SPEC_MAX);
     if (r < 0)
         return err_code(e, r, "specification on descriptor %d", fd);
     close(fd);
-    return spec_parse(spec, text, (size_t)st.st_size, e);
+    return spec_parse(spec, text, len, e);
 }
 
 /* The process's status for how the machine ended; says why when it was not the guest's own wish. */
