@@ -9,23 +9,10 @@ tree=$(cd "$(dirname "$0")/../.." && pwd)
 socle=$SOCLE_BUILD/src/cmd/socle
 guest=$tree/.cache/guest
 dir=$TMPDIR
+. "$tree/test/sys/guest.bash"
 still=6
 "$tree/tools/guest/build.sh" >/dev/null || { echo "no sample guest"; exit 77; }
 cp --sparse=always "$guest/root.img" "$dir/root.img"
-
-fail() {
-    echo "FAILED: $*"
-    tail -n 20 "$dir"/out* "$dir"/err* | cut -c1-200
-    exit 1
-}
-
-until_says() { # OUTPUT PATTERN SECONDS
-    for _ in $(seq $(($3 * 20))); do
-        grep -q -s -a "$2" "$1" && return
-        sleep 0.05
-    done
-    fail "no '$2' in $1"
-}
 
 # Monotonic, raw monotonic and real time, what PTP shows, all in seconds; then the RTC, the clock source, complaints of the kernel about it.
 cat >"$dir/clocks" <<'PERL'

@@ -9,26 +9,13 @@ tree=$(cd "$(dirname "$0")/../.." && pwd)
 socle=$SOCLE_BUILD/src/cmd/socle
 guest=$tree/.cache/guest
 dir=$TMPDIR
+. "$tree/test/sys/guest.bash"
 steps=160 kills=6
 [ -z "${SOCLE_FULL:-}" ] || kills=200
 "$tree/tools/guest/build.sh" >/dev/null || { echo "no sample guest"; exit 77; }
 command -v qemu-img >/dev/null || { echo "no qemu-img (package qemu-utils)"; exit 77; }
 cp --sparse=always "$guest/root.img" "$dir/root.img"
 truncate -s 1M "$dir/data.img"
-
-fail() {
-    echo "FAILED: $*"
-    tail -n 20 "$dir"/out* "$dir"/err* | cut -c1-200
-    exit 1
-}
-
-until_says() { # OUTPUT PATTERN SECONDS
-    for _ in $(seq $(($3 * 20))); do
-        grep -q -s -a "$2" "$1" && return
-        sleep 0.05
-    done
-    fail "no '$2' in $1"
-}
 
 ctl() {
     timeout 100 "$socle" ctl "$dir/c" "$@"

@@ -8,22 +8,9 @@ tree=$(cd "$(dirname "$0")/../.." && pwd)
 socle=$SOCLE_BUILD/src/cmd/socle
 guest=$tree/.cache/guest
 dir=$TMPDIR
+. "$tree/test/sys/guest.bash"
 "$tree/tools/guest/build.sh" >/dev/null || { echo "no sample guest"; exit 77; }
 cp --sparse=always "$guest/root.img" "$dir/root.img"
-
-fail() {
-    echo "FAILED: $*"
-    tail -n 30 "$dir"/out* "$dir"/err*
-    exit 1
-}
-
-until_says() { # OUTPUT PATTERN SECONDS
-    for _ in $(seq $(($3 * 10))); do
-        grep -q -a "$2" "$1" && return
-        sleep 0.1
-    done
-    fail "no '$2' in $1"
-}
 
 # Each line has the sum of all before it, which the shell keeps: a lost or doubled one shows.
 program='mount -t proc p /proc; mount -t devtmpfs d /dev; n=0 s=0; while [ $n -lt 400 ]; do n=$((n+1)) s=$((s+n)); echo "$n $s" >>/log; '
