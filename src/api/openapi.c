@@ -104,6 +104,8 @@ static json_t *all_schemas(void)
         json_object_set_new(all, s->name, schema_of_fields(api_schema_fields(s), s->optional));
     json_object_set_new(json_object_get(json_object_get(all, "Instance"), "properties"), "status",
                         reference("State"));
+    json_object_set_new(json_object_get(json_object_get(all, "Network"), "properties"), "status",
+                        reference("NetworkState"));
     merge(all, "Task", "TaskRecord");
     task = json_object_get(json_object_get(all, "Task"), "properties");
     json_object_del(task, "source");

@@ -13,7 +13,7 @@ struct backup_body {
     char *file;
 };
 struct server_view {
-    char *version, *dir;
+    char *version, *dir, *network;
     u64 revision;
     u32 instances, uid, pid;
 };
@@ -40,6 +40,7 @@ static const struct field server_fields[] = {
     FIELD_INT(server_view, instances, "how many there are"),
     FIELD_INT(server_view, uid, "the user that it runs as"),
     FIELD_INT(server_view, pid, "its process"),
+    FIELD_STR(server_view, network, "where a card is whose user does not say: a network's name (it is made when it is missing), or user"),
     {},
 };
 /* clang-format on */
@@ -50,9 +51,9 @@ static int get_server(struct api_call *c, struct err *e [[maybe_unused]])
     json_t *j;
 
     host_lock(h);
-    j = json_pack("{s:s, s:s, s:I, s:i, s:i, s:i}", "version", SOCLE_VERSION, "dir", h->dir,
+    j = json_pack("{s:s, s:s, s:I, s:i, s:i, s:i, s:s}", "version", SOCLE_VERSION, "dir", h->dir,
                   "revision", (json_int_t)store_revision(h->store), "instances", (int)h->n, "uid",
-                  (int)h->uid, "pid", (int)getpid());
+                  (int)h->uid, "pid", (int)getpid(), "network", network_default(h));
     host_unlock(h);
     api_answer_json(c, j);
     return 0;
@@ -124,6 +125,7 @@ static void copy_members(json_t *to, const json_t *from, const char *const *name
 
 json_t *api_event(const struct store_rec *r)
 {
+    static const char *const none[] = { NULL };
     static const char *const instance[] = { "name", NULL };
     static const char *const state[] = { "state", "why", "pid", NULL };
     static const char *const task[] = { "what", "state", "name", "id", "error", NULL };
@@ -133,6 +135,7 @@ json_t *api_event(const struct store_rec *r)
     } rows[] = {
         { "instance/", "instance", "id", instance },
         { "run/", "state", "id", state },
+        { "network/", "network", "name", none },
         { "task/", "task", "number", task },
     };
 

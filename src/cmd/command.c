@@ -39,10 +39,11 @@ const struct command commands[] = {
     { "event",   "[OPTION]…", "Follow what changes, a JSON object a line", verb_event_opts, NULL, "" },
     { "backup",  "FILE", "Copy socled's records into a new file", verb_plain_opts, NULL, "FILE" },
     { "pool",    "COMMAND [ARGUMENT]…", "Keep the images that machines with names are made of", NULL, NULL, NULL, pool_main, pool_commands },
+    { "network", "COMMAND [ARGUMENT]…", "Keep the networks that machines' cards are on", NULL, NULL, NULL, network_main, network_commands },
     { "task",    "COMMAND [ARGUMENT]…", "Show and cancel what socled is doing", NULL, NULL, NULL, task_main, task_commands },
     { "help",  "[COMMAND]", "Explain a command", NULL, NULL,
                "run ctl trace image snapshot launch create list show set edit rename delete start stop restart pause resume "
-               "reset suspend console logs event backup pool task help", help_main },
+               "reset suspend console logs event backup pool network task help", help_main },
     {},
 };
 /* clang-format on */

@@ -45,6 +45,8 @@ void verb_set_more(struct strbuf *out);
 void verb_status_more(struct strbuf *out);
 int pool_main(int argc, char **argv);
 extern const struct command pool_commands[];
+int network_main(int argc, char **argv);
+extern const struct command network_commands[];
 int task_main(int argc, char **argv);
 extern const struct command task_commands[];
 

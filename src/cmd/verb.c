@@ -30,6 +30,7 @@ const struct field verb_fields[] = {
 #define SPEC(opt_name, member, ...) { opt_name, spec_fields, offsetof(struct verb, cfg.spec), #member, ##__VA_ARGS__ }
 #define OWN(opt_name, ...) { opt_name, instance_own_fields, offsetof(struct verb, cfg), opt_name, ##__VA_ARGS__ }
 #define SOURCE(opt_name, ...) { opt_name, image_source_fields, offsetof(struct verb, source), opt_name, ##__VA_ARGS__ }
+#define NETWORK(opt_name, ...) { opt_name, network_fields, offsetof(struct verb, network), opt_name, ##__VA_ARGS__ }
 #define DIR_OPT VERB("dir", "DIR")
 #define OUTPUT_OPT VERB("output", NULL, 'o')
 
@@ -41,6 +42,7 @@ const struct opt verb_logs_opts[] = { DIR_OPT, VERB("messages", ""), VERB("bytes
 const struct opt verb_event_opts[] = { DIR_OPT, VERB("since", ""), {} };
 static const struct opt import_opts[] = { DIR_OPT, SOURCE("kernel", "FILE"), SOURCE("initrd", "FILE"), SOURCE("disk", "FILE"),
                                           SOURCE("append", ""), {} };
+static const struct opt network_opts[] = { DIR_OPT, NETWORK("kind"), NETWORK("ipv4"), NETWORK("ipv6"), NETWORK("domain"), NETWORK("interface"), {} };
 const struct opt verb_make_opts[] = {
     DIR_OPT,
     OWN("image", ""),
@@ -50,7 +52,7 @@ const struct opt verb_make_opts[] = {
     SPEC("initrd", initrd, "FILE"),
     SPEC("append", append),
     SPEC("disk", disks, "FILE"),
-    SPEC("net", nets, "user none tap="),
+    SPEC("net", nets, "network= user none tap="),
     SPEC("engine", engine),
     SPEC("jit", jit),
     SPEC("vsock", vsock),
@@ -228,7 +230,10 @@ void verb_make_more(struct strbuf *out)
     strbuf_add(
         out, "Without --image and --kernel it is made of the pool's only image (`socle pool "
              "import` makes one).\n"
-             "Without --net there is one user network. Other options are those of `socle run`.\n");
+             "Without --net there is one card: on network socle0 of root's socled, else on a user "
+             "network.\n"
+             "--net network=NAME[,forward=RULE][,address=IPv4][,bandwidth_in=SIZE] and so on "
+             "puts one on a network (`socle network`). Other options are those of `socle run`.\n");
 }
 
 void verb_set_more(struct strbuf *out)
@@ -273,6 +278,11 @@ static const struct verb_row {
     { "pool list", 0, 0, verb_images },
     { "pool import", 1, 1, verb_import },
     { "pool delete", 1, 1, do_pool_delete },
+    { "network list", 0, 0, verb_networks },
+    { "network show", 1, 1, verb_network_show },
+    { "network create", 1, 1, verb_network_create },
+    { "network set", 2, OPT_ARGS_MAX, verb_network_set },
+    { "network delete", 1, 1, verb_network_delete },
     { "task list", 0, 0, verb_tasks },
     { "task show", 1, 1, verb_task_show },
     { "task cancel", 1, 1, do_task_cancel },
@@ -284,6 +294,15 @@ const struct command pool_commands[] = {
     { "pool list",   "[OPTION]…", "List the images that machines are made of", verb_print_opts, NULL, "" },
     { "pool import", "NAME --kernel FILE [OPTION]…", "Make an image of copies of a kernel, an initrd and a disk", import_opts, NULL, "" },
     { "pool delete", "NAME", "Delete an image of which no machine was made", verb_plain_opts, NULL, "" },
+    {},
+};
+
+const struct command network_commands[] = {
+    { "network list",   "[OPTION]…", "List the networks that machines' cards are on", verb_print_opts, NULL, "" },
+    { "network show",   "NAME [OPTION]…", "Show one", verb_print_opts, NULL, "" },
+    { "network create", "NAME [OPTION]…", "Create one", network_opts, NULL, "" },
+    { "network set",    "NAME FIELD=VALUE…", "Change what it is", verb_plain_opts, NULL, "" },
+    { "network delete", "NAME", "Delete one that no card is on", verb_plain_opts, NULL, "" },
     {},
 };
 
@@ -326,6 +345,7 @@ int verb_run(const struct command *c, int argc, char **argv)
 
     conf_defaults(verb_fields, &v);
     conf_defaults(instance_fields(), &v.cfg);
+    conf_defaults(network_fields, &v.network);
     r = opt_parse(c->opts, &v, argc, argv, &v.args, &e);
     if (r == 0 && (v.args.n < row->least || v.args.n > row->most))
         r = err_set(&e, -EINVAL, "%u arguments; it is: socle %s %s", v.args.n, c->name, c->usage);
@@ -336,6 +356,7 @@ int verb_run(const struct command *c, int argc, char **argv)
     conf_fini(verb_fields, &v);
     conf_fini(image_source_fields, &v.source);
     instance_cfg_fini(&v.cfg);
+    conf_fini(network_fields, &v.network);
     return r;
 }
 
@@ -355,6 +376,11 @@ static int group(const char *name, int argc, char **argv)
 int pool_main(int argc, char **argv)
 {
     return group("pool", argc, argv);
+}
+
+int network_main(int argc, char **argv)
+{
+    return group("network", argc, argv);
 }
 
 int task_main(int argc, char **argv)

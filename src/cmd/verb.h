@@ -7,6 +7,7 @@
 #include "cmd/command.h"
 #include "cmd/rest.h"
 #include "host/instance.h"
+#include "host/network.h"
 
 enum { VERB_TABLE, VERB_JSON };
 
@@ -18,6 +19,7 @@ struct verb {
     u32 timeout;
     u64 bytes, since;
     struct instance_cfg cfg;
+    struct network_cfg network;
     struct image_source source;
     struct opt_args args;
     /* the conversation */
@@ -41,6 +43,14 @@ int verb_launch(struct verb *v, struct err *e);
 int verb_set(struct verb *v, struct err *e);
 int verb_edit(struct verb *v, struct err *e);
 int verb_import(struct verb *v, struct err *e);
+
+int verb_network_create(struct verb *v, struct err *e);
+int verb_network_set(struct verb *v, struct err *e);
+int verb_network_delete(struct verb *v, struct err *e);
+int verb_networks(struct verb *v, struct err *e);
+int verb_network_show(struct verb *v, struct err *e);
+/* Adds "FIELD=VALUE" of a table to an object; nothing after the "=" is null: the default. */
+int verb_add_change(const struct field *fields, json_t *changes, const char *arg, struct err *e);
 
 int verb_list(struct verb *v, struct err *e);
 int verb_show(struct verb *v, struct err *e);

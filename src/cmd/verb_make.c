@@ -50,6 +50,18 @@ static int choose_image(struct verb *v, struct err *e)
     return r;
 }
 
+/* Who says nothing of a network means the one that this socled gives. */
+static int choose_network(struct verb *v, struct err *e)
+{
+    json_t *j = verb_ask(v, "GET", "/1.0", NULL, e);
+    const char *name = json_string_value(json_object_get(j, "network"));
+    AUTO(free) char *net = name && strcmp(name, "user") != 0 ? str_new("network=%s", name) : NULL;
+    int r = j ? conf_set(instance_field("nets"), &v->cfg, net ? net : "user", e) : e->code;
+
+    json_decref(j);
+    return r;
+}
+
 static int complete(struct verb *v, struct err *e)
 {
     struct vm_spec *s = &v->cfg.spec;
@@ -64,9 +76,7 @@ static int complete(struct verb *v, struct err *e)
     from_root(&s->vsock.path);
     for (u32 i = 0; i < s->disks.n; i++)
         from_root(&spec_disk(s, i)->file);
-    if (s->nets.n == 0)
-        r = conf_set(instance_field("nets"), &v->cfg, "user", e);
-    return r;
+    return s->nets.n == 0 ? choose_network(v, e) : 0;
 }
 
 int verb_create(struct verb *v, struct err *e)
@@ -94,37 +104,43 @@ int verb_launch(struct verb *v, struct err *e)
 }
 
 /* "memory=2G": the value as the field's own text; lists and objects as JSON; nothing: the default. */
-static json_t *value_of(const struct field *f, const char *text, struct err *e)
+static json_t *value_of(const struct field *fields, const struct field *f, const char *text,
+                        struct err *e)
 {
-    struct instance_cfg c = {};
+    union {
+        struct instance_cfg instance;
+        struct network_cfg network;
+    } c = {};
     json_t *all, *value = NULL;
 
     if (!*text)
         return json_null();
     if (f->kind == FIELD_KIND_LIST && (value = json_loads(text, 0, NULL)))
         return value;
-    conf_defaults(instance_fields(), &c);
+    conf_defaults(fields, &c);
     if (conf_set(f, &c, text, e) >= 0) {
-        all = conf_print(instance_fields(), &c);
+        all = conf_print(fields, &c);
         value = json_incref(json_object_get(all, f->name));
         json_decref(all);
     }
-    instance_cfg_fini(&c);
+    conf_fini(fields, &c);
     return value;
 }
 
-static int add_change(json_t *changes, const char *arg, struct err *e)
+int verb_add_change(const struct field *fields, json_t *changes, const char *arg, struct err *e)
 {
     const char *eq = strchr(arg, '=');
     AUTO(free) char *name = str_new("%.*s", (int)strcspn(arg, "="), arg);
-    const struct field *f = instance_field(name);
+    const struct field *f = fields;
     json_t *value;
 
+    while (f->name && strcmp(f->name, name) != 0)
+        f++;
     if (!eq)
         return err_set(e, -EINVAL, "'%.60s': FIELD=VALUE is expected", arg);
-    if (!f)
+    if (!f->name)
         return err_set(e, -EINVAL, "there is no field '%.60s'", name);
-    value = value_of(f, eq + 1, e);
+    value = value_of(fields, f, eq + 1, e);
     if (!value)
         return e->code;
     json_object_set_new(changes, name, value);
@@ -152,7 +168,7 @@ int verb_set(struct verb *v, struct err *e)
     int r = 0;
 
     for (u32 i = 1; i < v->args.n && r >= 0; i++)
-        r = add_change(changes, v->args.arg[i], e);
+        r = verb_add_change(instance_fields(), changes, v->args.arg[i], e);
     if (r >= 0)
         r = patch(v, v->args.arg[0], changes, 0, e);
     json_decref(changes);

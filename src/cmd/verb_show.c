@@ -144,6 +144,28 @@ int verb_images(struct verb *v, struct err *e)
     return print_list(v, "/1.0/images", columns, ARRAY_LEN(columns), e);
 }
 
+static void print_state(const json_t *status, struct strbuf *out)
+{
+    const char *state = json_string_value(json_object_get(status, "state"));
+    const char *why = json_string_value(json_object_get(status, "why"));
+
+    add_printable(out, state ? state : "");
+    if (why) {
+        strbuf_add(out, ": ");
+        add_printable(out, why);
+    }
+}
+
+int verb_networks(struct verb *v, struct err *e)
+{
+    static const struct column columns[] = {
+        { "NAME", "name", NULL }, { "KIND", "kind", NULL },           { "IPV4", "ipv4", NULL },
+        { "IPV6", "ipv6", NULL }, { "STATE", "status", print_state },
+    };
+
+    return print_list(v, "/1.0/networks", columns, ARRAY_LEN(columns), e);
+}
+
 int verb_tasks(struct verb *v, struct err *e)
 {
     static const struct column columns[] = {
@@ -199,6 +221,11 @@ static int show(struct verb *v, const char *kind, struct err *e)
 int verb_show(struct verb *v, struct err *e)
 {
     return show(v, "instances", e);
+}
+
+int verb_network_show(struct verb *v, struct err *e)
+{
+    return show(v, "networks", e);
 }
 
 int verb_task_show(struct verb *v, struct err *e)

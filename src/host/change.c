@@ -4,6 +4,7 @@
  */
 #include "base/clock.h"
 #include "host/host.h"
+#include "host/nic.h"
 
 #include <stdlib.h>
 
@@ -54,6 +55,20 @@ static int accept_task(struct host *h, struct host_change *c, struct task_rec *r
         return r;
     h->next += numbers;
     h->next_rev = rev;
+    return 0;
+}
+
+int host_begin_locked(struct host *h, struct host_change *c, struct task_rec *rec, u64 *ret_task,
+                      struct err *e)
+{
+    int r = accept_task(h, c, rec, 1, e);
+
+    if (r < 0) {
+        conf_fini(task_fields, rec);
+        return r;
+    }
+    *ret_task = h->next - 1;
+    task_go_locked(task_new_locked(h, rec, NULL));
     return 0;
 }
 
@@ -117,11 +132,21 @@ static int create_locked(struct host *h, struct instance_cfg *cfg, const struct 
 int host_create(struct host *h, struct instance_cfg *cfg, const struct host_who *who, u64 *ret_task,
                 struct err *e)
 {
-    int r;
+    int r = 0;
 
     instance_identify(cfg);
+    for (u32 k = 0; k < cfg->spec.nets.n && r >= 0; k++) {
+        const char *network = spec_net(&cfg->spec, k)->network;
+
+        if (network && strcmp(network, NETWORK_DEFAULT) == 0)
+            r = network_need_default(h, who->uid, e);
+    }
+    if (r < 0)
+        return r;
     host_lock(h);
     r = check_new(h, cfg, e);
+    if (r >= 0)
+        r = nics_settle_locked(h, NULL, cfg, e);
     if (r >= 0)
         r = create_locked(h, cfg, who, ret_task, e);
     host_unlock(h);
@@ -137,20 +162,18 @@ static struct instance *find(struct host *h, const char *name, struct err *e)
     return i;
 }
 
-/* What the configuration would be; owned. */
-static json_t *merge(const struct instance *i, const json_t *changes)
+void host_merge(json_t *to, const json_t *changes)
 {
-    json_t *j = conf_print(instance_fields(), &i->cfg), *all = (json_t *)(uintptr_t)changes, *value;
+    json_t *all = (json_t *)(uintptr_t)changes, *value;
     const char *name;
 
     json_object_foreach(all, name, value)
     {
         if (json_is_null(value))
-            json_object_del(j, name);
+            json_object_del(to, name);
         else
-            json_object_set(j, name, value);
+            json_object_set(to, name, value);
     }
-    return j;
 }
 
 /* May it become that?  *ret_restart: something is not live. */
@@ -198,6 +221,7 @@ static int put_cfg(struct instance *i, struct instance_cfg *to, struct host_chan
     i->cfg = *to;
     *to = (struct instance_cfg){};
     i->rev = rev;
+    network_tidy_locked(i->host); /* its name and addresses are others' to look up */
     return 0;
 }
 
@@ -214,13 +238,16 @@ static int edit_locked(struct instance *i, const json_t *changes, u64 rev, bool 
                        i->cfg.spec.name, i->rev, rev);
     if (i->run.state == HOST_DELETING)
         return err_set(e, -EBUSY, "'%s' is being deleted", i->cfg.spec.name);
-    j = merge(i, changes);
+    j = conf_print(instance_fields(), &i->cfg);
+    host_merge(j, changes);
     r = instance_parse(&to, j, e);
     json_decref(j);
     if (r < 0)
         return r;
     instance_identify(&to);
-    r = check_edit(i, &to, ret_restart, e);
+    r = nics_settle_locked(i->host, i, &to, e);
+    if (r >= 0)
+        r = check_edit(i, &to, ret_restart, e);
     if (r >= 0)
         r = put_cfg(i, &to, &c, e);
     instance_cfg_fini(&to);
@@ -389,15 +416,11 @@ static int import_locked(struct host *h, const char *name, const struct image_so
 
     json_decref(j);
     rec.name = xdup(name);
-    if (r >= 0)
-        r = accept_task(h, &c, &rec, 1, e);
     if (r < 0) {
         conf_fini(task_fields, &rec);
         return r;
     }
-    *ret_task = h->next - 1;
-    task_go_locked(task_new_locked(h, &rec, NULL));
-    return 0;
+    return host_begin_locked(h, &c, &rec, ret_task, e);
 }
 
 /* Is the image being made? */

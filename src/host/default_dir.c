@@ -13,7 +13,7 @@ char *host_default_dir(void)
     if (dir && *dir)
         return xdup(dir);
     if (geteuid() == 0)
-        return xdup("/var/lib/socle");
+        return xdup(HOST_DIR_ROOT);
     if (data && data[0] == '/')
         return str_new("%s/socle", data);
     return home && home[0] == '/' ? str_new("%s/.local/share/socle", home) : NULL;

@@ -220,6 +220,11 @@ static int load_next(struct host *h, const char *id [[maybe_unused]], const stru
     return r;
 }
 
+static int load_network(struct host *h, const char *id, const struct store_rec *rec, struct err *e)
+{
+    return network_load_locked(h, id, rec->value, rec->len, rec->rev, e);
+}
+
 /* Each name is one instance's, and the other way round. */
 static int check_name(struct host *h, const char *id, const struct store_rec *rec, struct err *e)
 {
@@ -254,6 +259,8 @@ static int load_all(struct host *h, struct err *e)
         r = load(h, "run/", load_run, e);
     if (r >= 0)
         r = load(h, "name/", check_name, e);
+    if (r >= 0)
+        r = load(h, "network/", load_network, e);
     return r < 0 ? r : load(h, "task/", load_task, e);
 }
 
@@ -278,7 +285,7 @@ static int make_folder(const char *path, struct err *e)
 
 static int make_folders(struct host *h, struct err *e)
 {
-    static const char *const folders[] = { "", "/instances", "/images", "/cache" };
+    static const char *const folders[] = { "", "/instances", "/images", "/cache", "/networks" };
     struct stat st;
     int r = 0;
 
@@ -418,6 +425,8 @@ static void on_begin(uv_timer_t *timer)
     host_lock(h);
     h->begun = true;
     task_resume_locked(h);
+    if (h->nets.n)
+        network_tidy_locked(h);
     booted = is_new_boot_locked(h);
     host_unlock(h);
     if (booted)
@@ -432,10 +441,13 @@ int host_open(struct host *h, const char *dir, struct loop *l, struct err *e)
 
     *h = (struct host){ .lock_fd = -1, .loop = l, .next = 1 };
     h->dir = xdup(dir);
+    for (const char *p = dir; *p; p++)
+        h->mark = (h->mark * 31 + (u8)*p) & 0xffff;
     h->images = str_new("%s/images", dir);
     h->cache = str_new("%s/cache", dir);
     records = str_new("%s/records.db", dir);
     pthread_mutex_init(&h->lock, NULL);
+    pthread_mutex_init(&h->nets.lock, NULL);
     pthread_cond_init(&h->changed, NULL);
     uv_timer_init(&l->uv, &h->begin);
     h->begin.data = h;
@@ -478,7 +490,7 @@ void host_close(struct host *h)
     for (t = h->tasks; t; t = t->next)
         if (t->rec.state == TASK_RUNNING)
             atomic_store(&t->job.cancel, true);
-    while (h->n_running)
+    while (h->n_running || h->nets.working)
         pthread_cond_wait(&h->changed, &h->lock);
     host_unlock(h);
     while ((t = h->tasks)) {
@@ -494,11 +506,16 @@ void host_close(struct host *h)
     }
     uv_timer_stop(&h->begin);
     free(h->list);
+    for (u32 i = 0; i < h->nets.n; i++)
+        network_free(h->nets.list[i]);
+    free(h->nets.list);
+    free(h->nets.rules);
     store_close(h->store);
     fd_close(&h->lock_fd);
     free(h->dir);
     free(h->images);
     free(h->cache);
     pthread_cond_destroy(&h->changed);
+    pthread_mutex_destroy(&h->nets.lock);
     pthread_mutex_destroy(&h->lock);
 }

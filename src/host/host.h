@@ -15,7 +15,10 @@
 #include "base/loop.h"
 #include "host/images.h"
 #include "host/instance.h"
+#include "host/network.h"
 #include "store/store.h"
+
+#define HOST_DIR_ROOT "/var/lib/socle"
 
 enum {
     HOST_INSTANCES_MAX = 20000,
@@ -77,14 +80,16 @@ enum task_what {
     TASK_SUSPEND,
     TASK_DELETE,
     TASK_IMPORT,
+    TASK_NETWORK,
 };
 enum task_state { TASK_WAITING, TASK_RUNNING, TASK_DONE, TASK_FAILED, TASK_CANCELLED };
 
 /* Record task/N. */
 struct task_rec {
     int what, state;
-    char *id, *name; /* of the instance; `name` of an image for TASK_IMPORT */
-    u32 timeout;     /* TASK_STOP, TASK_RESTART: seconds */
+    char *id,
+        *name; /* of the instance; `name` of an image for TASK_IMPORT, of a network for TASK_NETWORK */
+    u32 timeout; /* TASK_STOP, TASK_RESTART: seconds */
     bool force;
     struct image_source source; /* TASK_IMPORT */
     char *error;                /* TASK_FAILED */
@@ -100,12 +105,13 @@ struct task {
     struct task_rec rec;
     struct job job; /* progress, cancel */
     struct host *host;
-    struct instance *inst; /* NULL: TASK_IMPORT */
+    struct instance *inst; /* NULL: TASK_IMPORT, TASK_NETWORK */
     struct task *next;     /* the one before it */
 };
 
 struct host {
     char *dir, *images, *cache;
+    u32 mark; /* 16 bits of `dir`: in the names of what is ours on the host */
     int lock_fd;
     uid_t uid; /* whose it is */
     struct store *store;
@@ -117,6 +123,7 @@ struct host {
     u64 next, next_rev;
     struct task *tasks; /* newest first */
     u32 n_running;
+    struct networks nets;
     bool begun; /* the loop runs: tasks may begin */
     bool closing;
     uv_timer_t begin;
@@ -124,7 +131,7 @@ struct host {
     void *on_change_arg;
 };
 
-/* DIR of a user: $SOCLE_DIR, /var/lib/socle of root, else below $XDG_DATA_HOME or the home.  Owned; NULL: none of these is there. */
+/* DIR of a user: $SOCLE_DIR, HOST_DIR_ROOT of root, else below $XDG_DATA_HOME or the home.  Owned; NULL: none of these is there. */
 char *host_default_dir(void);
 
 /* Takes the folder, finds what runs, and goes on with tasks.  `l` is the caller's, and not running yet.  -EBUSY: another has the folder.
@@ -162,6 +169,11 @@ void host_change_put(struct host_change *c, const char *key, json_t *value);
 /* A key that lives as long as the change. */
 const char *host_change_key(struct host_change *c, const char *kind, const char *id);
 int host_change_do(struct host *h, struct host_change *c, u64 *ret_rev, struct err *e);
+/* The change, with a task that is no instance's; `rec` is consumed. */
+int host_begin_locked(struct host *h, struct host_change *c, struct task_rec *rec, u64 *ret_task,
+                      struct err *e);
+/* Members of `changes` replace those of `to`; null: the default. */
+void host_merge(json_t *to, const json_t *changes);
 /* Records a machine's state and its reason (NULL: none), with what else `run` of the instance says. */
 int host_set_state_locked(struct instance *i, enum host_state state, const char *why,
                           struct err *e);

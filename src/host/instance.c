@@ -190,13 +190,6 @@ void instance_identify(struct instance_cfg *c)
 {
     u8 r[16];
 
-    for (u32 i = 0; i < c->spec.nets.n; i++) {
-        struct vm_net *n = spec_net(&c->spec, i);
-
-        must(getrandom(r, sizeof(r), 0) == sizeof(r));
-        if (!n->mac)
-            n->mac = str_new("52:54:00:%02x:%02x:%02x", r[0], r[1], r[2]);
-    }
     if (c->spec.uuid)
         return;
     must(getrandom(r, sizeof(r), 0) == sizeof(r)); /* RFC 9562: version 4, variant 10 */

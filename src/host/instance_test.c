@@ -77,10 +77,11 @@ TEST(instance_as_a_machine)
     struct vm_spec s = {};
     struct err e = {};
 
-    CHECK_OK(parse("{\"name\": \"web\", \"image\": \"deb\", \"cpus\": 2, \"console\": \"virtio\", "
-                   "\"disks\": [{\"file\": \"/data\"}], \"nets\": [{\"kind\": \"user\"}]}",
-                   &c, &e),
-             &e);
+    CHECK_OK(
+        parse("{\"name\": \"web\", \"image\": \"deb\", \"cpus\": 2, \"console\": \"virtio\", "
+              "\"disks\": [{\"file\": \"/data\"}], \"nets\": [{\"mac\": \"52:54:00:00:00:01\"}]}",
+              &c, &e),
+        &e);
     instance_identify(&c);
     CHECK_OK(instance_spec(&c, &p, &image, &s, &e), &e);
     CHECK_STR(s.name, "web");

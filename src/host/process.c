@@ -9,6 +9,7 @@
 #include "host/guard.h"
 #include "host/host.h"
 #include "host/newfile.h"
+#include "host/nic.h"
 #include "host/spawn.h"
 #include "host/talk.h"
 #include "host/tree.h"
@@ -137,6 +138,7 @@ static void ended_locked(struct instance *i, int status)
     }
     if (end.state == HOST_FAILED)
         log_notice("machine '%s' failed: %s", i->cfg.spec.name, end.why);
+    network_tidy_locked(i->host); /* its taps have no other end any more */
 }
 
 static int child_status(pid_t pid)
@@ -371,14 +373,15 @@ static void start_failed(struct task *t, struct spawn *vm, int r, struct err *e)
     host_unlock(t->host);
 }
 
-static int launch(struct task *t, int log, const struct vm_spec *spec, struct err *e)
+static int launch(struct task *t, int log, struct vm_spec *spec, struct err *e)
 {
     const struct spawn_how how = { .alone = true, .log = log };
     AUTO(free) char *state = path_in(t->inst, "state");
     struct spawn vm;
     int r = 0;
 
-    if (!spec->restore.file)
+    r = nics_plug(t->inst, spec, e);
+    if (r >= 0 && !spec->restore.file)
         r = write_spec(t->inst, spec, e);
     for (u32 k = 0; k < spec->disks.n && r >= 0; k++)
         r = tree_usable(spec_disk(spec, k)->file, e);

@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-const char *const task_words[] = { "create", "start",   "stop",   "restart", "pause", "resume",
-                                   "reset",  "suspend", "delete", "import",  NULL };
+const char *const task_words[] = { "create", "start",   "stop",   "restart", "pause",   "resume",
+                                   "reset",  "suspend", "delete", "import",  "network", NULL };
 static const char *const states[] = { "waiting", "running", "done", "failed", "cancelled", NULL };
 
 /* As the request's, but that tasks without an image have none of it. */
@@ -30,7 +30,7 @@ const struct field task_fields[] = {
     FIELD_ENUM(task_rec, what, task_words, "what is wanted"),
     FIELD_ENUM(task_rec, state, states, "how far it is"),
     FIELD_STR(task_rec, id, "of the instance"),
-    FIELD_STR(task_rec, name, "of the instance when it was asked, or of the image"),
+    FIELD_STR(task_rec, name, "of the instance when it was asked, or of the image or network"),
     FIELD_INT(task_rec, timeout, "seconds that a guest has to shut down"),
     FIELD_BOOL(task_rec, force, "whatever speaks against it"),
     FIELD_OBJ(task_rec, source, source_fields, "what an image is made of"),
@@ -97,6 +97,12 @@ static int do_import(struct task *t, struct err *e)
     return images_import(&t->job, t->host->images, t->rec.name, &t->rec.source, e);
 }
 
+/* Made, changed or deleted: what its record says is done. */
+static int do_network(struct task *t, struct err *e)
+{
+    return network_apply(t->host, t->rec.name, e);
+}
+
 /* clang-format off */
 static const struct task_row {
     int (*fn)(struct task *t, struct err *e);
@@ -112,6 +118,7 @@ static const struct task_row {
     [TASK_SUSPEND] = { process_suspend, false, false },
     [TASK_DELETE]  = { do_delete,       false, false },
     [TASK_IMPORT]  = { do_import,       false, true },
+    [TASK_NETWORK] = { do_network,      false, false },
 };
 /* clang-format on */
 
@@ -170,6 +177,7 @@ static void drop_instance(struct host *h, struct instance *i)
     instance_cfg_fini(&i->cfg);
     free(i->run.why);
     free(i);
+    network_tidy_locked(h);
 }
 
 /* The oldest of those that are done, when there are too many: it leaves with the change. */
@@ -398,7 +406,7 @@ int task_load_locked(struct host *h, u64 number, const char *text, size_t len, s
     for (u32 i = 0; i < h->n && t->rec.id && unfinished(t); i++)
         if (strcmp(h->list[i]->id, t->rec.id) == 0)
             t->inst = h->list[i];
-    if (unfinished(t) && t->rec.what != TASK_IMPORT && !t->inst)
+    if (unfinished(t) && t->rec.what != TASK_IMPORT && t->rec.what != TASK_NETWORK && !t->inst)
         r = err_set(e, -EBADMSG, "its instance is missing");
     if (t->inst)
         t->inst->task = t;

@@ -282,6 +282,9 @@ static int add_net(struct vm *vm, u32 i, struct err *e)
     };
     char name[DEVICE_NAME_MAX];
 
+    if (n->network)
+        return err_set(e, -EINVAL, "net %u: 'network' is for machines of socled (`socle create`)",
+                       i);
     str_fmt(name, sizeof(name), "net%u", i);
     return add(vm, &virtio_net_def, name, &cfg, e);
 }

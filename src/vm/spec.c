@@ -139,6 +139,7 @@ int spec_forward(const char *rule, struct spec_rule *ret)
         first = second + 1;
         second = third;
     }
+    r.any = !third;
     r.host_port = port_of(first);
     r.guest_port = port_of(second + 1);
     if (!r.host_port || !r.guest_port || inet_pton(AF_INET, r.address, &ip) != 1)
@@ -201,6 +202,13 @@ bool spec_has_param(const char *append, const char *name)
     return false;
 }
 
+static bool address_ok(const char *s)
+{
+    struct in_addr a;
+
+    return inet_pton(AF_INET, s, &a) == 1;
+}
+
 static const char *const engines[] = { "auto", "kvm", "soft", NULL };
 static const char *const irqchips[] = { "kernel", "split", NULL };
 static const char *const caches[] = { "writeback", "direct", "unsafe", NULL };
@@ -237,9 +245,16 @@ static const struct field net_fields[] = {
               .want = "an interface name of 1 to 15 characters"),
     FIELD_STR(vm_net, mac, "the guest's address", .metavar = "MAC", .ok = mac_ok,
               .want = "six pairs of hex digits of a unicast address, as 52:54:00:12:34:56,"),
-    FIELD_INT(vm_net, queues, "queue pairs (tap)", .dflt = 1, .min = 1, .max = 32),
+    FIELD_INT(vm_net, queues, "queue pairs (tap, network)", .dflt = 1, .min = 1, .max = 32),
     FIELD_LIST(vm_net, forward, forward_fields, vm_forward, SPEC_FORWARDS_MAX,
-               "tcp|udp:[ADDRESS:]HOST_PORT:GUEST_PORT: host port that leads to the guest (user)", .metavar = "RULE"),
+               "tcp|udp:[ADDRESS:]HOST_PORT:GUEST_PORT: host port that leads to the guest (user, network)", .metavar = "RULE"),
+    FIELD_STR(vm_net, network, "a network of socled, which gives it a tap; not for `socle run`", .metavar = "NAME", .ok = spec_name_ok,
+              .want = "the name of a network"),
+    FIELD_STR(vm_net, address, "the guest's IPv4 address (network); without, one of the network's is chosen", .metavar = "ADDRESS", .ok = address_ok,
+              .want = "an IPv4 address"),
+    FIELD_BYTES(vm_net, bandwidth_in, "bytes a second to the guest (network); 0: no limit", .max = SPEC_NET_RATE_MAX, .metavar = "SIZE"),
+    FIELD_BYTES(vm_net, bandwidth_out, "bytes a second from the guest (network); 0: no limit", .max = SPEC_NET_RATE_MAX, .metavar = "SIZE"),
+    FIELD_BOOL(vm_net, spoof, "the guest may send under addresses that are not its own (network)"),
     {},
 };
 
@@ -351,7 +366,13 @@ static int check_net(struct vm_net *n, struct err *e)
         return err_set(e, -EINVAL, "'tap' is missing: which host interface (tap=NAME)");
     if (n->kind != SPEC_NET_USER && n->forward.n)
         return err_set(e, -EINVAL, "'forward' is for user networks only");
-    if (n->kind != SPEC_NET_TAP && n->queues > 1)
+    if (n->network && n->kind != SPEC_NET_USER)
+        return err_set(e, -EINVAL, "'network' alone says what the card is on");
+    if (!n->network && (n->address || n->bandwidth_in || n->bandwidth_out || n->spoof))
+        return err_set(
+            e, -EINVAL,
+            "'address', 'bandwidth_in', 'bandwidth_out' and 'spoof' are for cards on a network");
+    if (n->kind != SPEC_NET_TAP && !n->network && n->queues > 1)
         return err_set(e, -EINVAL, "'queues' is %u; only tap networks have more than 1", n->queues);
     if (n->kind == SPEC_NET_NONE && (n->tap || n->mac))
         return err_set(e, -EINVAL, "none has no other options");

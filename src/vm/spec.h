@@ -11,6 +11,7 @@ enum {
     SPEC_NETS_MAX = 8,
     SPEC_FORWARDS_MAX = 64, /* of one net */
     SPEC_CPUS_MAX = 64,
+    SPEC_NET_RATE_MAX = 1 << 30, /* bytes a second; the kernel's buckets count in 32 bits */
     SPEC_APPEND_MAX = 4095, /* bytes; the kernel may take less and is asked when it is loaded */
 };
 
@@ -42,6 +43,11 @@ struct vm_net {
     char *mac;                 /* NULL: derived from the machine's name and the place in the list */
     u16 queues;                /* pairs */
     struct field_list forward; /* struct vm_forward; empty unless kind is SPEC_NET_USER */
+    /* Of an instance's card, which host/nic.c makes a tap or a user network of before socle-vm sees it. */
+    char *network;                   /* NULL: none */
+    char *address;                   /* IPv4; NULL: chosen, or not known */
+    u64 bandwidth_in, bandwidth_out; /* bytes a second; 0: no limit */
+    bool spoof;
 };
 
 /* `backend`: "stdio", "pty", "none", "unix:PATH", "file:PATH", or "fd:IN:OUT", which spec_console_fds takes apart. */
@@ -115,6 +121,7 @@ struct spec_rule {
     bool udp;
     char address[48]; /* of the host, IPv4; "127.0.0.1" when the rule has none */
     u16 host_port, guest_port;
+    bool any; /* it has no address */
 };
 /* 0, or -EINVAL. */
 int spec_forward(const char *rule, struct spec_rule *ret);

@@ -96,9 +96,9 @@ TEST(spec_forward)
         int r;
         struct spec_rule want;
     } rows[] = {
-        { "two ports", "tcp:2222:22", 0, { false, "127.0.0.1", 2222, 22 } },
-        { "address", "udp:0.0.0.0:53:5353", 0, { true, "0.0.0.0", 53, 5353 } },
-        { "highest port", "tcp:65535:65535", 0, { false, "127.0.0.1", 65535, 65535 } },
+        { "two ports", "tcp:2222:22", 0, { false, "127.0.0.1", 2222, 22, true } },
+        { "address", "udp:0.0.0.0:53:5353", 0, { true, "0.0.0.0", 53, 5353, false } },
+        { "highest port", "tcp:65535:65535", 0, { false, "127.0.0.1", 65535, 65535, true } },
         { "one port", "tcp:22", -EINVAL, {} },
         { "port 0", "tcp:0:22", -EINVAL, {} },
         { "port too high", "tcp:65536:22", -EINVAL, {} },
@@ -120,6 +120,7 @@ TEST(spec_forward)
         CHECK_EQ(got.host_port, c->r ? 7 : c->want.host_port);
         CHECK_EQ(got.guest_port, c->want.guest_port);
         CHECK_EQ(got.udp, c->want.udp);
+        CHECK_EQ(got.any, c->want.any);
         CHECK_STR(got.address, c->want.address);
     }
 }

@@ -296,7 +296,7 @@ def life():
 
     r = socle("pool", "import", "small", "--kernel", os.path.relpath(KERNEL), "--initrd", os.path.relpath(INITRD))
     assert r.returncode == 0 and "small" in socle("pool", "list").stdout, r
-    assert socle("launch", "small1", "--memory", "128M", "--engine", "soft").returncode == 0
+    assert socle("launch", "small1", "--memory", "128M", "--engine", "soft", "--net", "user").returncode == 0
     assert socle("stop", "--force", "small1").returncode == 0 and socle("delete", "small1").returncode == 0
 
     d.end()  # an upgrade
