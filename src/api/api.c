@@ -58,8 +58,12 @@ void api_answer_json(struct api_call *c, json_t *j)
 /* Does the path fit the row's?  What stands for "{…}" is one part, not empty. */
 static bool fits(const char *path, const char *pattern, struct api_call *c)
 {
+    u32 n = 0;
+
+    c->name = c->sub = "";
     while (*pattern) {
         size_t len;
+        char *to;
 
         if (*pattern != '{') {
             if (*path++ != *pattern++)
@@ -67,11 +71,12 @@ static bool fits(const char *path, const char *pattern, struct api_call *c)
             continue;
         }
         len = strcspn(path, "/");
-        if (len == 0 || len >= sizeof(c->name_buf))
+        if (len == 0 || len >= sizeof(c->name_bufs[0]) || n == ARRAY_LEN(c->name_bufs))
             return false;
-        memcpy(c->name_buf, path, len);
-        c->name_buf[len] = 0;
-        c->name = c->name_buf;
+        to = c->name_bufs[n];
+        memcpy(to, path, len);
+        to[len] = 0;
+        *(n++ ? &c->sub : &c->name) = to;
         path += len;
         pattern += strcspn(pattern, "}") + 1;
     }
@@ -83,7 +88,6 @@ static const struct api_route *find_route(struct api_call *c, bool *ret_path)
 {
     *ret_path = false;
     for_each_api_route(r) {
-        c->name = "";
         if (!fits(c->rq->path, r->path, c))
             continue;
         *ret_path = true;

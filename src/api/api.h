@@ -45,8 +45,9 @@ struct api_answer {
 struct api_call {
     struct host *host;
     const struct api_request *rq;
-    const char *name; /* what stands for {name} in the path; "" when there is none */
-    char name_buf[STORE_KEY_MAX + 1];
+    const char *name,
+        *sub; /* what stands for {…} in the path, in their order; "" when there is none */
+    char name_bufs[2][STORE_KEY_MAX + 1];
     void *query, *body; /* structs of the row's tables */
     struct api_answer *ret;
 };

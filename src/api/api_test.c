@@ -69,12 +69,17 @@ TEST(api_rows_are_complete)
 /* A path of the row, with nothing in it that exists. */
 static void path_of(const struct api_route *row, char *ret, size_t size)
 {
-    const char *open = strchr(row->path, '{'), *close = strchr(row->path, '}');
+    AUTO(strbuf) struct strbuf path = {};
 
-    if (open)
-        str_fmt(ret, size, "%.*snone%s", (int)(open - row->path), row->path, close + 1);
-    else
-        str_copy(ret, size, row->path);
+    for (const char *p = row->path; *p; p += strcspn(p, "}") + (*p == '{')) {
+        const size_t len = strcspn(p, "{");
+
+        strbuf_add(&path, "%.*s%s", (int)len, p, p[len] ? "none" : "");
+        p += len;
+        if (!*p)
+            break;
+    }
+    str_copy(ret, size, path.text);
 }
 
 /* Every route × every set of rights: refused exactly without the row's right, whatever the body. */
@@ -145,6 +150,20 @@ static const struct {
     { "rename to a path", "POST", "/1.0/instances/z/rename", "{\"name\": \"a/b\"}", 400,
       "letters" },
     { "log of one that never ran", "GET", "/1.0/instances/z/log?which=messages", "", 200, NULL },
+    { "snapshots of one without disks", "GET", "/1.0/instances/z/snapshots", "", 200,
+      "{\"list\":[]}" },
+    { "snapshots of none", "GET", "/1.0/instances/y/snapshots", "", 404, "no instance" },
+    { "a path as snapshot", "POST", "/1.0/instances/z/snapshots", "{\"name\": \"../s\"}", 400,
+      "\"field\":\"name\"" },
+    { "back to nothing", "POST", "/1.0/instances/z/restore", "{}", 400, "\"field\":\"snapshot\"" },
+    { "delete a path", "DELETE", "/1.0/instances/z/snapshots/..", "", 400,
+      "\"field\":\"snapshot\"" },
+    { "a part more", "DELETE", "/1.0/instances/z/snapshots/a/b", "", 404, "not_found" },
+    { "clone to itself", "POST", "/1.0/instances/z/clone", "{\"name\": \"z\"}", 409, "exists" },
+    { "clone of no kind", "POST", "/1.0/instances/z/clone", "{\"name\": \"y\", \"mode\": \"half\"}",
+      400, "\"field\":\"mode\"" },
+    { "instant clone of what is off", "POST", "/1.0/instances/z/clone",
+      "{\"name\": \"y\", \"mode\": \"instant\"}", 409, "of a machine that runs" },
     { "images", "GET", "/1.0/images", "", 200, "{\"list\":[]}" },
     { "import of a relative path", "POST", "/1.0/images",
       "{\"name\": \"i\", \"source\": {\"kernel\": \"k\"}}", 400, "path from the root" },

@@ -141,12 +141,13 @@ static json_t *answer_of(const struct api_route *r)
 static json_t *parameters(const struct api_route *r)
 {
     json_t *list = json_array();
-    const char *open = strchr(r->path, '{');
-    AUTO(free) char *name = open ? str_new("%.*s", (int)strcspn(open + 1, "}"), open + 1) : NULL;
 
-    if (name)
+    for (const char *open = strchr(r->path, '{'); open; open = strchr(open + 1, '{')) {
+        AUTO(free) char *name = str_new("%.*s", (int)strcspn(open + 1, "}"), open + 1);
+
         json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:{s:s}}", "name", name, "in",
                                               "path", "required", 1, "schema", "type", "string"));
+    }
     for (const struct field *f = r->query; f && f->name; f++)
         json_array_append_new(list, describe(json_pack("{s:s, s:s, s:o}", "name", f->name, "in",
                                                        "query", "schema", schema_of(f)),

@@ -5,8 +5,8 @@
 
 #include "api/api.h"
 
-extern const struct api_part api_part_server, api_part_instances, api_part_images,
-    api_part_networks, api_part_tasks;
+extern const struct api_part api_part_server, api_part_instances, api_part_snapshots,
+    api_part_images, api_part_networks, api_part_tasks;
 
 /* The query of a list that comes in pages. */
 struct page {
@@ -19,6 +19,8 @@ extern const struct field page_fields[];
 
 /* {"list": […], "next": "what to give as `after` for more"}; `list` is consumed, `next` NULL: that is all. */
 void api_answer_list(struct api_call *c, json_t *list, const char *next);
+/* Has the instance {name} do something; answers with the task. */
+int api_act(struct api_call *c, const struct host_action *a, struct err *e);
 /* {"task": …, "revision": …} */
 void api_answer_task(struct api_call *c, u64 task, u64 revision);
 /* The records' revision before what is asked, so that the events after it are all that a task makes. */

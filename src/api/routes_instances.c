@@ -24,9 +24,9 @@ struct action_body {
     bool force;
 };
 struct instance_view {
-    char *id, *state, *why, *control, *console, *console_log, *log;
-    u64 revision, since;
-    u32 pid;
+    char *id, *state, *why, *base, *base_snapshot, *control, *console, *console_log, *log;
+    u64 revision, since, start_at;
+    u32 pid, restarts;
 };
 struct edited {
     u64 revision;
@@ -71,6 +71,10 @@ static const struct field instance_view_fields[] = {
     FIELD_STR(instance_view, why, "failed: why"),
     FIELD_INT(instance_view, since, "when that state began, in seconds since 1970"),
     FIELD_INT(instance_view, pid, "its process; 0: none"),
+    FIELD_INT(instance_view, start_at, "when it will be started by itself, in seconds since 1970; 0: not"),
+    FIELD_INT(instance_view, restarts, "how often it was, in a row"),
+    FIELD_STR(instance_view, base, "a linked clone: the instance on whose images its disks build"),
+    FIELD_STR(instance_view, base_snapshot, "a linked clone: of which snapshot they are"),
     FIELD_STR(instance_view, control, "its control socket on the host"),
     FIELD_STR(instance_view, console, "its console's socket on the host"),
     FIELD_STR(instance_view, console_log, "what the guest wrote: a file of the host"),
@@ -146,6 +150,16 @@ static json_t *path_json(const struct host *h, const struct instance *i, const c
     return json_string(path);
 }
 
+static void add_base(struct host *h, const struct instance *i, json_t *state)
+{
+    const struct instance *base = i->base.id ? host_by_id_locked(h, i->base.id) : NULL;
+
+    if (base)
+        json_object_set_new(state, "base", json_string(base->cfg.spec.name));
+    if (i->base.snapshot)
+        json_object_set_new(state, "base_snapshot", json_string(i->base.snapshot));
+}
+
 static int get_instance(struct api_call *c, struct err *e)
 {
     struct host *h = c->host;
@@ -157,14 +171,16 @@ static int get_instance(struct api_call *c, struct err *e)
     if (i) {
         c->ret->etag = i->rev;
         j = conf_print(instance_fields(), &i->cfg);
-        state = json_pack("{s:s, s:I, s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "id", i->id, "revision",
-                          (json_int_t)i->rev, "state", host_state_words[i->run.state], "since",
-                          (json_int_t)i->run.since, "pid", (json_int_t)i->run.pid, "control",
-                          path_json(h, i, "control"), "console", path_json(h, i, "console"),
-                          "console_log", path_json(h, i, "console.log"), "log",
-                          path_json(h, i, "vm.log"));
+        state = json_pack("{s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "id", i->id,
+                          "revision", (json_int_t)i->rev, "state", host_state_words[i->run.state],
+                          "since", (json_int_t)i->run.since, "pid", (json_int_t)i->run.pid,
+                          "start_at", (json_int_t)i->run.start_at, "restarts",
+                          (json_int_t)i->run.restarts, "control", path_json(h, i, "control"),
+                          "console", path_json(h, i, "console"), "console_log",
+                          path_json(h, i, "console.log"), "log", path_json(h, i, "vm.log"));
         if (i->run.why)
             json_object_set_new(state, "why", json_string(i->run.why));
+        add_base(h, i, state);
     }
     host_unlock(h);
     if (!j)
@@ -208,7 +224,7 @@ static int edit_instance(struct api_call *c, struct err *e)
     return 0;
 }
 
-static int act(struct api_call *c, const struct host_action *a, struct err *e)
+int api_act(struct api_call *c, const struct host_action *a, struct err *e)
 {
     const u64 rev = api_revision_now(c->host);
     const struct host_who who = { c->rq->uid };
@@ -224,7 +240,7 @@ static int delete_instance(struct api_call *c, struct err *e)
 {
     const struct force *q = c->query;
 
-    return act(c, &(struct host_action){ .what = TASK_DELETE, .force = q->force }, e);
+    return api_act(c, &(struct host_action){ .what = TASK_DELETE, .force = q->force }, e);
 }
 
 static int rename_instance(struct api_call *c, struct err *e)
@@ -242,9 +258,11 @@ static int rename_instance(struct api_call *c, struct err *e)
 static int act_instance(struct api_call *c, struct err *e)
 {
     const struct action_body *b = c->body;
-    const struct host_action a = { TASK_START + b->action, b->timeout, b->force };
+    const struct host_action a = { .what = TASK_START + b->action,
+                                   .timeout = b->timeout,
+                                   .force = b->force };
 
-    return act(c, &a, e);
+    return api_act(c, &a, e);
 }
 
 static int get_log(struct api_call *c, struct err *e)

@@ -127,7 +127,7 @@ json_t *api_event(const struct store_rec *r)
 {
     static const char *const none[] = { NULL };
     static const char *const instance[] = { "name", NULL };
-    static const char *const state[] = { "state", "why", "pid", NULL };
+    static const char *const state[] = { "state", "why", "pid", "start_at", "restarts", NULL };
     static const char *const task[] = { "what", "state", "name", "id", "error", NULL };
     static const struct {
         const char *prefix, *type, *key;

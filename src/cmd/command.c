@@ -17,8 +17,6 @@ const struct command commands[] = {
     { "trace", "SOCKET [list|set|dump] [PATTERN] [on|off]", "Show or choose what a running machine records: `ctl SOCKET trace`", NULL, NULL,
                "FILE", trace_main },
     { "image", "COMMAND [ARGUMENT]…", "Make, examine and change disk images", NULL, image_more, NULL, image_main, image_commands },
-    { "snapshot", "COMMAND [ARGUMENT]…", "Show, go back to and delete snapshots of a machine that is off", NULL, snapshot_more, NULL,
-               snapshot_main, snapshot_commands },
     { "launch",  "NAME [OPTION]…", "Create a machine that has a name, and start it", verb_make_opts, verb_make_more, "" },
     { "create",  "NAME [OPTION]…", "Create a machine that has a name", verb_make_opts, verb_make_more, "" },
     { "list",    "[OPTION]…", "List the machines that have names", verb_print_opts, verb_status_more, "" },
@@ -37,13 +35,17 @@ const struct command commands[] = {
     { "console", "NAME", "Connect this terminal with its console", verb_plain_opts, verb_console_more, "" },
     { "logs",    "NAME [OPTION]…", "Show what its guest wrote on the console", verb_logs_opts, NULL, "" },
     { "event",   "[OPTION]…", "Follow what changes, a JSON object a line", verb_event_opts, NULL, "" },
+    { "snapshot", "NAME [SNAPSHOT] [OPTION]…", "Keep what a machine is now, to go back to it; and list and delete what was kept", verb_snapshot_opts,
+               verb_snapshot_more, "", snapshot_main, snapshot_commands },
+    { "restore", "NAME SNAPSHOT", "Go back to a snapshot; what the machine is now is lost", verb_plain_opts, NULL, "" },
+    { "clone",   "NAME NEW [OPTION]…", "Make a machine that is as another is", verb_clone_opts, verb_clone_more, "" },
     { "backup",  "FILE", "Copy socled's records into a new file", verb_plain_opts, NULL, "FILE" },
     { "pool",    "COMMAND [ARGUMENT]…", "Keep the images that machines with names are made of", NULL, NULL, NULL, pool_main, pool_commands },
     { "network", "COMMAND [ARGUMENT]…", "Keep the networks that machines' cards are on", NULL, NULL, NULL, network_main, network_commands },
     { "task",    "COMMAND [ARGUMENT]…", "Show and cancel what socled is doing", NULL, NULL, NULL, task_main, task_commands },
     { "help",  "[COMMAND]", "Explain a command", NULL, NULL,
-               "run ctl trace image snapshot launch create list show set edit rename delete start stop restart pause resume "
-               "reset suspend console logs event backup pool network task help", help_main },
+               "run ctl trace image launch create list show set edit rename delete start stop restart pause resume "
+               "reset suspend console logs event snapshot restore clone backup pool network task help", help_main },
     {},
 };
 /* clang-format on */

@@ -38,22 +38,21 @@ void image_more(struct strbuf *out);
 /* cmd/verb.c: what talks with socled */
 int verb_run(const struct command *c, int argc, char **argv);
 extern const struct opt verb_plain_opts[], verb_print_opts[], verb_force_opts[], verb_stop_opts[],
-    verb_logs_opts[], verb_event_opts[], verb_make_opts[];
+    verb_logs_opts[], verb_event_opts[], verb_make_opts[], verb_snapshot_opts[], verb_clone_opts[];
 void verb_console_more(struct strbuf *out);
 void verb_make_more(struct strbuf *out);
 void verb_set_more(struct strbuf *out);
 void verb_status_more(struct strbuf *out);
+void verb_snapshot_more(struct strbuf *out);
+void verb_clone_more(struct strbuf *out);
+int snapshot_main(int argc, char **argv);
+extern const struct command snapshot_commands[];
 int pool_main(int argc, char **argv);
 extern const struct command pool_commands[];
 int network_main(int argc, char **argv);
 extern const struct command network_commands[];
 int task_main(int argc, char **argv);
 extern const struct command task_commands[];
-
-/* cmd/snapshot.c */
-int snapshot_main(int argc, char **argv);
-extern const struct command snapshot_commands[];
-void snapshot_more(struct strbuf *out);
 
 /* Usage, options and the rest of one command. */
 void docs_help(const struct command *c, struct strbuf *out);

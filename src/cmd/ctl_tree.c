@@ -1,166 +1,34 @@
 /*
  * cmd/ctl_tree.c: `socle ctl SOCKET snapshot NAME, snapshots, restore, delete-snapshot`: the tree of snapshots of a machine that runs.
- * The machine cannot open files.  It says which disks it has; overlays are made here, and handed to it; the catalogue is kept here.
  */
 #include "base/clock.h"
 #include "cmd/ctl_clone.h"
-#include "cmd/ctl_delete.h"
 #include "cmd/snapshot.h"
-#include "host/newfile.h"
-#include "host/talk.h"
+#include "host/tree_live.h"
 #include "vm/statefile.h"
 
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
-/* The disks that a machine writes to. */
-struct heads {
-    json_t *disks; /* the machine's answer, of which the rest borrows */
-    struct tree_heads h;
-    u32 index[TREE_DISKS_MAX]; /* of each in the answer */
+/* What is asked of one machine's tree. */
+struct live {
+    struct tree_live l;
+    struct tree_file f;
 };
 
-static int add_head(struct heads *h, u32 i, struct err *e)
+static int live_open(struct live *v, struct talk *t, bool create, struct err *e)
 {
-    const json_t *d = json_array_get(h->disks, i);
-    const char *file = json_string_value(json_object_get(d, "file")),
-               *why = json_string_value(json_object_get(d, "no_overlay")),
-               *format = json_string_value(json_object_get(d, "format"));
+    int r = tree_live_open(&v->l, t, e);
 
-    if (json_is_true(json_object_get(d, "readonly")))
-        return 0;
-    if (!file || !format || !why || h->h.n == TREE_DISKS_MAX)
-        return err_set(e, -EBADMSG, "the machine describes disk %u in another way", i);
-    if (*why)
-        return err_set(e, -EOPNOTSUPP, "disk '%s' cannot be part of a snapshot: %s", file, why);
-    h->index[h->h.n] = i;
-    h->h.head[h->h.n++] =
-        (struct tree_head){ file, format, (u64)json_integer_value(json_object_get(d, "size")) };
-    return 0;
+    v->f = (struct tree_file){ .lock = -1 };
+    return r < 0 ? r : tree_open(&v->f, v->l.heads.head[0].file, create, e);
 }
 
-static void heads_fini(struct heads *h)
+static void live_close(struct live *v)
 {
-    json_decref(h->disks);
-}
-
-static int get_heads(struct talk *t, struct heads *h, struct err *e)
-{
-    int r = 0;
-
-    *h = (struct heads){ .disks = talk_result(t, "{\"cmd\": \"disks\", \"id\": 1}", NULL, 0, e) };
-    if (!h->disks)
-        return e->code;
-    for (u32 i = 0; i < json_array_size(h->disks) && r == 0; i++)
-        r = add_head(h, i, e);
-    if (r == 0 && !h->h.n)
-        r = err_set(e, -EINVAL,
-                    "the machine writes to no disk, beside which snapshots could be; ./NAME is a "
-                    "file with its state alone");
-    return r;
-}
-
-static int open_tree(struct talk *t, struct heads *h, struct tree_file *f, bool create,
-                     struct err *e)
-{
-    int r = get_heads(t, h, e);
-
-    *f = (struct tree_file){ .lock = -1 };
-    return r < 0 ? r : tree_open(f, h->h.head[0].file, create, e);
-}
-
-static char *request_text(const struct heads *h, const struct tree_node *n, const char *state)
-{
-    json_t *overlays = json_array(), *j;
-    char *text;
-
-    for (u32 i = 0; i < h->h.n; i++)
-        json_array_append_new(overlays, json_pack("{s:i, s:s}", "disk", (int)h->index[i], "image",
-                                                  tree_image(n, i)->file));
-    j = json_pack("{s:s, s:i, s:s, s:s, s:o}", "cmd", "snapshot", "id", 1, "mode",
-                  state ? "full" : "disks", "file", state ? state : "", "overlays", overlays);
-    text = json_dumps(j, JSON_COMPACT);
-    json_decref(j);
-    must(text);
-    return text;
-}
-
-/* Does the machine write to one of the overlays?  Who cannot tell says yes: then nothing is undone. */
-static bool changed_over(struct talk *t, const struct heads *h, const struct tree_overlay *o)
-{
-    json_t *now = talk_result(t, "{\"cmd\": \"disks\", \"id\": 1}", NULL, 0, NULL);
-    bool yes = !now;
-
-    for (u32 i = 0; i < h->h.n && !yes; i++) {
-        struct stat st;
-
-        yes = fstat(o[i].fd, &st) < 0 ||
-              json_integer_value(json_object_get(json_array_get(now, h->index[i]), "inode")) ==
-                  (json_int_t)st.st_ino;
-    }
-    json_decref(now);
-    return yes;
-}
-
-/* Has the machine change over.  Its report, owned; NULL with `e`. */
-static json_t *change_over(struct talk *t, const struct heads *h, const struct tree_node *n,
-                           struct newfile *s, const struct tree_overlay *o, struct err *e)
-{
-    const char *state = s->fd >= 0 ? s->path : NULL;
-    AUTO(free) char *request = request_text(h, n, state);
-    int files[TALK_FILES_MAX];
-    u32 k = 0;
-
-    if (state)
-        files[k++] = s->fd;
-    for (u32 i = 0; i < h->h.n; i++) {
-        files[k++] = o[i].fd;
-        files[k++] = o[i].lock_fd;
-    }
-    return talk_result(t, request, files, k, e);
-}
-
-static int finish(struct tree_file *f, struct newfile *s, struct err *e)
-{
-    int r = s->fd >= 0 ? newfile_keep(s, e) : 0;
-
-    if (r == 0)
-        r = tree_taken(f, e);
-    return r;
-}
-
-/* A new snapshot; the machine's report of it, owned.  NULL with `e`. */
-static json_t *take(struct talk *t, const struct heads *h, struct tree_file *f, const char *name,
-                    bool with_state, struct err *e)
-{
-    struct tree_overlay overlays[TREE_DISKS_MAX];
-    struct newfile s = { .fd = -1 };
-    AUTO(free) char *state = NULL;
-    const struct tree_node *n;
-    struct err undo = {};
-    json_t *report = NULL;
-    int r = tree_take(f, name, with_state, &h->h, overlays, e);
-
-    if (r < 0)
-        return NULL;
-    n = tree_by_id(&f->t, f->t.current);
-    state = with_state ? tree_state_path(f, n) : NULL;
-    if (state)
-        r = newfile_open(&s, state, e);
-    if (r == 0)
-        report = change_over(t, h, n, &s, overlays, e);
-    if (report)
-        r = finish(f, &s, e);
-    else if (!changed_over(t, h, overlays) && tree_take_undo(f, &undo) < 0)
-        log_warn("%s", undo.text);
-    newfile_fini(&s);
-    tree_overlays_close(overlays, h->h.n);
-    if (report && r == 0)
-        return report;
-    json_decref(report);
-    return NULL;
+    tree_close(&v->f);
+    tree_live_close(&v->l);
 }
 
 static int print_report(json_t *report, const struct err *e)
@@ -177,8 +45,9 @@ static int print_report(json_t *report, const struct err *e)
 static int do_snapshot(struct talk *t, const char *const *words, unsigned n, struct err *e)
 {
     const char *mode = n > 2 ? words[2] : "full";
-    struct tree_file f = { .lock = -1 };
-    struct heads h = {};
+    const struct tree_live_snapshot wanted = { words[1], strcmp(mode, "full") == 0 };
+    struct live v = {};
+    struct job j = {};
     int r;
 
     if (strcmp(mode, "full") != 0 && strcmp(mode, "disks") != 0)
@@ -186,65 +55,71 @@ static int do_snapshot(struct talk *t, const char *const *words, unsigned n, str
                        "snapshot '%.63s': '%.20s'; full and disks are allowed (base and diff are "
                        "of files: ./NAME)",
                        words[1], mode);
-    r = open_tree(t, &h, &f, true, e);
+    r = live_open(&v, t, true, e);
     if (r == 0)
-        r = print_report(take(t, &h, &f, words[1], strcmp(mode, "full") == 0, e), e);
-    tree_close(&f);
-    heads_fini(&h);
+        r = print_report(tree_live_take(&j, &v.l, &v.f, &wanted, e), e);
+    live_close(&v);
     return r;
 }
 
 /* The clones build on a snapshot of their own, `clone-` and its number, which is there until it is deleted. */
 static int do_clone(struct talk *t, const char *const *words, unsigned, struct err *e)
 {
-    struct tree_file f = { .lock = -1 };
     AUTO(free) char *name = NULL;
     AUTO(free) char *state = NULL;
-    struct heads h = {};
+    struct live v = {};
     u64 n;
     int r = str_u64(words[1], &n);
 
     if (r < 0 || n < 1 || n > CTL_CLONES_MAX)
         return err_set(e, -EINVAL, "'%.20s' clones; 1 to %d are allowed", words[1], CTL_CLONES_MAX);
-    r = open_tree(t, &h, &f, true, e);
+    r = live_open(&v, t, true, e);
     if (r == 0) {
+        struct job j = {};
         json_t *report;
 
-        name = str_new("clone-%u", f.t.next);
-        report = take(t, &h, &f, name, true, e);
+        name = str_new("clone-%u", v.f.t.next);
+        report = tree_live_take(&j, &v.l, &v.f, &(struct tree_live_snapshot){ name, true }, e);
         r = report ? 0 : e->code;
         json_decref(report);
     }
     if (r == 0)
-        state = tree_state_path(&f, tree_by_id(&f.t, f.t.current));
-    tree_close(&f);
-    heads_fini(&h);
+        state = tree_state_path(&v.f, tree_by_id(&v.f.t, v.f.t.current));
+    live_close(&v);
     return r < 0 ? r : ctl_clone_start(t->path, state, (unsigned)n, e);
 }
 
 static int do_list(struct talk *t, const char *const *, unsigned, struct err *e)
 {
-    struct tree_file f = { .lock = -1 };
-    struct heads h = {};
-    int r = open_tree(t, &h, &f, false, e);
+    struct live v = {};
+    int r = live_open(&v, t, false, e);
 
     if (r == 0)
-        snapshot_print(&f);
-    tree_close(&f);
-    heads_fini(&h);
+        snapshot_print(&v.f.t);
+    live_close(&v);
     return r;
+}
+
+struct deletion {
+    struct live v;
+    const char *name;
+};
+
+static int delete_job(struct job *j, void *arg, struct err *e)
+{
+    struct deletion *d = arg;
+
+    return tree_live_delete(j, &d->v.l, &d->v.f, d->name, e);
 }
 
 static int do_delete(struct talk *t, const char *const *words, unsigned, struct err *e)
 {
-    struct tree_file f = { .lock = -1 };
-    struct heads h = {};
-    int r = open_tree(t, &h, &f, false, e);
+    struct deletion d = { .name = words[1] };
+    int r = live_open(&d.v, t, false, e);
 
     if (r == 0)
-        r = ctl_delete(t, h.disks, h.index, &f, words[1], e);
-    tree_close(&f);
-    heads_fini(&h);
+        r = snapshot_run(delete_job, &d, false, e);
+    live_close(&d.v);
     return r;
 }
 
@@ -322,8 +197,7 @@ static int back_to_node(struct talk *t, const struct tree_file *f, const char *n
 
 static int do_restore(struct talk *t, const char *const *words, unsigned, struct err *e)
 {
-    struct tree_file f = { .lock = -1 };
-    struct heads h = {};
+    struct live v = {};
     int r;
 
     if (strchr(words[1], '/')) {
@@ -332,12 +206,11 @@ static int do_restore(struct talk *t, const char *const *words, unsigned, struct
         r = path ? check_state(path, e) : err_errno(e, "state file '%s'", words[1]);
         return r < 0 ? r : go_back(t, restore_request(path), e);
     }
-    r = open_tree(t, &h, &f, false, e);
-    fd_close(&f.lock); /* `socle run` will want it; what was read is ours */
+    r = live_open(&v, t, false, e);
+    fd_close(&v.f.lock); /* `socle run` will want it; what was read is ours */
     if (r == 0)
-        r = back_to_node(t, &f, words[1], e);
-    tree_close(&f);
-    heads_fini(&h);
+        r = back_to_node(t, &v.f, words[1], e);
+    live_close(&v);
     return r;
 }
 

@@ -1,47 +1,13 @@
 /*
- * cmd/snapshot.c: `socle snapshot`: the snapshots of a machine that is off.
+ * cmd/snapshot.c: the tree of a machine's snapshots, printed; and what `socle snapshot` does to that of a machine that has no name and is off.
  */
 #include "cmd/snapshot.h"
 
-#include "cmd/command.h"
 #include "cmd/progress.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <time.h>
-
-struct snapshot {
-    bool json, quiet;
-};
-
-/* clang-format off */
-static const struct field fields[] = {
-    FIELD_BOOL(snapshot, json,  "print JSON"),
-    FIELD_BOOL(snapshot, quiet, "show no progress"),
-    {},
-};
-#define OPT(field) { #field, fields, 0, #field }
-static const struct opt list_opts[] = { OPT(json), {} };
-static const struct opt delete_opts[] = { OPT(quiet), {} };
-
-enum { LIST, RESTORE, DELETE, N_COMMANDS };
-const struct command snapshot_commands[] = {
-    [LIST]    = { "snapshot list",    "[OPTION]… DISK",      "Show the snapshots of the machine that has this disk", list_opts, NULL, "FILE" },
-    [RESTORE] = { "snapshot restore", "DISK NAME",           "Bring its disks back to what they were at a snapshot", NULL, NULL, "FILE" },
-    [DELETE]  = { "snapshot delete",  "[OPTION]… DISK NAME", "Delete a snapshot; what others need of it is kept", delete_opts, NULL, "FILE" },
-    [N_COMMANDS] = {},
-};
-/* clang-format on */
-
-void snapshot_more(struct strbuf *out)
-{
-    strbuf_add(out, "DISK is the first disk that the machine writes to.  `socle ctl SOCKET "
-                    "snapshot NAME` takes snapshots, "
-                    "of a machine that runs.\n"
-                    "Exit status: 0 done; 1 failed, also when the command line is wrong; 128 + n: "
-                    "cancelled by signal n.\n");
-}
 
 static const char *const phase_notes[] = {
     [TREE_COMPLETE] = "",
@@ -49,7 +15,7 @@ static const char *const phase_notes[] = {
     [TREE_DELETING] = " (being deleted: delete it again)",
 };
 
-static void print_node(const struct tree_file *f, const struct tree_node *n, u32 depth)
+static void print_node(const struct tree *tree, const struct tree_node *n, u32 depth)
 {
     time_t t = (time_t)n->time;
     char date[32] = "";
@@ -58,7 +24,7 @@ static void print_node(const struct tree_file *f, const struct tree_node *n, u32
     localtime_r(&t, &tm);
     strftime(date, sizeof(date), "%F %T", &tm);
     printf("%*s%s  %s  %s%s%s\n", (int)(2 * depth), "", n->name, date,
-           n->state ? "machine" : "disks", f->t.current == n->id ? "  <- now" : "",
+           n->state ? "machine" : "disks", tree->current == n->id ? "  <- now" : "",
            phase_notes[n->phase]);
 }
 
@@ -76,20 +42,20 @@ static const struct tree_node *next_child(const struct tree *t, u32 parent, u32 
     return best;
 }
 
-void snapshot_print(const struct tree_file *f)
+void snapshot_print(const struct tree *tree)
 {
-    const struct tree_node *n = next_child(&f->t, 0, 0);
+    const struct tree_node *n = next_child(tree, 0, 0);
     u32 depth = 0;
 
     while (n) {
-        const struct tree_node *next = next_child(&f->t, n->id, 0);
+        const struct tree_node *next = next_child(tree, n->id, 0);
 
-        print_node(f, n, depth);
+        print_node(tree, n, depth);
         depth += next != NULL;
         while (!next && n) {
-            next = next_child(&f->t, n->parent, n->id);
+            next = next_child(tree, n->parent, n->id);
             if (!next) {
-                n = tree_by_id(&f->t, n->parent);
+                n = tree_by_id(tree, n->parent);
                 depth -= n != NULL;
             }
         }
@@ -117,7 +83,7 @@ static json_t *describe(const struct tree_file *f, const struct tree_node *n)
     return j;
 }
 
-int snapshot_print_json(const struct tree_file *f, struct err *e)
+static int print_json(const struct tree_file *f, struct err *e)
 {
     json_t *list = json_array();
     AUTO(free) char *text = NULL;
@@ -132,24 +98,10 @@ int snapshot_print_json(const struct tree_file *f, struct err *e)
     return 0;
 }
 
-struct deletion {
-    struct tree_file *f;
-    const char *name;
-    const struct tree_machine *machine;
-};
-
-static int delete_job(struct job *j, void *arg, struct err *e)
+int snapshot_run(int (*fn)(struct job *j, void *arg, struct err *e), void *arg, bool quiet,
+                 struct err *e)
 {
-    const struct deletion *d = arg;
-
-    return tree_delete(j, d->f, d->name, d->machine, e);
-}
-
-int snapshot_delete(struct tree_file *f, const char *name, const struct tree_machine *machine,
-                    bool quiet, struct err *e)
-{
-    struct deletion d = { f, name, machine };
-    int sig = 0, r = progress_run(quiet ? NULL : "delete", delete_job, &d, &sig, e);
+    int sig = 0, r = progress_run(quiet ? NULL : "delete", fn, arg, &sig, e);
 
     if (!sig)
         return r;
@@ -157,83 +109,57 @@ int snapshot_delete(struct tree_file *f, const char *name, const struct tree_mac
     return 128 + sig;
 }
 
-static int do_list(struct tree_file *f, const struct snapshot *s, const char *const *,
-                   struct err *e)
+int snapshot_file_list(struct verb *v, struct err *e)
 {
-    if (s->json)
-        return snapshot_print_json(f, e);
-    snapshot_print(f);
-    return 0;
-}
+    struct tree_file f;
+    int r = tree_open(&f, v->args.arg[0], false, e);
 
-static int do_restore(struct tree_file *f, const struct snapshot *, const char *const *args,
-                      struct err *e)
-{
-    const struct tree_node *n;
-    int r = tree_restore(f, args[1], e);
-
-    n = tree_by_name(&f->t, args[1]);
-    if (r == 0 && n->state) {
-        AUTO(free) char *state = tree_state_path(f, n);
-
-        printf("socle run --restore %s\n", state);
-    }
+    if (r == 0 && v->output == VERB_JSON)
+        r = print_json(&f, e);
+    else if (r == 0)
+        snapshot_print(&f.t);
+    tree_close(&f);
     return r;
 }
 
-static int do_delete(struct tree_file *f, const struct snapshot *s, const char *const *args,
-                     struct err *e)
+int snapshot_file_restore(struct verb *v, struct err *e)
 {
-    return snapshot_delete(f, args[1], NULL, s->quiet, e);
+    const char *name = v->args.arg[1];
+    const struct tree_node *n;
+    struct tree_file f;
+    int r = tree_open(&f, v->args.arg[0], false, e);
+
+    if (r == 0)
+        r = tree_restore(&f, name, e);
+    n = r == 0 ? tree_by_name(&f.t, name) : NULL;
+    if (n && n->state) {
+        AUTO(free) char *state = tree_state_path(&f, n);
+
+        printf("socle run --restore %s\n", state);
+    }
+    tree_close(&f);
+    return r;
 }
 
-static const struct {
-    int (*run)(struct tree_file *f, const struct snapshot *s, const char *const *args,
-               struct err *e);
-    unsigned args;
-} runs[N_COMMANDS] = {
-    [LIST] = { do_list, 1 }, [RESTORE] = { do_restore, 2 }, [DELETE] = { do_delete, 2 }
+struct deletion {
+    struct tree_file f;
+    const char *name;
 };
 
-static int run(u32 which, int argc, char **argv)
+static int delete_job(struct job *j, void *arg, struct err *e)
 {
-    static const struct opt none[] = { {} };
-    const struct command *c = &snapshot_commands[which];
-    struct snapshot s = {};
-    struct opt_args args = {};
-    struct tree_file f = { .lock = -1 };
-    struct err e = {};
-    int r = opt_parse(c->opts ? c->opts : none, &s, argc, argv, &args, &e);
+    struct deletion *d = arg;
 
-    if (r == 1)
-        return command_help_of(c);
-    if (r == 0 && args.n != runs[which].args)
-        r = err_set(&e, -EINVAL, "%u arguments; it is: socle %s %s", args.n, c->name, c->usage);
-    if (r == 0)
-        r = tree_open(&f, args.arg[0], false, &e);
-    if (r == 0)
-        r = runs[which].run(&f, &s, args.arg, &e);
-    tree_close(&f);
-    if (r == 0 && fflush(stdout) != 0)
-        r = err_errno(&e, "write to standard output");
-    if (r < 0)
-        log_error("%s: %s", c->name, e.text);
-    return r < 0 ? 1 : r;
+    return tree_delete(j, &d->f, d->name, NULL, e);
 }
 
-int snapshot_main(int argc, char **argv)
+int snapshot_file_delete(struct verb *v, struct err *e)
 {
-    const struct command *self = command_find("snapshot"), *c;
+    struct deletion d = { .name = v->args.arg[1] };
+    int r = tree_open(&d.f, v->args.arg[0], false, e);
 
-    if (argc < 1) {
-        log_error("snapshot: a command is needed; `socle help snapshot` lists them");
-        return 1;
-    }
-    if (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)
-        return command_help_of(self);
-    c = command_find_sub(self, argv[0]);
-    if (c)
-        return run((u32)(c - snapshot_commands), argc - 1, argv + 1);
-    log_error("snapshot: unknown command '%.60s'; `socle help snapshot` lists them", argv[0]);
-    return 1;
+    if (r == 0)
+        r = snapshot_run(delete_job, &d, v->quiet, e);
+    tree_close(&d.f);
+    return r;
 }

@@ -4,6 +4,7 @@
 #include "cmd/verb.h"
 
 #include "cmd/attach.h"
+#include "cmd/snapshot.h"
 #include "host/exit_status.h"
 #include "host/host.h"
 
@@ -22,6 +23,12 @@ const struct field verb_fields[] = {
               .max = HOST_STOP_SECONDS_MAX, .metavar = "SECONDS"),
     FIELD_BOOL(verb, messages, "what the machine's process said, in place of what the guest wrote"),
     FIELD_BYTES(verb, bytes, "so much of its end", .dflt = 64 * 1024, .max = 1 << 20, .metavar = "SIZE"),
+    FIELD_BOOL(verb, disks, "only what is on its disks, as after a power cut"),
+    FIELD_BOOL(verb, quiet, "show no progress"),
+    FIELD_BOOL(verb, full, "its disks are copies"),
+    FIELD_BOOL(verb, instant, "it goes on from the memory of a machine that runs, or of a snapshot"),
+    FIELD_STR(verb, snapshot, "of which it is a clone, in place of what NAME is now", .metavar = "SNAPSHOT"),
+    FIELD_INT(verb, count, "make so many", .dflt = 1, .min = 1, .max = VERB_CLONES_MAX),
     FIELD_INT(verb, since, "begin after this revision; 0: now", .metavar = "REVISION"),
     {},
 };
@@ -40,6 +47,9 @@ const struct opt verb_force_opts[] = { DIR_OPT, VERB("force", ""), {} };
 const struct opt verb_stop_opts[] = { DIR_OPT, VERB("timeout", ""), VERB("force", ""), {} };
 const struct opt verb_logs_opts[] = { DIR_OPT, VERB("messages", ""), VERB("bytes", ""), {} };
 const struct opt verb_event_opts[] = { DIR_OPT, VERB("since", ""), {} };
+const struct opt verb_snapshot_opts[] = { DIR_OPT, VERB("disks", ""), {} };
+const struct opt verb_clone_opts[] = { DIR_OPT, VERB("full", ""), VERB("instant", ""), VERB("snapshot", ""), VERB("count", ""), {} };
+static const struct opt snapshot_delete_opts[] = { DIR_OPT, VERB("quiet", ""), {} };
 static const struct opt import_opts[] = { DIR_OPT, SOURCE("kernel", "FILE"), SOURCE("initrd", "FILE"), SOURCE("disk", "FILE"),
                                           SOURCE("append", ""), {} };
 static const struct opt network_opts[] = { DIR_OPT, NETWORK("kind"), NETWORK("ipv4"), NETWORK("ipv6"), NETWORK("domain"), NETWORK("interface"), {} };
@@ -255,6 +265,7 @@ static const struct verb_row {
     const char *name;
     u32 least, most; /* arguments */
     int (*fn)(struct verb *v, struct err *e);
+    int (*file_fn)(struct verb *v, struct err *e); /* when the first argument has a '/'; NULL: as any */
 } rows[] = {
     { "launch", 1, 1, verb_launch },
     { "create", 1, 1, verb_create },
@@ -275,6 +286,13 @@ static const struct verb_row {
     { "logs", 1, 1, verb_logs },
     { "event", 0, 0, verb_event },
     { "backup", 1, 1, do_backup },
+    { "snapshot", 1, 2, verb_snapshot },
+    { "snapshot take", 1, 2, verb_snapshot },
+    { "snapshot list", 1, 1, verb_snapshots, snapshot_file_list },
+    { "snapshot restore", 2, 2, verb_restore, snapshot_file_restore },
+    { "snapshot delete", 2, 2, verb_snapshot_delete, snapshot_file_delete },
+    { "restore", 2, 2, verb_restore },
+    { "clone", 2, 2, verb_clone },
     { "pool list", 0, 0, verb_images },
     { "pool import", 1, 1, verb_import },
     { "pool delete", 1, 1, do_pool_delete },
@@ -306,6 +324,14 @@ const struct command network_commands[] = {
     {},
 };
 
+const struct command snapshot_commands[] = {
+    { "snapshot take",    "NAME [SNAPSHOT] [OPTION]…", "Take a snapshot: `snapshot NAME` alone is the same", verb_snapshot_opts, NULL, "" },
+    { "snapshot list",    "NAME|DISK [OPTION]…", "Show a machine's snapshots, as the tree that they are", verb_print_opts, NULL, "FILE" },
+    { "snapshot restore", "NAME|DISK SNAPSHOT", "Go back to a snapshot; what the machine is now is lost", verb_plain_opts, NULL, "FILE" },
+    { "snapshot delete",  "NAME|DISK SNAPSHOT [OPTION]…", "Delete a snapshot; what others need of it is kept", snapshot_delete_opts, NULL, "FILE" },
+    {},
+};
+
 const struct command task_commands[] = {
     { "task list",   "[OPTION]…", "List what socled is doing and did, the newest first", verb_print_opts, NULL, "" },
     { "task show",   "NUMBER [OPTION]…", "Show one", verb_print_opts, NULL, "" },
@@ -324,16 +350,17 @@ static const struct verb_row *row_of(const struct command *c)
 
 static int talk(struct verb *v, const struct verb_row *row, struct err *e)
 {
-    int r = rest_open(&v->rest, v->dir, e);
+    const bool file = row->file_fn && strchr(v->args.arg[0], '/');
+    int r = file ? 0 : rest_open(&v->rest, v->dir, e);
 
     if (r >= 0)
-        r = row->fn(v, e);
+        r = file ? row->file_fn(v, e) : row->fn(v, e);
     if (r >= 0 && fflush(stdout) != 0)
         r = err_errno(e, "write to standard output");
     if (r < 0)
         log_error("%s", e->text);
     rest_close(&v->rest);
-    return r < 0 ? 1 : 0;
+    return r < 0 ? 1 : r;
 }
 
 int verb_run(const struct command *c, int argc, char **argv)
@@ -371,6 +398,15 @@ static int group(const char *name, int argc, char **argv)
         return command_help_of(c);
     log_error("%s: unknown command '%.60s'; `socle help %s` lists them", name, argv[0], name);
     return EXIT_STATUS_USAGE;
+}
+
+/* A first word that is none of its commands is a machine. */
+int snapshot_main(int argc, char **argv)
+{
+    const struct command *c = command_find("snapshot"),
+                         *sub = argc > 0 ? command_find_sub(c, argv[0]) : NULL;
+
+    return sub ? verb_run(sub, argc - 1, argv + 1) : verb_run(c, argc, argv);
 }
 
 int pool_main(int argc, char **argv)

@@ -1,6 +1,6 @@
 /*
  * cmd/verb.h: the commands that talk with socled: what they share.  verb.c has their rows, verb_make.c what describes an instance,
- * verb_show.c what prints.
+ * verb_show.c what prints, verb_snap.c snapshots and clones.
  */
 #pragma once
 
@@ -10,13 +10,15 @@
 #include "host/network.h"
 
 enum { VERB_TABLE, VERB_JSON };
+enum { VERB_CLONES_MAX = 100 };
 
 struct verb {
     /* options */
     char *dir;
     int output; /* VERB_TABLE, VERB_JSON */
-    bool force, follow, messages;
-    u32 timeout;
+    bool force, follow, messages, disks, quiet, full, instant;
+    u32 timeout, count;
+    char *snapshot;
     u64 bytes, since;
     struct instance_cfg cfg;
     struct network_cfg network;
@@ -59,3 +61,10 @@ int verb_tasks(struct verb *v, struct err *e);
 int verb_task_show(struct verb *v, struct err *e);
 int verb_event(struct verb *v, struct err *e);
 int verb_logs(struct verb *v, struct err *e);
+void verb_print_json(const json_t *j);
+
+int verb_snapshot(struct verb *v, struct err *e);
+int verb_snapshots(struct verb *v, struct err *e);
+int verb_snapshot_delete(struct verb *v, struct err *e);
+int verb_restore(struct verb *v, struct err *e);
+int verb_clone(struct verb *v, struct err *e);

@@ -11,7 +11,7 @@
 
 enum { COLUMNS_MAX = 8 };
 
-static void print_json(const json_t *j)
+void verb_print_json(const json_t *j)
 {
     char *text = json_dumps(j, JSON_INDENT(2) | JSON_ENCODE_ANY);
 
@@ -114,7 +114,7 @@ static int print_list(struct verb *v, const char *path, const struct column *col
         json_decref(j);
     }
     if (r >= 0 && v->output == VERB_JSON)
-        print_json(all);
+        verb_print_json(all);
     else if (r >= 0)
         print_table(all, columns, n);
     json_decref(all);
@@ -206,7 +206,7 @@ static int show(struct verb *v, const char *kind, struct err *e)
         return e->code;
     status = json_object_get(j, "status");
     if (v->output == VERB_JSON) {
-        print_json(j);
+        verb_print_json(j);
     } else {
         json_incref(status);
         json_object_del(j, "status");

@@ -1,36 +1,13 @@
 /*
- * host/change.c: what is asked of the host: instances made, edited, renamed, and told to do something.
+ * host/change.c: what is asked of the host: instances made, edited, renamed.
  * Each is one transaction: what is wished, and the task that brings it about, are recorded together before the answer.
  */
+#include "host/change.h"
+
 #include "base/clock.h"
-#include "host/host.h"
 #include "host/nic.h"
 
 #include <stdlib.h>
-
-#define IN(state) (1u << HOST_##state)
-enum {
-    ALIVE = IN(STARTING) | IN(RUNNING) | IN(PAUSED) | IN(STOPPING),
-    IDLE = IN(OFF) | IN(FAILED)
-};
-
-/* clang-format off */
-static const struct action_row {
-    int what;
-    u32 from;       /* states */
-    u32 from_force; /* with force also */
-    const char *want;
-} action_rows[] = {
-    { TASK_START,   IDLE | IN(SUSPENDED) | IN(STARTING), 0,     "off, failed or suspended" },
-    { TASK_STOP,    ALIVE,                       0,     "running" },
-    { TASK_RESTART, ALIVE | IDLE,                0,     "running or off" },
-    { TASK_PAUSE,   IN(RUNNING),                 0,     "running" },
-    { TASK_RESUME,  IN(PAUSED),                  0,     "paused" },
-    { TASK_RESET,   IN(RUNNING) | IN(PAUSED),    0,     "running" },
-    { TASK_SUSPEND, IN(RUNNING) | IN(PAUSED),    0,     "running or paused" },
-    { TASK_DELETE,  IDLE | IN(SUSPENDED),        ALIVE, "off, failed or suspended (else stop it, or use force)" },
-};
-/* clang-format on */
 
 /* The record of the counter, `used` further. */
 static void add_next(struct host *h, struct host_change *c, u64 used)
@@ -40,8 +17,8 @@ static void add_next(struct host *h, struct host_change *c, u64 used)
 }
 
 /* A new task's record with the rest of the change, and the task itself.  `rec` is moved on success. */
-static int accept_task(struct host *h, struct host_change *c, struct task_rec *rec, u64 numbers,
-                       struct err *e)
+int change_accept(struct host *h, struct host_change *c, struct task_rec *rec, u64 numbers,
+                  struct err *e)
 {
     const u64 number = h->next + numbers - 1;
     u64 rev;
@@ -61,7 +38,7 @@ static int accept_task(struct host *h, struct host_change *c, struct task_rec *r
 int host_begin_locked(struct host *h, struct host_change *c, struct task_rec *rec, u64 *ret_task,
                       struct err *e)
 {
-    int r = accept_task(h, c, rec, 1, e);
+    int r = change_accept(h, c, rec, 1, e);
 
     if (r < 0) {
         conf_fini(task_fields, rec);
@@ -81,7 +58,7 @@ static void insert(struct host *h, struct instance *i)
     h->n++;
 }
 
-static int check_new(struct host *h, const struct instance_cfg *cfg, struct err *e)
+int change_check_new(struct host *h, const struct instance_cfg *cfg, struct err *e)
 {
     struct image_cfg image = {};
     int r = task_room_locked(h, e);
@@ -96,42 +73,44 @@ static int check_new(struct host *h, const struct instance_cfg *cfg, struct err 
     return r;
 }
 
-static int create_locked(struct host *h, struct instance_cfg *cfg, const struct host_who *who,
-                         u64 *ret_task, struct err *e)
+int change_create(struct host *h, struct instance_cfg *cfg, struct task_rec *rec,
+                  struct base_rec *base, struct err *e)
 {
-    struct task_rec rec = { .what = TASK_CREATE, .uid = who->uid };
     struct instance *i = xnew(struct instance);
     struct host_change c = {};
     const char *name;
     int r;
 
-    *i = (struct instance){ .host = h, .pidfd = -1, .run.state = HOST_CREATING };
+    *i = (struct instance){ .host = h, .pidfd = -1, .run.state = HOST_CREATING, .base = *base };
     str_fmt(i->id, sizeof(i->id), "i%llu", h->next);
-    rec.id = xdup(i->id);
-    rec.name = xdup(cfg->spec.name);
+    rec->id = xdup(i->id);
+    rec->name = xdup(cfg->spec.name);
     name = host_change_key(&c, "name", cfg->spec.name);
     store_txn_if(&c.txn, name, 0);
     host_change_put(&c, name, json_pack("{s:s}", "id", i->id));
     host_change_put(&c, host_change_key(&c, "instance", i->id), conf_print(instance_fields(), cfg));
     host_change_run(&c, i, &i->run);
-    r = accept_task(h, &c, &rec, 2, e);
+    if (base->id)
+        host_change_base(&c, i);
+    r = change_accept(h, &c, rec, 2, e);
     if (r < 0) {
-        conf_fini(task_fields, &rec);
         free(i);
         return r;
     }
+    *base = (struct base_rec){};
     i->rev = h->next_rev;
     i->cfg = *cfg;
     *cfg = (struct instance_cfg){};
     insert(h, i);
-    *ret_task = h->next - 1;
-    task_go_locked(task_new_locked(h, &rec, i));
+    task_go_locked(task_new_locked(h, rec, i));
     return 0;
 }
 
 int host_create(struct host *h, struct instance_cfg *cfg, const struct host_who *who, u64 *ret_task,
                 struct err *e)
 {
+    struct task_rec rec = { .what = TASK_CREATE, .uid = who->uid };
+    struct base_rec none = {};
     int r = 0;
 
     instance_identify(cfg);
@@ -144,16 +123,19 @@ int host_create(struct host *h, struct instance_cfg *cfg, const struct host_who 
     if (r < 0)
         return r;
     host_lock(h);
-    r = check_new(h, cfg, e);
+    r = change_check_new(h, cfg, e);
     if (r >= 0)
         r = nics_settle_locked(h, NULL, cfg, e);
     if (r >= 0)
-        r = create_locked(h, cfg, who, ret_task, e);
+        r = change_create(h, cfg, &rec, &none, e);
+    if (r >= 0)
+        *ret_task = h->next - 1;
     host_unlock(h);
+    conf_fini(task_fields, &rec);
     return r;
 }
 
-static struct instance *find(struct host *h, const char *name, struct err *e)
+struct instance *change_find(struct host *h, const char *name, struct err *e)
 {
     struct instance *i = host_find_locked(h, name);
 
@@ -174,6 +156,23 @@ void host_merge(json_t *to, const json_t *changes)
         else
             json_object_set(to, name, value);
     }
+}
+
+/* A template's disks stay as they are, from when it is one to when nothing builds on them. */
+static int check_template(const struct instance *i, bool template, struct err *e)
+{
+    const struct instance *clone = template ? NULL : host_clone_of_locked(i, 0);
+    const char *name = i->cfg.spec.name;
+
+    if (template == i->cfg.template)
+        return 0;
+    if (template && (i->task || (i->run.state != HOST_OFF && i->run.state != HOST_FAILED)))
+        return err_set(e, -EBUSY, "'%s' is %s; only a machine that is off becomes a template", name,
+                       i->task ? "busy" : host_state_words[i->run.state]);
+    if (clone)
+        return err_set(e, -EBUSY, "'%s' stays a template: the disks of clone '%s' build on its own",
+                       name, clone->cfg.spec.name);
+    return 0;
 }
 
 /* May it become that?  *ret_restart: something is not live. */
@@ -198,6 +197,8 @@ static int check_edit(const struct instance *i, const struct instance_cfg *to, b
     }
     json_decref(was);
     json_decref(now);
+    if (r >= 0)
+        r = check_template(i, to->template, e);
     if (r >= 0 && changed && (i->run.state == HOST_SUSPENDED || i->run.saved))
         r = err_set(e, -EBUSY, "'%s': a suspended machine goes on as it was; start it first",
                     changed);
@@ -261,13 +262,13 @@ int host_edit(struct host *h, const char *name, const json_t *changes, u64 rev, 
     int r;
 
     host_lock(h);
-    i = find(h, name, e);
+    i = change_find(h, name, e);
     r = i ? edit_locked(i, changes, rev, ret_restart, e) : -ENOENT;
     host_unlock(h);
     return r;
 }
 
-static int check_new_name(const char *name, struct err *e)
+int change_check_name(const char *name, struct err *e)
 {
     if (spec_name_ok(name))
         return 0;
@@ -320,10 +321,10 @@ int host_rename(struct host *h, const char *name, const char *to, struct err *e)
     struct instance *i;
     int r = 0;
 
-    if (check_new_name(to, e) < 0)
+    if (change_check_name(to, e) < 0)
         return -EINVAL;
     host_lock(h);
-    i = find(h, name, e);
+    i = change_find(h, name, e);
     if (!i)
         r = -ENOENT;
     else if (host_find_locked(h, to))
@@ -333,146 +334,6 @@ int host_rename(struct host *h, const char *name, const char *to, struct err *e)
                     task_words[i->task->rec.what]);
     else
         r = rename_locked(i, to, e);
-    host_unlock(h);
-    return r;
-}
-
-static const struct action_row *row_of(int what)
-{
-    for_each_row(row, action_rows)
-        if (row->what == what)
-            return row;
-    return NULL;
-}
-
-static int check_action(struct instance *i, const struct host_action *a, struct err *e)
-{
-    const struct action_row *row = row_of(a->what);
-    const char *name = i->cfg.spec.name;
-
-    if (!row)
-        return err_set(e, -EINVAL, "this is nothing that an instance does");
-    if (i->task)
-        return err_set(e, -EBUSY, "'%s' is busy: task %llu (%s)", name, i->task->number,
-                       task_words[i->task->rec.what]);
-    if (a->what == TASK_DELETE && i->cfg.protected)
-        return err_set(e, -EPERM, "'%s' is protected; set protected=off first", name);
-    if (!((row->from | (a->force ? row->from_force : 0)) >> i->run.state & 1))
-        return err_set(e, -EBUSY, "'%s' is %s; %s needs it %s", name,
-                       host_state_words[i->run.state], task_words[a->what], row->want);
-    return task_room_locked(i->host, e);
-}
-
-static int act_locked(struct instance *i, const struct host_action *a, const struct host_who *who,
-                      u64 *ret_task, struct err *e)
-{
-    struct host *h = i->host;
-    struct task_rec rec = {
-        .what = a->what, .timeout = a->timeout, .force = a->force, .uid = who->uid
-    };
-    struct run_rec run = i->run;
-    struct host_change c = {};
-    int r = check_action(i, a, e);
-
-    if (r < 0)
-        return r;
-    rec.id = xdup(i->id);
-    rec.name = xdup(i->cfg.spec.name);
-    run.state = HOST_DELETING;
-    if (a->what == TASK_DELETE)
-        host_change_run(&c, i, &run);
-    r = accept_task(h, &c, &rec, 1, e);
-    if (r < 0) {
-        conf_fini(task_fields, &rec);
-        return r;
-    }
-    if (a->what == TASK_DELETE)
-        i->run.state = HOST_DELETING;
-    *ret_task = h->next - 1;
-    task_go_locked(task_new_locked(h, &rec, i));
-    return 0;
-}
-
-int host_act(struct host *h, const char *name, const struct host_action *a,
-             const struct host_who *who, u64 *ret_task, struct err *e)
-{
-    struct instance *i;
-    int r;
-
-    host_lock(h);
-    i = find(h, name, e);
-    r = i ? act_locked(i, a, who, ret_task, e) : -ENOENT;
-    host_unlock(h);
-    return r;
-}
-
-static int import_locked(struct host *h, const char *name, const struct image_source *from,
-                         const struct host_who *who, u64 *ret_task, struct err *e)
-{
-    struct task_rec rec = { .what = TASK_IMPORT, .uid = who->uid };
-    struct host_change c = {};
-    json_t *j = conf_print(image_source_fields, from);
-    int r = conf_parse(image_source_fields, &rec.source, j, e);
-
-    json_decref(j);
-    rec.name = xdup(name);
-    if (r < 0) {
-        conf_fini(task_fields, &rec);
-        return r;
-    }
-    return host_begin_locked(h, &c, &rec, ret_task, e);
-}
-
-/* Is the image being made? */
-static bool importing(const struct host *h, const char *name)
-{
-    for (const struct task *t = h->tasks; t; t = t->next)
-        if (t->rec.what == TASK_IMPORT && t->rec.state <= TASK_RUNNING &&
-            strcmp(t->rec.name, name) == 0)
-            return true;
-    return false;
-}
-
-static int check_source(const struct image_source *s, struct err *e)
-{
-    int r = instance_check_path("kernel", s->kernel, e);
-
-    if (r >= 0)
-        r = instance_check_path("initrd", s->initrd, e);
-    return r < 0 ? r : instance_check_path("disk", s->disk, e);
-}
-
-int host_import(struct host *h, const char *name, const struct image_source *from,
-                const struct host_who *who, u64 *ret_task, struct err *e)
-{
-    struct image_cfg there = {};
-    int r;
-
-    if (check_new_name(name, e) < 0 || check_source(from, e) < 0)
-        return -EINVAL;
-    host_lock(h);
-    r = task_room_locked(h, e);
-    if (r >= 0 && (importing(h, name) || images_get(h->images, name, &there, NULL) >= 0))
-        r = err_set(e, -EEXIST, "there is an image '%s'", name);
-    if (r >= 0)
-        r = import_locked(h, name, from, who, ret_task, e);
-    host_unlock(h);
-    conf_fini(image_cfg_fields, &there);
-    return r;
-}
-
-int host_image_delete(struct host *h, const char *name, struct err *e)
-{
-    int r = 0;
-
-    host_lock(h);
-    for (u32 i = 0; i < h->n && r >= 0; i++)
-        if (h->list[i]->cfg.image && strcmp(h->list[i]->cfg.image, name) == 0)
-            r = err_set(e, -EBUSY,
-                        "instance '%s' was made of image '%s', and its disk builds on it",
-                        h->list[i]->cfg.spec.name, name);
-    if (r >= 0)
-        r = images_delete(h->images, name, e);
     host_unlock(h);
     return r;
 }

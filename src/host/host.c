@@ -4,6 +4,9 @@
 #include "host/host.h"
 
 #include "base/clock.h"
+#include "host/load.h"
+#include "host/process.h"
+#include "host/schedule.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -16,22 +19,7 @@
 const char *const host_state_words[] = { "creating", "off",       "starting", "running",  "paused",
                                          "stopping", "suspended", "failed",   "deleting", NULL };
 
-struct next_rec {
-    u64 next;
-};
-struct name_rec {
-    char *id;
-};
-
 /* clang-format off */
-static const struct field next_fields[] = {
-    FIELD_INT(next_rec, next, "the next number of an instance or a task", .dflt = 1),
-    {},
-};
-static const struct field name_fields[] = {
-    FIELD_STR(name_rec, id, "of the instance with this name", .required = true),
-    {},
-};
 const struct field run_fields[] = {
     FIELD_ENUM(run_rec, state, host_state_words, "what it is doing"),
     FIELD_BOOL(run_rec, saved, "its state is in a file, from which it goes on"),
@@ -39,6 +27,14 @@ const struct field run_fields[] = {
     FIELD_STR(run_rec, why, "why it failed"),
     FIELD_INT(run_rec, since, "when that began, in seconds since 1970"),
     FIELD_INT(run_rec, log_at, "where in vm.log the last start begins"),
+    FIELD_INT(run_rec, start_at, "when it will be started by itself, in seconds since 1970; 0: not"),
+    FIELD_INT(run_rec, restarts, "how often that was, in a row"),
+    {},
+};
+const struct field base_fields[] = {
+    FIELD_STR(base_rec, id, "of the instance on whose images its disks build"),
+    FIELD_INT(base_rec, node, "of its tree of snapshots; 0: its disks themselves"),
+    FIELD_STR(base_rec, snapshot, "the node's name"),
     {},
 };
 /* clang-format on */
@@ -75,6 +71,35 @@ struct instance *host_find_locked(struct host *h, const char *name)
     return at > 0 && strcmp(h->list[at - 1]->cfg.spec.name, name) == 0 ? h->list[at - 1] : NULL;
 }
 
+struct instance *host_by_id_locked(struct host *h, const char *id)
+{
+    for (u32 i = 0; i < h->n; i++)
+        if (strcmp(h->list[i]->id, id) == 0)
+            return h->list[i];
+    return NULL;
+}
+
+const struct instance *host_clone_of_locked(const struct instance *i, u32 node)
+{
+    const struct host *h = i->host;
+
+    for (u32 k = 0; k < h->n; k++) {
+        const struct base_rec *b = &h->list[k]->base;
+
+        if (b->id && strcmp(b->id, i->id) == 0 && (!node || b->node == node))
+            return h->list[k];
+    }
+    return NULL;
+}
+
+void host_instance_free(struct instance *i)
+{
+    instance_cfg_fini(&i->cfg);
+    conf_fini(run_fields, &i->run);
+    conf_fini(base_fields, &i->base);
+    free(i);
+}
+
 /* ---- changes of records ---- */
 
 const char *host_change_key(struct host_change *c, const char *kind, const char *id)
@@ -96,6 +121,11 @@ void host_change_put(struct host_change *c, const char *key, json_t *value)
 void host_change_run(struct host_change *c, const struct instance *i, const struct run_rec *run)
 {
     host_change_put(c, host_change_key(c, "run", i->id), conf_print(run_fields, run));
+}
+
+void host_change_base(struct host_change *c, const struct instance *i)
+{
+    host_change_put(c, host_change_key(c, "base", i->id), conf_print(base_fields, &i->base));
 }
 
 void host_change_task(struct host_change *c, u64 number, const struct task_rec *rec)
@@ -137,109 +167,7 @@ int host_set_state_locked(struct instance *i, enum host_state state, const char 
     return 0;
 }
 
-/* ---- reading the records ---- */
-
-typedef int load_fn(struct host *h, const char *id, const struct store_rec *r, struct err *e);
-
-static int load(struct host *h, const char *prefix, load_fn *fn, struct err *e)
-{
-    AUTO(store_list) struct store_list l = {};
-    int r = store_range(h->store, prefix, NULL, UINT32_MAX - 1, &l, e);
-
-    for (u32 i = 0; i < l.n && r >= 0; i++) {
-        r = fn(h, l.rec[i].key + strlen(prefix), &l.rec[i], e);
-        if (r < 0)
-            err_wrap(e, "record '%.60s'", l.rec[i].key);
-    }
-    return r;
-}
-
-static int load_instance(struct host *h, const char *id, const struct store_rec *rec, struct err *e)
-{
-    struct instance *i = xnew(struct instance);
-    int r = conf_parse_text(instance_fields(), &i->cfg, rec->value, rec->len, e);
-
-    if (r < 0 || !str_copy(i->id, sizeof(i->id), id)) {
-        instance_cfg_fini(&i->cfg);
-        free(i);
-        return r < 0 ? r : err_set(e, -EBADMSG, "its id is too long");
-    }
-    i->host = h;
-    i->rev = rec->rev;
-    i->pidfd = -1;
-    i->run.state = HOST_OFF;
-    h->list[h->n++] = i;
-    return 0;
-}
-
-/* While loading, the list is in the order of ids, as the records are. */
-static struct instance *by_id(struct host *h, const char *id)
-{
-    u32 low = 0, high = h->n;
-
-    while (low < high) {
-        const u32 mid = low + (high - low) / 2;
-        const int cmp = strcmp(h->list[mid]->id, id);
-
-        if (cmp == 0)
-            return h->list[mid];
-        if (cmp < 0)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return NULL;
-}
-
-static int load_run(struct host *h, const char *id, const struct store_rec *rec, struct err *e)
-{
-    struct instance *i = by_id(h, id);
-
-    if (!i)
-        return err_set(e, -EBADMSG, "it has no instance");
-    return conf_parse_text(run_fields, &i->run, rec->value, rec->len, e);
-}
-
-static int load_task(struct host *h, const char *id, const struct store_rec *rec, struct err *e)
-{
-    u64 number;
-
-    if (str_u64(id, &number) < 0)
-        return err_set(e, -EBADMSG, "its number is none");
-    return task_load_locked(h, number, rec->value, rec->len, e);
-}
-
-static int load_next(struct host *h, const char *id [[maybe_unused]], const struct store_rec *rec,
-                     struct err *e)
-{
-    struct next_rec n;
-    int r = conf_parse_text(next_fields, &n, rec->value, rec->len, e);
-
-    h->next = n.next;
-    h->next_rev = rec->rev;
-    return r;
-}
-
-static int load_network(struct host *h, const char *id, const struct store_rec *rec, struct err *e)
-{
-    return network_load_locked(h, id, rec->value, rec->len, rec->rev, e);
-}
-
-/* Each name is one instance's, and the other way round. */
-static int check_name(struct host *h, const char *id, const struct store_rec *rec, struct err *e)
-{
-    const struct instance *i;
-    struct name_rec n;
-    int r = conf_parse_text(name_fields, &n, rec->value, rec->len, e);
-
-    if (r < 0)
-        return r;
-    i = by_id(h, n.id);
-    if (!i || strcmp(i->cfg.spec.name, id) != 0)
-        r = err_set(e, -EBADMSG, "no instance '%.20s' has this name", n.id);
-    conf_fini(name_fields, &n);
-    return r;
-}
+/* ---- open and close ---- */
 
 static int by_name(const void *a, const void *b)
 {
@@ -247,24 +175,6 @@ static int by_name(const void *a, const void *b)
 
     return strcmp((*x)->cfg.spec.name, (*y)->cfg.spec.name);
 }
-
-static int load_all(struct host *h, struct err *e)
-{
-    int r = load(h, "next", load_next, e);
-
-    h->list = xnew_n(struct instance *, HOST_INSTANCES_MAX);
-    if (r >= 0)
-        r = load(h, "instance/", load_instance, e);
-    if (r >= 0)
-        r = load(h, "run/", load_run, e);
-    if (r >= 0)
-        r = load(h, "name/", check_name, e);
-    if (r >= 0)
-        r = load(h, "network/", load_network, e);
-    return r < 0 ? r : load(h, "task/", load_task, e);
-}
-
-/* ---- open and close ---- */
 
 /* The folders above DIR, too: ~/.local/share may be missing on a new machine. */
 static void make_parents(const char *dir)
@@ -319,7 +229,7 @@ static int take_lock(struct host *h, struct err *e)
     return 0;
 }
 
-/* Folders of instances that are in no record: a create that was undone by half, or a delete.  While loading: see by_id. */
+/* Folders of instances that are in no record: a create that was undone by half, or a delete.  While loading: see load_by_id. */
 static void remove_orphans(struct host *h)
 {
     AUTO(free) char *path = str_new("%s/instances", h->dir);
@@ -331,7 +241,7 @@ static void remove_orphans(struct host *h)
         AUTO(free) char *log = str_new("%s/vm.log", folder);
         AUTO(fd) int fd = -1;
 
-        if (de->d_name[0] == '.' || by_id(h, de->d_name))
+        if (de->d_name[0] == '.' || load_by_id(h, de->d_name))
             continue;
         fd = open(log, O_RDWR | O_CLOEXEC);
         if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
@@ -377,26 +287,28 @@ static bool is_silent(const struct instance *i)
     return i->silent;
 }
 
-static bool is_autostart(const struct instance *i)
-{
-    return i->cfg.autostart && !host_is_alive(i);
-}
-
-/* Has the host started since a socled ran here last?  Notes it. */
-static bool is_new_boot_locked(struct host *h)
+/* Has the host started since a socled ran here last?  Then machines are to start, and when they are planned, so much is noted. */
+static void look_at_boot_locked(struct host *h)
 {
     char id[64] = "";
     AUTO(fd) int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
     AUTO(store_rec) struct store_rec was = {};
     struct host_change c = {};
+    struct err e = {};
+    int r;
 
     if (fd < 0 || read(fd, id, sizeof(id) - 1) < 0)
-        return false;
+        return;
     id[strcspn(id, "\n")] = 0;
     if (store_get(h->store, "boot", &was, NULL) >= 0 && strstr(was.value, id))
-        return false;
-    host_change_put(&c, "boot", json_pack("{s:s}", "id", id));
-    return host_change_do(h, &c, NULL, NULL) >= 0;
+        return;
+    r = schedule_boot_locked(h, &e);
+    if (r >= 0) {
+        host_change_put(&c, "boot", json_pack("{s:s}", "id", id));
+        r = host_change_do(h, &c, NULL, &e);
+    }
+    if (r < 0)
+        log_error("machines that start with the host: %s", e.text);
 }
 
 static void on_store(void *arg)
@@ -420,18 +332,16 @@ static int find_processes(struct host *h, struct err *e)
 static void on_begin(uv_timer_t *timer)
 {
     struct host *h = timer->data;
-    bool booted;
 
     host_lock(h);
     h->begun = true;
     task_resume_locked(h);
     if (h->nets.n)
         network_tidy_locked(h);
-    booted = is_new_boot_locked(h);
+    look_at_boot_locked(h);
     host_unlock(h);
-    if (booted)
-        start_those(h, is_autostart);
     start_those(h, is_silent);
+    schedule_look(h);
 }
 
 int host_open(struct host *h, const char *dir, struct loop *l, struct err *e)
@@ -451,6 +361,7 @@ int host_open(struct host *h, const char *dir, struct loop *l, struct err *e)
     pthread_cond_init(&h->changed, NULL);
     uv_timer_init(&l->uv, &h->begin);
     h->begin.data = h;
+    schedule_open(h);
     if (dir[0] != '/' || strlen(dir) > HOST_DIR_MAX)
         return err_set(e, -EINVAL,
                        "folder '%.90s': a path from the root of at most %d bytes is needed", dir,
@@ -500,11 +411,10 @@ void host_close(struct host *h)
     for (u32 i = 0; i < h->n; i++) {
         loop_fd_close(&h->list[i]->watch);
         fd_close(&h->list[i]->pidfd);
-        instance_cfg_fini(&h->list[i]->cfg);
-        free(h->list[i]->run.why);
-        free(h->list[i]);
+        host_instance_free(h->list[i]);
     }
     uv_timer_stop(&h->begin);
+    uv_timer_stop(&h->schedule);
     free(h->list);
     for (u32 i = 0; i < h->nets.n; i++)
         network_free(h->nets.list[i]);

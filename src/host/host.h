@@ -51,7 +51,17 @@ struct run_rec {
     char *why;  /* HOST_FAILED: why */
     u64 since;  /* seconds since 1970 */
     u64 log_at; /* where in vm.log the last start begins */
+    u64 start_at; /* when it will be started by itself, seconds since 1970; 0: not (host/schedule.h) */
+    u32 restarts; /* how often that was, in a row */
 };
+
+/* Record base/ID: of a linked clone. */
+struct base_rec {
+    char *id;       /* of the instance on whose images its disks build; NULL: none */
+    u32 node;       /* of its tree; 0: on its disks themselves: it is a template */
+    char *snapshot; /* the node's name then; NULL: none */
+};
+extern const struct field base_fields[];
 
 struct task;
 
@@ -61,7 +71,8 @@ struct instance {
     u64 rev; /* of the configuration: its ETag */
     struct run_rec run;
     struct task *task; /* that is not done; NULL: none */
-    bool silent;       /* alive, and did not answer when we began: its first start only finds it */
+    struct base_rec base;
+    bool silent; /* alive, and did not answer when we began: its first start only finds it */
     /* of the loop's thread */
     int pidfd; /* -1: none */
     bool child;
@@ -81,7 +92,13 @@ enum task_what {
     TASK_DELETE,
     TASK_IMPORT,
     TASK_NETWORK,
+    TASK_SNAPSHOT,
+    TASK_RESTORE,
+    TASK_UNSNAPSHOT,
+    TASK_CLONE,
 };
+enum clone_mode { CLONE_LINKED, CLONE_FULL, CLONE_INSTANT };
+extern const char *const clone_words[];
 enum task_state { TASK_WAITING, TASK_RUNNING, TASK_DONE, TASK_FAILED, TASK_CANCELLED };
 
 /* Record task/N. */
@@ -92,6 +109,13 @@ struct task_rec {
     u32 timeout; /* TASK_STOP, TASK_RESTART: seconds */
     bool force;
     struct image_source source; /* TASK_IMPORT */
+    char *snapshot;             /* its name; NULL: one is chosen, and here when it is begun */
+    u32 node;                   /* number of the snapshot that was begun; 0: none */
+    bool memory;                /* TASK_SNAPSHOT: of a machine that runs, its memory, too */
+    bool by_itself;             /* TASK_START: nobody asked (host/schedule.h) */
+    bool was_on;                /* TASK_RESTORE: it ran */
+    char *from;                 /* TASK_CLONE: id of the instance that is cloned */
+    int mode;                   /* TASK_CLONE: enum clone_mode */
     char *error;                /* TASK_FAILED */
     u64 uid;                    /* who asked */
     u64 created, ended;         /* seconds since 1970 */
@@ -103,9 +127,11 @@ extern const char *const task_words[], *const host_state_words[];
 struct task {
     u64 number;
     struct task_rec rec;
+    bool loaded;    /* an earlier socled may have begun it */
     struct job job; /* progress, cancel */
     struct host *host;
     struct instance *inst; /* NULL: TASK_IMPORT, TASK_NETWORK */
+    struct instance *from; /* TASK_CLONE: that is cloned, whose task it is, too; else NULL */
     struct task *next;     /* the one before it */
 };
 
@@ -127,6 +153,8 @@ struct host {
     bool begun; /* the loop runs: tasks may begin */
     bool closing;
     uv_timer_t begin;
+    uv_timer_t schedule; /* host/schedule.c */
+    uv_async_t look;
     void (*on_change)(void *arg); /* something changed in the store; any thread, with the lock */
     void *on_change_arg;
 };
@@ -154,16 +182,21 @@ struct instance *host_find_locked(struct host *h, const char *name);
 /* The place of the first instance whose name is after `name`. */
 u32 host_after_locked(struct host *h, const char *name);
 char *host_folder(const struct host *h, const struct instance *i);
+void host_instance_free(struct instance *i);
+struct instance *host_by_id_locked(struct host *h, const char *id);
+/* A clone whose disks build on a node of this instance's tree (0: on any, or on its disks); NULL: there is none. */
+const struct instance *host_clone_of_locked(const struct instance *i, u32 node);
 /* Is there a process, as far as the records say? */
 bool host_is_alive(const struct instance *i);
 
 /* What is recorded together with an instance, or instead of it. */
 struct host_change {
     struct store_txn txn;
-    char *texts[16]; /* owned, freed by host_change_do */
+    char *texts[24]; /* owned, freed by host_change_do */
     u32 n_texts;
 };
 void host_change_run(struct host_change *c, const struct instance *i, const struct run_rec *run);
+void host_change_base(struct host_change *c, const struct instance *i);
 void host_change_task(struct host_change *c, u64 number, const struct task_rec *rec);
 void host_change_put(struct host_change *c, const char *key, json_t *value);
 /* A key that lives as long as the change. */
@@ -178,7 +211,7 @@ void host_merge(json_t *to, const json_t *changes);
 int host_set_state_locked(struct instance *i, enum host_state state, const char *why,
                           struct err *e);
 
-/* ---- what is asked of it (host/change.c): all take the lock ---- */
+/* ---- what is asked of it (host/change.c, act.c, clone.c, snap.c): all take the lock ---- */
 
 struct host_who {
     uid_t uid;
@@ -192,13 +225,25 @@ int host_edit(struct host *h, const char *name, const json_t *changes, u64 rev, 
               struct err *e);
 int host_rename(struct host *h, const char *name, const char *to, struct err *e);
 struct host_action {
-    int what; /* enum task_what: TASK_START to TASK_DELETE */
+    int what; /* enum task_what: of one that an instance does by itself */
     u32 timeout;
     bool force;
+    const char *snapshot; /* as in struct task_rec */
+    bool memory, by_itself;
 };
 /* -EBUSY: another task is at it. */
 int host_act(struct host *h, const char *name, const struct host_action *a,
              const struct host_who *who, u64 *ret_task, struct err *e);
+struct host_cloning {
+    const char *name;     /* of the clone */
+    int mode;             /* enum clone_mode */
+    const char *snapshot; /* on which it builds; NULL: one is taken, if one is needed */
+};
+/* A new instance that is as another is, or was at a snapshot. */
+int host_clone(struct host *h, const char *name, const struct host_cloning *c,
+               const struct host_who *who, u64 *ret_task, struct err *e);
+/* A new reference: the list of its snapshots, the oldest first. */
+int host_snapshots(struct host *h, const char *name, json_t **ret, struct err *e);
 int host_import(struct host *h, const char *name, const struct image_source *from,
                 const struct host_who *who, u64 *ret_task, struct err *e);
 int host_image_delete(struct host *h, const char *name, struct err *e);
@@ -211,20 +256,11 @@ int task_room_locked(struct host *h, struct err *e);
 /* It is in the store. */
 void task_go_locked(struct task *t);
 struct task *task_find_locked(struct host *h, u64 number);
+/* What its snapshot is, before it is begun: durable. */
+int task_note(struct task *t, u32 node, const char *snapshot, struct err *e);
 int task_cancel(struct host *h, u64 number, struct err *e);
 /* A new reference: the record, with "number" and "done" and "total" bytes. */
 json_t *task_print_locked(const struct task *t);
 int task_load_locked(struct host *h, u64 number, const char *text, size_t len, struct err *e);
 /* Those that are not done run again. */
 void task_resume_locked(struct host *h);
-
-/* ---- host/process.c: what tasks do to a machine's process; without the lock ---- */
-
-int process_start(struct task *t, struct err *e);
-int process_stop(struct task *t, bool force, struct err *e);
-int process_pause(struct task *t, struct err *e);
-int process_resume(struct task *t, struct err *e);
-int process_reset(struct task *t, struct err *e);
-int process_suspend(struct task *t, struct err *e);
-/* At start: is it alive?  Then it is watched again; else the record says how it ended.  *ret_silent: it is, and does not answer. */
-int process_find(struct instance *i, bool *ret_silent, struct err *e);

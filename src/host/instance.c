@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+static const char *const restarts[] = { "no", "on-failure", "always", NULL };
 static const char *const kinds[] = { "full", "para", NULL };
 
 static bool tag_ok(const char *s)
@@ -38,7 +39,14 @@ const struct field instance_own_fields[] = {
     FIELD_STR(instance_cfg, notes, "what people should know", .ok = notes_ok, .want = "at most 16384 bytes"),
     FIELD_LIST(instance_cfg, tags, tag_fields, instance_tag, INSTANCE_TAGS_MAX, "words to find it by", .metavar = "TAG"),
     FIELD_BOOL(instance_cfg, autostart, "start it when the host has started"),
+    FIELD_INT(instance_cfg, autostart_order, "those with less are started before", .max = 10000),
+    FIELD_INT(instance_cfg, autostart_delay, "seconds from its start until the next is started", .max = 3600),
+    FIELD_ENUM(instance_cfg, restart, restarts,
+               "start it again when it crashed (on-failure), or also when its guest turned it off (always)"),
+    FIELD_INT(instance_cfg, restart_limit, "so often in a row, each time after twice as long; 0: without an end", .dflt = 10,
+              .max = 1000000),
     FIELD_BOOL(instance_cfg, protected, "refuse to delete it"),
+    FIELD_BOOL(instance_cfg, template, "it is not started; linked clones build on its disks as they are"),
     {},
 };
 
@@ -110,7 +118,10 @@ const struct field *instance_field(const char *name)
 
 bool instance_field_is_live(const struct field *f)
 {
-    static const char *const live[] = { "name", "notes", "tags", "autostart", "protected" };
+    static const char *const live[] = { "name",      "notes",           "tags",
+                                        "autostart", "autostart_order", "autostart_delay",
+                                        "restart",   "restart_limit",   "protected",
+                                        "template" };
 
     for_each_row(l, live)
         if (strcmp(f->name, *l) == 0)

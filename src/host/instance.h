@@ -8,6 +8,7 @@
 
 enum { INSTANCE_TAGS_MAX = 32, INSTANCE_TAG_MAX = 63, INSTANCE_NOTES_MAX = 16 * 1024 };
 
+enum instance_restart { RESTART_NO, RESTART_ON_FAILURE, RESTART_ALWAYS };
 enum instance_kind { INSTANCE_FULL, INSTANCE_PARA };
 
 struct instance_tag {
@@ -20,8 +21,11 @@ struct instance_cfg {
         image; /* in the pool: its kernel is used, and the first disk is a clone of its disk; NULL: none */
     char *notes;            /* NULL: none */
     struct field_list tags; /* struct instance_tag */
-    bool autostart, protected;
-    struct vm_spec spec; /* the rows that a user may set; the name, too */
+    bool autostart, protected, template;
+    u32 autostart_order, autostart_delay; /* delay: seconds */
+    int restart;                          /* enum instance_restart */
+    u32 restart_limit;                    /* in a row; 0: none */
+    struct vm_spec spec;                  /* the rows that a user may set; the name, too */
 };
 
 /* Of struct instance_cfg.  Most rows are those of vm/spec.c, so what a machine can be is said once. */

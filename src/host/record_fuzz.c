@@ -10,12 +10,13 @@ union record {
     struct run_rec run;
     struct task_rec task;
     struct image_cfg image;
+    struct base_rec base;
 };
 
 FUZZ(record)
 {
     const struct field *const tables[] = { instance_fields(), run_fields, task_fields,
-                                           image_cfg_fields };
+                                           image_cfg_fields, base_fields };
     const struct field *fields;
     union record a = {}, b = {};
     struct err e = {};
@@ -23,7 +24,7 @@ FUZZ(record)
 
     if (size < 1)
         return;
-    fields = tables[data[0] % ARRAY_LEN(tables)];
+    fields = tables[(u8)(data[0] - '0') % ARRAY_LEN(tables)];
     if (conf_parse_text(fields, &a, (const char *)data + 1, size - 1, &e) < 0) {
         must(e.text[0]);
         return;

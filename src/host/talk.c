@@ -150,16 +150,17 @@ json_t *talk_result(struct talk *t, const char *request, const int *files, u32 n
     return result_of(talk_ask(t, request, files, n, e), e);
 }
 
-json_t *talk_wait(struct talk *t, const char *request, int (*tick)(void *arg, struct err *e),
-                  void *arg, struct err *e)
+json_t *talk_wait(struct talk *t, const struct talk_request *rq, struct err *e)
 {
     struct pollfd p = { .fd = t->fd, .events = POLLIN };
 
-    if (send_line(t->fd, request, NULL, 0, e) < 0)
+    if (send_line(t->fd, rq->text, rq->files, rq->n_files, e) < 0)
         return NULL;
     while (poll(&p, 1, TICK_MS) == 0)
-        if (tick(arg, e) < 0)
+        if (rq->tick(rq->arg, e) < 0) {
+            talk_close(t);
             return NULL;
+        }
     return result_of(read_reply(t, e), e);
 }
 

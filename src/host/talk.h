@@ -27,8 +27,15 @@ void talk_close(struct talk *t);
 pid_t talk_peer(const struct talk *t);
 /* The result of a request that went well, owned; NULL with `e`. */
 json_t *talk_result(struct talk *t, const char *request, const int *files, u32 n, struct err *e);
-/* As talk_result, of one that takes long: `tick` is called ten times a second meanwhile, and ends the wait with what it returns, if negative. */
-json_t *talk_wait(struct talk *t, const char *request, int (*tick)(void *arg, struct err *e),
-                  void *arg, struct err *e);
+struct talk_request {
+    const char *text;
+    const int *files;
+    u32 n_files;
+    int (*tick)(void *arg, struct err *e);
+    void *arg;
+};
+/* As talk_result, of one that takes long: `tick` is called ten times a second meanwhile.  What it returns, if negative, ends the wait and the
+ * conversation: the machine cancels what it does for a client that goes. */
+json_t *talk_wait(struct talk *t, const struct talk_request *rq, struct err *e);
 /* Sends a request, which has "id": 1, and files; the reply, whatever it says.  Owned; NULL with `e`. */
 json_t *talk_ask(struct talk *t, const char *request, const int *files, u32 n, struct err *e);

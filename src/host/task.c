@@ -7,13 +7,16 @@
  *        ^───────────┘ socled ended; after HOST_TASK_TRIES_MAX of these: FAILED
  */
 #include "base/clock.h"
-#include "host/host.h"
+#include "host/schedule.h"
+#include "host/task_do.h"
 
 #include <stdlib.h>
-#include <sys/stat.h>
 
-const char *const task_words[] = { "create", "start",   "stop",   "restart", "pause",   "resume",
-                                   "reset",  "suspend", "delete", "import",  "network", NULL };
+const char *const task_words[] = { "create",  "start",           "stop",    "restart",
+                                   "pause",   "resume",          "reset",   "suspend",
+                                   "delete",  "import",          "network", "snapshot",
+                                   "restore", "delete-snapshot", "clone",   NULL };
+const char *const clone_words[] = { "linked", "full", "instant", NULL };
 static const char *const states[] = { "waiting", "running", "done", "failed", "cancelled", NULL };
 
 /* As the request's, but that tasks without an image have none of it. */
@@ -34,91 +37,19 @@ const struct field task_fields[] = {
     FIELD_INT(task_rec, timeout, "seconds that a guest has to shut down"),
     FIELD_BOOL(task_rec, force, "whatever speaks against it"),
     FIELD_OBJ(task_rec, source, source_fields, "what an image is made of"),
+    FIELD_STR(task_rec, snapshot, "the snapshot's name"),
+    FIELD_INT(task_rec, node, "number of the snapshot that was begun; 0: none"),
+    FIELD_BOOL(task_rec, memory, "snapshot: of a machine that runs, its memory, too"),
+    FIELD_BOOL(task_rec, by_itself, "nobody asked for it: the machine is one that is started again, or with the host"),
+    FIELD_BOOL(task_rec, was_on, "it ran when it was asked"),
+    FIELD_STR(task_rec, from, "clone: id of the instance that is cloned"),
+    FIELD_ENUM(task_rec, mode, clone_words, "clone: of what kind"),
     FIELD_STR(task_rec, error, "why it failed"),
     FIELD_INT(task_rec, uid, "the user who asked"),
     FIELD_INT(task_rec, created, "when it was asked, in seconds since 1970"),
     FIELD_INT(task_rec, ended, "when it ended, in seconds since 1970"),
     FIELD_INT(task_rec, tries, "how often it was begun"),
     {},
-};
-/* clang-format on */
-
-static int do_create(struct task *t, struct err *e)
-{
-    struct host *h = t->host;
-    AUTO(free) char *folder = host_folder(h, t->inst), *disk = str_new("%s/disk", folder);
-    struct image_cfg image = {};
-    int r = 0;
-
-    if (mkdir(folder, 0700) < 0 && errno != EEXIST)
-        return err_errno(e, "make folder '%s'", folder);
-    if (t->inst->cfg.image) /* it stays as it is: check_edit */
-        r = images_get(h->images, t->inst->cfg.image, &image, e);
-    if (r >= 0 && image.disk)
-        r = images_clone(&t->job, h->images, t->inst->cfg.image, disk, e);
-    conf_fini(image_cfg_fields, &image);
-    if (r < 0)
-        return r;
-    host_lock(h);
-    r = host_set_state_locked(t->inst, HOST_OFF, NULL, e);
-    host_unlock(h);
-    return r;
-}
-
-static int do_stop(struct task *t, struct err *e)
-{
-    return process_stop(t, t->rec.force, e);
-}
-
-static int do_restart(struct task *t, struct err *e)
-{
-    int r = process_stop(t, t->rec.force, e);
-
-    return r < 0 ? r : process_start(t, e);
-}
-
-static int do_delete(struct task *t, struct err *e)
-{
-    AUTO(free) char *folder = host_folder(t->host, t->inst);
-    int r = process_stop(t, true, e);
-
-    return r < 0 ? r : folder_remove(folder, e);
-}
-
-static int do_import(struct task *t, struct err *e)
-{
-    struct image_cfg there = {};
-    const bool done =
-        t->rec.tries > 1 && images_get(t->host->images, t->rec.name, &there, NULL) >= 0;
-
-    conf_fini(image_cfg_fields, &there);
-    if (done)
-        return 0; /* by who was interrupted after it */
-    return images_import(&t->job, t->host->images, t->rec.name, &t->rec.source, e);
-}
-
-/* Made, changed or deleted: what its record says is done. */
-static int do_network(struct task *t, struct err *e)
-{
-    return network_apply(t->host, t->rec.name, e);
-}
-
-/* clang-format off */
-static const struct task_row {
-    int (*fn)(struct task *t, struct err *e);
-    bool once, can_cancel;
-} rows[] = {
-    [TASK_CREATE]  = { do_create,       false, true },
-    [TASK_START]   = { process_start,   false, true },
-    [TASK_STOP]    = { do_stop,         false, true },
-    [TASK_RESTART] = { do_restart,      true,  true },
-    [TASK_PAUSE]   = { process_pause,   false, false },
-    [TASK_RESUME]  = { process_resume,  false, false },
-    [TASK_RESET]   = { process_reset,   true,  false },
-    [TASK_SUSPEND] = { process_suspend, false, false },
-    [TASK_DELETE]  = { do_delete,       false, false },
-    [TASK_IMPORT]  = { do_import,       false, true },
-    [TASK_NETWORK] = { do_network,      false, false },
 };
 /* clang-format on */
 
@@ -138,6 +69,16 @@ int task_room_locked(struct host *h, struct err *e)
     return 0;
 }
 
+/* Those whose task it is. */
+static void attach(struct task *t)
+{
+    t->from = t->rec.from ? host_by_id_locked(t->host, t->rec.from) : NULL;
+    if (t->inst)
+        t->inst->task = t;
+    if (t->from)
+        t->from->task = t;
+}
+
 struct task *task_new_locked(struct host *h, struct task_rec *rec, struct instance *i)
 {
     struct task *t = xnew(struct task);
@@ -147,8 +88,7 @@ struct task *task_new_locked(struct host *h, struct task_rec *rec, struct instan
     t->rec = *rec;
     *rec = (struct task_rec){};
     t->inst = i;
-    if (i)
-        i->task = t;
+    attach(t);
     t->next = h->tasks;
     h->tasks = t;
     return t;
@@ -160,6 +100,7 @@ static void change_delete(struct host_change *c, const struct instance *i)
     store_txn_delete(&c->txn, host_change_key(c, "instance", i->id));
     store_txn_delete(&c->txn, host_change_key(c, "run", i->id));
     store_txn_delete(&c->txn, host_change_key(c, "name", i->cfg.spec.name));
+    store_txn_delete(&c->txn, host_change_key(c, "base", i->id));
 }
 
 static void drop_instance(struct host *h, struct instance *i)
@@ -174,9 +115,7 @@ static void drop_instance(struct host *h, struct instance *i)
         if (t->inst == i)
             t->inst = NULL;
     must(i->pidfd < 0);
-    instance_cfg_fini(&i->cfg);
-    free(i->run.why);
-    free(i);
+    host_instance_free(i);
     network_tidy_locked(h);
 }
 
@@ -204,10 +143,10 @@ static void drop_task(struct task **p)
     free(t);
 }
 
-/* A create that failed leaves nothing; a delete that is done neither. */
+/* What was to be made and was not leaves nothing; a delete that is done neither. */
 static bool leaves(const struct task *t, enum task_state state)
 {
-    return t->inst && ((t->rec.what == TASK_CREATE && state != TASK_DONE) ||
+    return t->inst && ((task_rows[t->rec.what].makes && state != TASK_DONE) ||
                        (t->rec.what == TASK_DELETE && state == TASK_DONE));
 }
 
@@ -223,6 +162,7 @@ static void finish_locked(struct task *t, enum task_state state, const char *why
     struct task **old = too_old(h);
     struct instance *i = t->inst;
     struct host_change c = {};
+    const bool again = i && t->rec.what == TASK_START && t->rec.by_itself && state == TASK_FAILED;
     struct run_rec run = {};
     char number[24];
     struct err e = {};
@@ -253,10 +193,16 @@ static void finish_locked(struct task *t, enum task_state state, const char *why
     }
     if (i)
         i->task = NULL;
+    if (t->from)
+        t->from->task = NULL;
+    t->from = NULL;
     if (leaves(t, state))
         drop_instance(h, i);
     if (old)
         drop_task(old);
+    if (again)
+        schedule_failed_locked(i);
+    schedule_look(h);
     pthread_cond_broadcast(&h->changed);
 }
 
@@ -284,13 +230,10 @@ static void *task_main(void *arg)
     struct task *t = arg;
     struct host *h = t->host;
     struct err e = {};
-    int r = rows[t->rec.what].fn(t, &e);
+    int r = task_rows[t->rec.what].fn(t, &e);
 
-    if (r < 0 && t->rec.what == TASK_CREATE && !(r == -ECANCELED && h->closing)) {
-        AUTO(free) char *folder = host_folder(h, t->inst);
-
-        (void)folder_remove(folder, NULL);
-    }
+    if (r < 0 && task_rows[t->rec.what].makes && !(r == -ECANCELED && h->closing))
+        task_unmake(t);
     host_lock(h);
     end_locked(t, r, &e);
     h->n_running--;
@@ -353,6 +296,21 @@ struct task *task_find_locked(struct host *h, u64 number)
     return t;
 }
 
+int task_note(struct task *t, u32 node, const char *snapshot, struct err *e)
+{
+    struct host_change c = {};
+    int r;
+
+    host_lock(t->host);
+    t->rec.node = node;
+    if (!t->rec.snapshot)
+        t->rec.snapshot = xdup(snapshot);
+    host_change_task(&c, t->number, &t->rec);
+    r = host_change_do(t->host, &c, NULL, e);
+    host_unlock(t->host);
+    return r;
+}
+
 static int cancel_locked(struct host *h, u64 number, struct err *e)
 {
     struct task *t = task_find_locked(h, number);
@@ -361,13 +319,13 @@ static int cancel_locked(struct host *h, u64 number, struct err *e)
         return err_set(e, -ENOENT, "there is no task %llu", number);
     if (!unfinished(t))
         return err_set(e, -EBUSY, "task %llu has ended", number);
-    if (!rows[t->rec.what].can_cancel)
+    if (!task_rows[t->rec.what].can_cancel)
         return err_set(e, -EBUSY, "a task that is to %s cannot be cancelled",
                        task_words[t->rec.what]);
     atomic_store(&t->job.cancel, true);
     pthread_cond_broadcast(&h->changed);
-    if (t->rec.state == TASK_WAITING)
-        finish_locked(t, TASK_CANCELLED, NULL);
+    if (t->rec.state == TASK_WAITING && !t->loaded)
+        finish_locked(t, TASK_CANCELLED, NULL); /* else there may be something to be undone */
     return 0;
 }
 
@@ -403,13 +361,14 @@ int task_load_locked(struct host *h, u64 number, const char *text, size_t len, s
     }
     t->host = h;
     t->number = number;
-    for (u32 i = 0; i < h->n && t->rec.id && unfinished(t); i++)
-        if (strcmp(h->list[i]->id, t->rec.id) == 0)
-            t->inst = h->list[i];
-    if (unfinished(t) && t->rec.what != TASK_IMPORT && t->rec.what != TASK_NETWORK && !t->inst)
-        r = err_set(e, -EBADMSG, "its instance is missing");
-    if (t->inst)
-        t->inst->task = t;
+    t->loaded = true;
+    if (unfinished(t)) {
+        t->inst = t->rec.id ? host_by_id_locked(h, t->rec.id) : NULL;
+        attach(t);
+        if ((t->rec.what != TASK_IMPORT && t->rec.what != TASK_NETWORK && !t->inst) ||
+            (t->rec.from && !t->from))
+            r = err_set(e, -EBADMSG, "its instance is missing");
+    }
     t->next = h->tasks;
     h->tasks = t;
     return r;
@@ -430,12 +389,17 @@ void task_resume_locked(struct host *h)
     struct task *t;
 
     while ((t = interrupted(h))) {
-        if (rows[t->rec.what].once)
+        const struct task_row *row = &task_rows[t->rec.what];
+        const bool enough = t->rec.tries >= HOST_TASK_TRIES_MAX;
+
+        if (row->once)
             finish_locked(t, TASK_FAILED, "socled ended meanwhile; how far it came is not known");
-        else if (t->rec.tries >= HOST_TASK_TRIES_MAX)
+        else if (enough && !row->undoes)
             finish_locked(t, TASK_FAILED, "socled ended each time that it was tried");
         else
             t->rec.state = TASK_WAITING;
+        if (enough && row->undoes)
+            atomic_store(&t->job.cancel, true);
     }
     begin_waiting_locked(h);
 }

@@ -6,8 +6,8 @@
 #include "disk/format.h"
 #include "disk/lock.h"
 #include "host/newfile.h"
+#include "vm/spec.h"
 
-#include <ctype.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -27,14 +27,6 @@ static bool disk_ok(const char *s)
     return *s == '/' ? strlen(s) < PATH_MAX : file_ok(s);
 }
 
-static bool name_ok(const char *s)
-{
-    for (const char *p = s; *p; p++)
-        if (!isalnum((unsigned char)*p) && (p == s || !strchr("._-", *p)))
-            return false;
-    return *s && strlen(s) < 64;
-}
-
 /* clang-format off */
 static const struct field image_fields[] = {
     FIELD_STR(tree_image, file, "its name", .required = true, .ok = file_ok, .want = "the name of a file, without its folder"),
@@ -44,7 +36,7 @@ static const struct field image_fields[] = {
 static const struct field node_fields[] = {
     FIELD_INT(tree_node, id, "number, never used twice", .required = true, .min = 1),
     FIELD_INT(tree_node, parent, "what it builds on; 0: nothing"),
-    FIELD_STR(tree_node, name, "name", .required = true, .ok = name_ok,
+    FIELD_STR(tree_node, name, "name", .required = true, .ok = spec_name_ok,
               .want = "1 to 63 letters, digits, '.', '-' or '_', a letter or digit first,"),
     FIELD_INT(tree_node, time, "when it was taken, in seconds since 1970"),
     FIELD_STR(tree_node, state, "file with the machine's state; none: only the disks", .ok = file_ok,
@@ -213,23 +205,36 @@ int tree_store(struct tree_file *f, struct err *e)
     return r;
 }
 
-/* The catalogue is read without its lock: it is replaced, never changed. */
-int tree_usable(const char *disk, struct err *e)
+/* Without its lock: a catalogue is replaced, never changed. */
+int tree_read(const char *disk, struct tree *ret, struct err *e)
 {
     AUTO(free) char *real = realpath(disk, NULL);
     AUTO(free) char *path = real ? str_new("%s.snapshots", real) : NULL;
     AUTO(fd) int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
-    const struct tree_node *to;
     struct tree t = {};
     int r;
 
     if (fd < 0)
-        return 0;
+        return err_set(e, -ENOENT, "there are no snapshots beside '%s'", disk);
     r = parse(&t, fd, e);
-    to = r < 0 ? NULL : tree_by_id(&t, t.restoring);
+    if (r < 0) {
+        conf_fini(tree_fields, &t);
+        return err_wrap(e, "'%s'", path);
+    }
+    *ret = t;
+    return 0;
+}
+
+int tree_usable(const char *disk, struct err *e)
+{
+    const struct tree_node *to;
+    struct tree t = {};
+    int r = tree_read(disk, &t, e);
+
     if (r < 0)
-        err_wrap(e, "'%s'", path);
-    else if (to)
+        return r == -ENOENT ? 0 : r;
+    to = tree_by_id(&t, t.restoring);
+    if (to)
         r = err_set(e, -EBUSY,
                     "disk '%s': going back to snapshot '%s' was interrupted: `socle snapshot "
                     "restore` does it again",

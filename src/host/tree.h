@@ -79,6 +79,8 @@ int tree_open(struct tree_file *f, const char *disk, bool create, struct err *e)
 /* Replaces it on stable storage. */
 int tree_store(struct tree_file *f, struct err *e);
 void tree_close(struct tree_file *f);
+/* As it is, to look at.  -ENOENT: there is none.  Finish with conf_fini. */
+int tree_read(const char *disk, struct tree *ret, struct err *e);
 /* 0, or -EBUSY with `e`: the disks of this machine are not all of one instant, because a restore was interrupted. */
 int tree_usable(const char *disk, struct err *e);
 

@@ -42,7 +42,7 @@ static void open_tree(struct tree_file *f)
 /* Everything in the folder that an earlier history left, and empty disks. */
 static void begin(void)
 {
-    AUTO(free) char *command = str_new("rm -f %s/a* %s/b*", test_dir(), test_dir());
+    AUTO(free) char *command = str_new("rm -rf %s/a* %s/b*", test_dir(), test_dir());
 
     CHECK_EQ(system(command), 0); /* tidy: allow banned: a test's own folder */
     for (u32 i = 0; i < DISKS; i++) {

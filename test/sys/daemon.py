@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
-"""test/sys/daemon.py: socled and real guests.  test/sys/daemon.py COMMAND KERNEL INITRD [ROUNDS] [SEED]
+"""test/sys/daemon.py: socled and real guests.  test/sys/daemon.py COMMAND KERNEL INITRD [DISK | ROUNDS [SEED]]
 
     life    create, start, console, suspend, edit by two, stop, delete; an upgrade under a running guest; hostile requests
+    snap    snapshots, going back, clones and templates of a guest whose shell and disk tell what they are of; machines that are started again
     kill    ROUNDS times: kill -9 socled at a random instant of a script that creates, starts, stops and deletes; afterwards every record
             matches a process and files
 """
 
 import atexit
+import collections
 import http.client
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -325,25 +328,218 @@ def life():
     os.kill(ok("GET", "")["pid"], signal.SIGTERM)
 
 
+# ---- snap ----
+
+class Console:
+    """A guest's shell."""
+
+    def __init__(self, name):
+        self.s = socket.socket(socket.AF_UNIX)
+        self.s.settimeout(SECONDS)
+        self.s.connect(ok("GET", f"/instances/{name}")["status"]["console"])
+        self.seen = b""
+        self.n = 0
+
+    def wait(self, word):
+        while word not in self.seen:
+            data = self.s.recv(65536)
+            assert data, f"the console ended after {self.seen[-300:]}"
+            self.seen += data
+        head, self.seen = self.seen.split(word, 1)
+        return head.decode(errors="replace")
+
+    def run(self, line):
+        """What it prints."""
+        self.n += 1
+        mark = f"{self.n}.{random.randrange(10**9)}"
+        self.s.sendall(f"echo be''gin-{mark}; {line}; echo e''nd-{mark}\n".encode())
+        self.wait(f"begin-{mark}".encode())
+        return self.wait(f"end-{mark}".encode()).strip()
+
+    def close(self):
+        self.s.close()
+
+
+def right(*words):
+    r = socle(*words)
+    assert r.returncode == 0, (words, r)
+    return r.stdout
+
+
+def wrong(why, *words):
+    r = socle(*words)
+    assert r.returncode == 1 and why in r.stderr, (words, why, r)
+
+
+def at_shell(name, line):
+    c = Console(name)
+    try:
+        return c.run(line)
+    finally:
+        c.close()
+
+
+def go_back():
+    """Memory and disk are of one instant; disks alone are as after a power cut."""
+    assert at_shell("s", "x=1; echo first >/f; sync") == ""
+    right("snapshot", "s", "one")
+    at_shell("s", "x=2; echo second >/f; sync")
+    right("snapshot", "s", "two", "--disks")
+    name = right("snapshot", "take", "s").strip()
+    assert name == "snapshot3", name
+    wrong("there is a snapshot 'one'", "snapshot", "s", "one")
+    wrong("letters", "snapshot", "s", "../x")
+    tree = json.loads(right("snapshot", "list", "s", "-o", "json"))
+    assert [(n["name"], n.get("parent"), n["memory"], n["current"]) for n in tree] == \
+        [("one", None, True, False), ("two", "one", False, False), ("snapshot3", "two", True, True)], tree
+    assert "  two" in right("snapshot", "list", "s")
+    right("restore", "s", "one")
+    assert at_shell("s", "echo $x $(cat /f)") == "1 first"
+    assert ok("GET", "/instances/s/snapshots")["list"][0]["current"]
+    wrong("no snapshot 'none'", "restore", "s", "none")
+    right("snapshot", "delete", "s", "two")
+    wrong("no snapshot 'two'", "snapshot", "delete", "s", "two")
+    at_shell("s", "x=3")
+    right("suspend", "s")
+    wrong("suspended", "snapshot", "s")
+    right("restore", "s", "snapshot3")
+    assert at_shell("s", "echo $x $(cat /f)") == "2 second"
+
+
+def clones():
+    """Each has an identity, a disk and a life of its own, and keeps what it builds on."""
+    at_shell("s", "x=7; echo seven >/f; sync")
+    right("clone", "s", "i", "--instant", "--count", "2")
+    shows = [ok("GET", f"/instances/{n}") for n in ("s", "i-1", "i-2")]
+    assert len({s["uuid"] for s in shows}) == 3 and len({s["nets"][0]["mac"] for s in shows}) == 3
+    base = shows[1]["status"]["base_snapshot"]
+    assert shows[1]["status"]["base"] == "s" and shows[2]["status"]["base_snapshot"] == base, shows[1:]
+    at_shell("i-1", "echo other >/f; sync")
+    for name, word in (("s", "7 seven"), ("i-1", "7 other"), ("i-2", "7 seven")):
+        assert at_shell(name, "echo $x $(cat /f)") == word, name
+    wrong("build on it", "snapshot", "delete", "s", base)
+    right("clone", "s", "linked")
+    wrong("there is an instance", "clone", "s", "linked")
+    right("clone", "s", "full", "--full", "--snapshot", "one")
+    assert "base" not in ok("GET", "/instances/full")["status"]
+    wrong("of the disks only", "clone", "s", "x", "--instant", "--snapshot", ok("GET", "/instances/linked")["status"]["base_snapshot"])
+    before = right("snapshot", "list", "s")
+    right("clone", "s", "full2", "--full")
+    assert right("snapshot", "list", "s") == before, "a full clone left a snapshot"
+    right("rename", "s", "original")
+    assert ok("GET", "/instances/i-2")["status"]["base"] == "original"
+    right("stop", "--force", "original", "i-1", "i-2")
+    wrong("build on those of", "delete", "original")
+    right("start", "linked")
+    c = Console("linked")
+    c.wait(b"# ")
+    assert c.run("cat /f") == "seven"
+    c.close()
+    right("stop", "--force", "linked")
+
+    right("set", "full", "template=on")
+    wrong("a template", "start", "full")
+    wrong("a template", "snapshot", "full")
+    right("clone", "full", "t", "--count", "2")
+    wrong("stays a template", "set", "full", "template=off")
+    wrong("build on those of", "delete", "full")
+    right("start", "t-1", "t-2")
+    right("stop", "--force", "t-1", "t-2")
+    right("delete", "t-1", "t-2", "linked", "i-1", "i-2")
+    right("set", "full", "template=off")
+    right("snapshot", "delete", "original", base)
+    right("start", "original")
+    c = Console("original")
+    c.wait(b"# ")
+    assert c.run("cat /f") == "seven"
+    c.close()
+    right("stop", "--force", "original")
+    right("delete", "original", "full", "full2")
+    assert os.listdir(DIR + "/instances") == [] and processes() == {}
+
+
+def status(name):
+    return ok("GET", f"/instances/{name}")["status"]
+
+
+def restarts():
+    """A machine that crashes is started again, not for ever; one that its guest or its user turned off is not."""
+    done("POST", "/instances", {**machine("r"), "restart": "on-failure", "restart_limit": 2})
+    done("POST", "/instances/r/action", {"action": "start"})
+    for n in (1, 2):
+        os.kill(status("r")["pid"], signal.SIGKILL)
+        until("it is started again", lambda: status("r")["state"] == "running" and status("r")["restarts"] == n)
+    os.kill(status("r")["pid"], signal.SIGKILL)
+    until("it has failed", lambda: status("r")["state"] == "failed")
+    assert status("r")["start_at"] == 0 and status("r")["restarts"] == 2, status("r")
+    done("POST", "/instances/r/action", {"action": "start"})
+    assert status("r")["restarts"] == 0, status("r")
+    os.kill(status("r")["pid"], signal.SIGKILL)
+    until("it has failed", lambda: status("r")["state"] == "failed")
+    done("POST", "/instances/r/action", {"action": "stop"})  # before it is started again
+    assert status("r")["start_at"] == 0, status("r")
+    ok("PATCH", "/instances/r", {"restart": "always"})
+    done("POST", "/instances/r/action", {"action": "start"})
+    done("POST", "/instances/r/action", {"action": "stop", "force": True})
+    assert status("r")["start_at"] == 0 and status("r")["state"] == "off", status("r")
+    done("POST", "/instances/r/action", {"action": "start"})
+    os.kill(ok("GET", "")["pid"], signal.SIGKILL)  # while it crashes, nobody is there
+    os.kill(list(processes().values())[0], signal.SIGKILL)
+    d = Socled()
+    until("the next socled starts it again", lambda: status("r")["state"] == "running")
+    done("DELETE", "/instances/r?force=on")
+    return d
+
+
+def snap(disk):
+    Socled()
+    right("pool", "import", "deb", "--kernel", KERNEL, "--initrd", INITRD, "--disk", disk, "--append",
+          "console=ttyS0 root=/dev/vda rw panic=-1 quiet init=/bin/sh")
+    right("launch", "s", "--memory", "256M", "--engine", "soft")
+    c = Console("s")
+    c.wait(b"# ")
+    c.close()
+    go_back()
+    clones()
+    restarts().end()
+
+
 # ---- kill ----
+
+def request(rand, name):
+    """Some request about a machine: method, path, body."""
+    snapshot = "s" + rand.choice("123")
+    what = rand.choice(("create", "create", "start", "start", "stop", "delete", "suspend", "edit", "snapshot", "snapshot", "restore",
+                        "unsnapshot", "clone", "clone"))
+    return {
+        "create": ("POST", "/instances", {**machine(name), "image": "small", "append": "panic=-1 rdinit=/bin/sh"}),
+        "delete": ("DELETE", f"/instances/{name}?force=on", None),
+        "edit": ("PATCH", f"/instances/{name}", {"notes": str(rand.random())}),
+        "snapshot": ("POST", f"/instances/{name}/snapshots", {"name": snapshot, "memory": rand.random() < 0.5}),
+        "unsnapshot": ("DELETE", f"/instances/{name}/snapshots/{snapshot}", None),
+        "restore": ("POST", f"/instances/{name}/restore", {"snapshot": snapshot}),
+        "clone": ("POST", f"/instances/{name}/clone", {"name": rand.choice("abcd"), "mode": rand.choice(("linked", "full", "instant"))}),
+    }.get(what, ("POST", f"/instances/{name}/action", {"action": what, "force": True, "timeout": 1}))
+
 
 def script(stop, seed):
     """Does this and that with four names, whatever happens to socled."""
     rand = random.Random(seed)
     while not stop.is_set():
-        name = rand.choice("abcd")
         try:
-            what = rand.choice(("create", "create", "start", "start", "stop", "delete", "suspend", "edit"))
-            if what == "create":
-                ask("POST", "/instances", machine(name))
-            elif what == "delete":
-                ask("DELETE", f"/instances/{name}?force=on")
-            elif what == "edit":
-                ask("PATCH", f"/instances/{name}", {"notes": str(rand.random())})
-            else:
-                ask("POST", f"/instances/{name}/action", {"action": what, "force": True, "timeout": 1})
+            ask(*request(rand, rand.choice("abcd")))
         except (OSError, http.client.HTTPException, json.JSONDecodeError):
             time.sleep(0.005)
+
+
+def check_snapshots(name, folder):
+    """Each snapshot is complete, and has its files; no file is left of another."""
+    nodes = ok("GET", f"/instances/{name}/snapshots")["list"]
+    assert all(n["complete"] for n in nodes), (name, nodes)
+    files = os.listdir(folder)
+    images = [f for f in files if re.fullmatch(r"disk\.s\d+", f)]
+    states = [f for f in files if re.fullmatch(r"disk\.s\d+\.state", f)]
+    assert len(images) == len(nodes) and len(states) == sum(n["memory"] for n in nodes), (name, nodes, files)
 
 
 def check():
@@ -363,6 +559,9 @@ def check():
             assert alive.pop(status["id"], None) == status["pid"], (status, alive)
         if status["state"] == "suspended":
             assert os.path.exists(f"{DIR}/instances/{status['id']}/state"), status
+        check_snapshots(s["name"], f"{DIR}/instances/{status['id']}")
+        if "base" in status:
+            assert ask("GET", f"/instances/{status['base']}")[0] == 200, status
         folders.discard(status["id"])
     assert not alive, f"machines without a record: {alive}"
     assert not folders, f"folders without a record: {folders}"
@@ -376,6 +575,10 @@ def settled():
 def kill(rounds, seed):
     rand = random.Random(seed)
     d = Socled()
+    with open(os.environ["TMPDIR"] + "/small.raw", "wb") as f:
+        f.truncate(1 << 20)
+    source = {"kernel": KERNEL, "initrd": INITRD, "disk": os.environ["TMPDIR"] + "/small.raw"}
+    done("POST", "/images", {"name": "small", "source": source})
     seen = running = 0
     for n in range(rounds):
         stop = threading.Event()
@@ -391,12 +594,17 @@ def kill(rounds, seed):
         until("tasks end", settled)
         seen += check()
         running += len(processes())
-    for s in ok("GET", "/instances")["list"]:
-        done("DELETE", f"/instances/{s['name']}?force=on")
+    tried = collections.Counter((t["what"], t["state"]) for t in ok("GET", "/tasks")["list"])
+    while left := ok("GET", "/instances")["list"]:  # clones before what they build on
+        for s in left:
+            status, answer, _ = ask("DELETE", f"/instances/{s['name']}?force=on")
+            assert status == 202 or "build on" in answer["error"]["sentence"], answer
+        until("they are deleted", settled)
     check()
     d.end()
     assert processes() == {}
-    print(f"{rounds} kills: {seen} instances and {running} machines that ran were all as recorded (seed {seed})")
+    print(f"{rounds} kills: {seen} instances and {running} machines that ran were all as recorded (seed {seed}); "
+          f"the last tasks: {', '.join(f'{n} {w} {s}' for (w, s), n in sorted(tried.items()))}")
     assert running, "the script starts no machine"
 
 
@@ -414,6 +622,8 @@ def main():
     atexit.register(leave_nothing)
     if sys.argv[1] == "life":
         life()
+    elif sys.argv[1] == "snap":
+        snap(sys.argv[4])
     else:
         kill(int(sys.argv[4]), int(sys.argv[5]) if len(sys.argv) > 5 else random.randrange(10**6))
 

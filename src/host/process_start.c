@@ -1,0 +1,315 @@
+/*
+ * host/process_start.c: a machine's process is started: from its configuration, or from a saved state.
+ */
+#include "base/clock.h"
+#include "host/again.h"
+#include "host/guard.h"
+#include "host/newfile.h"
+#include "host/nic.h"
+#include "host/process.h"
+#include "host/spawn.h"
+#include "host/tree.h"
+#include "vm/statefile.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    LOG_MAX = 1024 * 1024, /* of vm.log, at a start */
+    SPEC_MAX = 1024 * 1024,
+};
+
+static int check_memory_locked(const struct instance *i, u64 memory, struct err *e)
+{
+    struct host *h = i->host;
+    AUTO(free) struct guard_vm *vms = xnew_n(struct guard_vm, h->n);
+    struct guard_host host;
+    int r = guard_read_host(&host, e);
+    u32 n = 0;
+
+    for (u32 k = 0; k < h->n; k++)
+        if (h->list[k] != i && host_is_alive(h->list[k]))
+            vms[n++] = (struct guard_vm){ h->list[k]->cfg.spec.memory,
+                                          guard_resident((int)h->list[k]->run.pid) };
+    return r < 0 ? r : guard_check(&host, vms, n, i->cfg.spec.name, memory, e);
+}
+
+/* The description with which the machine was started last: what it was may have been edited since. */
+static int read_spec(const struct instance *i, struct vm_spec *ret, struct err *e)
+{
+    AUTO(free) char *path = process_path(i, "machine"), *text = NULL;
+    AUTO(fd) int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    size_t len = 0;
+    int r;
+
+    if (fd < 0)
+        return err_errno(e, "'%s'", path);
+    r = fd_read_whole(fd, SPEC_MAX, &text, &len);
+    if (r == -EFBIG)
+        return err_set(e, -EBADMSG, "'%s' has an impossible size", path);
+    return r < 0 ? err_code(e, r, "read '%s'", path) : spec_parse(ret, text, len, e);
+}
+
+static int write_spec(const struct instance *i, const struct vm_spec *spec, struct err *e)
+{
+    AUTO(free) char *path = process_path(i, "machine"), *text = NULL;
+    json_t *j = conf_print(spec_fields, spec);
+    struct newfile f;
+    int r = newfile_open(&f, path, e);
+
+    json_object_del(j, "restore"); /* from what it went on this time */
+    text = json_dumps(j, JSON_INDENT(2));
+    json_decref(j);
+    must(text);
+    if (r >= 0 && ((r = fd_write_all(f.fd, text, strlen(text))) < 0 || fsync(f.fd) < 0))
+        r = err_code(e, r < 0 ? r : -errno, "write '%s'", path);
+    if (r >= 0)
+        r = newfile_keep(&f, e);
+    newfile_fini(&f);
+    return r;
+}
+
+static int configured_locked(const struct instance *i, struct vm_spec *ret, struct err *e)
+{
+    AUTO(free) char *folder = host_folder(i->host, i);
+    const struct instance_paths paths = { folder, i->host->images, i->host->cache };
+    struct image_cfg image = {};
+    int r = i->cfg.image ? images_get(i->host->images, i->cfg.image, &image, e) : 0;
+
+    if (r >= 0)
+        r = instance_spec(&i->cfg, &paths, i->cfg.image ? &image : NULL, ret, e);
+    conf_fini(image_cfg_fields, &image);
+    return r;
+}
+
+int process_spec_locked(const struct instance *i, struct vm_spec *ret, struct err *e)
+{
+    return host_is_alive(i) || i->run.saved ? read_spec(i, ret, e) : configured_locked(i, ret, e);
+}
+
+static int make_spec_locked(const struct instance *i, struct vm_spec *ret, struct err *e)
+{
+    int r;
+
+    if (!i->run.saved)
+        return configured_locked(i, ret, e);
+    r = read_spec(i, ret, e);
+    if (r >= 0)
+        ret->restore.file = process_path(i, "state");
+    return r;
+}
+
+/* A clone's disks are its own, but for those that nobody writes to. */
+static int take_clone_disks(struct vm_spec *was, struct vm_spec *now, struct err *e)
+{
+    u32 k = 0;
+
+    for (u32 i = 0; i < was->disks.n; i++) {
+        if (spec_disk(was, i)->readonly)
+            continue;
+        while (k < now->disks.n && spec_disk(now, k)->readonly)
+            k++;
+        if (k == now->disks.n)
+            return err_set(e, -EINVAL, "the saved machine writes to more disks than the clone has");
+        again_move(&spec_disk(was, i)->file, &spec_disk(now, k++)->file);
+    }
+    return 0;
+}
+
+/* The state's machine, with what the host provides now.  Its disks are those of then. */
+static int go_on_from(const struct process_from *from, struct vm_spec *was, struct vm_spec *now,
+                      struct err *e)
+{
+    const struct field *disks = conf_field_at(spec_fields, offsetof(struct vm_spec, disks));
+    int r = from->clone ? take_clone_disks(was, now, e) : 0;
+
+    if (r < 0)
+        return r;
+    while (now->disks.n)
+        conf_list_remove(disks, now, now->disks.n - 1);
+    now->restore = (struct vm_restore){ .file = xdup(from->file), .clone = from->clone };
+    return again_merge(was, now, e);
+}
+
+static int read_state(const char *file, struct vm_spec *ret, struct err *e)
+{
+    AUTO(statefile) struct statefile *f = NULL;
+    int r = statefile_open(file, &f, e);
+
+    if (r < 0)
+        return r;
+    *ret = f->meta.spec;
+    f->meta.spec = (struct vm_spec){};
+    return 0;
+}
+
+static int plan_locked(struct task *t, const struct process_from *from, struct vm_spec *was,
+                       struct vm_spec *ret, struct err *e)
+{
+    struct instance *i = t->inst;
+    struct vm_spec now;
+    int r = make_spec_locked(i, &now, e);
+
+    if (r < 0)
+        return r;
+    if (from && (r = go_on_from(from, was, &now, e)) >= 0) {
+        spec_fini(&now);
+        now = *was;
+        *was = (struct vm_spec){};
+    }
+    if (r >= 0 && !t->rec.force)
+        r = check_memory_locked(i, now.memory, e);
+    if (r >= 0)
+        r = host_set_state_locked(i, HOST_STARTING, NULL, e);
+    if (r < 0)
+        spec_fini(&now);
+    else
+        *ret = now;
+    return r;
+}
+
+/* What it will be, and that it is being started; the memory of others is counted in the same moment. */
+static int plan(struct task *t, const struct process_from *from, u64 log_at, struct vm_spec *ret,
+                struct err *e)
+{
+    struct vm_spec was = {};
+    int r = from ? read_state(from->file, &was, e) : 0;
+
+    if (r < 0)
+        return r;
+    host_lock(t->host);
+    t->inst->run.log_at = log_at;
+    r = plan_locked(t, from, &was, ret, e);
+    host_unlock(t->host);
+    spec_fini(&was);
+    return r;
+}
+
+/* Until it answers, or ends. */
+static int wait_for(struct task *t, const struct spawn *vm, struct err *e)
+{
+    const u64 limit = clock_mono_ns() + PROCESS_START_SECONDS * NSEC_PER_SEC;
+    struct pollfd p = { .fd = vm->pidfd, .events = POLLIN };
+    enum host_state state;
+    pid_t pid;
+
+    while (clock_mono_ns() < limit) {
+        int fd = process_ask(t->inst, &pid, &state, e), r = job_check(&t->job, e);
+
+        if (fd >= 0 && pid == vm->pid) {
+            fd_close(&fd);
+            return 0;
+        }
+        fd_close(&fd);
+        if (r < 0)
+            return r;
+        if (poll(&p, 1, 1) > 0)
+            return -ECHILD;
+    }
+    return err_set(e, -ETIMEDOUT, "it does not answer");
+}
+
+/* It did not get as far as to be watched. */
+static void start_failed(struct task *t, struct spawn *vm, int r, struct err *e)
+{
+    struct instance *i = t->inst;
+    int status;
+
+    if (r != -ECHILD)
+        kill(vm->pid, SIGKILL);
+    status = process_child_status(vm->pid);
+    host_lock(t->host);
+    if (r == -ECHILD && !process_last_error(i, e->text))
+        err_set(e, r, "its process ended with status %d", status);
+    if (host_set_state_locked(i, i->run.saved ? HOST_SUSPENDED : HOST_FAILED, e->text, NULL) < 0)
+        log_error("machine '%s' did not start, which cannot be recorded", i->cfg.spec.name);
+    host_unlock(t->host);
+}
+
+/* `resumes`: from its suspended state, as the machine that its last start was of. */
+static int launch(struct task *t, int log, struct vm_spec *spec, bool resumes, struct err *e)
+{
+    const struct spawn_how how = { .alone = true, .log = log };
+    AUTO(free) char *state = process_path(t->inst, "state");
+    struct spawn vm;
+    int r = nics_plug(t->inst, spec, e);
+
+    if (r >= 0 && !resumes)
+        r = write_spec(t->inst, spec, e);
+
+    for (u32 k = 0; k < spec->disks.n && r >= 0; k++)
+        r = tree_usable(spec_disk(spec, k)->file, e);
+    if (r >= 0)
+        r = spawn_start(spec, &how, &vm, e);
+    if (r < 0) {
+        host_lock(t->host);
+        (void)host_set_state_locked(t->inst, t->inst->run.saved ? HOST_SUSPENDED : HOST_FAILED,
+                                    e->text, NULL);
+        host_unlock(t->host);
+        return r;
+    }
+    r = wait_for(t, &vm, e);
+    if (r == -ECANCELED && t->host->closing) {
+        spawn_fini(&vm);
+        return r; /* the next socled finds it */
+    }
+    if (r < 0) {
+        start_failed(t, &vm, r, e);
+        spawn_fini(&vm);
+        return r;
+    }
+    r = process_watch(t->inst, TAKE_FD(vm.pidfd), vm.pid, true, HOST_RUNNING, e);
+    unlink(state); /* it is mapped, and nobody may go on from it twice */
+    spawn_fini(&vm);
+    return r;
+}
+
+static int start_with(struct task *t, const struct process_from *from, int log, struct err *e)
+{
+    struct vm_spec spec;
+    struct stat st;
+    int r;
+
+    if (fstat(log, &st) < 0 || (st.st_size > LOG_MAX && ftruncate(log, 0) < 0))
+        return err_errno(e, "the log of '%s'", t->rec.name);
+    r = plan(t, from, st.st_size > LOG_MAX ? 0 : (u64)st.st_size, &spec, e);
+    if (r < 0)
+        return r;
+    r = launch(t, log, &spec, spec.restore.file && !from, e);
+    spec_fini(&spec);
+    return r;
+}
+
+static bool take_silent(struct instance *i)
+{
+    bool silent;
+
+    host_lock(i->host);
+    silent = i->silent;
+    i->silent = false;
+    host_unlock(i->host);
+    return silent;
+}
+
+int process_start(struct task *t, const struct process_from *from, struct err *e)
+{
+    int r;
+
+    if (take_silent(t->inst))
+        return process_find_again(&t->job, t->inst,
+                                  e); /* it was started: one that ends now is not started again */
+    do {
+        AUTO(fd) int log = process_log(t->inst, true, e);
+
+        r = log;
+        if (log >= 0)
+            return start_with(t, from, log, e);
+        if (log == -EBUSY)
+            r = process_find_again(&t->job, t->inst, e);
+    } while (r == -ESRCH); /* it ended, or another's fork had the lock until its execve */
+    return r;
+}

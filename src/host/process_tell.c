@@ -1,0 +1,213 @@
+/*
+ * host/process_tell.c: what a machine that runs is told: to pause, to shut down, to go into a file.
+ */
+#include "host/newfile.h"
+#include "host/process.h"
+#include "host/talk.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum {
+    ANSWER_SECONDS = 10,
+    OFF_SECONDS = 10, /* after it was turned off; then it is killed */
+    SAVE_SECONDS = 3600,
+};
+
+static int command(struct task *t, const char *request, struct err *e)
+{
+    AUTO(free) char *path = process_path(t->inst, "control");
+    json_t *result = NULL;
+    struct err why = {};
+    struct talk k;
+    int r = talk_open(&k, path, ANSWER_SECONDS, &why);
+
+    if (r >= 0) {
+        result = talk_result(&k, request, NULL, 0, &why);
+        r = result ? 0 : why.code;
+    }
+    talk_close(&k);
+    json_decref(result);
+    if (r < 0 && e)
+        *e = why;
+    return r;
+}
+
+static int command_state(struct task *t, const char *request, enum host_state state, struct err *e)
+{
+    int r = command(t, request, e);
+
+    if (r < 0)
+        return r;
+    host_lock(t->host);
+    if (t->inst->pidfd >= 0)
+        r = host_set_state_locked(t->inst, state, NULL, e);
+    host_unlock(t->host);
+    return r;
+}
+
+int process_pause(struct task *t, struct err *e)
+{
+    return command_state(t, "{\"cmd\": \"pause\", \"id\": 1}", HOST_PAUSED, e);
+}
+
+int process_resume(struct task *t, struct err *e)
+{
+    return command_state(t, "{\"cmd\": \"resume\", \"id\": 1}", HOST_RUNNING, e);
+}
+
+int process_reset(struct task *t, struct err *e)
+{
+    return command(t, "{\"cmd\": \"reset\", \"id\": 1}", e);
+}
+
+/* ---- stop ---- */
+
+/* True: it is gone.  False: time is over, or the task is cancelled. */
+static bool wait_gone(struct task *t, u32 seconds)
+{
+    struct host *h = t->host;
+    struct timespec until;
+    int r = 0;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += seconds;
+    host_lock(h);
+    while (t->inst->pidfd >= 0 && r == 0 && !atomic_load(&t->job.cancel))
+        r = pthread_cond_timedwait(&h->changed, &h->lock, &until);
+    r = t->inst->pidfd < 0;
+    host_unlock(h);
+    return r;
+}
+
+/* Off at once: asked to, so that the disks are flushed; else killed. */
+static int cut(struct task *t, struct err *e)
+{
+    int pidfd;
+
+    if (command(t, "{\"cmd\": \"power\", \"action\": \"off\", \"id\": 1}", e) >= 0 &&
+        wait_gone(t, OFF_SECONDS))
+        return 0;
+    host_lock(t->host);
+    pidfd = t->inst->pidfd;
+    if (pidfd >= 0)
+        syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+    host_unlock(t->host);
+    if (wait_gone(t, OFF_SECONDS))
+        return 0;
+    return job_check(&t->job, e) < 0 ? -ECANCELED
+                                     : err_set(e, -ETIMEDOUT, "its process does not end");
+}
+
+/* The button is pressed once: what comes after an interruption waits only, since a second time cuts the power. */
+static int shut_down(struct task *t, bool pressed, struct err *e)
+{
+    int r = 0;
+
+    if (!pressed) {
+        (void)command(t, "{\"cmd\": \"resume\", \"id\": 1}",
+                      NULL); /* a paused guest hears nothing */
+        r = command(t, "{\"cmd\": \"power\", \"action\": \"button\", \"id\": 1}", e);
+    }
+    if (r >= 0 && wait_gone(t, t->rec.timeout))
+        return 0;
+    return job_check(&t->job, e) < 0 ? -ECANCELED : cut(t, e);
+}
+
+/* It goes on: its user thought better of it. */
+static void not_stopped(struct task *t)
+{
+    host_lock(t->host);
+    if (t->inst->pidfd >= 0 && t->inst->run.state == HOST_STOPPING && !t->host->closing)
+        (void)host_set_state_locked(t->inst, HOST_RUNNING, NULL, NULL);
+    host_unlock(t->host);
+}
+
+static int note_stopping(struct task *t, struct err *e)
+{
+    int r = 0;
+
+    host_lock(t->host);
+    if (t->inst->pidfd >= 0 && t->inst->run.state != HOST_DELETING)
+        r = host_set_state_locked(t->inst, HOST_STOPPING, NULL, e);
+    host_unlock(t->host);
+    return r;
+}
+
+int process_stop(struct task *t, bool force, struct err *e)
+{
+    enum host_state was;
+    int r = process_find_again(&t->job, t->inst, e);
+
+    if (r == -ESRCH)
+        r = 0;
+    if (r < 0 || !process_is_watched(t->inst, &was))
+        return r; /* 0: there is none, or not any more */
+    r = note_stopping(t, e);
+    if (r >= 0)
+        r = force ? cut(t, e) : shut_down(t, was == HOST_STOPPING, e);
+    if (r == -ECANCELED)
+        not_stopped(t);
+    return r;
+}
+
+/* ---- suspend ---- */
+
+static int note_saved(struct task *t, struct err *e)
+{
+    int r;
+
+    host_lock(t->host);
+    t->inst->run.saved = true;
+    r = host_set_state_locked(t->inst, HOST_STOPPING, NULL, e);
+    host_unlock(t->host);
+    return r;
+}
+
+/* The state gets its name, the record says so, then it ends (doc/control.md).  Without that last word it would run on. */
+static int save(struct task *t, struct talk *k, struct newfile *f, struct err *e)
+{
+    json_t *done = talk_result(k, "{\"cmd\": \"suspend\", \"id\": 1}", &f->fd, 1, e);
+    int r = done ? newfile_keep(f, e) : e->code;
+
+    json_decref(done);
+    if (r >= 0)
+        r = note_saved(t, e);
+    if (r < 0)
+        return r;
+    done = talk_result(k, "{\"cmd\": \"suspend\", \"action\": \"end\", \"id\": 1}", NULL, 0, e);
+    r = done || e->code == -EPIPE ? 0 : e->code;
+    json_decref(done);
+    return r;
+}
+
+int process_suspend(struct task *t, struct err *e)
+{
+    AUTO(free)
+    char *control = process_path(t->inst, "control"), *state = process_path(t->inst, "state");
+    struct newfile f = { .fd = -1 };
+    struct talk k = { .fd = -1 };
+    enum host_state was;
+    int r = process_find_again(&t->job, t->inst, e);
+
+    if (r == -ESRCH && !process_is_watched(t->inst, &was) && was == HOST_SUSPENDED)
+        return 0; /* before an interruption */
+    if (r == -ESRCH)
+        return err_set(e, r, "'%s' is not running", t->rec.name);
+    if (r >= 0)
+        r = newfile_open(&f, state, e);
+    if (r >= 0)
+        r = talk_open(&k, control, SAVE_SECONDS, e);
+    if (r >= 0)
+        r = save(t, &k, &f, e);
+    talk_close(&k);
+    newfile_fini(&f);
+    if (r >= 0 && !wait_gone(t, OFF_SECONDS))
+        r = err_set(e, -ETIMEDOUT, "its process does not end");
+    if (r < 0)
+        not_stopped(t);
+    return r;
+}
