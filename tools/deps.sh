@@ -12,7 +12,7 @@ build   libuv1-dev libjansson-dev libcmocka-dev liburing-dev libslirp-dev
 build   libseccomp-dev libcap-ng-dev
 build   zlib1g-dev liblzma-dev liblz4-dev libzstd-dev
 build   libzydis-dev
-build   libnl-route-3-dev libnftables-dev
+build   libnl-route-3-dev libnftables-dev libarchive-dev
 build   libsqlite3-dev libwebsockets-dev libwebsockets-evlib-uv
 check   clang-14 clang libclang-rt-14-dev clang-format-14 clang-tidy-14
 check   python3 codespell shellcheck qemu-utils iproute2 acpica-tools gdb dnsmasq-base nftables

@@ -29,6 +29,9 @@ const struct field verb_fields[] = {
     FIELD_BOOL(verb, instant, "it goes on from the memory of a machine that runs, or of a snapshot"),
     FIELD_STR(verb, snapshot, "of which it is a clone, in place of what NAME is now", .metavar = "SNAPSHOT"),
     FIELD_INT(verb, count, "make so many", .dflt = 1, .min = 1, .max = VERB_CLONES_MAX),
+    FIELD_STR(verb, user_data, "what cloud-init is told: #cloud-config, or a script", .metavar = "FILE"),
+    FIELD_STR(verb, ssh_key, "public keys that may log in by ssh, a line each: cloud-init is told", .metavar = "FILE"),
+    FIELD_STR(verb, network_config, "network description for cloud-init, in place of DHCP on each card", .metavar = "FILE"),
     FIELD_INT(verb, since, "begin after this revision; 0: now", .metavar = "REVISION"),
     {},
 };
@@ -76,7 +79,12 @@ const struct opt verb_make_opts[] = {
     OWN("notes", ""),
     { "tag", instance_own_fields, offsetof(struct verb, cfg), "tags", "" },
     OWN("autostart", ""),
+    OWN("restart", NULL),
     OWN("protected", ""),
+    { "user-data", verb_fields, 0, "user_data", "FILE" },
+    { "ssh-key", verb_fields, 0, "ssh_key", "FILE" },
+    { "network-config", verb_fields, 0, "network_config", "FILE" },
+    { "hostname", cloud_fields, offsetof(struct verb, cfg.cloud), "hostname", "" },
     VERB("force", ""),
     {},
 };

@@ -18,7 +18,7 @@ struct verb {
     int output; /* VERB_TABLE, VERB_JSON */
     bool force, follow, messages, disks, quiet, full, instant;
     u32 timeout, count;
-    char *snapshot;
+    char *snapshot, *user_data, *ssh_key, *network_config;
     u64 bytes, since;
     struct instance_cfg cfg;
     struct network_cfg network;

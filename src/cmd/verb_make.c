@@ -62,11 +62,73 @@ static int choose_network(struct verb *v, struct err *e)
     return r;
 }
 
+/* A file of the user's as a field of the cloud-init part. */
+static int take_text(const char *file, size_t at, struct cloud_cfg *c, struct err *e)
+{
+    AUTO(fd) int fd = file ? open(file, O_RDONLY | O_CLOEXEC) : -1;
+    AUTO(free) char *text = NULL;
+    size_t len = 0;
+    int r;
+
+    if (!file)
+        return 0;
+    if (fd < 0)
+        return err_errno(e, "read '%s'", file);
+    r = fd_read_whole(fd, CLOUD_TEXT_MAX, &text, &len);
+    if (r == -EFBIG)
+        return err_set(e, -EINVAL, "'%s' must have 1 to %d bytes", file, CLOUD_TEXT_MAX);
+    if (r >= 0 && strlen(text) != len)
+        return err_set(e, -EINVAL, "'%s' is no text", file);
+    r = r < 0 ? err_code(e, r, "read '%s'", file)
+              : conf_set(conf_field_at(cloud_fields, at), c, text, e);
+    return r < 0 ? err_wrap(e, "'%s'", file) : 0;
+}
+
+/* Lines of a file, as ~/.ssh/id_ed25519.pub or authorized_keys. */
+static int take_keys(const char *file, struct cloud_cfg *c, struct err *e)
+{
+    const struct field *keys = conf_field_at(cloud_fields, offsetof(struct cloud_cfg, keys));
+    FILE *f = file ? fopen(file, "re") : NULL;
+    char *line = NULL;
+    size_t room = 0;
+    int r = 0;
+
+    if (!f)
+        return file ? err_errno(e, "read '%s'", file) : 0;
+    while (r >= 0 && getline(&line, &room, f) > 0) {
+        struct cloud_key *k;
+
+        line[strcspn(line, "\r\n")] = 0;
+        if (!*line || *line == '#')
+            continue;
+        k = conf_list_add(keys, c);
+        r = k ? conf_set(keys->sub, k, line, e)
+              : err_set(e, -EINVAL, "more than %d keys", CLOUD_KEYS_MAX);
+        if (r < 0)
+            err_wrap(e, "'%s'", file);
+    }
+    free(line);
+    fclose(f);
+    return r;
+}
+
+static int take_cloud(struct verb *v, struct err *e)
+{
+    struct cloud_cfg *c = &v->cfg.cloud;
+    int r = take_text(v->user_data, offsetof(struct cloud_cfg, user_data), c, e);
+
+    if (r >= 0)
+        r = take_text(v->network_config, offsetof(struct cloud_cfg, network), c, e);
+    return r < 0 ? r : take_keys(v->ssh_key, c, e);
+}
+
 static int complete(struct verb *v, struct err *e)
 {
     struct vm_spec *s = &v->cfg.spec;
     int r = choose_image(v, e);
 
+    if (r >= 0)
+        r = take_cloud(v, e);
     if (r < 0)
         return r;
     free(s->name);

@@ -34,6 +34,7 @@ static void set_apart(struct instance_cfg *c, const char *folder)
         free(c->spec.vsock.path);
         c->spec.vsock.path = str_new("%s/vsock", folder);
     }
+    free(TAKE(c->cloud.hostname)); /* it is called as it is */
     c->autostart = c->protected = c->template = false;
 }
 

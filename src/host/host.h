@@ -97,8 +97,6 @@ enum task_what {
     TASK_UNSNAPSHOT,
     TASK_CLONE,
 };
-enum clone_mode { CLONE_LINKED, CLONE_FULL, CLONE_INSTANT };
-extern const char *const clone_words[];
 enum task_state { TASK_WAITING, TASK_RUNNING, TASK_DONE, TASK_FAILED, TASK_CANCELLED };
 
 /* Record task/N. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+const char *const clone_words[] = { "linked", "full", "instant", NULL };
 static const char *const restarts[] = { "no", "on-failure", "always", NULL };
 static const char *const kinds[] = { "full", "para", NULL };
 
@@ -47,6 +48,7 @@ const struct field instance_own_fields[] = {
               .max = 1000000),
     FIELD_BOOL(instance_cfg, protected, "refuse to delete it"),
     FIELD_BOOL(instance_cfg, template, "it is not started; linked clones build on its disks as they are"),
+    FIELD_OBJ(instance_cfg, cloud, cloud_fields, "what cloud-init in the guest is told, by a read-only disk after the others"),
     {},
 };
 
@@ -254,14 +256,16 @@ static void take_image(const struct instance_cfg *c, const struct instance_paths
 int instance_spec(const struct instance_cfg *c, const struct instance_paths *p,
                   const struct image_cfg *image, struct vm_spec *ret, struct err *e)
 {
+    const u32 more = (image && image->disk) + cloud_is_used(&c->cloud);
     struct vm_spec s;
     int r = copy_spec(c, &s, e);
 
     if (r < 0)
         return r;
-    if (image && image->disk && s.disks.n == SPEC_DISKS_MAX)
-        r = err_set(e, -EINVAL, "'disks' has %u elements; with an image at most %d are allowed",
-                    s.disks.n, SPEC_DISKS_MAX - 1);
+    if (s.disks.n + more > SPEC_DISKS_MAX)
+        r = err_set(e, -EINVAL,
+                    "'disks' has %u elements; beside the image's and cloud-init's, %u are allowed",
+                    s.disks.n, SPEC_DISKS_MAX - more);
     set_text(&s.console.backend, str_new("unix:%s/console", p->folder));
     set_text(&s.console.log, str_new("%s/console.log", p->folder));
     set_text(&s.control, str_new("%s/control", p->folder));

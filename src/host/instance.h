@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include "host/cloud.h"
 #include "host/images.h"
 #include "vm/spec.h"
 
@@ -10,6 +11,9 @@ enum { INSTANCE_TAGS_MAX = 32, INSTANCE_TAG_MAX = 63, INSTANCE_NOTES_MAX = 16 * 
 
 enum instance_restart { RESTART_NO, RESTART_ON_FAILURE, RESTART_ALWAYS };
 enum instance_kind { INSTANCE_FULL, INSTANCE_PARA };
+
+enum clone_mode { CLONE_LINKED, CLONE_FULL, CLONE_INSTANT };
+extern const char *const clone_words[];
 
 struct instance_tag {
     char *tag;
@@ -25,7 +29,8 @@ struct instance_cfg {
     u32 autostart_order, autostart_delay; /* delay: seconds */
     int restart;                          /* enum instance_restart */
     u32 restart_limit;                    /* in a row; 0: none */
-    struct vm_spec spec;                  /* the rows that a user may set; the name, too */
+    struct cloud_cfg cloud;
+    struct vm_spec spec; /* the rows that a user may set; the name, too */
 };
 
 /* Of struct instance_cfg.  Most rows are those of vm/spec.c, so what a machine can be is said once. */

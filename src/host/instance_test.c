@@ -111,7 +111,9 @@ TEST(instance_round_trip)
     CHECK_OK(
         parse("{\"name\": \"a\", \"kernel\": \"/k\", \"memory\": \"2G\", \"tags\": [{\"tag\": "
               "\"x:y\"}], "
-              "\"notes\": \"n\", \"protected\": true, \"hpet\": true, \"vsock\": {\"cid\": 5}}",
+              "\"notes\": \"n\", \"protected\": true, \"hpet\": true, \"vsock\": {\"cid\": 5}, "
+              "\"cloud\": {\"user_data\": \"#!/bin/sh\", \"keys\": [{\"key\": \"ssh-rsa AAAA\"}]}, "
+              "\"restart\": \"always\"}",
               &c, &e),
         &e);
     instance_identify(&c);

@@ -7,6 +7,7 @@
 #include "host/newfile.h"
 #include "host/nic.h"
 #include "host/process.h"
+#include "host/seed.h"
 #include "host/spawn.h"
 #include "host/tree.h"
 #include "vm/statefile.h"
@@ -22,6 +23,21 @@ enum {
     LOG_MAX = 1024 * 1024, /* of vm.log, at a start */
     SPEC_MAX = 1024 * 1024,
 };
+
+/* What is to be started. */
+struct plan {
+    struct vm_spec spec;
+    bool resumes; /* from its suspended state, as the machine that its last start was of */
+    char *seed;   /* NULL: none is to be made */
+    struct cloud_texts texts;
+};
+
+static void plan_fini(struct plan *p)
+{
+    spec_fini(&p->spec);
+    cloud_texts_fini(&p->texts);
+    free(TAKE(p->seed));
+}
 
 static int check_memory_locked(const struct instance *i, u64 memory, struct err *e)
 {
@@ -135,6 +151,48 @@ static int go_on_from(const struct process_from *from, struct vm_spec *was, stru
     return again_merge(was, now, e);
 }
 
+/* What cloud-init is told is the last disk. */
+static void add_seed(struct plan *p, const struct instance *i)
+{
+    const struct field *disks = conf_field_at(spec_fields, offsetof(struct vm_spec, disks));
+    const struct cloud_who who = { i->cfg.spec.name, i->cfg.spec.uuid, &i->cfg.spec.nets };
+    AUTO(free) char *folder = host_folder(i->host, i);
+    struct vm_disk *d = conf_list_add(disks, &p->spec);
+
+    must(d); /* instance_spec left room */
+    cloud_texts(&i->cfg.cloud, &who, &p->texts);
+    p->seed = seed_path(folder, &p->texts);
+    d->file = xdup(p->seed);
+    d->format = xdup("raw");
+    d->readonly = true;
+}
+
+static bool has_snapshots(const struct vm_spec *spec)
+{
+    bool any = false;
+
+    for (u32 i = 0; i < spec->disks.n && !any; i++) {
+        struct tree t = {};
+        int r =
+            spec_disk(spec, i)->readonly ? -ENOENT : tree_read(spec_disk(spec, i)->file, &t, NULL);
+
+        any = t.nodes.n || (r < 0 && r != -ENOENT);
+        conf_fini(tree_fields, &t);
+    }
+    return any;
+}
+
+/* Older seeds are of use for saved states only: while there is a snapshot, they stay. */
+static int make_seed(const struct instance *i, const struct plan *p, struct err *e)
+{
+    AUTO(free) char *folder = host_folder(i->host, i);
+    int r = seed_make(p->seed, &p->texts, e);
+
+    if (r >= 0 && !has_snapshots(&p->spec))
+        seed_clean(folder, p->seed);
+    return r;
+}
+
 static int read_state(const char *file, struct vm_spec *ret, struct err *e)
 {
     AUTO(statefile) struct statefile *f = NULL;
@@ -148,42 +206,39 @@ static int read_state(const char *file, struct vm_spec *ret, struct err *e)
 }
 
 static int plan_locked(struct task *t, const struct process_from *from, struct vm_spec *was,
-                       struct vm_spec *ret, struct err *e)
+                       struct plan *p, struct err *e)
 {
     struct instance *i = t->inst;
-    struct vm_spec now;
-    int r = make_spec_locked(i, &now, e);
+    int r = make_spec_locked(i, &p->spec, e);
 
     if (r < 0)
         return r;
-    if (from && (r = go_on_from(from, was, &now, e)) >= 0) {
-        spec_fini(&now);
-        now = *was;
+    p->resumes = i->run.saved;
+    if (from && (r = go_on_from(from, was, &p->spec, e)) >= 0) {
+        spec_fini(&p->spec);
+        p->spec = *was;
         *was = (struct vm_spec){};
     }
+    if (!from && !p->resumes && cloud_is_used(&i->cfg.cloud))
+        add_seed(p, i);
     if (r >= 0 && !t->rec.force)
-        r = check_memory_locked(i, now.memory, e);
-    if (r >= 0)
-        r = host_set_state_locked(i, HOST_STARTING, NULL, e);
-    if (r < 0)
-        spec_fini(&now);
-    else
-        *ret = now;
-    return r;
+        r = check_memory_locked(i, p->spec.memory, e);
+    return r < 0 ? r : host_set_state_locked(i, HOST_STARTING, NULL, e);
 }
 
-/* What it will be, and that it is being started; the memory of others is counted in the same moment. */
-static int plan(struct task *t, const struct process_from *from, u64 log_at, struct vm_spec *ret,
-                struct err *e)
+/* What it will be, and that it is being started; the memory of others is counted in the same moment.  Finish with plan_fini. */
+static int make_plan(struct task *t, const struct process_from *from, u64 log_at, struct plan *p,
+                     struct err *e)
 {
     struct vm_spec was = {};
     int r = from ? read_state(from->file, &was, e) : 0;
 
+    *p = (struct plan){};
     if (r < 0)
         return r;
     host_lock(t->host);
     t->inst->run.log_at = log_at;
-    r = plan_locked(t, from, &was, ret, e);
+    r = plan_locked(t, from, &was, p, e);
     host_unlock(t->host);
     spec_fini(&was);
     return r;
@@ -230,17 +285,18 @@ static void start_failed(struct task *t, struct spawn *vm, int r, struct err *e)
     host_unlock(t->host);
 }
 
-/* `resumes`: from its suspended state, as the machine that its last start was of. */
-static int launch(struct task *t, int log, struct vm_spec *spec, bool resumes, struct err *e)
+static int launch(struct task *t, int log, struct plan *p, struct err *e)
 {
     const struct spawn_how how = { .alone = true, .log = log };
     AUTO(free) char *state = process_path(t->inst, "state");
+    struct vm_spec *spec = &p->spec;
     struct spawn vm;
     int r = nics_plug(t->inst, spec, e);
 
-    if (r >= 0 && !resumes)
+    if (r >= 0 && !p->resumes)
         r = write_spec(t->inst, spec, e);
-
+    if (r >= 0 && p->seed)
+        r = make_seed(t->inst, p, e);
     for (u32 k = 0; k < spec->disks.n && r >= 0; k++)
         r = tree_usable(spec_disk(spec, k)->file, e);
     if (r >= 0)
@@ -270,17 +326,16 @@ static int launch(struct task *t, int log, struct vm_spec *spec, bool resumes, s
 
 static int start_with(struct task *t, const struct process_from *from, int log, struct err *e)
 {
-    struct vm_spec spec;
+    struct plan p;
     struct stat st;
     int r;
 
     if (fstat(log, &st) < 0 || (st.st_size > LOG_MAX && ftruncate(log, 0) < 0))
         return err_errno(e, "the log of '%s'", t->rec.name);
-    r = plan(t, from, st.st_size > LOG_MAX ? 0 : (u64)st.st_size, &spec, e);
-    if (r < 0)
-        return r;
-    r = launch(t, log, &spec, spec.restore.file && !from, e);
-    spec_fini(&spec);
+    r = make_plan(t, from, st.st_size > LOG_MAX ? 0 : (u64)st.st_size, &p, e);
+    if (r >= 0)
+        r = launch(t, log, &p, e);
+    plan_fini(&p);
     return r;
 }
 

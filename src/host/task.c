@@ -16,7 +16,6 @@ const char *const task_words[] = { "create",  "start",           "stop",    "res
                                    "pause",   "resume",          "reset",   "suspend",
                                    "delete",  "import",          "network", "snapshot",
                                    "restore", "delete-snapshot", "clone",   NULL };
-const char *const clone_words[] = { "linked", "full", "instant", NULL };
 static const char *const states[] = { "waiting", "running", "done", "failed", "cancelled", NULL };
 
 /* As the request's, but that tasks without an image have none of it. */

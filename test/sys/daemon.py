@@ -458,6 +458,39 @@ def clones():
     assert os.listdir(DIR + "/instances") == [] and processes() == {}
 
 
+def cloud():
+    """A guest finds what it is told on its last disk, and after an edit something else."""
+    with open(os.environ["TMPDIR"] + "/user-data", "w", encoding="ascii") as f:
+        f.write("#cloud-config\npackages: [one]\n")
+    with open(os.environ["TMPDIR"] + "/key.pub", "w", encoding="ascii") as f:
+        f.write("ssh-ed25519 AAAA me@home\n")
+    right("launch", "c", "--memory", "256M", "--engine", "soft", "--user-data", os.environ["TMPDIR"] + "/user-data", "--ssh-key",
+          os.environ["TMPDIR"] + "/key.pub", "--hostname", "web-1")
+    look = "[ -e /proc/mounts ] || mount -t proc p /proc; mount -t devtmpfs d /dev; modprobe isofs; mount -t iso9660 -o ro /dev/vdb /mnt && cat /mnt/*"
+    told = []
+    for word in ("one", "two"):
+        c = Console("c")
+        c.wait(b"# ")
+        said = c.run(look).replace("\r", "")
+        assert f"packages: [{word}]" in said and '"local-hostname":"web-1"' in said and "ssh-ed25519 AAAA me@home" in said, said
+        told.append(re.search(r'"instance-id":"([^"]*)"', said).group(1))
+        c.close()
+        if word == "one":
+            right("snapshot", "c", "before")
+        ok("PATCH", "/instances/c", {"cloud": {"user_data": "#cloud-config\npackages: [two]\n", "hostname": "web-1",
+                                               "keys": [{"key": "ssh-ed25519 AAAA me@home"}]}})
+        right("stop", "--force", "c")
+        right("start", "c")
+    assert told[0] != told[1], told
+    right("restore", "c", "before")  # its seed is still there
+    assert "[one]" in at_shell("c", "cat /mnt/user-data")
+    right("clone", "c", "d", "--instant")
+    assert "[one]" in at_shell("d", "cat /mnt/user-data")
+    right("delete", "--force", "d")
+    right("snapshot", "delete", "c", "before")
+    right("delete", "--force", "c")
+
+
 def status(name):
     return ok("GET", f"/instances/{name}")["status"]
 
@@ -501,6 +534,7 @@ def snap(disk):
     c.close()
     go_back()
     clones()
+    cloud()
     restarts().end()
 
 
