@@ -49,12 +49,22 @@ static int ask(struct rig *r, const char *method, const char *path, const char *
     return r->got.status;
 }
 
+/* Those that wait for the loop's first turn, too. */
+static bool has_work(const struct host *h)
+{
+    const struct task *t = h->tasks;
+
+    while (t && t->rec.state >= TASK_DONE)
+        t = t->next;
+    return t;
+}
+
 static void settle(struct rig *r)
 {
     struct host *h = &r->host;
 
     host_lock(h);
-    while (h->n_running)
+    while (has_work(h))
         pthread_cond_wait(&h->changed, &h->lock);
     host_unlock(h);
 }

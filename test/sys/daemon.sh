@@ -1,7 +1,12 @@
 #!/bin/bash
 # test/sys/daemon.sh: socled with real guests on the software engine: their life, snapshots and clones, and kill -9 of socled at random instants.
 # time limit: 600
+# Root's socled makes a network for its machines: in a network namespace of the test's own, so that the host's links and rules stay as they are.
 set -eu
+if [ "${1:-}" != inside ] && [ "$(id -u)" = 0 ] && unshare -n true 2>/dev/null; then
+    exec unshare -n "$0" inside
+fi
+[ "${1:-}" != inside ] || ip link set lo up
 cd "$(dirname "$0")/../.."
 guest=$PWD/.cache/guest
 [ -f "$guest/vmlinuz" ] || { echo "no sample guest: make guest"; exit 77; }
