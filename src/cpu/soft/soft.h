@@ -92,7 +92,7 @@ struct block {
 
 /* tag: page of the linear address, or TLB_NONE, which no page equals. */
 struct tlb_entry {
-    u64 tag_r, tag_w, tag_x; /* tag_w is cleared by other vCPUs that find code in the page */
+    u64 tag_r, tag_w, tag_x; /* tag_w: see code.h for pages with code */
     s64 addend;              /* host address - linear address */
 };
 #define TLB_NONE (~0ull)
@@ -107,6 +107,8 @@ struct tlb_set {
     bool filled[MMU_MODES];
     u64 global[MMU_MODES]
               [SOFT_TLB_SIZE / 64]; /* one bit an entry: its page is in all address spaces */
+    /* One bit for all 2 MiB (1 GiB) of the same number modulo 64: entries there may be of larger pages. */
+    u64 large, giant;
     struct tlb_entry e[MMU_MODES][SOFT_TLB_SIZE];
 };
 
