@@ -36,6 +36,8 @@ enum {
     SOFT_TLB_SIZE = 1 << SOFT_TLB_BITS,
     SOFT_TLB_SETS = 4, /* PCIDs that are remembered at a time */
     SOFT_JUMP_BITS = 14,
+    LOOP_RUNS = 8,
+    LOOP_WAITS = 16,
 };
 
 /* Code and address sizes, in this order everywhere. */
@@ -242,6 +244,13 @@ struct jump_entry {
 static_assert(sizeof(struct jump_entry) == 32, "translated code shifts by 5");
 static_assert(sizeof(struct tlb_entry) == 32, "here, too");
 
+/* Translated code's own, while it runs a loop without checks (jit/loop.c). */
+struct soft_loop {
+    s64 left;              /* rounds, beside the one under way */
+    u64 addend[LOOP_RUNS]; /* of each run of accesses: host address - guest address */
+    u32 wait[LOOP_WAITS];  /* rounds until a loop may try; by a hash of the loop */
+};
+
 struct soft_cpu {
     u64 reg[REG_SLOTS];          /* then REG_ZERO, REG_RIP, REG_RIP_FAR */
     u32 fl;                      /* arithmetic flags: FL_* */
@@ -266,6 +275,7 @@ struct soft_cpu {
     u8 x87_ok;     /* in translated code: the guest may use the x87, whose state is in the host's */
     bool jit_next; /* a handler called from translated code goes on with the next instruction */
     u64 jit_temp[2]; /* translated code's own */
+    struct soft_loop loop;
     u8 cpl;
     u8 shadow; /* interrupts wait one instruction: bit 0 MOV SS, bit 1 STI */
 

@@ -8,7 +8,7 @@
 #include "cpu/soft/jit/jit.h"
 
 enum {
-    JIT_AREA = 32 << 20,        /* bytes of code; touched as it fills */
+    JIT_AREA = 32 << 20, /* bytes of code; touched as it fills */
     JIT_BLOCKS_MAX = 96 << 10,  /* translations */
     JIT_BLOCK_BYTES = 24 << 10, /* more than any translation has */
     JIT_TRAPS_MAX = 128 << 10,
@@ -30,6 +30,7 @@ struct jit_block {
     u32 at, end;             /* of its code */
     struct jit_edge edge[2]; /* as succ */
     struct jit_edge *in;     /* edges that lead here */
+    u32 loop;                /* where its jump to itself leads: loop.c; 0: to its beginning */
     bool pure;               /* changes nothing but registers, flags and memory */
 };
 
@@ -56,6 +57,7 @@ struct jit_thunks {
 /* Counted since the vCPU was made. */
 struct jit_stats {
     u64 blocks, bytes, links, flushes;
+    u64 loops; /* blocks that have `loop` */
     u64 calls,
         misses; /* of handlers: of instructions without a translation, and where it could not go on */
     u64 exits[JIT_EXITS];
