@@ -51,7 +51,8 @@ bool soft_jit_full(const struct soft_cpu *c)
 {
     const struct jit_cache *j = c->jit;
 
-    return j->used + JIT_BLOCK_BYTES > JIT_AREA || j->n_blocks == JIT_BLOCKS_MAX || j->n_traps + 2 * BLOCK_UOPS_MAX > JIT_TRAPS_MAX;
+    return j->used + JIT_BLOCK_BYTES > JIT_COLD || j->cold_used + JIT_BLOCK_BYTES > JIT_AREA ||
+           j->n_blocks == JIT_BLOCKS_MAX || j->n_traps + 2 * BLOCK_UOPS_MAX > JIT_TRAPS_MAX;
 }
 
 void soft_jit_reset(struct soft_cpu *c)
@@ -59,6 +60,7 @@ void soft_jit_reset(struct soft_cpu *c)
     struct jit_cache *j = c->jit;
 
     j->used = j->first;
+    j->cold_used = JIT_COLD;
     j->n_blocks = 0;
     j->n_traps = 0;
     j->stats.flushes++;

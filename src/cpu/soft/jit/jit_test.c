@@ -278,12 +278,12 @@ TEST(jit_area_full)
     struct jit_cache *j = r->c->jit;
 
     for (u32 i = 0; i < 4; i++) {
-        j->used = JIT_AREA - JIT_BLOCK_BYTES + 1;
+        j->used = JIT_COLD - JIT_BLOCK_BYTES + 1;
         jit_begin(r, RIG_CODE + 64 * i, sum, sizeof(sum));
         CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
         CHECK_EQ((u32)r->c->reg[GPR_RAX], SUM);
         CHECK_EQ(j->stats.flushes, i + 1);
-        CHECK(j->used < JIT_AREA / 2);
+        CHECK(j->used < JIT_COLD / 2);
     }
     rig_free(r);
 }
@@ -296,7 +296,7 @@ TEST(jit_area_full_of_what_was_decoded)
 
     jit_begin(r, RIG_CODE, sum, sizeof(sum));
     CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
-    j->used = JIT_AREA - JIT_BLOCK_BYTES + 1;
+    j->used = JIT_COLD - JIT_BLOCK_BYTES + 1;
     r->c->vm->jit_warm = 2;
     r->c->rip = RIG_CODE;
     CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);

@@ -219,6 +219,20 @@ static bool insn(struct jit_tr *t)
     return false;
 }
 
+static void cold_parts(struct jit_tr *t, const struct poll *p)
+{
+    struct jit_cache *j = t->c->jit;
+    u32 at = t->a.at;
+
+    t->a.at = t->jb->cold_at = j->cold_used;
+    poll_cold(t, p);
+    cold_handlers(t);
+    cold_edges(t);
+    j->cold_used = t->jb->cold_end = t->a.at;
+    j->stats.bytes += t->jb->cold_end - t->jb->cold_at;
+    t->a.at = at;
+}
+
 static void body(struct jit_tr *t)
 {
     struct poll p = poll(t);
@@ -229,9 +243,7 @@ static void body(struct jit_tr *t)
         end = insn(t);
     if (!end)
         jit_fall(t);
-    poll_cold(t, &p);
-    cold_handlers(t);
-    cold_edges(t);
+    cold_parts(t, &p);
     jit_loop(t);
 }
 

@@ -185,7 +185,12 @@ const char *jit_verify(const struct soft_cpu *c, u32 *ret_at)
     const struct jit_cache *j = c->jit;
     const char *wrong = NULL;
 
-    for (u32 i = 0; i < j->n_blocks && !wrong; i++)
-        wrong = verify(c, j->blocks[i].at, j->blocks[i].end, ret_at);
+    for (u32 i = 0; i < j->n_blocks && !wrong; i++) {
+        const struct jit_block *b = &j->blocks[i];
+
+        wrong = verify(c, b->at, b->end, ret_at);
+        if (!wrong)
+            wrong = verify(c, b->cold_at, b->cold_end, ret_at);
+    }
     return wrong ? wrong : "";
 }
