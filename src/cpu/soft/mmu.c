@@ -6,6 +6,7 @@
  *   (3) Entries of global pages stay when an address space is left, and go along into a set that begins empty: kernels map
  *       themselves so, and would begin each process with thousands of misses.
  *   (4) Tables that lie outside RAM read as all ones: reserved bits are set, the walk ends in a page fault.
+ *   (5) Entries are of 4 KiB; whoever forgets one that is a part of a larger page forgets all of that page.
  */
 #include "cpu/soft/code.h"
 #include "cpu/soft/insn.h"
@@ -30,6 +31,8 @@
 #define PF_PK   (1u << 5)
 
 #define CR3_PCID 0xfffull
+
+enum { PAGE_BITS = 12, LARGE_BITS = 21, GIANT_BITS = 30 };
 
 /* One walk: what it looks for, and what it found. */
 struct walk {
@@ -268,6 +271,11 @@ static enum soft_mmu mmu_mode(const struct soft_cpu *c, u32 access)
     return (c->cr4 & CR4_SMAP) && !(c->eflags & RF_AC) ? MMU_KERNEL : MMU_KERNEL_AC;
 }
 
+static u64 region_bit(u64 lin, u32 shift)
+{
+    return 1ull << (lin >> shift) % 64;
+}
+
 /* Remembers a translation for accesses to come. */
 static void fill(struct soft_cpu *c, const struct walk *w, u32 ok)
 {
@@ -284,6 +292,10 @@ static void fill(struct soft_cpu *c, const struct walk *w, u32 ok)
     t = &c->set->e[mode][at];
     c->set->filled[mode] = true;
     *global = w->leaf & PTE_G && c->cr4 & CR4_PGE ? *global | bit : *global & ~bit;
+    if (w->page_bits > LARGE_BITS)
+        c->set->giant |= region_bit(lin, GIANT_BITS);
+    else if (w->page_bits > PAGE_BITS)
+        c->set->large |= region_bit(lin, LARGE_BITS);
     t->addend = (s64)((uintptr_t)host - lin);
     t->tag_r = ok & ACC_READ ? lin : TLB_NONE;
     t->tag_x = ok & ACC_EXEC ? lin : TLB_NONE;
@@ -368,6 +380,7 @@ static void set_clear(struct tlb_set *s)
         memset(s->global[m], 0, sizeof(s->global[m]));
         s->filled[m] = false;
     }
+    s->large = s->giant = 0;
 }
 
 /* Forgets all but global pages. */
@@ -386,6 +399,8 @@ static void set_clear_local(struct tlb_set *s)
 /* Global pages of `from` into `to`, which is empty. */
 static void set_copy_global(struct tlb_set *to, const struct tlb_set *from)
 {
+    to->large = from->large;
+    to->giant = from->giant;
     for (u32 i = 0; i < MMU_MODES * SOFT_TLB_SIZE; i += 64) {
         u32 m = i / SOFT_TLB_SIZE, at = i % SOFT_TLB_SIZE;
         u64 some = from->filled[m] ? from->global[m][at / 64] : 0;
@@ -411,13 +426,27 @@ void soft_tlb_flush_all(struct soft_cpu *c)
     soft_mode_changed(c);
 }
 
+/* Those entries of `n` from `first` on that are of the aligned 1 << bits around lin, whatever right they give. */
+static void entries_clear(struct tlb_entry *first, u32 n, u64 lin, u32 bits)
+{
+    for (struct tlb_entry *t = first; t < first + n; t++)
+        if ((t->tag_r ^ lin) >> bits == 0 || (t->tag_x ^ lin) >> bits == 0)
+            t->tag_r = t->tag_w = t->tag_x = TLB_NONE;
+}
+
 static void flush_page_of(struct tlb_set *s, u64 lin)
 {
-    for (u32 m = 0; m < MMU_MODES; m++) {
-        struct tlb_entry *t = &s->e[m][(lin / GUEST_PAGE) % SOFT_TLB_SIZE];
+    bool giant = s->giant & region_bit(lin, GIANT_BITS),
+         large = s->large & region_bit(lin, LARGE_BITS);
+    u32 bits = giant   ? GIANT_BITS
+               : large ? LARGE_BITS
+                       : PAGE_BITS,
+        n = min(SOFT_TLB_SIZE, 1u << (bits - PAGE_BITS));
+    u32 at = (u32)(lin >> PAGE_BITS) % SOFT_TLB_SIZE & ~(n - 1);
 
-        t->tag_r = t->tag_w = t->tag_x = TLB_NONE;
-    }
+    for (u32 m = 0; m < MMU_MODES; m++)
+        if (s->filled[m])
+            entries_clear(&s->e[m][at], n, lin, bits);
 }
 
 void soft_tlb_flush_page(struct soft_cpu *c, u64 lin)

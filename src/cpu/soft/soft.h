@@ -36,6 +36,8 @@ enum {
     SOFT_TLB_SIZE = 1 << SOFT_TLB_BITS,
     SOFT_TLB_SETS = 4, /* PCIDs that are remembered at a time */
     SOFT_JUMP_BITS = 14,
+    LOOP_RUNS = 8,
+    LOOP_WAITS = 16,
 };
 
 /* Code and address sizes, in this order everywhere. */
@@ -92,7 +94,7 @@ struct block {
 
 /* tag: page of the linear address, or TLB_NONE, which no page equals. */
 struct tlb_entry {
-    u64 tag_r, tag_w, tag_x; /* tag_w is cleared by other vCPUs that find code in the page */
+    u64 tag_r, tag_w, tag_x; /* tag_w: see code.h for pages with code */
     s64 addend;              /* host address - linear address */
 };
 #define TLB_NONE (~0ull)
@@ -107,6 +109,8 @@ struct tlb_set {
     bool filled[MMU_MODES];
     u64 global[MMU_MODES]
               [SOFT_TLB_SIZE / 64]; /* one bit an entry: its page is in all address spaces */
+    /* One bit for all 2 MiB (1 GiB) of the same number modulo 64: entries there may be of larger pages. */
+    u64 large, giant;
     struct tlb_entry e[MMU_MODES][SOFT_TLB_SIZE];
 };
 
@@ -240,6 +244,13 @@ struct jump_entry {
 static_assert(sizeof(struct jump_entry) == 32, "translated code shifts by 5");
 static_assert(sizeof(struct tlb_entry) == 32, "here, too");
 
+/* Translated code's own, while it runs a loop without checks (jit/loop.c). */
+struct soft_loop {
+    s64 left;              /* rounds, beside the one under way */
+    u64 addend[LOOP_RUNS]; /* of each run of accesses: host address - guest address */
+    u32 wait[LOOP_WAITS];  /* rounds until a loop may try; by a hash of the loop */
+};
+
 struct soft_cpu {
     u64 reg[REG_SLOTS];          /* then REG_ZERO, REG_RIP, REG_RIP_FAR */
     u32 fl;                      /* arithmetic flags: FL_* */
@@ -264,6 +275,7 @@ struct soft_cpu {
     u8 x87_ok;     /* in translated code: the guest may use the x87, whose state is in the host's */
     bool jit_next; /* a handler called from translated code goes on with the next instruction */
     u64 jit_temp[2]; /* translated code's own */
+    struct soft_loop loop;
     u8 cpl;
     u8 shadow; /* interrupts wait one instruction: bit 0 MOV SS, bit 1 STI */
 

@@ -5,8 +5,7 @@
 #include "cpu/soft/jit/translate.h"
 #include "cpu/soft/soft_mem.h"
 
-/* Host register of the guest's at soft_cpu.reg + `at`, loaded into `temp` where it is in memory. */
-static u32 reg_for(struct jit_tr *t, u32 at, u32 temp)
+u32 jit_reg_for(struct jit_tr *t, u32 at, u32 temp)
 {
     u32 h;
 
@@ -19,15 +18,25 @@ static u32 reg_for(struct jit_tr *t, u32 at, u32 temp)
     return temp;
 }
 
-static bool linear_rip(struct jit_tr *t)
+bool jit_rip_off(const struct jit_tr *t, s32 *ret)
 {
     const struct uop *op = t->op;
     s64 off = (s64)(t->b->gpa % GUEST_PAGE) + op->disp + (op->base == REG_RIP_FAR ? (s64)GiB : 0);
 
     if (off != (s32)off || op->index != REG_ZERO || op->asize != SIZE_64)
         return false;
+    *ret = (s32)off;
+    return true;
+}
+
+static bool linear_rip(struct jit_tr *t)
+{
+    s32 off;
+
+    if (!jit_rip_off(t, &off))
+        return false;
     asm_rm(&t->a, true, OP_MOV, T0, CTX, CTX_AT(page_rip));
-    asm_rm(&t->a, true, OP_LEA, T0, T0, (s32)off);
+    asm_rm(&t->a, true, OP_LEA, T0, T0, off);
     return true;
 }
 
@@ -45,8 +54,8 @@ bool jit_linear(struct jit_tr *t)
     } else {
         struct asm_mem m = { .scale = op->scale, .disp = op->disp };
 
-        m.base = (u8)reg_for(t, op->base, T1);
-        m.index = (u8)reg_for(t, op->index, T2);
+        m.base = (u8)jit_reg_for(t, op->base, T1);
+        m.index = (u8)jit_reg_for(t, op->index, T2);
         asm_rmx(&t->a, op->asize == SIZE_64, OP_LEA, T0, m);
     }
     if (op->seg < SEG_FLAT)
@@ -55,7 +64,7 @@ bool jit_linear(struct jit_tr *t)
     return true;
 }
 
-void jit_check(struct jit_tr *t, u32 size, u32 access)
+u32 jit_look_up(struct jit_tr *t, u32 size, u32 access)
 {
     struct jit_asm *a = &t->a;
     s32 tag = access & ACC_WRITE ? (s32)offsetof(struct tlb_entry, tag_w)
@@ -68,9 +77,14 @@ void jit_check(struct jit_tr *t, u32 size, u32 access)
     asm_rm(a, true, OP_LEA, T2, T0, (s32)size - 1);
     asm_ri(a, true, EXT_AND, T2, -(s32)GUEST_PAGE);
     asm_rm(a, true, OP_CMP, T2, T1, tag);
-    jit_slow_if(t, CC_NZ);
-    asm_rm(a, true, OP_ADD, T0, T1, offsetof(struct tlb_entry, addend));
     must(t->flags == FLAGS_IN_CPU);
+    return asm_jcc(a, CC_NZ);
+}
+
+void jit_check(struct jit_tr *t, u32 size, u32 access)
+{
+    jit_slow_from(t, jit_look_up(t, size, access));
+    asm_rm(&t->a, true, OP_ADD, T0, T1, offsetof(struct tlb_entry, addend));
 }
 
 bool jit_memory(struct jit_tr *t, u32 size, u32 access)

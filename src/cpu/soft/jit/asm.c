@@ -30,8 +30,7 @@ void asm_rr(struct jit_asm *a, bool wide, u32 op, u32 reg, u32 rm)
     asm_byte(a, 0xc0 | (reg & 7) << 3 | (rm & 7));
 }
 
-/* ModRM, SIB and displacement. */
-static void address(struct jit_asm *a, u32 reg, const struct asm_mem *m)
+void asm_address(struct jit_asm *a, u32 reg, const struct asm_mem *m)
 {
     u32 mod = m->disp == 0 && (m->base & 7) != RBP ? 0 : m->disp == (s8)m->disp ? 0x40 : 0x80;
     u32 r = (reg & 7) << 3;
@@ -62,7 +61,7 @@ void asm_rmx(struct jit_asm *a, bool wide, u32 op, u32 reg, struct asm_mem m)
               (m.base != NO_REG && m.base > 7 ? 1u : 0);
 
     rex_op(a, rex, op);
-    address(a, reg, &m);
+    asm_address(a, reg, &m);
 }
 
 void asm_rm(struct jit_asm *a, bool wide, u32 op, u32 reg, u32 base, s32 disp)

@@ -11,8 +11,10 @@ enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, 
 /* Opcodes; two bytes begin with 0x0f.  OP_x: register, register or memory; as asm_rr and asm_rm want them. */
 enum {
     OP_ADD = 0x03,
+    OP_ADD_TO = 0x01, /* memory first */
     OP_AND = 0x23,
     OP_SUB = 0x2b,
+    OP_SUB_TO = 0x29,
     OP_XOR = 0x33,
     OP_CMP = 0x3b,
     OP_CMP_TO = 0x39, /* memory first */
@@ -21,6 +23,7 @@ enum {
     OP_LEA = 0x8d,
     OP_OR = 0x0b,
     OP_MOVSXD = 0x63,
+    OP_IMUL_IMM = 0x69, /* a 32-bit immediate follows */
     OP_MOVZX16 = 0x0fb7,
     EXT_ADD = 0, /* the ModRM digit of opcode 0x81 */
     EXT_OR = 1,
@@ -34,6 +37,9 @@ enum {
     CC_Z = 4,
     CC_NZ = 5,
     CC_S = 8,
+    CC_NS = 9,
+    CC_L = 12,
+    CC_GE = 13,
 };
 
 /* Where code goes: `at` is an offset in the area, the same for both of its mappings. */
@@ -56,6 +62,8 @@ void asm_bytes(struct jit_asm *a, u32 n, u64 v);
 void asm_rr(struct jit_asm *a, bool wide, u32 op, u32 reg, u32 rm);
 void asm_rm(struct jit_asm *a, bool wide, u32 op, u32 reg, u32 base, s32 disp);
 void asm_rmx(struct jit_asm *a, bool wide, u32 op, u32 reg, struct asm_mem m);
+/* ModRM, SIB and displacement of an instruction whose other register is `reg`. */
+void asm_address(struct jit_asm *a, u32 reg, const struct asm_mem *m);
 /* Opcode 0x81: arithmetic of a register, or of memory, and an immediate. */
 void asm_ri(struct jit_asm *a, bool wide, u32 ext, u32 reg, s32 imm);
 void asm_mi(struct jit_asm *a, bool wide, u32 ext, u32 base, s32 disp, s32 imm);

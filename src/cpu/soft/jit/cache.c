@@ -51,8 +51,8 @@ bool soft_jit_full(const struct soft_cpu *c)
 {
     const struct jit_cache *j = c->jit;
 
-    return j->used + JIT_BLOCK_BYTES > JIT_AREA || j->n_blocks == JIT_BLOCKS_MAX ||
-           j->n_traps + BLOCK_UOPS_MAX > JIT_TRAPS_MAX;
+    return j->used + JIT_BLOCK_BYTES > JIT_COLD || j->cold_used + JIT_BLOCK_BYTES > JIT_AREA ||
+           j->n_blocks == JIT_BLOCKS_MAX || j->n_traps + 2 * BLOCK_UOPS_MAX > JIT_TRAPS_MAX;
 }
 
 void soft_jit_reset(struct soft_cpu *c)
@@ -60,6 +60,7 @@ void soft_jit_reset(struct soft_cpu *c)
     struct jit_cache *j = c->jit;
 
     j->used = j->first;
+    j->cold_used = JIT_COLD;
     j->n_blocks = 0;
     j->n_traps = 0;
     j->stats.flushes++;
@@ -74,6 +75,7 @@ const char *soft_jit_stat(const struct vcpu *v, u32 row, u64 *ret)
         { "blocks", offsetof(struct jit_stats, blocks) },
         { "bytes", offsetof(struct jit_stats, bytes) },
         { "links", offsetof(struct jit_stats, links) },
+        { "loops", offsetof(struct jit_stats, loops) },
         { "flushes", offsetof(struct jit_stats, flushes) },
         { "handler_calls", offsetof(struct jit_stats, calls) },
         { "misses", offsetof(struct jit_stats, misses) },
@@ -152,7 +154,8 @@ void soft_jit_link(struct soft_cpu *c, struct block *from, u32 i, struct block *
     if (g->next)
         g->next->at_prev = &g->next;
     to->jit->in = g;
-    aim(c->jit, g, to->code, to->host & GUEST_PAGE_MASK);
+    aim(c->jit, g, from == to && to->jit->loop ? to->jit->loop : to->code,
+        to->host & GUEST_PAGE_MASK);
     c->jit->stats.links++;
 }
 

@@ -1,5 +1,6 @@
 /*
- * cpu/soft/jit/cache.h: the code area of one vCPU's translations: thunks at its beginning, then translations as they were made.
+ * cpu/soft/jit/cache.h: the code area of one vCPU's translations: thunks at its beginning, then translations as they were
+ * made; their cold parts in the second half.
  */
 #pragma once
 
@@ -8,7 +9,9 @@
 #include "cpu/soft/jit/jit.h"
 
 enum {
-    JIT_AREA = 32 << 20,        /* bytes of code; touched as it fills */
+    JIT_AREA = 32 << 20, /* bytes of code; touched as it fills */
+    JIT_COLD =
+        JIT_AREA / 2, /* from here on what is seldom run, so that the rest lies close together */
     JIT_BLOCKS_MAX = 96 << 10,  /* translations */
     JIT_BLOCK_BYTES = 24 << 10, /* more than any translation has */
     JIT_TRAPS_MAX = 128 << 10,
@@ -28,8 +31,10 @@ struct jit_edge {
 struct jit_block {
     struct block *b;
     u32 at, end;             /* of its code */
+    u32 cold_at, cold_end;   /* of what is seldom run of it */
     struct jit_edge edge[2]; /* as succ */
     struct jit_edge *in;     /* edges that lead here */
+    u32 loop;                /* where its jump to itself leads: loop.c; 0: to its beginning */
     bool pure;               /* changes nothing but registers, flags and memory */
 };
 
@@ -56,6 +61,7 @@ struct jit_thunks {
 /* Counted since the vCPU was made. */
 struct jit_stats {
     u64 blocks, bytes, links, flushes;
+    u64 loops; /* blocks that have `loop` */
     u64 calls,
         misses; /* of handlers: of instructions without a translation, and where it could not go on */
     u64 exits[JIT_EXITS];
@@ -64,7 +70,7 @@ struct jit_stats {
 
 struct jit_cache {
     struct code_area area;
-    u32 used;
+    u32 used, cold_used; /* up to where */
     u32 n_blocks;
     struct jit_block *blocks;
     u32 n_traps;

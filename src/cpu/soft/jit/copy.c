@@ -10,6 +10,7 @@ enum { TEMPS = 2 };
 /* An instruction on its way to other registers. */
 struct copy {
     const ZydisDecodedOperand *mem;
+    struct asm_mem at; /* where it is */
     u8 reg, rm, vvvv;
     u32 mem_size, mem_access;
     enum jit_vec vec; /* it works on vector registers */
@@ -28,7 +29,7 @@ struct copy {
 
 static const u8 temp_host[TEMPS] = { T1, T2 };
 
-static u32 guest_of(ZydisRegister r)
+u32 jit_guest_of(ZydisRegister r)
 {
     return (u32)ZydisRegisterGetId(
                ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, r)) &
@@ -56,7 +57,7 @@ static u32 place(struct copy *k, u32 g, bool load, bool store)
 
 static bool place_operand(struct copy *k, const ZydisDecodedOperand *o, bool keeps)
 {
-    u32 g = guest_of(o->reg.value), h;
+    u32 g = jit_guest_of(o->reg.value), h;
     bool high = o->reg.value >= ZYDIS_REGISTER_AH && o->reg.value <= ZYDIS_REGISTER_BH;
     bool whole = o->actions == ZYDIS_OPERAND_ACTION_WRITE && o->size >= 32 && !keeps;
 
@@ -87,7 +88,7 @@ static bool place_operand(struct copy *k, const ZydisDecodedOperand *o, bool kee
 /* A vector register keeps its number; that of IS4 is part of the immediate. */
 static void place_vec(struct copy *k, const ZydisDecodedOperand *o)
 {
-    u8 n = (u8)guest_of(o->reg.value);
+    u8 n = (u8)jit_guest_of(o->reg.value);
 
     if (o->encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG) {
         k->reg = n;
@@ -236,7 +237,7 @@ static bool plan(struct jit_tr *t, struct copy *k)
     const ZydisDecodedInstruction *in = &t->in;
     bool vex = in->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
 
-    *k = (struct copy){ .rm = T0 };
+    *k = (struct copy){ .rm = T0, .at = { T0, NO_REG, 0, 0 } };
     if (!(vex || in->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY) || !kind_of(t, k))
         return false;
     if (vex && !t->code64 && in->raw.vex.W) /* which 32-bit code ignores for general registers */
@@ -294,6 +295,19 @@ static void write_imm(struct jit_tr *t)
             asm_byte(&t->a, t->bytes[t->in.raw.imm[i].offset + n]);
 }
 
+static bool has_high_index(const struct copy *k)
+{
+    return k->mem && k->at.index != NO_REG && k->at.index > 7;
+}
+
+static void write_operands(struct jit_tr *t, const struct copy *k, u32 reg)
+{
+    if (k->mem)
+        asm_address(&t->a, reg, &k->at);
+    else
+        asm_byte(&t->a, 0xc0 | (reg & 7) << 3 | (k->rm & 7u));
+}
+
 static void write_vex(struct jit_tr *t, const struct copy *k)
 {
     const ZydisDecodedInstruction *in = &t->in;
@@ -301,13 +315,13 @@ static void write_vex(struct jit_tr *t, const struct copy *k)
     u32 reg = k->has_reg ? k->reg : in->raw.modrm.reg;
 
     asm_byte(&t->a, 0xc4);
-    asm_byte(&t->a,
-             (reg > 7 ? 0 : 0x80u) | 0x40 | (modrm && k->rm > 7 ? 0 : 0x20u) | in->raw.vex.m_mmmm);
+    asm_byte(&t->a, (reg > 7 ? 0 : 0x80u) | (has_high_index(k) ? 0 : 0x40u) |
+                        (modrm && k->rm > 7 ? 0 : 0x20u) | in->raw.vex.m_mmmm);
     asm_byte(&t->a, (u32)in->raw.vex.W << 7 | (~(u32)k->vvvv & 15) << 3 | (u32)in->raw.vex.L << 2 |
                         in->raw.vex.pp);
     asm_byte(&t->a, in->opcode);
     if (modrm)
-        asm_byte(&t->a, (k->mem ? 0 : 0xc0u) | (reg & 7) << 3 | (k->rm & 7u));
+        write_operands(t, k, reg);
     write_imm(t);
 }
 
@@ -316,8 +330,8 @@ static void write_insn(struct jit_tr *t, const struct copy *k)
     const ZydisDecodedInstruction *in = &t->in;
     bool modrm = in->attributes & ZYDIS_ATTRIB_HAS_MODRM, in_opcode = !modrm && k->rm != T0;
     u32 reg = k->has_reg ? k->reg : modrm ? in->raw.modrm.reg : 0, rm = k->rm;
-    u32 rex =
-        (in->raw.rex.W ? 8u : 0) | (reg > 7 ? 4u : 0) | ((modrm || in_opcode) && rm > 7 ? 1u : 0);
+    u32 rex = (in->raw.rex.W ? 8u : 0) | (reg > 7 ? 4u : 0) | (has_high_index(k) ? 2u : 0) |
+              ((modrm || in_opcode) && rm > 7 ? 1u : 0);
 
     if (in->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
         write_vex(t, k);
@@ -336,8 +350,8 @@ static void write_insn(struct jit_tr *t, const struct copy *k)
         asm_byte(&t->a, 0x3a);
     bool old = in->opcode == 0x82 && in->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT;
     asm_byte(&t->a, in_opcode ? (in->opcode & 0xf8u) | (rm & 7) : old ? 0x80 : in->opcode);
-    if (modrm) /* [T0] needs neither SIB nor displacement */
-        asm_byte(&t->a, (k->mem ? 0 : 0xc0u) | (reg & 7) << 3 | (rm & 7));
+    if (modrm)
+        write_operands(t, k, reg);
     write_imm(t);
 }
 
@@ -500,4 +514,48 @@ bool jit_copy(struct jit_tr *t)
     }
     write_copy(t, &k);
     return true;
+}
+
+bool jit_copied(struct jit_tr *t, struct jit_copied *ret)
+{
+    struct copy k;
+
+    *ret = (struct jit_copied){};
+    if (t->fn[t->i] == soft_op_ud)
+        return false;
+    if (t->fn[t->i] == soft_op_nop)
+        return true;
+    if (t->in.mnemonic == ZYDIS_MNEMONIC_LEA)
+        return t->in.operand_width != 16 && t->op->seg >= SEG_FLAT && t->op->asize == SIZE_64 &&
+               t->op->base < REG_RIP;
+    if (!plan(t, &k) || k.x87 || (k.mem && t->op->seg < SEG_FLAT))
+        return false;
+    *ret = (struct jit_copied){
+        .size = k.mem ? k.mem_size : 0,
+        .access = k.mem_access,
+        .vec = k.vec,
+        .traps = k.traps,
+        .new_flags = k.writes == ARITH_FLAGS && !k.flags_first,
+    };
+    return true;
+}
+
+u32 jit_copy_at(struct jit_tr *t, struct asm_mem at)
+{
+    struct copy k;
+    u32 insn_at;
+
+    if (t->fn[t->i] == soft_op_nop)
+        return 0;
+    if (t->in.mnemonic == ZYDIS_MNEMONIC_LEA) {
+        must(copy_lea(t));
+        return 0;
+    }
+    must(plan(t, &k));
+    k.at = at;
+    move_temps(t, &k, true);
+    insn_at = t->a.at;
+    write_insn(t, &k);
+    move_temps(t, &k, false);
+    return k.traps ? insn_at : 0;
 }

@@ -100,6 +100,7 @@ static bool jcc(struct jit_tr *t)
     taken = asm_jcc(&t->a, cc);
     if (in_page(target)) {
         near_edge(t, 1, taken, target);
+        t->fall_at = t->a.at;
         edge(t, 0, next);
         return true;
     }

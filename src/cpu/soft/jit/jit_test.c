@@ -1,10 +1,9 @@
 /*
  * cpu/soft/jit/jit_test.c: translated code does what the interpreter does, also where it faults, is rewritten or runs out of room.
  */
-#include "cpu/soft/fpu.h"
 #include "cpu/soft/jit/cache.h"
+#include "cpu/soft/jit/jit_rig.h"
 #include "cpu/soft/jit/verify.h"
-#include "cpu/soft/rig.h"
 #include "testlib/test.h"
 
 #include <sched.h>
@@ -14,90 +13,8 @@
 #define TRACE_DEF "cpu/trace.def"
 #include "base/trace_points.h"
 
-enum {
-    IDT = RIG_TABLES + 0x3000,
-    HANDLER = RIG_CODE + 0xf00, /* of all exceptions */
-    RAM = 4 << 20,
-    DATA_BYTES = 512,
-};
-
-/* Ends a program: OUT RIG_PORT, AL; JMP $. */
-static const u8 the_end[] = { 0xe6, RIG_PORT, 0xeb, 0xfe };
-
-/* Each exception leads to the end, on a stack of its own, the first that the TSS names. */
-static void write_idt(struct rig *r)
-{
-    u64 stack = RIG_STACK + 0x1000;
-
-    for (u32 v = 0; v < 32; v++) {
-        u64 gate = (HANDLER & 0xffff) | 0x08ull << 16 | 1ull << 32 | 0x8eull << 40;
-
-        memcpy(r->ram + IDT + 16 * v, &gate, 8);
-    }
-    memcpy(r->ram + 0x24, &stack, 8); /* the TSS is at 0 */
-    memcpy(r->ram + HANDLER, the_end, sizeof(the_end));
-    r->c->idt_base = IDT;
-    r->c->idt_limit = 32 * 16 - 1;
-}
-
-static struct rig *machine(u32 warm, u32 n_cpus)
-{
-    struct rig *r = rig_new(n_cpus);
-
-    r->c->vm->jit_warm = warm;
-    return r;
-}
-
-static void begin(struct rig *r, u64 at, const u8 *code, u32 n)
-{
-    struct soft_cpu *c = r->c;
-
-    rig_mode(r, RIG_LONG);
-    write_idt(r);
-    for (u32 i = 0; i < GPR_COUNT; i++)
-        if (i != GPR_RSP)
-            c->reg[i] = 0x0123456789abcdefull * (i + 3);
-    for (u32 i = 0; i < DATA_BYTES; i++)
-        r->ram[RIG_DATA + i] = (u8)(i * 37 + 11);
-    c->seg[SEG_FS].base = RIG_DATA;
-    c->seg[SEG_GS].base = RIG_DATA + 0x100 - c->reg[GPR_RCX];
-    c->rip = at;
-    memcpy(r->ram + at, code, n);
-    memcpy(r->ram + at + n, the_end, sizeof(the_end));
-}
-
-/* What is different after a program, or "". */
-static const char *differs(const struct rig *a, const struct rig *b)
-{
-    static u8 x87[2][VCPU_XSAVE_SIZE];
-    const struct soft_cpu *x = a->c, *y = b->c;
-
-    if (memcmp(x->reg, y->reg, GPR_COUNT * 8) != 0)
-        return "registers";
-    if (x->rip != y->rip)
-        return "RIP";
-    if (soft_flags(x) != soft_flags(y))
-        return "flags";
-    if (x->cr2 != y->cr2)
-        return "CR2";
-    if (memcmp(x->fpu.ymm, y->fpu.ymm, sizeof(x->fpu.ymm)) != 0)
-        return "vector registers";
-    if (x->fpu.mxcsr != y->fpu.mxcsr)
-        return "MXCSR";
-    soft_fpu_save(a->c, x87[0]);
-    soft_fpu_save(b->c, x87[1]);
-    if (memcmp(x87[0], x87[1], 160) != 0) /* FXSAVE's part */
-        return "x87";
-    return memcmp(a->ram, b->ram, RAM) != 0 ? "RAM" : "";
-}
-
 /* clang-format off */
-#define ROW_OF(text, bytes) { text, (const u8 *)bytes, sizeof(bytes) - 1 }
-static const struct program {
-    const char *why;
-    const u8 *code;
-    u32 n;
-} programs[] = {
+static const struct program programs[] = {
     /* cmp %rbx,%rax; mov 0x10000,%rcx; setl %dl; setb %dh */
     ROW_OF("flags of a comparison live across a load", "\x48\x39\xd8\x48\x8b\x0c\x25\x00\x00\x01\x00\x0f\x9c\xc2\x0f\x92\xc6"),
     /* mov $-1,%eax; add $1,%eax; mov %ebx,0x10000; inc %ecx; mov 0x10000,%edx; adc $0,%esi */
@@ -220,15 +137,15 @@ TEST(jit_does_as_the_interpreter)
 
     for_each_row(p, places)
         for_each_row(c, programs) {
-            struct rig *a = machine(1, 1), *b = machine(0, 1);
+            struct rig *a = jit_machine(1, 1), *b = jit_machine(0, 1);
             u32 at;
 
             ROW(c);
-            begin(a, *p, c->code, c->n);
-            begin(b, *p, c->code, c->n);
+            jit_begin(a, *p, c->code, c->n);
+            jit_begin(b, *p, c->code, c->n);
             CHECK_EQ(vcpu_run(a->c->v), VCPU_KICKED);
             CHECK_EQ(vcpu_run(b->c->v), VCPU_KICKED);
-            CHECK_STR(differs(a, b), "");
+            CHECK_STR(jit_differs(a, b), "");
             CHECK_STR(jit_verify(a->c, &at), "");
             CHECK(*p != RIG_CODE || a->c->jit->stats.blocks > 0);
             CHECK_EQ(b->c->jit->stats.blocks, 0);
@@ -244,12 +161,12 @@ enum { SUM = 10000 * 10001 / 2 };
 /* No page of the code area is both written and run. */
 TEST(jit_area_is_never_writable_and_executable)
 {
-    struct rig *r = machine(1, 1);
+    struct rig *r = jit_machine(1, 1);
     FILE *f = fopen("/proc/self/maps", "re");
     u32 written = 0, run = 0;
     char line[512];
 
-    begin(r, RIG_CODE, sum, sizeof(sum));
+    jit_begin(r, RIG_CODE, sum, sizeof(sum));
     CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
     CHECK_EQ((u32)r->c->reg[GPR_RAX], SUM);
     while (fgets(line, sizeof(line), f)) {
@@ -268,9 +185,9 @@ TEST(jit_area_is_never_writable_and_executable)
 /* A loop runs in its translation, which comes back for nothing but time. */
 TEST(jit_loops_are_linked)
 {
-    struct rig *r = machine(2, 1);
+    struct rig *r = jit_machine(2, 1);
 
-    begin(r, RIG_CODE, sum, sizeof(sum));
+    jit_begin(r, RIG_CODE, sum, sizeof(sum));
     CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
     CHECK_EQ((u32)r->c->reg[GPR_RAX], SUM);
     CHECK(r->c->jit->stats.links > 0);
@@ -292,10 +209,10 @@ static u64 entries(const struct rig *r)
 /* While blocks are traced none of them is run translated; then what was translated before is. */
 TEST(jit_rests_while_blocks_are_traced)
 {
-    struct rig *r = machine(1, 1);
+    struct rig *r = jit_machine(1, 1);
     u64 before, blocks;
 
-    begin(r, RIG_CODE, sum, sizeof(sum));
+    jit_begin(r, RIG_CODE, sum, sizeof(sum));
     CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
     before = entries(r);
     blocks = r->c->jit->stats.blocks;
@@ -317,13 +234,13 @@ TEST(jit_check_finds_a_wrong_byte)
 {
     static const u8 count[] = { 0xb9, 0x10, 0x27, 0, 0 }; /* mov ecx, 10000 */
     const struct cpu_cfg cfg = { .n_cpus = 1, .jit = true, .check = true };
-    struct rig *r = rig_open(&cfg, RAM);
+    struct rig *r = rig_open(&cfg, JIT_RAM);
     struct jit_cache *j = r->c->jit;
     u8 *code = j->area.write_at;
     u32 at;
 
     r->c->vm->jit_warm = 1;
-    begin(r, RIG_CODE, sum, sizeof(sum));
+    jit_begin(r, RIG_CODE, sum, sizeof(sum));
     CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
     CHECK_EQ((u32)r->c->reg[GPR_RAX], SUM);
     CHECK(j->stats.checked > 100);
@@ -343,11 +260,11 @@ TEST(jit_check_agrees)
     const struct cpu_cfg cfg = { .n_cpus = 1, .jit = true, .check = true };
 
     for_each_row(c, programs) {
-        struct rig *r = rig_open(&cfg, RAM);
+        struct rig *r = rig_open(&cfg, JIT_RAM);
 
         ROW(c);
         r->c->vm->jit_warm = 1;
-        begin(r, RIG_CODE, c->code, c->n);
+        jit_begin(r, RIG_CODE, c->code, c->n);
         CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
         CHECK_STR(r->c->v->failure, "");
         rig_free(r);
@@ -357,16 +274,16 @@ TEST(jit_check_agrees)
 /* When there is no room, everything is dropped, and made anew. */
 TEST(jit_area_full)
 {
-    struct rig *r = machine(1, 1);
+    struct rig *r = jit_machine(1, 1);
     struct jit_cache *j = r->c->jit;
 
     for (u32 i = 0; i < 4; i++) {
-        j->used = JIT_AREA - JIT_BLOCK_BYTES + 1;
-        begin(r, RIG_CODE + 64 * i, sum, sizeof(sum));
+        j->used = JIT_COLD - JIT_BLOCK_BYTES + 1;
+        jit_begin(r, RIG_CODE + 64 * i, sum, sizeof(sum));
         CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
         CHECK_EQ((u32)r->c->reg[GPR_RAX], SUM);
         CHECK_EQ(j->stats.flushes, i + 1);
-        CHECK(j->used < JIT_AREA / 2);
+        CHECK(j->used < JIT_COLD / 2);
     }
     rig_free(r);
 }
@@ -374,12 +291,12 @@ TEST(jit_area_full)
 /* ... also when nothing new is decoded. */
 TEST(jit_area_full_of_what_was_decoded)
 {
-    struct rig *r = machine(0, 1);
+    struct rig *r = jit_machine(0, 1);
     struct jit_cache *j = r->c->jit;
 
-    begin(r, RIG_CODE, sum, sizeof(sum));
+    jit_begin(r, RIG_CODE, sum, sizeof(sum));
     CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
-    j->used = JIT_AREA - JIT_BLOCK_BYTES + 1;
+    j->used = JIT_COLD - JIT_BLOCK_BYTES + 1;
     r->c->vm->jit_warm = 2;
     r->c->rip = RIG_CODE;
     CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
@@ -417,14 +334,14 @@ static const u8 forever[] = { 0xff, 0xc0, 0xeb, 0xfc }; /* 1: inc eax; jmp 1b */
 /* A device writes to code that is running. */
 TEST(jit_code_is_written_by_a_device)
 {
-    struct rig *r = machine(1, 1);
+    struct rig *r = jit_machine(1, 1);
     struct loop l = { .r = r, .v = r->c->v };
     pthread_t t;
 
-    begin(r, RIG_CODE, forever, sizeof(forever));
+    jit_begin(r, RIG_CODE, forever, sizeof(forever));
     CHECK_EQ(pthread_create(&t, NULL, run_loop, &l), 0);
     wait_for_links(r->c);
-    mem_write(r->mem, RIG_CODE, the_end, sizeof(the_end));
+    mem_write(r->mem, RIG_CODE, jit_the_end, sizeof(jit_the_end));
     pthread_join(t, NULL);
     CHECK_EQ(l.end, VCPU_KICKED);
     CHECK_EQ(r->port_writes, 1);
@@ -436,16 +353,16 @@ TEST(jit_code_is_written_by_another_vcpu)
 {
     static const u8 writer[] = { 0xc7, 0x04, 0x25,     0x00, RIG_CODE >> 8, 0,
                                  0,    0xe6, RIG_PORT, 0xeb, 0xfe };
-    struct rig *r = machine(1, 2);
+    struct rig *r = jit_machine(1, 2);
     struct soft_cpu *first = r->c, *second = cpu_vcpu(r->vm, 1)->engine_data;
     struct loop l = { .r = r, .v = second->v };
     pthread_t t;
 
     r->c = second; /* whom the port kicks */
-    begin(r, RIG_CODE, forever, sizeof(forever));
+    jit_begin(r, RIG_CODE, forever, sizeof(forever));
     second->wait_sipi = false;
     r->c = first;
-    begin(r, RIG_CODE + 0x2000, writer, sizeof(writer));
+    jit_begin(r, RIG_CODE + 0x2000, writer, sizeof(writer));
     CHECK_EQ(pthread_create(&t, NULL, run_loop, &l), 0);
     wait_for_links(second);
     CHECK_EQ(vcpu_run(first->v), VCPU_KICKED);

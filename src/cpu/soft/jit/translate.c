@@ -7,12 +7,17 @@
 #include "cpu/soft/soft_mem.h"
 #include "cpu/soft/stub.h"
 
-void jit_slow_if(struct jit_tr *t, u32 cc)
+void jit_slow_from(struct jit_tr *t, u32 at)
 {
     struct jit_cold *k = &t->cold[t->i];
 
     must(k->n_from < COLD_FROM_MAX);
-    k->from[k->n_from++] = asm_jcc(&t->a, cc);
+    k->from[k->n_from++] = at;
+}
+
+void jit_slow_if(struct jit_tr *t, u32 cc)
+{
+    jit_slow_from(t, asm_jcc(&t->a, cc));
 }
 
 /* The handler of instruction `i`, with 0 or JIT_CALL_MISS; comes back when the next one follows. */
@@ -58,11 +63,10 @@ static struct poll poll(struct jit_tr *t)
 static void poll_cold(struct jit_tr *t, const struct poll *p)
 {
     struct jit_asm *a = &t->a;
-    enum { CC_NL = 13 };
 
     asm_aim(a, p->time, a->at);
     asm_mi(a, true, EXT_CMP, CTX, CTX_AT(budget), -(s32)t->b->n);
-    asm_aim(a, asm_jcc(a, CC_NL), p->back);
+    asm_aim(a, asm_jcc(a, CC_GE), p->back);
     asm_aim(a, p->request, a->at);
     leave(t, (s64)(t->b->gpa % GUEST_PAGE), JIT_EXIT_POLL);
 }
@@ -101,6 +105,7 @@ static void cold_handler(struct jit_tr *t, u32 i)
         cold_doubt(t, k);
     for (u32 n = 0; n < k->n_from; n++)
         asm_aim(a, k->from[n], a->at);
+    k->at = a->at;
     if (k->trap)
         j->traps[j->n_traps++] = (struct jit_trap){ k->trap, a->at };
     call_handler(t, i, JIT_CALL_MISS);
@@ -142,13 +147,12 @@ static void cold_edges(struct jit_tr *t)
     }
 }
 
-/* Decodes instruction t->i again.  False: it is not what was decoded. */
-static bool look(struct jit_tr *t, const u8 *bytes)
+bool jit_look(struct jit_tr *t)
 {
     const struct block *b = t->b;
 
     t->op = &b->ops[t->i];
-    t->bytes = bytes + t->op->off;
+    t->bytes = t->code + t->op->off;
     return ZYAN_SUCCESS(
                soft_decode_one(t->c, b->key, t->bytes, b->bytes - t->op->off, &t->in, t->opnd)) &&
            t->in.length == t->op->len;
@@ -186,13 +190,14 @@ static bool is_pure(const struct jit_tr *t)
 }
 
 /* True: the block's end is written, too. */
-static bool insn(struct jit_tr *t, const u8 *bytes)
+static bool insn(struct jit_tr *t)
 {
     bool end = false;
     u32 at = t->a.at, flags = t->flags;
     enum jit_vec vec = t->vec;
 
-    if (look(t, bytes)) {
+    t->insn_at[t->i] = at;
+    if (jit_look(t)) {
         t->jb->pure &= is_pure(t);
         bool done =
             t->fn[t->i] != soft_op_ud && (jit_flow(t, &end) || jit_system(t) || jit_copy(t));
@@ -214,19 +219,32 @@ static bool insn(struct jit_tr *t, const u8 *bytes)
     return false;
 }
 
-static void body(struct jit_tr *t, const u8 *bytes)
+static void cold_parts(struct jit_tr *t, const struct poll *p)
+{
+    struct jit_cache *j = t->c->jit;
+    u32 at = t->a.at;
+
+    t->a.at = t->jb->cold_at = j->cold_used;
+    poll_cold(t, p);
+    cold_handlers(t);
+    cold_edges(t);
+    j->cold_used = t->jb->cold_end = t->a.at;
+    j->stats.bytes += t->jb->cold_end - t->jb->cold_at;
+    t->a.at = at;
+}
+
+static void body(struct jit_tr *t)
 {
     struct poll p = poll(t);
     bool end = false;
 
     t->flags = FLAGS_IN_CPU;
     for (t->i = 0; t->i < t->b->n; t->i++)
-        end = insn(t, bytes);
+        end = insn(t);
     if (!end)
         jit_fall(t);
-    poll_cold(t, &p);
-    cold_handlers(t);
-    cold_edges(t);
+    cold_parts(t, &p);
+    jit_loop(t);
 }
 
 /* 64-bit or flat 32-bit code in RAM of one page. */
@@ -244,7 +262,7 @@ struct jit_block *jit_translate(struct soft_cpu *c, struct block *b)
     u8 bytes[BLOCK_UOPS_MAX * INSN_LEN_MAX];
     struct jit_cache *j = c->jit;
     bool code64 = (b->key & KEY_SIZE) == SIZE_64;
-    struct jit_tr t = { .c = c, .b = b, .code64 = code64, .word = code64 ? 8 : 4 };
+    struct jit_tr t = { .c = c, .b = b, .code = bytes, .code64 = code64, .word = code64 ? 8 : 4 };
 
     if (!may_be(c, b) || b->bytes > sizeof(bytes))
         return NULL;
@@ -256,7 +274,7 @@ struct jit_block *jit_translate(struct soft_cpu *c, struct block *b)
     t.a = (struct jit_asm){ j->area.write_at, j->used, JIT_AREA };
     for (u32 i = 0; i <= b->n; i++)
         t.fn[i] = b->ops[i].fn;
-    body(&t, bytes);
+    body(&t);
     for (u32 i = 0; i <= b->n; i++)
         b->ops[i].fn = jit_next;
     b->code = j->used;

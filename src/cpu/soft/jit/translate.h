@@ -22,6 +22,7 @@ struct jit_cold {
     u32 n_from;
     u32 back; /* where it goes on */
     u32 i;
+    u32 at;                 /* where the handler is called */
     bool flags_to_host;     /* they are wanted there */
     bool vec;               /* so are vector registers */
     u32 vec_from, vec_back; /* a jump for vector registers to be loaded, and where it goes on */
@@ -35,12 +36,15 @@ struct jit_tr {
     struct block *b;
     struct jit_block *jb;
     struct jit_asm a;
+    const u8 *code; /* the block's bytes: our copy */
     u32 flags;
     bool code64;                   /* else 32-bit code, flat */
     enum jit_vec vec;              /* vector registers are in the host's, at least these */
     u32 word;                      /* bytes of a register as the stack has it: 8 or 4 */
     uop_fn fn[BLOCK_UOPS_MAX + 1]; /* the interpreter's handlers */
     struct jit_cold cold[BLOCK_UOPS_MAX + 1]; /* of each instruction */
+    u32 insn_at[BLOCK_UOPS_MAX];              /* where each begins */
+    u32 fall_at; /* where the conditional jump at the end goes on when it is not taken */
     /* the instruction under way */
     u32 i;
     const struct uop *op;
@@ -58,13 +62,22 @@ void jit_carry_load(struct jit_tr *t);
 /* The host's flags are about to be overwritten. */
 void jit_flags_lose(struct jit_tr *t);
 
-/* A jump to the cold code of the instruction under way: it is begun anew by its handler. */
+/* Decodes instruction t->i again.  False: it is not what was decoded. */
+bool jit_look(struct jit_tr *t);
+/* A jump to the cold code of the instruction under way: it is begun anew by its handler.  `at`: displacement of one that was written. */
 void jit_slow_if(struct jit_tr *t, u32 cc);
+void jit_slow_from(struct jit_tr *t, u32 at);
 /* Offset of the next instruction, from the page of the block's first byte. */
 s32 jit_next_off(const struct jit_tr *t);
 
 /* address.c.  T0 = host address of the operand of `size` bytes at linear T0; T1, T2 and flags are lost. */
 void jit_check(struct jit_tr *t, u32 size, u32 access);
+/* T1 = entry of the TLB for `size` bytes at linear T0; T2 and flags are lost.  Returns where the jump is that is taken when there is none. */
+u32 jit_look_up(struct jit_tr *t, u32 size, u32 access);
+/* Host register of the guest's at soft_cpu.reg + `at`, loaded into `temp` where it is in memory; NO_REG: `at` is REG_ZERO. */
+u32 jit_reg_for(struct jit_tr *t, u32 at, u32 temp);
+/* The operand of t->op, which is relative to RIP, counted from soft_cpu.page_rip.  False: that does not fit. */
+bool jit_rip_off(const struct jit_tr *t, s32 *ret);
 /* T0 = linear address of the memory operand of t->op.  False, with nothing written: it is not one for translated code. */
 bool jit_linear(struct jit_tr *t);
 /* Both. */
@@ -74,6 +87,24 @@ bool jit_memory(struct jit_tr *t, u32 size, u32 access);
 void jit_need_vec(struct jit_tr *t, enum jit_vec need);
 /* An instruction as it is, with registers mapped and the memory operand rewritten.  False, with nothing written: not such a one. */
 bool jit_copy(struct jit_tr *t);
+/* What loop.c wants to know of an instruction that jit_copy would write. */
+struct jit_copied {
+    u32 size, access; /* of its memory operand; size 0: none */
+    enum jit_vec vec;
+    bool traps;
+    bool new_flags; /* it overwrites all, and looks at none */
+};
+/* False: it would not, or the instruction needs more than registers and plain memory. */
+bool jit_copied(struct jit_tr *t, struct jit_copied *ret);
+/* Writes it with its memory operand at `at`; the guest's flags are in the host's and stay there.  T0 holds what `at` wants.
+ * Returns where the instruction is that may trap; 0: none. */
+u32 jit_copy_at(struct jit_tr *t, struct asm_mem at);
+/* Number of the general register that `r` is a part of. */
+u32 jit_guest_of(ZydisRegister r);
+
+/* loop.c: a block that is a loop is written once more, for many rounds at a time. */
+void jit_loop(struct jit_tr *t);
+
 /* flow.c: jumps, calls, the stack.  False: as above.  *ret_end: the block ends with it. */
 bool jit_flow(struct jit_tr *t, bool *ret_end);
 /* T0 = host address of the word at RSP + disp; and RSP += by. */

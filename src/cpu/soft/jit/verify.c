@@ -24,6 +24,7 @@ struct known {
     bool writable;
     u32 kept;  /* ... and soft_cpu.jit_temp[1] is one, which may be written to */
     bool msrs; /* T2 is soft_cpu.msrs */
+    bool loop; /* T0 has an addend of soft_cpu.loop in it: how far from there loop.c has to know */
 };
 
 static bool writes(const ZydisDecodedInstruction *in, const ZydisDecodedOperand *o, ZydisRegister r)
@@ -55,6 +56,8 @@ static const char *check(const struct known *k, const ZydisDecodedOperand *m)
     bool write = m->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
     s64 at = m->mem.disp.value;
 
+    if (m->mem.base == REG_T0 && k->loop)
+        return NULL;
     if (m->mem.index != ZYDIS_REGISTER_NONE)
         return "an index register";
     if (m->mem.base == REG_CTX)
@@ -132,6 +135,20 @@ static void learn(struct known *k, const ZydisDecodedInstruction *in, const Zydi
                              .writable = was.tag == offsetof(struct tlb_entry, tag_w) };
 }
 
+/* MOV T0, [soft_cpu.loop.addend + n]; perhaps LEA T0, [T0 + what the guest has in registers]. */
+static bool in_loop(const struct known *k, const ZydisDecodedInstruction *in,
+                    const ZydisDecodedOperand *o)
+{
+    s64 first = CTX_AT(loop.addend), at = o[1].mem.disp.value;
+
+    if (!writes(in, o, REG_T0))
+        return k->loop;
+    if (in->mnemonic == ZYDIS_MNEMONIC_LEA)
+        return k->loop && o[1].mem.base == REG_T0;
+    return in->mnemonic == ZYDIS_MNEMONIC_MOV && o[1].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+           o[1].mem.base == REG_CTX && at >= first && at < first + 8 * LOOP_RUNS;
+}
+
 static const char *verify(const struct soft_cpu *c, u32 from, u32 to, u32 *ret_at)
 {
     ZydisDecodedOperand o[ZYDIS_MAX_OPERAND_COUNT];
@@ -153,8 +170,12 @@ static const char *verify(const struct soft_cpu *c, u32 from, u32 to, u32 *ret_a
             return wrong;
         if (in.meta.category == ZYDIS_CATEGORY_UNCOND_BR || in.meta.category == ZYDIS_CATEGORY_CALL)
             k = (struct known){};
-        else
+        else {
+            bool loop = in_loop(&k, &in, o);
+
             learn(&k, &in, o);
+            k.loop = loop;
+        }
     }
     return NULL;
 }
@@ -164,7 +185,12 @@ const char *jit_verify(const struct soft_cpu *c, u32 *ret_at)
     const struct jit_cache *j = c->jit;
     const char *wrong = NULL;
 
-    for (u32 i = 0; i < j->n_blocks && !wrong; i++)
-        wrong = verify(c, j->blocks[i].at, j->blocks[i].end, ret_at);
+    for (u32 i = 0; i < j->n_blocks && !wrong; i++) {
+        const struct jit_block *b = &j->blocks[i];
+
+        wrong = verify(c, b->at, b->end, ret_at);
+        if (!wrong)
+            wrong = verify(c, b->cold_at, b->cold_end, ret_at);
+    }
     return wrong ? wrong : "";
 }
