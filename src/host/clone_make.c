@@ -9,9 +9,12 @@
  */
 #include "host/clone_make.h"
 
+#include "disk/format.h"
 #include "host/process.h"
 #include "host/snap.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -129,7 +132,7 @@ static int make_overlay(struct task *t, const char *image, const char *format, c
         return r;
     to.cfg.size = d->size;
     to.cfg.backing = backing;
-    to.cfg.backing_format = d->ops->format;
+    to.cfg.backing_format = disk_format_written(d->ops->format);
     return job_create(&t->job, &to, e);
 }
 
@@ -166,20 +169,19 @@ static int make_disks(struct task *t, const struct origin *o, const struct vm_sp
 
 /* ---- an instant clone's start ---- */
 
-static char *link_path(const struct task *t, const char *image)
+/* A clone's folder has no other links. */
+static void remove_links(const struct task *t)
 {
-    const char *slash = strrchr(image, '/');
+    AUTO(free) char *folder = host_folder(t->host, t->inst);
+    DIR *d = opendir(folder);
+    struct dirent *de;
+    struct stat st;
 
-    return process_path(t->inst, slash ? slash + 1 : image);
-}
-
-static void remove_links(const struct task *t, const struct origin *o)
-{
-    for (u32 i = 0; i < o->n; i++) {
-        AUTO(free) char *path = link_path(t, o->file[i]);
-
-        unlink(path);
-    }
+    while (d && (de = readdir(d)))
+        if (fstatat(dirfd(d), de->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode))
+            unlinkat(dirfd(d), de->d_name, 0);
+    if (d)
+        closedir(d);
 }
 
 /* A state looks for the images of then beside the disks (vm/save_disks.c): while it is loaded, they are there by that name, too. */
@@ -187,9 +189,9 @@ static int make_links(const struct task *t, const struct origin *o, struct err *
 {
     int r = 0;
 
-    remove_links(t, o);
+    remove_links(t);
     for (u32 i = 0; i < o->n && r >= 0; i++) {
-        AUTO(free) char *path = link_path(t, o->file[i]);
+        AUTO(free) char *path = process_path(t->inst, strrchr(o->file[i], '/') + 1);
 
         if (symlink(o->file[i], path) < 0)
             r = err_errno(e, "link to '%s'", o->file[i]);
@@ -205,7 +207,7 @@ static int go_on(struct task *t, const struct origin *o, struct err *e)
     if (r >= 0)
         r = process_start(t, &from, e);
     if (!(r == -ECANCELED && t->host->closing)) /* else it may be reading them */
-        remove_links(t, o);
+        remove_links(t);
     return r;
 }
 
@@ -272,8 +274,10 @@ int clone_do(struct task *t, struct err *e)
     struct snap s;
     int r;
 
-    if (t->rec.mode == CLONE_INSTANT && process_find_again(&t->job, t->inst, e) == 0)
-        return 0; /* an earlier try started it */
+    if (t->rec.mode == CLONE_INSTANT && process_find_again(&t->job, t->inst, e) == 0) {
+        remove_links(t); /* an earlier try started it */
+        return 0;
+    }
     r = snap_open(&s, t, t->from, true, e);
     if (r >= 0)
         r = make(t, &s, &o, e);
@@ -296,7 +300,7 @@ static void drop_snapshot(struct task *t)
 
     n = r < 0 ? NULL : tree_by_id(&s.f.t, t->rec.node);
     if (n)
-        r = snap_drop(&s, &j, n->name, &e);
+        r = snap_drop(&s, &j, t->rec.snapshot, &e);
     if (r < 0 && r != -ENOENT)
         log_warn("the snapshot for clone '%s' stays: %s", t->rec.name, e.text);
     snap_close(&s);

@@ -40,14 +40,11 @@ void schedule_ended_locked(struct instance *i, bool failed, u64 ran)
     schedule_look(i->host);
 }
 
-void schedule_failed_locked(struct instance *i)
+void schedule_not_started_locked(struct instance *i, bool failed)
 {
-    AUTO(free) char *why = i->run.why ? xdup(i->run.why) : NULL;
-    struct err e = {};
-
-    schedule_ended_locked(i, true, 0);
-    if (host_set_state_locked(i, (enum host_state)i->run.state, why, &e) < 0)
-        log_error("%s", e.text);
+    i->run.start_at = 0;
+    if (failed)
+        schedule_ended_locked(i, true, 0);
 }
 
 /* ---- with the host ---- */
@@ -87,7 +84,7 @@ static struct instance **choose(struct host *h, bool (*which)(const struct insta
 
 static bool starts_with_host(const struct instance *i)
 {
-    return i->cfg.autostart && !host_is_alive(i) && !i->task;
+    return i->cfg.autostart && !i->cfg.template && !host_is_alive(i) && !i->task;
 }
 
 static int record(struct host *h, struct instance **list, u32 n, struct err *e)
@@ -129,6 +126,18 @@ static bool is_due(const struct instance *i)
     return is_waiting(i) && i->run.start_at <= now_seconds();
 }
 
+/* Not even a task: it is tried later, or not any more. */
+static void refused_locked(struct instance *i)
+{
+    struct host_change c = {};
+    struct err e = {};
+
+    schedule_not_started_locked(i, true);
+    host_change_run(&c, i, &i->run);
+    if (host_change_do(i->host, &c, NULL, &e) < 0)
+        log_error("%s", e.text);
+}
+
 static void start(struct host *h, const char *name)
 {
     const struct host_action a = { .what = TASK_START, .by_itself = true };
@@ -142,8 +151,8 @@ static void start(struct host *h, const char *name)
     log_warn("start '%s': %s", name, e.text);
     host_lock(h);
     i = host_find_locked(h, name);
-    if (i && !i->task && i->run.start_at)
-        schedule_failed_locked(i);
+    if (i && is_waiting(i))
+        refused_locked(i);
     host_unlock(h);
 }
 

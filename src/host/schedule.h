@@ -24,8 +24,8 @@ u32 schedule_after(const struct instance_cfg *c, const struct schedule_end *end,
 
 /* It ended by itself: what run says from now on, to be recorded by the caller. */
 void schedule_ended_locked(struct instance *i, bool failed, u64 ran);
-/* A start that was ours failed; recorded. */
-void schedule_failed_locked(struct instance *i);
+/* The same after a start that was ours, and failed, or was cancelled. */
+void schedule_not_started_locked(struct instance *i, bool failed);
 /* The host was started: when each machine with autostart will be; recorded.  Negative: not all of it. */
 int schedule_boot_locked(struct host *h, struct err *e);
 /* Something that it depends on has changed.  Any thread. */

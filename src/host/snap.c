@@ -156,7 +156,7 @@ int snap_take(struct snap *s, const char *prefix, bool memory, struct err *e)
     if (n && n->phase == TREE_COMPLETE)
         return 0;
     if (n)
-        r = snap_drop(s, &undo, n->name, e);
+        r = snap_drop(s, &undo, t->rec.snapshot, e);
     if (r >= 0)
         r = job_check(&t->job, e);
     if (r >= 0)
@@ -165,8 +165,9 @@ int snap_take(struct snap *s, const char *prefix, bool memory, struct err *e)
         return r;
     r = s->alive ? take_live(s, memory, e) : take_off(s, e);
     n = r < 0 ? tree_by_id(&s->f.t, t->rec.node) : NULL;
-    if (n && !t->host->closing && snap_drop(s, &undo, n->name, &why) < 0)
-        log_warn("snapshot '%s' of '%s' is not complete: %s", n->name, t->rec.name, why.text);
+    if (n && !t->host->closing && snap_drop(s, &undo, t->rec.snapshot, &why) < 0)
+        log_warn("snapshot '%s' of '%s' is not complete: %s", t->rec.snapshot, t->rec.name,
+                 why.text);
     return r;
 }
 
@@ -207,7 +208,7 @@ int snap_do_delete(struct task *t, struct err *e)
     if (n)
         r = check_unused(&s, n, e);
     if (n && r >= 0)
-        r = snap_drop(&s, &t->job, n->name, e);
+        r = snap_drop(&s, &t->job, t->rec.snapshot, e);
     if (!n && r >= 0 && t->rec.tries == 1) /* else it is gone since the last try */
         r = err_set(e, -ENOENT, "there is no snapshot '%s'", t->rec.snapshot);
     snap_close(&s);

@@ -145,8 +145,9 @@ static void drop_task(struct task **p)
 /* What was to be made and was not leaves nothing; a delete that is done neither. */
 static bool leaves(const struct task *t, enum task_state state)
 {
-    return t->inst && ((task_rows[t->rec.what].makes && state != TASK_DONE) ||
-                       (t->rec.what == TASK_DELETE && state == TASK_DONE));
+    return t->inst && t->inst->pidfd < 0 &&
+           ((task_rows[t->rec.what].makes && state != TASK_DONE) ||
+            (t->rec.what == TASK_DELETE && state == TASK_DONE));
 }
 
 /* A deletion that failed: the machine is off, and can be deleted again. */
@@ -161,7 +162,6 @@ static void finish_locked(struct task *t, enum task_state state, const char *why
     struct task **old = too_old(h);
     struct instance *i = t->inst;
     struct host_change c = {};
-    const bool again = i && t->rec.what == TASK_START && t->rec.by_itself && state == TASK_FAILED;
     struct run_rec run = {};
     char number[24];
     struct err e = {};
@@ -178,6 +178,10 @@ static void finish_locked(struct task *t, enum task_state state, const char *why
         run.state = HOST_FAILED;
         run.why = t->rec.error;
         host_change_run(&c, i, &run);
+    }
+    if (i && t->rec.by_itself && state != TASK_DONE) {
+        schedule_not_started_locked(i, state == TASK_FAILED);
+        host_change_run(&c, i, &i->run);
     }
     if (old) {
         str_fmt(number, sizeof(number), "%010llu", (*old)->number);
@@ -199,8 +203,6 @@ static void finish_locked(struct task *t, enum task_state state, const char *why
         drop_instance(h, i);
     if (old)
         drop_task(old);
-    if (again)
-        schedule_failed_locked(i);
     schedule_look(h);
     pthread_cond_broadcast(&h->changed);
 }

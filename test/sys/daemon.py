@@ -408,6 +408,22 @@ def go_back():
     assert at_shell("s", "echo $x $(cat /f)") == "2 second"
 
 
+def cancel():
+    """A snapshot that is cancelled is not there, and its machine goes on; or it was complete before."""
+    for delay in (0, 0.02, 0.1):
+        number = ok("POST", "/instances/s/snapshots", {"name": "cancelled"})["task"]
+        time.sleep(delay)
+        ask("DELETE", f"/tasks/{number}")
+        until("it ends", lambda: ok("GET", f"/tasks/{number}")["state"] not in ("waiting", "running"))
+        state = ok("GET", f"/tasks/{number}")["state"]
+        nodes = ok("GET", "/instances/s/snapshots")["list"]
+        assert state in ("cancelled", "done") and (state == "done") == ("cancelled" in [n["name"] for n in nodes]), (state, nodes)
+        assert all(n["complete"] for n in nodes), nodes
+        assert at_shell("s", "echo here") == "here"
+        if state == "done":
+            right("snapshot", "delete", "s", "cancelled")
+
+
 def clones():
     """Each has an identity, a disk and a life of its own, and keeps what it builds on."""
     at_shell("s", "x=7; echo seven >/f; sync")
@@ -466,7 +482,7 @@ def cloud():
         f.write("#cloud-config\npackages: [one]\n")
     with open(os.environ["TMPDIR"] + "/key.pub", "w", encoding="ascii") as f:
         f.write("ssh-ed25519 AAAA me@home\n")
-    right("launch", "c", "--memory", "256M", "--engine", "soft", "--user-data", os.environ["TMPDIR"] + "/user-data", "--ssh-key",
+    right("launch", "c", "--memory", "256M", "--engine", "soft", "--net", "user", "--user-data", os.environ["TMPDIR"] + "/user-data", "--ssh-key",
           os.environ["TMPDIR"] + "/key.pub", "--hostname", "web-1")
     look = "[ -e /proc/mounts ] || mount -t proc p /proc; mount -t devtmpfs d /dev; modprobe isofs; mount -t iso9660 -o ro /dev/vdb /mnt && cat /mnt/*"
     told = []
@@ -497,19 +513,30 @@ def status(name):
     return ok("GET", f"/instances/{name}")["status"]
 
 
+def crash(name):
+    pid = status(name)["pid"]
+    assert pid > 0, status(name)
+    os.kill(pid, signal.SIGKILL)
+
+
+def runs_again(name, times):
+    now = status(name)
+    return now["state"] == "running" and now["restarts"] == times
+
+
 def restarts():
     """A machine that crashes is started again, not for ever; one that its guest or its user turned off is not."""
     done("POST", "/instances", {**machine("r"), "restart": "on-failure", "restart_limit": 2})
     done("POST", "/instances/r/action", {"action": "start"})
     for n in (1, 2):
-        os.kill(status("r")["pid"], signal.SIGKILL)
-        until("it is started again", lambda: status("r")["state"] == "running" and status("r")["restarts"] == n)
-    os.kill(status("r")["pid"], signal.SIGKILL)
+        crash("r")
+        until("it is started again", lambda: runs_again("r", n))
+    crash("r")
     until("it has failed", lambda: status("r")["state"] == "failed")
     assert status("r")["start_at"] == 0 and status("r")["restarts"] == 2, status("r")
     done("POST", "/instances/r/action", {"action": "start"})
     assert status("r")["restarts"] == 0, status("r")
-    os.kill(status("r")["pid"], signal.SIGKILL)
+    crash("r")
     until("it has failed", lambda: status("r")["state"] == "failed")
     done("POST", "/instances/r/action", {"action": "stop"})  # before it is started again
     assert status("r")["start_at"] == 0, status("r")
@@ -530,11 +557,12 @@ def snap(disk):
     Socled()
     right("pool", "import", "deb", "--kernel", KERNEL, "--initrd", INITRD, "--disk", disk, "--append",
           "console=ttyS0 root=/dev/vda rw panic=-1 quiet init=/bin/sh")
-    right("launch", "s", "--memory", "256M", "--engine", "soft")
+    right("launch", "s", "--memory", "256M", "--engine", "soft", "--net", "user")
     c = Console("s")
     c.wait(b"# ")
     c.close()
     go_back()
+    cancel()
     clones()
     cloud()
     restarts().end()

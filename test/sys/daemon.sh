@@ -1,6 +1,6 @@
 #!/bin/bash
 # test/sys/daemon.sh: socled with real guests on the software engine: their life, snapshots and clones, and kill -9 of socled at random instants.
-# time limit: 600
+# time limit: 1200
 # Root's socled makes a network for its machines: in a network namespace of the test's own, so that the host's links and rules stay as they are.
 set -eu
 if [ "${1:-}" != inside ] && [ "$(id -u)" = 0 ] && unshare -n true 2>/dev/null; then
