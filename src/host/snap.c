@@ -10,9 +10,21 @@
 #include "host/process.h"
 #include "vm/statefile.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { LOCK_TRIES = 200, LOCK_TICK_MS = 20 };
+
+/* A lock that nobody has any more lives on in a process that another thread forked, or a killed socled, until its execve. */
+static bool is_locked_yet(int r, u32 *tries)
+{
+    if (r != -EAGAIN || (*tries)++ == LOCK_TRIES)
+        return false;
+    poll(NULL, 0, LOCK_TICK_MS);
+    return true;
+}
 
 /* ---- the disks of a machine that is off ---- */
 
@@ -70,10 +82,12 @@ static void disconnect(struct snap *s)
     s->heads.n = 0;
 }
 
-static int connect_machine(struct snap *s, struct err *e)
+static int connect_once(struct snap *s, struct err *e)
 {
     int r = process_find_again(&s->task->job, s->inst, e);
 
+    if (r == -EAGAIN)
+        return -ETIMEDOUT; /* it was waited for long enough */
     disconnect(s);
     s->alive = r != -ESRCH;
     if (!s->alive)
@@ -83,14 +97,32 @@ static int connect_machine(struct snap *s, struct err *e)
     return r < 0 ? r : tree_live_open(&s->live, &s->talk, e);
 }
 
+static int connect_machine(struct snap *s, struct err *e)
+{
+    u32 tries = 0;
+    int r;
+
+    do
+        r = connect_once(s, e);
+    while (is_locked_yet(r, &tries));
+    return r;
+}
+
 int snap_open(struct snap *s, struct task *t, struct instance *i, bool create, struct err *e)
 {
+    u32 tries = 0;
     int r;
 
     *s = (struct snap){ .task = t, .inst = i, .f.lock = -1, .talk.fd = -1 };
     s->control = process_path(i, "control");
     r = connect_machine(s, e);
-    return r < 0 ? r : tree_open(&s->f, snap_heads(s)->head[0].file, create, e);
+    if (r < 0)
+        return r;
+    do {
+        tree_close(&s->f);
+        r = tree_open(&s->f, snap_heads(s)->head[0].file, create, e);
+    } while (is_locked_yet(r, &tries));
+    return r;
 }
 
 void snap_close(struct snap *s)
@@ -102,12 +134,17 @@ void snap_close(struct snap *s)
 
 int snap_drop(struct snap *s, struct job *j, const char *name, struct err *e)
 {
-    int r = connect_machine(s, e); /* it may have ended meanwhile, or the conversation */
+    u32 tries = 0;
+    int r;
 
-    if (r < 0)
-        return r;
-    return s->alive ? tree_live_delete(j, &s->live, &s->f, name, e)
-                    : tree_delete(j, &s->f, name, NULL, e);
+    do {
+        r = connect_machine(s, e); /* it may have ended meanwhile, or the conversation */
+        if (r < 0)
+            return r;
+        r = s->alive ? tree_live_delete(j, &s->live, &s->f, name, e)
+                     : tree_delete(j, &s->f, name, NULL, e);
+    } while (is_locked_yet(r, &tries));
+    return r;
 }
 
 /* ---- take ---- */
@@ -260,6 +297,7 @@ int snap_do_restore(struct task *t, struct err *e)
     AUTO(free) char *state = NULL;
     struct process_from from = {};
     struct snap s;
+    u32 tries = 0;
     int r = snap_open(&s, t, t->inst, false, e);
 
     if (r >= 0)
@@ -270,7 +308,9 @@ int snap_do_restore(struct task *t, struct err *e)
     if (r >= 0)
         r = forget_suspended(t, e);
     if (r >= 0)
-        r = tree_restore(&s.f, t->rec.snapshot, e);
+        do
+            r = tree_restore(&s.f, t->rec.snapshot, e);
+        while (is_locked_yet(r, &tries));
     snap_close(&s);
     from.file = state;
     if (r >= 0 && (state || t->rec.was_on))

@@ -16,6 +16,35 @@ enum { SETTLE_SECONDS = 60, SETTLE_TICK_MS = 20 };
 static const char ask_disks[] = "{\"cmd\": \"disks\", \"id\": 1}",
                   ask_status[] = "{\"cmd\": \"status\", \"id\": 1}";
 
+/* On a connection of its own. */
+static json_t *ask_again(const char *socket, const char *request, int seconds)
+{
+    struct talk t;
+    json_t *answer = NULL;
+
+    if (talk_open(&t, socket, seconds, NULL) >= 0)
+        answer = talk_result(&t, request, NULL, 0, NULL);
+    talk_close(&t);
+    return answer;
+}
+
+/* Until the machine has noticed that a client went, ours or of who was killed: what it was asked for is done, or will not be. */
+static void wait_settled(const char *socket)
+{
+    const u64 limit = clock_mono_ns() + SETTLE_SECONDS * NSEC_PER_SEC;
+    bool saving = true;
+
+    while (saving && clock_mono_ns() < limit) {
+        json_t *status = ask_again(socket, ask_status, TALK_SECONDS);
+        const char *what = json_string_value(json_object_get(status, "saving"));
+
+        saving = what && *what;
+        json_decref(status);
+        if (saving)
+            poll(NULL, 0, SETTLE_TICK_MS);
+    }
+}
+
 static int add_head(struct tree_live *l, u32 i, struct err *e)
 {
     const json_t *d = json_array_get(l->disks, i);
@@ -39,7 +68,9 @@ int tree_live_open(struct tree_live *l, struct talk *t, struct err *e)
 {
     int r = 0;
 
-    *l = (struct tree_live){ .talk = t, .disks = talk_result(t, ask_disks, NULL, 0, e) };
+    *l = (struct tree_live){ .talk = t };
+    wait_settled(t->path);
+    l->disks = talk_result(t, ask_disks, NULL, 0, e);
     if (!l->disks)
         return e->code;
     for (u32 i = 0; i < json_array_size(l->disks) && r == 0; i++)
@@ -64,22 +95,11 @@ struct progress {
     u64 seen;   /* bytes that the job has counted */
 };
 
-static json_t *ask_again(const struct tree_live *l, const char *request, int seconds)
-{
-    struct talk t;
-    json_t *answer = NULL;
-
-    if (talk_open(&t, l->talk->path, seconds, NULL) >= 0)
-        answer = talk_result(&t, request, NULL, 0, NULL);
-    talk_close(&t);
-    return answer;
-}
-
 /* Its progress is a courtesy: a machine that has no second ear for us works all the same. */
 static int on_tick(void *arg, struct err *e)
 {
     struct progress *p = arg;
-    json_t *status = ask_again(p->l, ask_status, 1);
+    json_t *status = ask_again(p->l->talk->path, ask_status, 1);
     const u64 done = (u64)json_integer_value(json_object_get(status, "saving_done")),
               total = (u64)json_integer_value(json_object_get(status, "saving_total"));
 
@@ -110,31 +130,14 @@ static char *request_text(const struct tree_live *l, const struct tree_node *n, 
     return text;
 }
 
-/* Until the machine has noticed that its client went: what it was asked for is done, or not to be. */
-static void wait_settled(const struct tree_live *l)
-{
-    const u64 limit = clock_mono_ns() + SETTLE_SECONDS * NSEC_PER_SEC;
-    bool saving = true;
-
-    while (saving && clock_mono_ns() < limit) {
-        json_t *status = ask_again(l, ask_status, TALK_SECONDS);
-        const char *what = json_string_value(json_object_get(status, "saving"));
-
-        saving = what && *what;
-        json_decref(status);
-        if (saving)
-            poll(NULL, 0, SETTLE_TICK_MS);
-    }
-}
-
 /* Does the machine write to one of the overlays?  Who cannot tell says yes: then nothing is undone. */
 static bool changed_over(const struct tree_live *l, const struct tree_overlay *o)
 {
     json_t *now;
     bool yes;
 
-    wait_settled(l);
-    now = ask_again(l, ask_disks, TALK_SECONDS);
+    wait_settled(l->talk->path);
+    now = ask_again(l->talk->path, ask_disks, TALK_SECONDS);
     yes = !now;
     for (u32 i = 0; i < l->heads.n && !yes; i++) {
         struct stat st;
