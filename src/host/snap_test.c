@@ -7,6 +7,8 @@
 #include "host/tree.h"
 #include "testlib/test.h"
 
+#include <poll.h>
+
 static void do_task(struct rig *r, int code, u64 task, const struct err *e, int want)
 {
     CHECK_OK(code, e);
@@ -137,6 +139,25 @@ TEST(snap_wants_a_disk)
     host_lock(&r.host);
     CHECK_HAS(task_find_locked(&r.host, task)->rec.error, "no disk");
     host_unlock(&r.host);
+    rig_close(&r);
+}
+
+/* As a child of a killed socled has it until its execve. */
+TEST(snap_waits_for_a_lock)
+{
+    AUTO(free) char *disk = str_new("%s/lock/instances/i2/disk", test_dir());
+    struct tree_file f;
+    struct err e = {};
+    struct rig r;
+    u64 task;
+
+    rig_with_disk(&r, "lock");
+    CHECK_OK(tree_open(&f, disk, true, &e), &e);
+    CHECK_OK(ask(&r, "a", TASK_SNAPSHOT, "one", &task, &e), &e);
+    poll(NULL, 0, 100);
+    tree_close(&f);
+    CHECK_EQ(rig_wait(&r, task), TASK_DONE);
+    check_list(&r, "one<-");
     rig_close(&r);
 }
 
