@@ -5,6 +5,7 @@
 #include "host/change.h"
 
 #include "base/clock.h"
+#include "host/cgroup.h"
 #include "host/nic.h"
 
 #include <stdlib.h>
@@ -222,6 +223,8 @@ static int put_cfg(struct instance *i, struct instance_cfg *to, struct host_chan
     i->cfg = *to;
     *to = (struct instance_cfg){};
     i->rev = rev;
+    if (host_is_alive(i))
+        cgroup_apply_locked(i);
     network_tidy_locked(i->host); /* its name and addresses are others' to look up */
     return 0;
 }

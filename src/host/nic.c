@@ -279,17 +279,9 @@ int nics_settle_locked(struct host *h, const struct instance *self, struct insta
 
 /* ---- plugging ---- */
 
-static u64 number_of(const struct instance *i)
-{
-    u64 n = 0;
-
-    (void)str_u64(i->id + 1, &n);
-    return n;
-}
-
 void nic_tap_name(const struct instance *i, u32 card, char ret[IFNAMSIZ])
 {
-    must(str_fmt(ret, IFNAMSIZ, "s%04x%llxn%u", i->host->mark, number_of(i) & 0xfffffff, card));
+    must(str_fmt(ret, IFNAMSIZ, "s%04x%llxn%u", i->host->mark, host_number(i) & 0xfffffff, card));
 }
 
 bool nic_is_tap(const struct host *h, const char *name)
