@@ -410,12 +410,12 @@ static bool is_on_network(struct instance *i)
 int nics_plug(struct instance *i, struct vm_spec *spec, struct err *e)
 {
     struct host *h = i->host;
-    int r;
+    int r = 0;
 
     if (!is_on_network(i))
         return 0;
     pthread_mutex_lock(&h->nets.lock);
-    r = network_apply_locked(h, NULL, e);
+    (void)network_apply_locked(h, NULL, NULL); /* each network says how it is */
     for (u32 k = 0; k < SPEC_NETS_MAX && r >= 0; k++)
         r = plug_card(i, k, spec, e);
     pthread_mutex_unlock(&h->nets.lock);
