@@ -193,6 +193,10 @@ static int check_edit(const struct instance *i, const struct instance_cfg *to, b
             r = err_set(e, -EINVAL, "'name' is changed by rename");
         else if (strcmp(f->name, "image") == 0)
             r = err_set(e, -EINVAL, "'image' is what the instance was made of, and stays");
+        else if (strcmp(f->name, "nets") == 0 && host_is_alive(i) &&
+                 (nics_on_network(&i->cfg) || nics_on_network(to)))
+            r = err_set(e, -EBUSY,
+                        "'nets': a card on a network is changed while its machine is off");
         else if (!instance_field_is_live(f))
             changed = f->name;
     }

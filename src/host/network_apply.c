@@ -308,14 +308,17 @@ static int set_forwarding(const struct host *h, const char *path, const char *na
 static bool may_forward_v6(struct links *l)
 {
     static const char path[] = "/proc/sys/net/ipv6/conf/all/forwarding";
-    bool follows = false;
+    static atomic_bool said;
+    bool follows = true;
 
     if (read_setting(path) == 1)
         return true;
-    if (links_follows_router(l, &follows, NULL) < 0 || follows)
+    if (links_follows_router(l, &follows, NULL) >= 0 && !follows)
+        return true;
+    if (!atomic_exchange(&said, true))
         log_notice("networks reach others by IPv4 only: the host has its way out by a router's "
                    "advertisement, which it would not follow any more if it forwarded IPv6");
-    return !follows;
+    return false;
 }
 
 static int forwarding(struct wish *w, struct links *l, struct err *e)
