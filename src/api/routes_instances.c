@@ -2,6 +2,7 @@
  * api/routes_instances.c: instances: what they are, how they run, what they wrote.
  */
 #include "api/routes.h"
+#include "host/cgroup.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -25,7 +26,7 @@ struct action_body {
 };
 struct instance_view {
     char *id, *state, *why, *base, *base_snapshot, *control, *console, *console_log, *log;
-    u64 revision, since, start_at;
+    u64 revision, since, start_at, cpu_us, memory_used;
     u32 pid, restarts;
 };
 struct edited {
@@ -75,6 +76,8 @@ static const struct field instance_view_fields[] = {
     FIELD_INT(instance_view, restarts, "how often it was, in a row"),
     FIELD_STR(instance_view, base, "a linked clone: the instance on whose images its disks build"),
     FIELD_STR(instance_view, base_snapshot, "a linked clone: of which snapshot they are"),
+    FIELD_INT(instance_view, cpu_us, "CPU time that it used, in microseconds (where there are control groups)"),
+    FIELD_INT(instance_view, memory_used, "bytes that it uses, what the host caches for it included (as above)"),
     FIELD_STR(instance_view, control, "its control socket on the host"),
     FIELD_STR(instance_view, console, "its console's socket on the host"),
     FIELD_STR(instance_view, console_log, "what the guest wrote: a file of the host"),
@@ -160,6 +163,17 @@ static void add_base(struct host *h, const struct instance *i, json_t *state)
         json_object_set_new(state, "base_snapshot", json_string(i->base.snapshot));
 }
 
+static void add_usage(json_t *state, const struct instance *i)
+{
+    struct cgroup_usage u;
+
+    if (!host_is_alive(i) || !cgroup_read_locked(i, &u))
+        return;
+    json_object_set_new(state, "cpu_us", json_integer((json_int_t)u.cpu_us));
+    if (u.memory)
+        json_object_set_new(state, "memory_used", json_integer((json_int_t)u.memory));
+}
+
 static int get_instance(struct api_call *c, struct err *e)
 {
     struct host *h = c->host;
@@ -181,6 +195,7 @@ static int get_instance(struct api_call *c, struct err *e)
         if (i->run.why)
             json_object_set_new(state, "why", json_string(i->run.why));
         add_base(h, i, state);
+        add_usage(state, i);
     }
     host_unlock(h);
     if (!j)

@@ -59,6 +59,7 @@ const struct opt run_opts[] = {
     SPEC("testdev", testdev),
     SPEC("cache-dir", cache_dir, "DIR"),
     RUN("timeout", timeout),
+    SPEC("uid", uid),
     SPEC("no-jail", no_jail),
     SPEC("verbose", verbose),
     {},

@@ -88,7 +88,7 @@ static int serve(struct loop *l, struct host *h, struct err *e)
 {
     AUTO(free) char *path = str_new("%s/api.sock", h->dir);
     struct server *server;
-    uv_signal_t term, interrupt;
+    static uv_signal_t term, interrupt; /* the loop closes them, after us */
     int listener = inherited(), r;
 
     if (listener < 0)

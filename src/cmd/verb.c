@@ -85,6 +85,7 @@ const struct opt verb_make_opts[] = {
     { "ssh-key", verb_fields, 0, "ssh_key", "FILE" },
     { "network-config", verb_fields, 0, "network_config", "FILE" },
     { "hostname", cloud_fields, offsetof(struct verb, cfg.cloud), "hostname", "" },
+    OWN("limits", ""),
     VERB("force", ""),
     {},
 };

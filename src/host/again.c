@@ -70,6 +70,7 @@ void again_take_process(struct vm_spec *s, struct vm_spec *now)
     s->gdb.wait = now->gdb.wait;
     s->restore.clone = now->restore.clone;
     s->restore.force = now->restore.force;
+    s->uid = now->uid;
     s->no_jail = now->no_jail;
     s->verbose = now->verbose;
     s->prealloc = now->prealloc;

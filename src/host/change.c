@@ -5,6 +5,7 @@
 #include "host/change.h"
 
 #include "base/clock.h"
+#include "host/cgroup.h"
 #include "host/nic.h"
 
 #include <stdlib.h>
@@ -192,6 +193,10 @@ static int check_edit(const struct instance *i, const struct instance_cfg *to, b
             r = err_set(e, -EINVAL, "'name' is changed by rename");
         else if (strcmp(f->name, "image") == 0)
             r = err_set(e, -EINVAL, "'image' is what the instance was made of, and stays");
+        else if (strcmp(f->name, "nets") == 0 && host_is_alive(i) &&
+                 (nics_on_network(&i->cfg) || nics_on_network(to)))
+            r = err_set(e, -EBUSY,
+                        "'nets': a card on a network is changed while its machine is off");
         else if (!instance_field_is_live(f))
             changed = f->name;
     }
@@ -222,6 +227,8 @@ static int put_cfg(struct instance *i, struct instance_cfg *to, struct host_chan
     i->cfg = *to;
     *to = (struct instance_cfg){};
     i->rev = rev;
+    if (host_is_alive(i))
+        cgroup_apply_locked(i);
     network_tidy_locked(i->host); /* its name and addresses are others' to look up */
     return 0;
 }

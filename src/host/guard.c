@@ -68,12 +68,16 @@ static u64 group_left(void)
     char own[4096], text[64];
     AUTO(free) char *max_path = NULL, *now_path = NULL;
     char *path;
+    size_t len;
     u64 most, now;
 
     if (!read_text("/proc/self/cgroup", own, sizeof(own)) || !(path = strstr(own, "0::")))
         return ~0ull;
     path += 3;
     path[strcspn(path, "\n")] = 0;
+    len = strlen(path);
+    if (len > 7 && strcmp(path + len - 7, "/socled") == 0)
+        path[len - 7] = 0; /* where we moved from (host/cgroup.c): machines are there, too */
     max_path = str_new("/sys/fs/cgroup%s/memory.max", path);
     now_path = str_new("/sys/fs/cgroup%s/memory.current", path);
     if (!read_text(max_path, text, sizeof(text)) || (most = number_after(text, "")) == ~0ull)

@@ -4,6 +4,7 @@
 #include "host/host.h"
 
 #include "base/clock.h"
+#include "host/cgroup.h"
 #include "host/load.h"
 #include "host/process.h"
 #include "host/schedule.h"
@@ -47,6 +48,14 @@ bool host_is_alive(const struct instance *i)
 char *host_folder(const struct host *h, const struct instance *i)
 {
     return str_new("%s/instances/%s", h->dir, i->id);
+}
+
+u64 host_number(const struct instance *i)
+{
+    u64 n = 0;
+
+    (void)str_u64(i->id + 1, &n);
+    return n;
 }
 
 u32 host_after_locked(struct host *h, const char *name)
@@ -420,6 +429,7 @@ void host_close(struct host *h)
         network_free(h->nets.list[i]);
     free(h->nets.list);
     free(h->nets.rules);
+    cgroup_close(h);
     store_close(h->store);
     fd_close(&h->lock_fd);
     free(h->dir);

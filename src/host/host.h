@@ -148,6 +148,8 @@ struct host {
     struct task *tasks; /* newest first */
     u32 n_running;
     struct networks nets;
+    char *cgroup; /* machines' groups are below it; NULL: none, or (not asked) not known yet */
+    bool cgroup_asked;
     bool begun; /* the loop runs: tasks may begin */
     bool closing;
     uv_timer_t begin;
@@ -184,6 +186,8 @@ void host_instance_free(struct instance *i);
 struct instance *host_by_id_locked(struct host *h, const char *id);
 /* A clone whose disks build on a node of this instance's tree (0: on any, or on its disks); NULL: there is none. */
 const struct instance *host_clone_of_locked(const struct instance *i, u32 node);
+/* That of its id. */
+u64 host_number(const struct instance *i);
 /* Is there a process, as far as the records say? */
 bool host_is_alive(const struct instance *i);
 

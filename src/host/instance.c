@@ -25,10 +25,48 @@ static bool notes_ok(const char *s)
     return strlen(s) <= INSTANCE_NOTES_MAX;
 }
 
+/* The number at *s, which is left behind it. */
+static bool take_cpu(const char **s, u64 *ret)
+{
+    char digits[6] = "";
+    const size_t n = strspn(*s, "0123456789");
+
+    if (n == 0 || n >= sizeof(digits))
+        return false;
+    memcpy(digits, *s, n);
+    *s += n;
+    return str_u64(digits, ret) == 0 && *ret < INSTANCE_CPUS_MAX;
+}
+
+static bool cpu_set_ok(const char *s)
+{
+    u64 first, last;
+
+    do {
+        if (!take_cpu(&s, &first))
+            return false;
+        last = first;
+        if (*s == '-' && (s++, !take_cpu(&s, &last)))
+            return false;
+    } while (last >= first && *s == ',' && *++s);
+    return last >= first && !*s && s[-1] != ',';
+}
+
 /* clang-format off */
 static const struct field tag_fields[] = {
     FIELD_STR(instance_tag, tag, "a word to find it by", .required = true, .first = true, .ok = tag_ok,
               .want = "1 to 63 letters, digits, '.', '-', '_', ':' or '='"),
+    {},
+};
+
+static const struct field limit_fields[] = {
+    FIELD_INT(instance_limits, cpu_weight, "share of the CPUs when they are short; any other has 100", .max = 10000, .metavar = "N"),
+    FIELD_INT(instance_limits, cpu_max, "percent of one CPU at most, as 150; 0: no limit", .max = 100 * 4096, .metavar = "PERCENT"),
+    FIELD_STR(instance_limits, cpu_set, "the host's CPUs that it may run on", .metavar = "0-3,6", .ok = cpu_set_ok,
+              .want = "numbers and ranges of CPUs, as 0-3,6,"),
+    FIELD_BYTES(instance_limits, memory, "its process may have so much beside the guest's RAM, or is ended by the host; 0: no limit",
+                .max = 1ull << 42, .metavar = "SIZE"),
+    FIELD_INT(instance_limits, io_weight, "share of the disks when they are short; any other has 100", .max = 10000, .metavar = "N"),
     {},
 };
 
@@ -49,6 +87,7 @@ const struct field instance_own_fields[] = {
     FIELD_BOOL(instance_cfg, protected, "refuse to delete it"),
     FIELD_BOOL(instance_cfg, template, "it is not started; linked clones build on its disks as they are"),
     FIELD_OBJ(instance_cfg, cloud, cloud_fields, "what cloud-init in the guest is told, by a read-only disk after the others"),
+    FIELD_OBJ(instance_cfg, limits, limit_fields, "what its process may take of the host", .metavar = "NAME=VALUE[,...]"),
     {},
 };
 
@@ -123,7 +162,7 @@ bool instance_field_is_live(const struct field *f)
     static const char *const live[] = { "name",      "notes",           "tags",
                                         "autostart", "autostart_order", "autostart_delay",
                                         "restart",   "restart_limit",   "protected",
-                                        "template" };
+                                        "template",  "limits" };
 
     for_each_row(l, live)
         if (strcmp(f->name, *l) == 0)

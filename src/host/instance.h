@@ -7,7 +7,12 @@
 #include "host/images.h"
 #include "vm/spec.h"
 
-enum { INSTANCE_TAGS_MAX = 32, INSTANCE_TAG_MAX = 63, INSTANCE_NOTES_MAX = 16 * 1024 };
+enum {
+    INSTANCE_TAGS_MAX = 32,
+    INSTANCE_TAG_MAX = 63,
+    INSTANCE_NOTES_MAX = 16 * 1024,
+    INSTANCE_CPUS_MAX = 8192, /* of a host: Linux has no more */
+};
 
 enum instance_restart { RESTART_NO, RESTART_ON_FAILURE, RESTART_ALWAYS };
 enum instance_kind { INSTANCE_FULL, INSTANCE_PARA };
@@ -17,6 +22,15 @@ extern const char *const clone_words[];
 
 struct instance_tag {
     char *tag;
+};
+
+/* What its process may take of the host (host/cgroup.h); 0: as any. */
+struct instance_limits {
+    u32 cpu_weight; /* 1 to 10,000; any has 100 */
+    u32 cpu_max;    /* in hundredths of a CPU */
+    char *cpu_set;  /* "0-3,6"; NULL: all */
+    u64 memory;     /* bytes beside the guest's RAM */
+    u32 io_weight;  /* 1 to 10,000; any has 100 */
 };
 
 struct instance_cfg {
@@ -30,6 +44,7 @@ struct instance_cfg {
     int restart;                          /* enum instance_restart */
     u32 restart_limit;                    /* in a row; 0: none */
     struct cloud_cfg cloud;
+    struct instance_limits limits;
     struct vm_spec spec; /* the rows that a user may set; the name, too */
 };
 

@@ -169,26 +169,40 @@ static void find_stale(const struct link *k, void *arg)
         strbuf_add_mem(&s->links, k, sizeof(*k));
 }
 
-static int drop_links(struct wish *w, struct links *l, struct err *e)
+static u32 stale_n(const struct stale *s)
 {
-    struct stale s = { .w = w };
-    u32 n;
-    int r = 0;
+    return (u32)(s->links.len / sizeof(struct link));
+}
 
-    links_each(l, find_stale, &s);
-    n = (u32)(s.links.len / sizeof(struct link));
-    for (u32 i = 0; i < n && r >= 0; i++) {
-        struct link k;
-        AUTO(free) char *rules = NULL;
+static struct link stale_link(const struct stale *s, u32 i)
+{
+    struct link k;
 
-        memcpy(&k, s.links.text + i * sizeof(k), sizeof(k));
-        rules = network_card_rules(w->table, k.name, NULL, NULL);
+    memcpy(&k, s->links.text + i * sizeof(k), sizeof(k));
+    return k;
+}
+
+static void drop_chains(const struct stale *s)
+{
+    for (u32 i = 0; i < stale_n(s); i++) {
+        const struct link k = stale_link(s, i);
+        AUTO(free) char *rules = network_card_rules(s->w->table, k.name, NULL, NULL);
+
         if (!k.bridge)
             (void)nft_run(rules, NULL); /* who flushed the filter did it for us */
+    }
+}
+
+static int drop_links(const struct stale *s, struct links *l, struct err *e)
+{
+    int r = 0;
+
+    for (u32 i = 0; i < stale_n(s) && r >= 0; i++) {
+        const struct link k = stale_link(s, i);
+
         r = links_delete(l, &k, e);
     }
-    strbuf_fini(&s.links);
-    return r < 0 || !n ? r : links_read(l, e);
+    return r < 0 || !stale_n(s) ? r : links_read(l, e);
 }
 
 /* Name services of networks that are gone, or have none any more. */
@@ -294,14 +308,17 @@ static int set_forwarding(const struct host *h, const char *path, const char *na
 static bool may_forward_v6(struct links *l)
 {
     static const char path[] = "/proc/sys/net/ipv6/conf/all/forwarding";
-    bool follows = false;
+    static atomic_bool said;
+    bool follows = true;
 
     if (read_setting(path) == 1)
         return true;
-    if (links_follows_router(l, &follows, NULL) < 0 || follows)
+    if (links_follows_router(l, &follows, NULL) >= 0 && !follows)
+        return true;
+    if (!atomic_exchange(&said, true))
         log_notice("networks reach others by IPv4 only: the host has its way out by a router's "
                    "advertisement, which it would not follow any more if it forwarded IPv6");
-    return !follows;
+    return false;
 }
 
 static int forwarding(struct wish *w, struct links *l, struct err *e)
@@ -412,14 +429,17 @@ static int run_names(const struct wish_net *n, struct err *e)
 /* ---- all ---- */
 
 /* What was told is remembered, so that nothing is said twice; a socled that has just begun says it once more. */
-static int filter(struct wish *w, struct err *e)
+static int filter(struct wish *w, bool stale, struct err *e)
 {
     struct networks *s = &w->h->nets;
     const bool begins = !s->rules;
+    bool any = stale;
     int r;
 
-    if (s->rules && strcmp(s->rules, w->rules) == 0)
-        return 0;
+    for (u32 i = 0; i < w->n_nets; i++)
+        any |= w->nets[i].cfg.kind != NETWORK_USER;
+    if (begins ? !any : strcmp(s->rules, w->rules) == 0)
+        return 0; /* user networks alone need no filter, which a host may lack */
     r = nft_run(w->rules, e);
     for (u32 i = 0; i < w->n_taps && r >= 0 && begins; i++)
         (void)nft_run(w->taps[i].rules, NULL); /* of one that is starting there is no tap yet */
@@ -444,20 +464,34 @@ static void join_taps(struct wish *w, struct links *l)
     }
 }
 
+/* The filter forgets what is stale before its links go: a kill in between leaves links, which tell the next one. */
+static int drop_stale(struct wish *w, struct links *l, struct err *e)
+{
+    struct stale s = { .w = w };
+    int r;
+
+    links_each(l, find_stale, &s);
+    drop_chains(&s);
+    r = filter(w, stale_n(&s), e);
+    if (r >= 0)
+        r = drop_links(&s, l, e);
+    strbuf_fini(&s.links);
+    if (r >= 0)
+        drop_names(w);
+    return r;
+}
+
 static int apply(struct wish *w, struct links *l, struct err *e)
 {
     int r = links_open(l, e);
 
     if (r >= 0)
-        r = drop_links(w, l, e);
+        r = drop_stale(w, l, e);
     if (r < 0)
         return r;
-    drop_names(w);
     for (u32 i = 0; i < w->n_nets; i++)
         w->nets[i].r = make_net(w, l, &w->nets[i], &w->nets[i].e);
-    r = filter(w, e);
-    if (r >= 0)
-        r = forwarding(w, l, e); /* not before the rules are there */
+    r = forwarding(w, l, e);
     if (r < 0)
         return r;
     join_taps(w, l);
@@ -467,9 +501,10 @@ static int apply(struct wish *w, struct links *l, struct err *e)
     return 0;
 }
 
-/* How it went is noted; the result of `name`. */
+/* How it went (`all`: for all but user networks, of which the host knows nothing) is noted; the result of `name`. */
 static int note(struct wish *w, const char *name, int all, struct err *e)
 {
+    const struct err of_all = *e;
     int r = all;
 
     host_lock(w->h);
@@ -477,19 +512,18 @@ static int note(struct wish *w, const char *name, int all, struct err *e)
         struct wish_net *from = &w->nets[i];
         struct network *n = network_find_locked(w->h, from->cfg.name);
 
-        if (all < 0) {
+        if (all < 0 && from->cfg.kind != NETWORK_USER) {
             from->r = all;
-            from->e = *e;
+            from->e = of_all;
         }
         if (n) {
             n->up = from->r >= 0;
             (void)str_copy(n->why, sizeof(n->why), from->r < 0 ? from->e.text : "");
             (void)str_copy(n->bridge, sizeof(n->bridge), from->bridge);
         }
-        if (r >= 0 && name && from->r < 0 && strcmp(from->cfg.name, name) == 0) {
+        if (name && strcmp(from->cfg.name, name) == 0) {
             r = from->r;
-            if (e)
-                *e = from->e;
+            *e = from->e;
         }
     }
     host_unlock(w->h);

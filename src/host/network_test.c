@@ -101,6 +101,7 @@ static void rig_open(struct rig *r, const char *name)
     CHECK_EQ(loop_init(&r->loop, "test"), 0);
     CHECK_OK(host_open(&r->host, dir, &r->loop, &e), &e);
     r->host.uid = 1;
+    r->host.cgroup_asked = true; /* there are none */
     add_network(&r->host, "n",
                 "{\"name\": \"n\", \"ipv4\": \"10.1.0.1/29\", \"ipv6\": \"fd01::1/64\"}");
     add_network(
@@ -218,6 +219,30 @@ TEST(nic_forwards)
     CHECK_OK(
         add(&r, "c", "{\"network\": \"n\", \"forward\": [{\"rule\": \"tcp:192.0.2.2:81:1\"}]}", &e),
         &e);
+    rig_close(&r);
+}
+
+/* What a running machine's card was promised stays; anything else of it may be edited. */
+TEST(nic_edits)
+{
+    struct rig r;
+    struct err e;
+    bool restart;
+    json_t *nets = json_pack("{s:[{s:s}]}", "nets", "network", "i"),
+           *notes = json_pack("{s:s}", "notes", "x");
+
+    rig_open(&r, "nic_edits");
+    CHECK_OK(add(&r, "a", "{\"network\": \"n\"}", &e), &e);
+    CHECK_OK(host_edit(&r.host, "a", nets, 0, &restart, &e), &e);
+    CHECK_STR(card(&r, "a", 0)->address, "10.2.0.2");
+    host_find_locked(&r.host, "a")->run.state = HOST_RUNNING;
+    CHECK_OK(host_edit(&r.host, "a", notes, 0, &restart, &e), &e);
+    json_object_set_new(nets, "nets", json_array());
+    CHECK_EQ(host_edit(&r.host, "a", nets, 0, &restart, &e), -EBUSY);
+    host_find_locked(&r.host, "a")->run.state = HOST_OFF;
+    CHECK_OK(host_edit(&r.host, "a", nets, 0, &restart, &e), &e);
+    json_decref(nets);
+    json_decref(notes);
     rig_close(&r);
 }
 

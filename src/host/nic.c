@@ -23,6 +23,14 @@ static int each_card(const struct host *h, const struct instance *self,
     return r;
 }
 
+bool nics_on_network(const struct instance_cfg *c)
+{
+    for (u32 k = 0; k < c->spec.nets.n; k++)
+        if (spec_net(&c->spec, k)->network)
+            return true;
+    return false;
+}
+
 const struct instance *nics_user_locked(const struct host *h, const char *network)
 {
     for (u32 i = 0; i < h->n; i++)
@@ -279,17 +287,9 @@ int nics_settle_locked(struct host *h, const struct instance *self, struct insta
 
 /* ---- plugging ---- */
 
-static u64 number_of(const struct instance *i)
-{
-    u64 n = 0;
-
-    (void)str_u64(i->id + 1, &n);
-    return n;
-}
-
 void nic_tap_name(const struct instance *i, u32 card, char ret[IFNAMSIZ])
 {
-    must(str_fmt(ret, IFNAMSIZ, "s%04x%llxn%u", i->host->mark, number_of(i) & 0xfffffff, card));
+    must(str_fmt(ret, IFNAMSIZ, "s%04x%llxn%u", i->host->mark, host_number(i) & 0xfffffff, card));
 }
 
 bool nic_is_tap(const struct host *h, const char *name)
@@ -404,26 +404,19 @@ static int plug_card(struct instance *i, u32 k, struct vm_spec *spec, struct err
     return r;
 }
 
-static bool is_on_network(struct instance *i)
-{
-    bool is = false;
-
-    host_lock(i->host);
-    for (u32 k = 0; k < i->cfg.spec.nets.n; k++)
-        is |= spec_net(&i->cfg.spec, k)->network != NULL;
-    host_unlock(i->host);
-    return is;
-}
-
 int nics_plug(struct instance *i, struct vm_spec *spec, struct err *e)
 {
     struct host *h = i->host;
-    int r;
+    bool on;
+    int r = 0;
 
-    if (!is_on_network(i))
+    host_lock(h);
+    on = nics_on_network(&i->cfg);
+    host_unlock(h);
+    if (!on)
         return 0;
     pthread_mutex_lock(&h->nets.lock);
-    r = network_apply_locked(h, NULL, e);
+    (void)network_apply_locked(h, NULL, NULL); /* each network says how it is */
     for (u32 k = 0; k < SPEC_NETS_MAX && r >= 0; k++)
         r = plug_card(i, k, spec, e);
     pthread_mutex_unlock(&h->nets.lock);

@@ -11,6 +11,8 @@ int nics_settle_locked(struct host *h, const struct instance *self, struct insta
                        struct err *e);
 /* The cards' places on networks, just before its process starts: taps are made, and stand in `spec`. */
 int nics_plug(struct instance *i, struct vm_spec *spec, struct err *e);
+/* Is one of an instance's on a network? */
+bool nics_on_network(const struct instance_cfg *c);
 /* Is one on that network? */
 const struct instance *nics_user_locked(const struct host *h, const char *network);
 

@@ -7,6 +7,7 @@
 #include "host/process.h"
 
 #include "base/clock.h"
+#include "host/cgroup.h"
 #include "host/exit_status.h"
 #include "host/schedule.h"
 #include "host/talk.h"
@@ -114,6 +115,12 @@ static struct end how_it_ended(const struct instance *i, int status)
     return end;
 }
 
+void process_leave_locked(struct instance *i)
+{
+    cgroup_leave_locked(i);
+    network_tidy_locked(i->host); /* its taps have no other end any more */
+}
+
 /* Records the end.  Waiters look at pidfd, so it is closed before. */
 static void ended_locked(struct instance *i, int status)
 {
@@ -134,7 +141,7 @@ static void ended_locked(struct instance *i, int status)
     }
     if (end.state == HOST_FAILED)
         log_notice("machine '%s' failed: %s", i->cfg.spec.name, end.why);
-    network_tidy_locked(i->host); /* its taps have no other end any more */
+    process_leave_locked(i);
 }
 
 int process_child_status(pid_t pid)

@@ -38,6 +38,8 @@ int process_log(const struct instance *i, bool create, struct err *e);
 bool process_is_alive(const struct instance *i);
 /* The last thing that it complained of since its start; false: it did not. */
 bool process_last_error(const struct instance *i, char ret[240]);
+/* It has ended, or did not start: what it had of the host beside files is given back. */
+void process_leave_locked(struct instance *i);
 /* Of a child that ended. */
 int process_child_status(pid_t pid);
 /* Asks a machine that may be anyone's; its pidfd.  *ret_state: what it is doing. */

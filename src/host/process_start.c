@@ -3,6 +3,7 @@
  */
 #include "base/clock.h"
 #include "host/again.h"
+#include "host/cgroup.h"
 #include "host/guard.h"
 #include "host/newfile.h"
 #include "host/nic.h"
@@ -22,6 +23,9 @@
 enum {
     LOG_MAX = 1024 * 1024, /* of vm.log, at a start */
     SPEC_MAX = 1024 * 1024,
+    MACHINE_UID =
+        0x70000000, /* systemd, "Users, Groups, UIDs and GIDs": from here on nobody has them */
+    MACHINE_UIDS = 0x10000000,
 };
 
 /* What is to be started. */
@@ -99,6 +103,8 @@ static int configured_locked(const struct instance *i, struct vm_spec *ret, stru
     if (r >= 0)
         r = instance_spec(&i->cfg, &paths, i->cfg.image ? &image : NULL, ret, e);
     conf_fini(image_cfg_fields, &image);
+    if (r >= 0 && i->host->uid == 0)
+        ret->uid = MACHINE_UID + (u32)(host_number(i) % MACHINE_UIDS);
     return r;
 }
 
@@ -282,17 +288,23 @@ static void start_failed(struct task *t, struct spawn *vm, int r, struct err *e)
         err_set(e, r, "its process ended with status %d", status);
     if (host_set_state_locked(i, i->run.saved ? HOST_SUSPENDED : HOST_FAILED, e->text, NULL) < 0)
         log_error("machine '%s' did not start, which cannot be recorded", i->cfg.spec.name);
+    process_leave_locked(i);
     host_unlock(t->host);
 }
 
 static int launch(struct task *t, int log, struct plan *p, struct err *e)
 {
-    const struct spawn_how how = { .alone = true, .log = log };
+    struct spawn_how how = { .alone = true, .log = log };
+    AUTO(fd) int cgroup = -1;
     AUTO(free) char *state = process_path(t->inst, "state");
     struct vm_spec *spec = &p->spec;
     struct spawn vm;
-    int r = nics_plug(t->inst, spec, e);
+    int r;
 
+    host_lock(t->host);
+    how.cgroup = cgroup = cgroup_enter_locked(t->inst);
+    host_unlock(t->host);
+    r = nics_plug(t->inst, spec, e);
     if (r >= 0 && !p->resumes)
         r = write_spec(t->inst, spec, e);
     if (r >= 0 && p->seed)
@@ -305,6 +317,7 @@ static int launch(struct task *t, int log, struct plan *p, struct err *e)
         host_lock(t->host);
         (void)host_set_state_locked(t->inst, t->inst->run.saved ? HOST_SUSPENDED : HOST_FAILED,
                                     e->text, NULL);
+        process_leave_locked(t->inst);
         host_unlock(t->host);
         return r;
     }

@@ -20,7 +20,7 @@
 /* What the child keeps; the parent's copies are closed after the fork. */
 struct inherit {
     int spec, console, control, messages;
-    int log; /* borrowed; -1: none */
+    int log, cgroup; /* borrowed; -1: none */
     bool alone;
     int failed; /* a pipe that execve closes, or that takes its errno */
 };
@@ -156,6 +156,8 @@ _Noreturn static void become(const char *program, const struct inherit *in, pid_
     AUTO(fd) int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     int code;
 
+    if (in->cgroup >= 0)
+        (void)!write(in->cgroup, "0", 1); /* a machine outside its group runs, too */
     settle(in, parent);
     if (null >= 0)
         dup2(null, STDIN_FILENO); /* tidy: allow banned: it must survive execve */
@@ -220,7 +222,9 @@ int spawn_start(const struct vm_spec *spec, const struct spawn_how *how, struct 
                 struct err *e)
 {
     struct spawn s = { .pidfd = -1, .console = -1, .control = -1, .messages = -1 };
-    struct inherit in = { -1, -1, -1, -1, how->alone ? how->log : -1, how->alone, -1 };
+    struct inherit in = {
+        -1, -1, -1, -1, how->alone ? how->log : -1, how->alone ? how->cgroup : -1, how->alone, -1
+    };
     char *program = spawn_find("socle-vm", "SOCLE_VM");
     int r = prepare(spec, how->take_messages, &s, &in, e);
 

@@ -27,7 +27,8 @@ struct vm_spec;
 struct spawn_how {
     bool take_messages; /* its stderr comes to `messages` instead of going to our own */
     bool alone;         /* it outlives us: no control_fd; stdout and stderr go to `log` */
-    int log;            /* borrowed; the child keeps this very open file until it ends */
+    int log;            /* alone: borrowed; the child keeps this very open file until it ends */
+    int cgroup;         /* alone: borrowed, cgroup.procs of the group that it is in; -1: ours */
 };
 
 /* A started socle-vm.  Descriptors are owned; -1 when there is none. */

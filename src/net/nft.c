@@ -4,7 +4,9 @@
 #include "net/nft.h"
 
 #include <dlfcn.h>
+#include <linux/netlink.h>
 #include <nftables/libnftables.h>
+#include <sys/socket.h>
 
 #define LIBRARY "libnftables.so.1"
 
@@ -46,12 +48,22 @@ static int load(struct nft_calls *c, struct err *e)
     return 0;
 }
 
+/* Has the kernel one?  The library would end our process where it has none. */
+static int check_kernel(struct err *e)
+{
+    AUTO(fd) int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+
+    return fd < 0 ? err_errno(e, "packet filter: nftables of the kernel") : 0;
+}
+
 int nft_run(const char *json, struct err *e)
 {
     struct nft_calls c;
     struct nft_ctx *ctx;
-    int r = load(&c, e);
+    int r = check_kernel(e);
 
+    if (r >= 0)
+        r = load(&c, e);
     if (r < 0)
         return r;
     ctx = c.new(NFT_CTX_DEFAULT);

@@ -324,6 +324,7 @@ const struct field spec_fields[] = {
     FIELD_OBJ(vm_spec, restore, restore_fields, "go on from a saved state instead of booting", .metavar = "FILE[,...]"),
     FIELD_STR(vm_spec, cache_dir, "where unpacked kernels are kept, made when missing; the user's cache folder when not given", .metavar = "DIR", .ok = path_ok,
               .want = "the name of a folder"),
+    FIELD_INT(vm_spec, uid, "user and group that a process of root becomes; 0: nobody", .max = INT32_MAX),
     FIELD_BOOL(vm_spec, no_jail, "for debugging only: the process keeps its rights"),
     FIELD_BOOL(vm_spec, verbose, "say more on standard error"),
     {},

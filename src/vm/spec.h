@@ -94,6 +94,7 @@ struct vm_spec {
     struct vm_gdb gdb;
     struct vm_restore restore;
     char *cache_dir;
+    u32 uid; /* whom a root process becomes; 0: nobody */
     bool no_jail, verbose;
 };
 

@@ -93,7 +93,7 @@ void vm_free(struct vm *vm)
 
 int vm_confine(struct vm *vm, struct err *e)
 {
-    struct jail_cfg cfg = { .userns_ok = true };
+    struct jail_cfg cfg = { .userns_ok = true, .uid = vm->spec->uid, .gid = vm->spec->uid };
     struct jail_report report;
     struct strbuf text = {};
     int r;

@@ -10,7 +10,8 @@ cache=$tree/.cache/lab
 # With what each depends on.  The first five make the lab, the others are for tests.
 modules="virtio_pci virtio_console 9pnet_virtio 9p kvm_amd
     virtio_rng virtio_net virtio_blk virtio_balloon vmw_vsock_virtio_transport
-    tun tap bridge veth vhost_net vhost_vsock overlay softdog loop ext4 nf_tables"
+    tun tap bridge veth vhost_net vhost_vsock overlay softdog loop ext4 nf_tables
+    crc32c_generic nft_ct nft_chain_nat nft_nat nft_masq nft_fib_inet nft_limit"
 
 fetch_kernel() {
     local package

@@ -1,6 +1,6 @@
 #!/bin/bash
 # test/lab/suite.sh: what runs on real KVM, in the lab or wherever KVM is fast: the engine's unit tests, the payloads, and Linux with
-# both interrupt controller arrangements, and a disk without room.  Called by test/sys/lab.sh; $SOCLE_BUILD and $INITRD are set.
+# both interrupt controller arrangements, a disk without room, and a network.  Called by test/sys/lab.sh; $SOCLE_BUILD and $INITRD are set.
 set -u
 tree=$(cd "$(dirname "$0")/../.." && pwd)
 export TMPDIR=/tmp
@@ -36,5 +36,6 @@ step "Linux, in-kernel irqchip, 1 CPU" linux 1 --irqchip kernel
 step "Linux, split irqchip, 4 CPUs" linux 4 --irqchip split
 if [ "$(id -u)" = 0 ]; then
     step "a full disk, and a balloon" unshare --mount "$tree/test/lab/disk.sh"
+    step "a network, and limits" unshare --net --mount "$tree/test/lab/network.sh"
 fi
 exit $failed

@@ -9,5 +9,5 @@ tree=$(cd "$(dirname "$0")/../.." && pwd)
 export INITRD=$tree/build/bench/initrd
 ninja -C "$SOCLE_BUILD" src/cpu_tests || exit 1
 
-exec "$tree/test/lab/run.sh" --auto --timeout 600 --out "$tree/build/lab-suite" -- \
+exec "$tree/test/lab/run.sh" --auto --timeout 600 --modules crc32c_generic,tun,bridge,nft_ct,nft_chain_nat,nft_nat,nft_masq,nft_fib_inet,nft_limit --out "$tree/build/lab-suite" -- \
     env SOCLE_BUILD="$SOCLE_BUILD" INITRD="$INITRD" "$tree/test/lab/suite.sh"

@@ -197,6 +197,19 @@ def check_guests(a, b, outside):
     assert "hello" in ask("198.51.100.1")
 
 
+def check_users():
+    """Each machine is a user of its own, and in a control group of its own where there are some."""
+    users, groups = set(), set()
+    for pid in ours("socle-vm"):
+        with open(f"/proc/{pid}/status", encoding="utf-8") as f:
+            users.add(re.search(r"\nUid:\s(\d+)", f.read()).group(1))
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8") as f:
+            groups.add(re.search(r"(?m)^0::(.*)", f.read()).group(1))
+    assert len(users) == 2 and not users & {"0", "65534"}, users
+    assert len(groups) == 2 or "cpu_us" not in get("/instances/a")["status"], groups
+    print(f"users {sorted(users)}, control groups {sorted(groups)}")
+
+
 def check_repair(socled, a, b, outside):
     """kill -9, and all that it had made is taken away but the machines and their taps."""
     machines = ours("socle-vm")
@@ -311,6 +324,7 @@ def main():
     a.do(SERVE)
     a.wait("serving")
     check_guests(a, b, outside)
+    check_users()
     socled = check_repair(socled, a, b, outside)
     check_forged(a, b)
     check_rates(b)

@@ -1,0 +1,272 @@
+/*
+ * host/cgroup.c: control groups: found, made, written, read.
+ */
+#include "host/cgroup.h"
+
+#include "host/host.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+enum { CPU_PERIOD_US = 100000 };
+
+/* ---- files ---- */
+
+static int write_text(const char *folder, const char *name, const char *text)
+{
+    AUTO(free) char *path = str_new("%s/%s", folder, name);
+    AUTO(fd) int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return -errno;
+    return write(fd, text, strlen(text)) < 0 ? -errno : 0;
+}
+
+/* "" when it cannot be read. */
+static void read_text(const char *folder, const char *name, char *ret, size_t size)
+{
+    AUTO(free) char *path = str_new("%s/%s", folder, name);
+    AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const ssize_t n = fd < 0 ? 0 : read(fd, ret, size - 1);
+
+    ret[n > 0 ? n : 0] = 0;
+}
+
+/* ---- where ---- */
+
+/* What a group's children may have: each that there is; what the host does not give stays away. */
+static void give_controllers(const char *folder)
+{
+    static const char *const wanted[] = { "+cpu", "+cpuset", "+io", "+memory", "+pids" };
+
+    for_each_row(w, wanted)
+        (void)write_text(folder, "cgroup.subtree_control", *w);
+}
+
+static int make_group(const char *folder, struct err *e)
+{
+    return mkdir(folder, 0755) < 0 && errno != EEXIST ? err_errno(e, "make group '%s'", folder) : 0;
+}
+
+static bool is_delegated(const char *folder)
+{
+    static const char *const names[] = { "trusted.delegate", "user.delegate" };
+    char value;
+
+    for_each_row(n, names)
+        if (getxattr(folder, *n, &value, 1) == 1 && value == '1')
+            return true;
+    return false;
+}
+
+/* A group with processes in it gives nothing to its children, so we move into a child ourselves; `own`: ours until now. */
+static int make_room(const char *own, struct err *e)
+{
+    AUTO(free) char *child = str_new("%s/socled", own);
+    int r = make_group(child, e);
+
+    if (r >= 0 && (r = write_text(child, "cgroup.procs", "0")) < 0)
+        err_code(e, r, "enter group '%s'", child);
+    return r;
+}
+
+char *cgroup_base(const char *top, const char *own, bool systemd, struct err *e)
+{
+    const bool moved = strlen(own) > 7 && strcmp(own + strlen(own) - 7, "/socled") == 0;
+    AUTO(free)
+    char *ours =
+        systemd ? str_new("%s%.*s", top, (int)(strlen(own) - (moved ? 7 : 0)), own) : xdup(top);
+    AUTO(free) char *base = str_new("%s/%s", ours, systemd ? "machines" : "socle");
+    int r = 0;
+
+    if (systemd && !is_delegated(ours)) {
+        err_set(e, -EPERM, "group '%s' is systemd's, and was not delegated (Delegate=yes)", own);
+        return NULL;
+    }
+    if (systemd && !moved)
+        r = make_room(ours, e);
+    if (r >= 0)
+        r = make_group(base, e);
+    if (r < 0)
+        return NULL;
+    give_controllers(ours);
+    give_controllers(base);
+    return TAKE(base);
+}
+
+/* Where version 2 is mounted, alone or beside the first. */
+static const char *find_top(void)
+{
+    static const char *const places[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
+    struct statfs fs;
+
+    for_each_row(p, places)
+        if (statfs(*p, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC)
+            return *p;
+    return NULL;
+}
+
+/* NULL: there are none here, which is said once. */
+static const char *base_locked(struct host *h)
+{
+    const char *top = find_top();
+    struct err e = {};
+    char own[4096], *path;
+
+    if (h->cgroup_asked)
+        return h->cgroup;
+    h->cgroup_asked = true;
+    read_text("/proc/self", "cgroup", own, sizeof(own));
+    path = strstr(own, "0::");
+    if (top && path) {
+        path += 3;
+        path[strcspn(path, "\n")] = 0;
+        h->cgroup = cgroup_base(top, path, access("/run/systemd/system", F_OK) == 0, &e);
+    } else {
+        err_set(&e, -ENOENT, "version 2 is not mounted");
+    }
+    if (!h->cgroup)
+        log_notice("machines run without control groups: %s", e.text);
+    return h->cgroup;
+}
+
+void cgroup_close(struct host *h)
+{
+    free(h->cgroup);
+}
+
+/* Owned; NULL: there are none here. */
+static char *group_locked(const struct instance *i)
+{
+    const char *base = base_locked(i->host);
+
+    return base ? str_new("%s/%04x-%s", base, i->host->mark, i->id) : NULL;
+}
+
+/* ---- limits ---- */
+
+static int write_limit(const char *folder, const char *name, bool asked, const char *text,
+                       struct err *e)
+{
+    int r = write_text(folder, name, text);
+
+    if (r >= 0 || !asked)
+        return 0; /* what is not there has no limit */
+    return r == -ENOENT || r == -EACCES
+               ? err_set(e, -EOPNOTSUPP, "this host has no '%s' for us", name)
+               : err_code(e, r, "set '%s' to '%s'", name, text);
+}
+
+int cgroup_write(const char *folder, const struct instance_limits *l, u64 ram, struct err *e)
+{
+    char weight[16], quota[32] = "max 100000", memory[32] = "max", io[32];
+    int all = 0;
+
+    str_fmt(weight, sizeof(weight), "%u", l->cpu_weight ? l->cpu_weight : 100);
+    str_fmt(io, sizeof(io), "default %u", l->io_weight ? l->io_weight : 100);
+    if (l->cpu_max)
+        str_fmt(quota, sizeof(quota), "%llu %d", (u64)l->cpu_max * (CPU_PERIOD_US / 100),
+                CPU_PERIOD_US);
+    if (l->memory)
+        str_fmt(memory, sizeof(memory), "%llu", ram + l->memory);
+    const struct {
+        const char *name, *text;
+        bool asked;
+    } rows[] = {
+        { "cpu.weight", weight, l->cpu_weight },
+        { "cpu.max", quota, l->cpu_max },
+        { "cpuset.cpus", l->cpu_set ? l->cpu_set : "\n", l->cpu_set },
+        { "memory.max", memory, l->memory },
+        { "io.weight", io, l->io_weight },
+    };
+
+    for_each_row(row, rows) {
+        int r = write_limit(folder, row->name, row->asked, row->text, all < 0 ? NULL : e);
+
+        all = all < 0 ? all : r; /* the others are kept all the same */
+    }
+    return all;
+}
+
+static bool has_limits(const struct instance_limits *l)
+{
+    return l->cpu_weight || l->cpu_max || l->cpu_set || l->memory || l->io_weight;
+}
+
+void cgroup_apply_locked(const struct instance *i)
+{
+    AUTO(free) char *folder = group_locked(i);
+    struct err e = { .text = "there are no control groups" };
+    int r = -ENOENT;
+
+    if (folder)
+        r = cgroup_write(folder, &i->cfg.limits, i->cfg.spec.memory, &e);
+    if (r < 0 && has_limits(&i->cfg.limits))
+        log_warn("machine '%s' runs without some of its limits: %s", i->cfg.spec.name, e.text);
+}
+
+int cgroup_enter_locked(const struct instance *i)
+{
+    AUTO(free) char *folder = group_locked(i), *procs = NULL;
+    struct err e = {};
+
+    if (folder && make_group(folder, &e) < 0) {
+        log_warn("machine '%s': %s", i->cfg.spec.name, e.text);
+        return -1;
+    }
+    cgroup_apply_locked(i);
+    if (!folder)
+        return -1;
+    procs = str_new("%s/cgroup.procs", folder);
+    return open(procs, O_WRONLY | O_CLOEXEC);
+}
+
+/* The folder leaves with the last of the groups, and is made anew with the next. */
+void cgroup_leave_locked(const struct instance *i)
+{
+    AUTO(free) char *folder = group_locked(i);
+    struct host *h = i->host;
+
+    if (!folder || rmdir(folder) < 0 || rmdir(h->cgroup) < 0)
+        return; /* there is none, or others are there: the kernel's own files do not count */
+    free(TAKE(h->cgroup));
+    h->cgroup_asked = false;
+}
+
+/* ---- use ---- */
+
+/* The number at the start of a text; 0: there is none. */
+static u64 number_of(char *text)
+{
+    u64 v;
+
+    text[strspn(text, "0123456789")] = 0;
+    return str_u64(text, &v) < 0 ? 0 : v;
+}
+
+int cgroup_usage(const char *folder, struct cgroup_usage *ret)
+{
+    static const char label[] = "usage_usec ";
+    char cpu[1024], memory[32];
+    char *at;
+
+    read_text(folder, "cpu.stat", cpu, sizeof(cpu));
+    read_text(folder, "memory.current", memory, sizeof(memory));
+    at = strstr(cpu, label);
+    if (!at)
+        return -ENOENT;
+    *ret = (struct cgroup_usage){ number_of(at + strlen(label)), number_of(memory) };
+    return 0;
+}
+
+bool cgroup_read_locked(const struct instance *i, struct cgroup_usage *ret)
+{
+    AUTO(free) char *folder = group_locked(i);
+
+    return folder && cgroup_usage(folder, ret) >= 0;
+}
