@@ -16,25 +16,18 @@ static int open_file(const char *file)
     return open(file, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
-/* The lines of a file, owned; "" when there are none. */
-static char *read_lines(const char *file)
-{
-    AUTO(fd) int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    char *text = NULL;
-    size_t len;
-
-    if (fd < 0 || fd_read_whole(fd, 2 * AUDIT_FILE_MAX, &text, &len) < 0)
-        return xdup("");
-    return text;
-}
-
 /* Calls fn with each entry of a file, from its last to its first, until it returns false. */
 static bool each_line(const char *file, bool (*fn)(json_t *entry, void *arg), void *arg)
 {
-    AUTO(free) char *text = read_lines(file);
-    char *end = text + strlen(text);
+    AUTO(fd) int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    AUTO(free) char *text = NULL;
+    size_t len = 0;
+    char *end;
     bool on = true;
 
+    if (fd < 0 || fd_read_whole(fd, 2 * AUDIT_FILE_MAX, &text, &len) < 0)
+        return true; /* it is empty, or there is none */
+    end = text + len;
     while (on && end > text) {
         char *line = end - 1; /* the line feed, or the last byte of a broken line */
         json_t *j;
