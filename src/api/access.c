@@ -3,7 +3,6 @@
  */
 #include "api/access.h"
 
-#include "api/api.h"
 #include "base/clock.h"
 
 #include <sodium.h>
@@ -11,16 +10,9 @@
 
 enum { SECRET_BYTES = 32, HASH_BYTES = 32 };
 
-const char *const access_roles[] = { "none", "viewer", "operator", "admin", NULL };
 static const char *const kinds[] = { "session", "token", NULL };
 
 /* clang-format off */
-const struct field access_grant_fields[] = {
-    FIELD_STR(access_grant, instance, "an instance"),
-    FIELD_STR(access_grant, tag, "or all that have this tag"),
-    FIELD_ENUM(access_grant, role, access_roles, "viewer or operator", .dflt = ACCESS_VIEWER),
-    {},
-};
 static const struct field user_fields[] = {
     FIELD_ENUM(user_rec, role, access_roles, "on everything"),
     FIELD_STR(user_rec, password, "argon2id"),
@@ -45,13 +37,6 @@ static const struct field key_fields[] = {
     {},
 };
 /* clang-format on */
-
-u32 access_role_rights(int role)
-{
-    static const u32 rights[] = { 0, API_VIEW, API_VIEW | API_OPERATE, API_ALL };
-
-    return rights[role];
-}
 
 /* ---- records ---- */
 

@@ -236,6 +236,60 @@ def audit():
     return entries[0]["number"]
 
 
+# ---- the command line, from another machine ----
+
+def socle(*words, home=None, text="", **env):
+    return subprocess.run([BUILD + "socle", *words], input=text, capture_output=True, text=True, timeout=SECONDS, check=False,
+                          env={**os.environ, "HOME": home or "/nonexistent", "XDG_CONFIG_HOME": "", "SOCLE_REMOTE": BUILD + "socle-remote", **env})
+
+
+def command_line():
+    home = os.environ["TMPDIR"] + "/home"
+    os.mkdir(home)
+    here = ("--dir", DIR)
+    r = socle("user", "create", "ann", "--role", "operator", *here, text=PASSWORD + "\n")
+    assert r.returncode == 0, r
+    assert "ann" in socle("user", "list", *here).stdout and f"fingerprint: {fingerprint}" in socle("info", *here).stdout
+    url = "https://" + where
+    r = socle("remote", "add", "lab", url, "--user", "ann", "--fingerprint", "00:" + fingerprint[3:], home=home, text=PASSWORD + "\n")
+    assert r.returncode == 1 and fingerprint in r.stderr, r
+    r = socle("remote", "add", "lab", url, home=home, text="no\n")
+    assert r.returncode == 1 and fingerprint in r.stderr, r
+    r = socle("remote", "add", "lab", url, "--fingerprint", fingerprint, "--user", "ann", home=home, text="wrong password\n")
+    assert r.returncode == 1 and "is wrong" in r.stderr, r
+    r = socle("remote", "add", "lab", url, "--fingerprint", fingerprint.lower(), "--user", "ann", home=home, text=PASSWORD + "\n")
+    assert r.returncode == 0, r
+    config = home + "/.config/socle/remotes.json"
+    assert os.stat(config).st_mode & 0o777 == 0o600
+    assert url in socle("remote", "list", home=home).stdout and "socle_" not in socle("remote", "list", "-o", "json", home=home).stdout
+    assert "web" in socle("list", "--host", "lab", home=home).stdout
+    assert "web" in socle("list", home=home, SOCLE_HOST=url).stdout
+    assert socle("list", "--host", "nowhere", home=home).returncode == 1
+    assert "right" in socle("user", "list", "--host", "lab", home=home).stderr
+    for action in ("pause", "resume"):
+        r = socle(action, "web", "--host", "lab", home=home)
+        assert r.returncode == 0, r
+    assert "so-42" in socle("logs", "web", "--host", "lab", home=home).stdout
+    r = socle("console", "web", "--host", "lab", home=home, text="echo far-$((40+2))\n")
+    assert r.returncode == 0 and "far-42" in r.stdout, r
+    r = socle("token", "create", "ci", "--user", "ann", "--role", "viewer", "--days", "1", *here)
+    assert r.returncode == 0 and r.stdout.startswith("socle_"), r
+    assert socle("remote", "add", "ci", url, "--fingerprint", fingerprint, home=home, SOCLE_TOKEN=r.stdout.strip()).returncode == 0
+    assert socle("list", "--host", "ci", home=home).returncode == 0
+    assert socle("stop", "web", "--host", "ci", home=home).returncode == 1
+    assert "/1.0/users" in socle("audit", *here).stdout
+    # another certificate is another machine
+    with open(config, encoding="ascii") as f:
+        text = f.read()
+    with open(config, "w", encoding="ascii") as f:
+        f.write(text.replace(fingerprint, "00:" + fingerprint[3:]))
+    r = socle("list", "--host", "lab", home=home)
+    assert r.returncode == 1 and "another certificate" in r.stderr, r
+    assert socle("remote", "remove", "lab", home=home).returncode == 0 and "lab" not in socle("remote", "list", home=home).stdout
+    assert socle("user", "delete", "ann", *here).returncode == 0
+    assert socle("list", "--host", "ci", home=home).returncode == 1  # its token went with its user
+
+
 # ---- WebSockets ----
 
 class Ws:
@@ -336,6 +390,9 @@ def grants_and_console():
     console.until(b"# ")
     console.send(b"echo so-$((40+2))\n")
     console.until(b"so-42")
+    console.s.close()  # one at a time
+    command_line()
+    console = Ws("/instances/web/console", guest)
     # a client that does not read, and one that sends without end, stop nobody
     console.send(b"x" * 3000)
     console.s.setblocking(False)
