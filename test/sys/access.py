@@ -8,6 +8,7 @@ import hmac
 import http.client
 import json
 import os
+import select
 import signal
 import socket
 import ssl
@@ -184,12 +185,14 @@ def codes():
 
 def tokens():
     key = key_of("root")
-    made = ok(remote("POST", "/tokens", {"name": "short", "seconds": 2, "role": "viewer"}, key))
+    made = ok(remote("POST", "/tokens", {"name": "long", "role": "viewer"}, key))
     token = made["token"]
     assert remote("GET", "/instances", key=token)[0] == 200
     assert remote("POST", "/users", {"name": "y"}, token)[0] == 403  # its role
     assert any(t["id"] == made["id"] for t in ok(remote("GET", "/tokens", key=key))["list"])
-    until("the token's end", lambda: remote("GET", "/instances", key=token)[0] == 401, 10)
+    short = ok(remote("POST", "/tokens", {"name": "short", "seconds": 1, "role": "viewer"}, key))["token"]
+    until("the token's end", lambda: remote("GET", "/instances", key=short)[0] == 401)
+    assert remote("GET", "/instances", key=token)[0] == 200
     made = ok(remote("POST", "/tokens", {"name": "gone"}, key))
     assert remote("GET", "/instances", key=made["token"])[0] == 200
     assert remote("DELETE", "/tokens/" + made["id"], key=key)[0] == 204
@@ -437,9 +440,8 @@ def hostile():
                     pass
             except OSError:
                 pass
-    began = time.monotonic()
     assert remote("GET", "")[0] == 401
-    assert time.monotonic() - began < 15, "a slow client stops others"
+    assert all(not select.select([s], [], [], 0)[0] for s in slow[:5]), "the slow clients were closed first"
     many = []
     refused = False
     for _ in range(100):  # more than one address may have

@@ -1,6 +1,6 @@
 #!/bin/bash
 # test/sys/access.sh: socled over HTTPS: users, logins, tokens, grants, the audit log; consoles and events by WebSocket; hostile clients.
-# time limit: 240
+# time limit: 400
 set -eu
 cd "$(dirname "$0")/../.."
 guest=$PWD/.cache/guest
