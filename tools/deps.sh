@@ -13,7 +13,7 @@ build   libseccomp-dev libcap-ng-dev
 build   zlib1g-dev liblzma-dev liblz4-dev libzstd-dev
 build   libzydis-dev
 build   libnl-route-3-dev libnftables-dev libarchive-dev
-build   libsqlite3-dev libwebsockets-dev libwebsockets-evlib-uv
+build   libsqlite3-dev libwebsockets-dev libwebsockets-evlib-uv libssl-dev libsodium-dev libcurl4-openssl-dev
 check   clang-14 clang libclang-rt-14-dev clang-format-14 clang-tidy-14
 check   python3 codespell shellcheck qemu-utils iproute2 acpica-tools gdb dnsmasq-base nftables
 guest   mmdebstrap e2fsprogs fakeroot uidmap zstd xz-utils lz4 gzip python3

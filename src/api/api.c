@@ -10,11 +10,11 @@ static const struct {
     int code, status;
     const char *name;
 } codes[] = {
-    { -EINVAL, 400, "invalid" },   { -EBADMSG, 400, "invalid" },  { -EACCES, 403, "forbidden" },
-    { -EPERM, 403, "refused" },    { -ENOENT, 404, "not_found" }, { -EEXIST, 409, "exists" },
-    { -EBUSY, 409, "busy" },       { -ESTALE, 412, "changed" },   { -E2BIG, 413, "too_large" },
-    { -EAGAIN, 503, "try_later" }, { -ENOSPC, 507, "no_space" },  { -ENOMEM, 507, "no_memory" },
-    { -EOVERFLOW, 410, "gone" },
+    { -EINVAL, 400, "invalid" },   { -EBADMSG, 400, "invalid" },    { -EACCES, 403, "forbidden" },
+    { -EPERM, 403, "refused" },    { -ENOENT, 404, "not_found" },   { -EEXIST, 409, "exists" },
+    { -EBUSY, 409, "busy" },       { -ESTALE, 412, "changed" },     { -E2BIG, 413, "too_large" },
+    { -EAGAIN, 503, "try_later" }, { -ENOSPC, 507, "no_space" },    { -ENOMEM, 507, "no_memory" },
+    { -EOVERFLOW, 410, "gone" },   { -EKEYREJECTED, 401, "login" }, { -EDQUOT, 429, "too_many" },
 };
 
 void api_error(struct api_answer *ret, int status, const char *code, const struct err *e)
@@ -160,6 +160,17 @@ static int parse_query(const struct api_route *row, const char *query, void *int
     return r;
 }
 
+void api_wipe(const struct field *fields, void *obj)
+{
+    for (const struct field *f = fields; f->name; f++) {
+        char *text = f->kind == FIELD_KIND_STR ? *(char **)((u8 *)obj + f->at) : NULL;
+
+        if (text)
+            explicit_bzero(text, strlen(text));
+    }
+    conf_fini(fields, obj);
+}
+
 static int run(const struct api_route *row, struct api_call *c, struct err *e)
 {
     const struct api_schema *s = row->body ? api_schema_find(row->body) : NULL;
@@ -171,11 +182,58 @@ static int run(const struct api_route *row, struct api_call *c, struct err *e)
         r = conf_parse_text(api_schema_fields(s), c->body, c->rq->body, c->rq->body_len, e);
     if (r >= 0)
         r = row->fn(c, e);
-    if (s && s->size)
+    if (s && s->size && s->secret)
+        api_wipe(api_schema_fields(s), c->body);
+    else if (s && s->size)
         conf_fini(api_schema_fields(s), c->body);
     if (row->query)
         conf_fini(row->query, c->query);
     return r;
+}
+
+/* ---- rights ---- */
+
+static const struct instance *subject_locked(const struct api_call *c, const struct api_route *row)
+{
+    return str_starts(row->path, "/1.0/instances/{name}") ? host_find_locked(c->host, c->name)
+                                                          : NULL;
+}
+
+/* Of the caller, for this route: what is below an instance's path is of that instance. */
+static u32 rights_for(const struct api_call *c, const struct api_route *row)
+{
+    const struct access_who *who = c->rq->who;
+    const struct instance *i;
+    u32 rights = c->rq->rights | API_PUBLIC;
+
+    if (c->rq->rights || who)
+        rights |= API_SELF;
+    if (!who)
+        return rights;
+    if (row->filters)
+        return rights | access_rights_any(who);
+    host_lock(c->host);
+    i = subject_locked(c, row);
+    rights |= i ? access_rights_on(who, i) : 0;
+    host_unlock(c->host);
+    return rights;
+}
+
+bool api_may_locked(const struct api_call *c, u32 rights, const struct instance *i)
+{
+    return (c->rq->rights & rights) ||
+           (i && c->rq->who && (access_rights_on(c->rq->who, i) & rights));
+}
+
+static int check_right(struct api_call *c, const struct api_route *row, struct err *e)
+{
+    c->rights = rights_for(c, row);
+    if (c->rights & row->right)
+        return 0;
+    /* who may not see an instance is not told whether there is one */
+    if (!(c->rights & API_VIEW) && str_starts(row->path, "/1.0/instances/{name}"))
+        return err_set(e, -ENOENT, "there is no instance '%.63s'", c->name);
+    return err_set(e, -EACCES, "this needs a right that you do not have");
 }
 
 static int dispatch(struct api_call *c, struct err *e)
@@ -184,10 +242,15 @@ static int dispatch(struct api_call *c, struct err *e)
     const struct api_schema *s;
     const struct api_route *row;
     bool path;
+    int r;
 
     row = find_route(c, &path);
-    if (!c->rq->rights)
-        return err_set(e, -EACCES, "user %u has no rights here", c->rq->uid);
+    if (!(row && row->right == API_PUBLIC) && !c->rq->rights && !c->rq->who) {
+        if (!c->rq->denied)
+            return err_set(e, -EACCES, "user %u has no rights here", c->rq->uid);
+        *e = *c->rq->denied;
+        return e->code;
+    }
     if (!row && path) {
         err_set(e, -EINVAL, "'%.20s' is nothing that '%.100s' takes", c->rq->method, c->rq->path);
         api_error(c->ret, 405, "method", e);
@@ -195,8 +258,9 @@ static int dispatch(struct api_call *c, struct err *e)
     }
     if (!row)
         return err_set(e, -ENOENT, "there is nothing at '%.100s'", c->rq->path);
-    if (!(c->rq->rights & row->right))
-        return err_set(e, -EACCES, "this needs a right that user %u does not have", c->rq->uid);
+    r = check_right(c, row, e);
+    if (r < 0)
+        return r;
     s = row->body ? api_schema_find(row->body) : NULL;
     query = row->query ? alloc_x(1, row->query_size) : NULL;
     body = s && s->size ? alloc_x(1, s->size) : NULL;
@@ -206,14 +270,56 @@ static int dispatch(struct api_call *c, struct err *e)
     return run(row, c, e);
 }
 
+/* ---- from a request to its answer ---- */
+
+/* What changes something is noted, and what was refused to somebody known; strangers cannot fill the log. */
+static bool is_noted(const struct api_request *rq, int status)
+{
+    return (rq->rights || rq->who) && (status == 403 || strcmp(rq->method, "GET") != 0);
+}
+
+static void note(struct api_call *c, struct audit_entry *entry)
+{
+    const struct api_request *rq = c->rq;
+
+    if (rq->who)
+        str_copy(entry->who, sizeof(entry->who), rq->who->name);
+    str_copy(entry->from, sizeof(entry->from), rq->from ? rq->from : "");
+    str_fmt(entry->what, sizeof(entry->what), "%s", rq->method);
+    str_fmt(entry->path, sizeof(entry->path), "%s", rq->path);
+    str_copy(entry->note, sizeof(entry->note), c->note);
+    entry->status = c->ret->status;
+}
+
 void api_handle(struct host *h, const struct api_request *rq, struct api_answer *ret)
 {
     struct api_call c = { .host = h, .rq = rq, .ret = ret };
+    struct audit_entry entry = {};
     struct err e = {};
 
     *ret = (struct api_answer){ .type = "application/json" };
     if (dispatch(&c, &e) < 0)
         answer_error(ret, &e);
+    note(&c, &entry);
+    if (ret->later) {
+        ret->later->access = rq->access;
+        ret->later->log = entry;
+        ret->later->status = ret->status;
+    } else if (rq->access && is_noted(rq, ret->status)) {
+        audit_add(&rq->access->audit, &entry, rq->access->now());
+    }
+}
+
+void api_finish(struct api_later *l, struct api_answer *ret)
+{
+    struct err e = {};
+
+    *ret = (struct api_answer){ .type = "application/json", .status = l->status };
+    if (l->finish(l, ret, &e) < 0)
+        answer_error(ret, &e);
+    l->log.status = ret->status;
+    audit_add(&l->access->audit, &l->log, l->access->now());
+    l->free(l);
 }
 
 int api_if_match(const struct api_call *c, u64 *ret_rev, struct err *e)
@@ -248,8 +354,7 @@ const struct field *api_schema_fields(const struct api_schema *s)
 int api_check(struct err *e)
 {
     for_each_api_route(r) {
-        const bool one_right =
-            r->right == API_VIEW || r->right == API_OPERATE || r->right == API_ADMIN;
+        const bool one_right = is_pow2(r->right) && r->right <= API_PUBLIC;
 
         if (!one_right || !r->doc || !r->fn || (r->query && !r->query_size) ||
             (r->body && !api_schema_find(r->body)) || (r->answer && !api_schema_find(r->answer)))

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "api/access.h"
 #include "conf/conf.h"
 #include "host/host.h"
 
@@ -21,15 +22,39 @@ enum api_right {
     API_OPERATE = 2, /* start and stop */
     API_ADMIN = 4,   /* make, change, delete; files of the host are read and written by that */
     API_ALL = 7,
+    API_SELF = 8,    /* whoever is known: what is one's own */
+    API_PUBLIC = 16, /* anybody */
 };
+
+struct api_answer;
 
 struct api_request {
     const char *method, *path, *query; /* query: after the "?", NULL: none */
     const char *if_match;              /* NULL: none */
     const char *body;
     size_t body_len;
-    u32 rights; /* enum api_right */
+    u32 rights; /* enum api_right: on everything */
     uid_t uid;
+    /* Who has them, and what grants give besides.  NULL: nobody known, `denied` says why; or one who has the rights and no name. */
+    const struct access_who *who;
+    const struct err *denied;
+    const char *from; /* an address, "unix"; NULL: not known */
+    bool websocket;
+    struct access *access;
+};
+
+/*
+ * What an answer still needs that takes long: `work` is called on any thread, and touches only *l; then `finish` on the loop's
+ * makes the answer as a route does.
+ */
+struct api_later {
+    void (*work)(struct api_later *l);
+    int (*finish)(struct api_later *l, struct api_answer *ret, struct err *e);
+    void (*free)(struct api_later *l);
+    /* the caller of the route fills in */
+    struct access *access;
+    struct audit_entry log;
+    int status;
 };
 
 struct api_answer {
@@ -40,6 +65,11 @@ struct api_answer {
     /* An event stream follows in place of a body, with what was changed after this revision. */
     bool stream;
     u64 from;
+    /* Bytes between the client's WebSocket and this unix socket follow; owned.  `subject`: ID of the instance. */
+    char *relay, subject[24];
+    bool secret;             /* it holds a key: it is wiped, and not kept */
+    char cookie[160];        /* for Set-Cookie; "": none */
+    struct api_later *later; /* there is no answer yet: api_finish makes it.  Owned */
 };
 
 struct api_call {
@@ -48,6 +78,8 @@ struct api_call {
     const char *name,
         *sub; /* what stands for {…} in the path, in their order; "" when there is none */
     char name_bufs[2][STORE_KEY_MAX + 1];
+    u32 rights;         /* for this route: those of the request, and what grants give */
+    char note[64];      /* for the audit log, beside method and path */
     void *query, *body; /* structs of the row's tables */
     struct api_answer *ret;
 };
@@ -65,6 +97,8 @@ struct api_route {
     bool list;          /* the answer is {"list": [answer], "next": …} */
     int (*fn)(struct api_call *c, struct err *e);
     const char *doc;
+    /* It shows, or changes, only what api_sees_locked allows, so who has nothing but grants may use it. */
+    bool filters;
 };
 
 /* A named JSON object that is documented. */
@@ -73,7 +107,8 @@ struct api_schema {
     const struct field *fields;
     const struct field *(*fields_fn)(void); /* in place of `fields` */
     bool optional;                          /* nothing is required, null is the default */
-    u32 size; /* of the struct that a body is parsed into; 0: the route does it */
+    u32 size;    /* of the struct that a body is parsed into; 0: the route does it */
+    bool secret; /* its texts are wiped */
 };
 
 /* What one file brings. */
@@ -99,6 +134,12 @@ const struct field *api_schema_fields(const struct api_schema *s);
 int api_check(struct err *e);
 /* Finish with strbuf_fini(&ret->body). */
 void api_handle(struct host *h, const struct api_request *rq, struct api_answer *ret);
+/* Wipes and frees what a table's texts hold. */
+void api_wipe(const struct field *fields, void *obj);
+/* After its `work`; frees `l`. */
+void api_finish(struct api_later *l, struct api_answer *ret);
+/* Has the caller one of these rights on the instance? */
+bool api_may_locked(const struct api_call *c, u32 rights, const struct instance *i);
 /* The answer for an error that has no route, as one of the transport. */
 void api_error(struct api_answer *ret, int status, const char *code, const struct err *e);
 /* "If-Match: "5"" or "*"; 0: any. */

@@ -163,7 +163,18 @@ static json_t *parameters(const struct api_route *r)
 
 static const char *right_name(u32 right)
 {
-    return right == API_VIEW ? "view" : right == API_OPERATE ? "operate" : "admin";
+    static const struct {
+        u32 right;
+        const char *name;
+    } names[] = {
+        { API_VIEW, "view" }, { API_OPERATE, "operate" }, { API_ADMIN, "admin" },
+        { API_SELF, "self" }, { API_PUBLIC, "public" },
+    };
+
+    for_each_row(n, names)
+        if (n->right == right)
+            return n->name;
+    must(false);
 }
 
 static json_t *operation(const struct api_route *r)

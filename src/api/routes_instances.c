@@ -117,7 +117,8 @@ static int list_instances(struct api_call *c, struct err *e [[maybe_unused]])
 
     host_lock(h);
     for (at = host_after_locked(h, q->after); at < h->n && json_array_size(list) < q->limit; at++)
-        json_array_append_new(list, summary(h->list[at]));
+        if (api_may_locked(c, API_VIEW, h->list[at]))
+            json_array_append_new(list, summary(h->list[at]));
     if (at < h->n)
         next = xdup(h->list[at - 1]->cfg.spec.name);
     host_unlock(h);
@@ -277,6 +278,7 @@ static int act_instance(struct api_call *c, struct err *e)
                                    .timeout = b->timeout,
                                    .force = b->force };
 
+    str_copy(c->note, sizeof(c->note), actions[b->action]);
     return api_act(c, &a, e);
 }
 
@@ -311,6 +313,30 @@ static int get_log(struct api_call *c, struct err *e)
     return 0;
 }
 
+static int get_console(struct api_call *c, struct err *e)
+{
+    struct host *h = c->host;
+    const struct instance *i;
+    int r = 0;
+
+    if (!c->rq->websocket)
+        return err_set(e, -EINVAL, "a console is a WebSocket");
+    host_lock(h);
+    i = host_find_locked(h, c->name);
+    if (!i) {
+        r = err_set(e, -ENOENT, "there is no instance '%.63s'", c->name);
+    } else if (!host_is_alive(i)) {
+        r = err_set(e, -EBUSY, "'%s' is %s", c->name, host_state_words[i->run.state]);
+    } else {
+        AUTO(free) char *folder = host_folder(h, i);
+
+        c->ret->relay = str_new("%s/console", folder);
+        str_copy(c->ret->subject, sizeof(c->ret->subject), i->id);
+    }
+    host_unlock(h);
+    return r;
+}
+
 /* clang-format off */
 static const struct api_schema schemas[] = {
     { "InstanceNew",  .fields_fn = instance_fields },
@@ -325,7 +351,7 @@ static const struct api_schema schemas[] = {
 };
 
 static const struct api_route routes[] = {
-    { "GET", "/1.0/instances", API_VIEW, 200, QUERY(page), NULL, "Summary", true, list_instances, "List instances by name" },
+    { "GET", "/1.0/instances", API_VIEW, 200, QUERY(page), NULL, "Summary", true, list_instances, "List instances by name", .filters = true },
     { "POST", "/1.0/instances", API_ADMIN, 202, NULL, 0, "InstanceNew", "TaskStarted", false, create_instance, "Create an instance" },
     { "GET", "/1.0/instances/{name}", API_VIEW, 200, NULL, 0, NULL, "Instance", false, get_instance, "Show an instance" },
     { "PATCH", "/1.0/instances/{name}", API_ADMIN, 200, NULL, 0, "InstanceEdit", "Edited", false, edit_instance, "Change an instance; with If-Match only when nobody else did" },
@@ -333,6 +359,7 @@ static const struct api_route routes[] = {
     { "POST", "/1.0/instances/{name}/rename", API_ADMIN, 200, NULL, 0, "Rename", "Edited", false, rename_instance, "Give an instance another name" },
     { "POST", "/1.0/instances/{name}/action", API_OPERATE, 202, NULL, 0, "Action", "TaskStarted", false, act_instance, "Start an instance, stop it, and so on" },
     { "GET", "/1.0/instances/{name}/log", API_VIEW, 200, QUERY(log_query), NULL, NULL, false, get_log, "Show the end of a log, as text" },
+    { "GET", "/1.0/instances/{name}/console", API_OPERATE, 101, NULL, 0, NULL, NULL, false, get_console, "Connect with the console: a WebSocket whose messages are its bytes" },
     {},
 };
 /* clang-format on */

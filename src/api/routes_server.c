@@ -13,7 +13,7 @@ struct backup_body {
     char *file;
 };
 struct server_view {
-    char *version, *dir, *network;
+    char *version, *dir, *network, *fingerprint, *listen;
     u64 revision;
     u32 instances, uid, pid;
 };
@@ -41,20 +41,30 @@ static const struct field server_fields[] = {
     FIELD_INT(server_view, uid, "the user that it runs as"),
     FIELD_INT(server_view, pid, "its process"),
     FIELD_STR(server_view, network, "where a card is whose user does not say: a network's name (it is made when it is missing), or user"),
+    FIELD_STR(server_view, listen, "the address of HTTPS; it is missing when there is none"),
+    FIELD_STR(server_view, fingerprint, "SHA-256 of the certificate of HTTPS"),
     {},
 };
 /* clang-format on */
 
+/* Who may see only some instances is not told about the host. */
 static int get_server(struct api_call *c, struct err *e [[maybe_unused]])
 {
+    const struct access *a = c->rq->access;
     struct host *h = c->host;
     json_t *j;
 
     host_lock(h);
-    j = json_pack("{s:s, s:s, s:I, s:i, s:i, s:i, s:s}", "version", SOCLE_VERSION, "dir", h->dir,
-                  "revision", (json_int_t)store_revision(h->store), "instances", (int)h->n, "uid",
-                  (int)h->uid, "pid", (int)getpid(), "network", network_default(h));
+    j = json_pack("{s:s, s:I}", "version", SOCLE_VERSION, "revision",
+                  (json_int_t)store_revision(h->store));
+    if (c->rights & API_VIEW)
+        json_object_update_new(j, json_pack("{s:s, s:i, s:i, s:i, s:s}", "dir", h->dir, "instances",
+                                            (int)h->n, "uid", (int)h->uid, "pid", (int)getpid(),
+                                            "network", network_default(h)));
     host_unlock(h);
+    if (a && a->listen[0])
+        json_object_update_new(
+            j, json_pack("{s:s, s:s}", "listen", a->listen, "fingerprint", a->fingerprint));
     api_answer_json(c, j);
     return 0;
 }
@@ -104,9 +114,10 @@ static const struct api_schema schemas[] = {
 };
 
 static const struct api_route routes[] = {
-    { "GET", "/1.0", API_VIEW, 200, NULL, 0, NULL, "Server", false, get_server, "Show what this socled is" },
-    { "GET", "/1.0/openapi.json", API_VIEW, 200, NULL, 0, NULL, NULL, false, get_openapi, "Show this document" },
-    { "GET", "/1.0/events", API_VIEW, 200, QUERY(since), NULL, NULL, false, get_events, "Follow what changes, as server-sent events whose ids are revisions" },
+    { "GET", "/1.0", API_SELF, 200, NULL, 0, NULL, "Server", false, get_server, "Show what this socled is" },
+    { "GET", "/1.0/openapi.json", API_SELF, 200, NULL, 0, NULL, NULL, false, get_openapi, "Show this document" },
+    { "GET", "/1.0/events", API_VIEW, 200, QUERY(since), NULL, NULL, false, get_events, "Follow what changes, as server-sent events whose ids are revisions, or a WebSocket whose messages are lists of events",
+      .filters = true },
     { "POST", "/1.0/backup", API_ADMIN, 204, NULL, 0, "Backup", NULL, false, backup, "Copy the records into a new file" },
     {},
 };

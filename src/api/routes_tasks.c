@@ -26,6 +26,13 @@ static const struct field task_view_fields[] = {
 };
 /* clang-format on */
 
+/* A task is its instance's; one that is about none is for who may do so to everything.  Of an instance that is gone: for these, too. */
+static bool may_locked(const struct api_call *c, u32 rights, const struct task *t)
+{
+    return api_may_locked(c, rights, NULL) ||
+           (t->rec.id && api_may_locked(c, rights, host_by_id_locked(c->host, t->rec.id)));
+}
+
 /* Newest first; `after` is a number: those that are older. */
 static int list_tasks(struct api_call *c, struct err *e)
 {
@@ -42,7 +49,7 @@ static int list_tasks(struct api_call *c, struct err *e)
     }
     host_lock(h);
     for (const struct task *t = h->tasks; t && !next; t = t->next) {
-        if (t->number >= below)
+        if (t->number >= below || !may_locked(c, API_VIEW, t))
             continue;
         if (json_array_size(list) == q->limit)
             next = str_new("%llu", last);
@@ -66,7 +73,7 @@ static int get_task(struct api_call *c, struct err *e)
         return err_set(e, -ENOENT, "there is no task '%.20s'", c->name);
     host_lock(h);
     t = task_find_locked(h, number);
-    if (t)
+    if (t && may_locked(c, API_VIEW, t))
         j = task_print_locked(t);
     host_unlock(h);
     if (!j)
@@ -77,11 +84,22 @@ static int get_task(struct api_call *c, struct err *e)
 
 static int cancel_task(struct api_call *c, struct err *e)
 {
+    struct host *h = c->host;
+    const struct task *t;
+    bool sees, may;
     u64 number;
 
     if (str_u64(c->name, &number) < 0)
         return err_set(e, -ENOENT, "there is no task '%.20s'", c->name);
-    return task_cancel(c->host, number, e);
+    host_lock(h);
+    t = task_find_locked(h, number);
+    sees = t && may_locked(c, API_VIEW | API_OPERATE, t);
+    may = t && may_locked(c, API_OPERATE, t);
+    host_unlock(h);
+    if (!sees)
+        return err_set(e, -ENOENT, "there is no task %llu", number);
+    return may ? task_cancel(h, number, e)
+               : err_set(e, -EACCES, "this needs a right that you do not have");
 }
 
 /* clang-format off */
@@ -93,9 +111,9 @@ static const struct api_schema schemas[] = {
 };
 
 static const struct api_route routes[] = {
-    { "GET", "/1.0/tasks", API_VIEW, 200, QUERY(page), NULL, "Task", true, list_tasks, "List tasks, the newest first" },
-    { "GET", "/1.0/tasks/{number}", API_VIEW, 200, NULL, 0, NULL, "Task", false, get_task, "Show a task" },
-    { "DELETE", "/1.0/tasks/{number}", API_OPERATE, 204, NULL, 0, NULL, NULL, false, cancel_task, "Cancel a task" },
+    { "GET", "/1.0/tasks", API_VIEW, 200, QUERY(page), NULL, "Task", true, list_tasks, "List tasks, the newest first", .filters = true },
+    { "GET", "/1.0/tasks/{number}", API_VIEW, 200, NULL, 0, NULL, "Task", false, get_task, "Show a task", .filters = true },
+    { "DELETE", "/1.0/tasks/{number}", API_OPERATE, 204, NULL, 0, NULL, NULL, false, cancel_task, "Cancel a task", .filters = true },
     {},
 };
 /* clang-format on */

@@ -118,10 +118,15 @@ static void relay(struct attach *a)
 
 int attach_run(const char *socket, struct err *e)
 {
-    struct attach a = { .fd = dial(socket, e), .in_open = true };
+    int fd = dial(socket, e);
 
-    if (a.fd < 0)
-        return a.fd;
+    return fd < 0 ? fd : attach_run_fd(fd);
+}
+
+int attach_run_fd(int fd)
+{
+    struct attach a = { .fd = fd, .in_open = true };
+
     sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
     term_open(&a.term);
     term_raw(&a.term);

@@ -38,7 +38,8 @@ void image_more(struct strbuf *out);
 /* cmd/verb.c: what talks with socled */
 int verb_run(const struct command *c, int argc, char **argv);
 extern const struct opt verb_plain_opts[], verb_print_opts[], verb_force_opts[], verb_stop_opts[],
-    verb_logs_opts[], verb_event_opts[], verb_make_opts[], verb_snapshot_opts[], verb_clone_opts[];
+    verb_logs_opts[], verb_event_opts[], verb_make_opts[], verb_snapshot_opts[], verb_clone_opts[],
+    verb_audit_opts[];
 void verb_console_more(struct strbuf *out);
 void verb_make_more(struct strbuf *out);
 void verb_set_more(struct strbuf *out);
@@ -53,6 +54,13 @@ int network_main(int argc, char **argv);
 extern const struct command network_commands[];
 int task_main(int argc, char **argv);
 extern const struct command task_commands[];
+int user_main(int argc, char **argv);
+extern const struct command user_commands[];
+int token_main(int argc, char **argv);
+extern const struct command token_commands[];
+int remote_main(int argc, char **argv);
+extern const struct command remote_commands[];
+void remote_more(struct strbuf *out);
 
 /* Usage, options and the rest of one command. */
 void docs_help(const struct command *c, struct strbuf *out);

@@ -1,11 +1,12 @@
 /*
- * cmd/rest.c: HTTP/1.1 to our own socled: one request a connection, answers with a Content-Length, or an event stream.
+ * cmd/rest.c: HTTP/1.1 to socled: one request a connection, answers with a Content-Length, or an event stream.
  * A general client takes longer to load than `socle list` may take (doc/notes/016-daemon.md).
  */
 #include "cmd/rest.h"
 
 #include "base/clock.h"
 #include "cmd/progress.h"
+#include "cmd/remote.h"
 #include "host/host.h"
 #include "host/spawn.h"
 
@@ -105,21 +106,70 @@ static int dial_or_start(const char *dir, struct err *e)
                   : fd;
 }
 
-int rest_open(struct rest *r, const char *dir, struct err *e)
+static int local_open(struct rest *r, struct err *e)
 {
-    *r = (struct rest){ .fd = -1, .dir = dir ? realpath(dir, NULL) : host_default_dir() };
+    const struct timeval limit = { .tv_sec = REST_SECONDS };
+
+    r->fd = dial_or_start(r->dir, e);
+    if (r->fd >= 0)
+        setsockopt(r->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    return r->fd < 0 ? r->fd : 0;
+}
+
+static int local_send(struct rest *r, const char *data, size_t len)
+{
+    return fd_write_all(r->fd, data, len);
+}
+
+static ssize_t local_recv(struct rest *r, void *buf, size_t size)
+{
+    ssize_t n;
+
+    do
+        n = recv(r->fd, buf, size, 0);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+static int local_wait(struct rest *r, int ms)
+{
+    struct pollfd p = { .fd = r->fd, .events = POLLIN };
+
+    return poll(&p, 1, ms);
+}
+
+static void local_close(struct rest *r)
+{
+    fd_close(&r->fd);
+}
+
+static const struct rest_link local = { local_open, local_send, local_recv, local_wait,
+                                        local_close };
+
+int rest_open(struct rest *r, const char *dir, const char *host, struct err *e)
+{
+    *r = (struct rest){ .fd = -1 };
+    if (host)
+        return remote_open(r, host, e);
+    r->link = &local;
+    r->dir = dir ? realpath(dir, NULL) : host_default_dir();
     if (!r->dir && dir && dir[0] == '/')
         r->dir = xdup(dir); /* it is made */
     if (!r->dir)
         return err_set(e, -EINVAL,
                        "no folder: --dir DIR, a path from the root when it does not exist");
-    r->fd = dial_or_start(r->dir, e);
-    return r->fd < 0 ? r->fd : 0;
+    return local_open(r, e);
+}
+
+static void hang_up(struct rest *r)
+{
+    if (r->link && r->fd >= 0)
+        r->link->close(r);
 }
 
 void rest_close(struct rest *r)
 {
-    fd_close(&r->fd);
+    hang_up(r);
     strbuf_fini(&r->got);
     free(TAKE(r->dir));
 }
@@ -128,25 +178,28 @@ void rest_close(struct rest *r)
 
 static int send_request(struct rest *r, const struct rest_request *rq, struct err *e)
 {
-    const struct timeval limit = { .tv_sec = REST_SECONDS };
     AUTO(strbuf) struct strbuf out = {};
     AUTO(free) char *body = rq->body ? json_dumps(rq->body, JSON_COMPACT) : NULL;
-    int n;
+    int n = r->fd < 0 ? r->link->open(r, e) : 0;
 
-    if (r->fd < 0)
-        r->fd = dial_or_start(r->dir, e);
-    if (r->fd < 0)
-        return r->fd;
+    if (n < 0)
+        return n;
     r->got.len = r->at = 0;
-    setsockopt(r->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-    strbuf_add(&out, "%s %s HTTP/1.1\r\nHost: socle\r\nConnection: close\r\n", rq->method,
-               rq->path);
+    strbuf_add(&out, "%s %s HTTP/1.1\r\nHost: socle\r\nConnection: %s\r\n", rq->method, rq->path,
+               rq->more ? "Upgrade" : "close");
+    if (r->token)
+        strbuf_add(&out, "Authorization: Bearer %s\r\n", r->token);
+    if (rq->more)
+        strbuf_add(&out, "%s", rq->more);
     if (rq->etag)
         strbuf_add(&out, "If-Match: \"%llu\"\r\n", rq->etag);
     if (body)
         strbuf_add(&out, "Content-Type: application/json\r\nContent-Length: %zu\r\n", strlen(body));
     strbuf_add(&out, "\r\n%s", body ? body : "");
-    n = (int)fd_write_all(r->fd, out.text, out.len);
+    n = r->link->send(r, out.text, out.len);
+    explicit_bzero(out.text, out.len);
+    if (body)
+        explicit_bzero(body, strlen(body));
     return n < 0 ? err_code(e, n, "send to socled") : 0;
 }
 
@@ -154,14 +207,11 @@ static int send_request(struct rest *r, const struct rest_request *rq, struct er
 static ssize_t read_more(struct rest *r, struct err *e)
 {
     char buf[65536];
-    ssize_t n;
+    ssize_t n = r->link->recv(r, buf, sizeof(buf));
 
-    do
-        n = recv(r->fd, buf, sizeof(buf), 0);
-    while (n < 0 && errno == EINTR);
     if (n < 0)
-        return errno == EAGAIN ? err_set(e, -ETIMEDOUT, "no answer in %d seconds", REST_SECONDS)
-                               : err_errno(e, "read from socled");
+        return n == -EAGAIN ? err_set(e, -ETIMEDOUT, "no answer in %d seconds", REST_SECONDS)
+                            : err_code(e, (int)n, "read from socled");
     if (r->got.len + (size_t)n > REST_ANSWER_MAX)
         return err_set(e, -EBADMSG, "an answer of more than %d bytes", REST_ANSWER_MAX);
     if (n)
@@ -255,7 +305,7 @@ static int exchange(struct rest *r, const struct rest_request *rq, struct head *
         n = read_head(r, h, e);
     if (n >= 0)
         n = read_body(r, h, e);
-    fd_close(&r->fd);
+    hang_up(r);
     if (n < 0)
         return n;
     return h->status >= 200 && h->status < 300 ? 0 : refused(r, h, e);
@@ -298,7 +348,6 @@ static char *next_line(struct rest *r, int ms, int *ret, struct err *e)
     for (;;) {
         char *line = r->got.len > r->at ? r->got.text + r->at : NULL;
         char *eol = line ? memchr(line, '\n', r->got.len - r->at) : NULL;
-        struct pollfd p = { .fd = r->fd, .events = POLLIN };
         ssize_t n;
 
         if (eol) {
@@ -311,7 +360,7 @@ static char *next_line(struct rest *r, int ms, int *ret, struct err *e)
             r->got.len -= r->at;
             r->at = 0;
         }
-        if (poll(&p, 1, ms) == 0)
+        if (r->link->wait(r, ms) == 0)
             return NULL;
         n = read_more(r, e);
         if (n > 0)
@@ -328,7 +377,7 @@ static int open_stream(struct rest *r, u64 since, struct err *e)
     struct head h = {};
     int n;
 
-    fd_close(&r->fd);
+    hang_up(r);
     n = send_request(r, &rq, e);
     if (n >= 0)
         n = read_head(r, &h, e);
@@ -350,7 +399,7 @@ int rest_follow(struct rest *r, u64 since, int (*fn)(void *arg, const json_t *ev
             n = fn(arg, j);
         json_decref(j);
     }
-    fd_close(&r->fd);
+    hang_up(r);
     return n;
 }
 
@@ -369,20 +418,24 @@ static int task_state(const json_t *task, struct err *e)
     return err_set(e, -ECHILD, "%s", error ? error : "it was cancelled");
 }
 
-static json_t *get_task(const char *dir, u64 number, struct err *e)
+/* By a connection of its own: the other follows events. */
+static json_t *get_task(const struct rest *from, u64 number, struct err *e)
 {
     AUTO(free) char *path = str_new("/1.0/tasks/%llu", number);
     const struct rest_request rq = { .method = "GET", .path = path };
-    struct rest r = { .fd = -1, .dir = xdup(dir) };
+    struct rest r = { .link = from->link,
+                      .dir = from->dir ? xdup(from->dir) : NULL,
+                      .token = from->token,
+                      .fd = -1 };
     json_t *j = rest_ask(&r, &rq, NULL, e);
 
     rest_close(&r);
     return j;
 }
 
-static void draw(const char *dir, u64 number, u64 began_ns)
+static void draw(const struct rest *r, u64 number, u64 began_ns)
 {
-    json_t *task = get_task(dir, number, NULL);
+    json_t *task = get_task(r, number, NULL);
     const u64 done = (u64)json_integer_value(json_object_get(task, "done")),
               total = (u64)json_integer_value(json_object_get(task, "total"));
     const char *what = json_string_value(json_object_get(task, "what"));
@@ -408,7 +461,7 @@ static int watch_task(struct rest *r, u64 number, u64 since, struct err *e)
         json_t *j = line && str_starts(line, "data: ") ? json_loads(line + 6, 0, NULL) : NULL;
 
         if (!line && n == 0) {
-            draw(r->dir, number, began_ns);
+            draw(r, number, began_ns);
             drawn = true;
         }
         if (json_object_get(j, "what") &&
@@ -416,7 +469,7 @@ static int watch_task(struct rest *r, u64 number, u64 since, struct err *e)
             n = task_state(j, e);
         json_decref(j);
     }
-    fd_close(&r->fd);
+    hang_up(r);
     if (drawn)
         fprintf(stderr, "\r\x1b[K");
     return n;
@@ -436,11 +489,30 @@ int rest_wait(struct rest *r, const json_t *started, struct err *e)
         if (clock_mono_ns() > limit)
             return n;
         poll(NULL, 0, 50);
-        task = get_task(r->dir, number, e);
+        task = get_task(r, number, e);
         n = task ? task_state(task, e) : -EPIPE;
         json_decref(task);
         if (n == 0)
             n = watch_task(r, number, since, e);
     }
     return n < 0 ? n : 0;
+}
+
+/* ---- WebSockets ---- */
+
+/* The nonce proves nothing to us: the connection is our own socled's, or pinned. */
+int rest_upgrade(struct rest *r, const char *path, struct err *e)
+{
+    const struct rest_request rq = { .method = "GET",
+                                     .path = path,
+                                     .more = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                                             "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n" };
+    struct head h = {};
+    int n = send_request(r, &rq, e);
+
+    if (n >= 0)
+        n = read_head(r, &h, e);
+    if (n >= 0 && h.status != 101)
+        n = read_body(r, &h, e) < 0 ? e->code : refused(r, &h, e);
+    return n;
 }

@@ -4,6 +4,7 @@
 #include "base/base.h"
 
 #include "cmd/command.h"
+#include "cmd/remote.h"
 #include "host/exit_status.h"
 
 #include <fcntl.h>
@@ -49,6 +50,7 @@ int main(int argc, char **argv)
     if (!open_standard())
         return EXIT_STATUS_START;
     log_set_name("socle");
+    remote_argv = argv;
     if (argc < 2) {
         log_error("a command is needed; `socle help` lists them");
         return EXIT_STATUS_USAGE;

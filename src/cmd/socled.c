@@ -19,12 +19,15 @@
 #include <unistd.h>
 
 struct socled {
-    char *dir;
+    char *dir, *listen;
     bool verbose, version;
 };
 
 static const struct field fields[] = {
     FIELD_STR(socled, dir, "where all is kept", .metavar = "DIR"),
+    FIELD_STR(socled, listen,
+              "answer HTTPS there, too: [ADDRESS][:PORT], port 7443 unless it is said",
+              .metavar = "ADDRESS"),
     FIELD_BOOL(socled, verbose, "say more on standard error"),
     FIELD_BOOL(socled, version, "show the version"),
     {},
@@ -32,6 +35,7 @@ static const struct field fields[] = {
 
 static const struct opt opts[] = {
     { "dir", fields, 0, "dir", "DIR" },
+    { "listen", fields, 0, "listen", "" },
     { "verbose", fields, 0, "verbose", "" },
     { "version", fields, 0, "version", "" },
     {},
@@ -84,7 +88,7 @@ static void on_signal(uv_signal_t *s, int sig [[maybe_unused]])
     loop_stop(s->data);
 }
 
-static int serve(struct loop *l, struct host *h, struct err *e)
+static int serve(struct loop *l, struct host *h, const char *tls, struct err *e)
 {
     AUTO(free) char *path = str_new("%s/api.sock", h->dir);
     struct server *server;
@@ -95,7 +99,7 @@ static int serve(struct loop *l, struct host *h, struct err *e)
         listener = server_listen(path, e);
     if (listener < 0)
         return listener;
-    r = server_open(l, h, listener, &server, e);
+    r = server_open(l, h, listener, tls, &server, e);
     if (r < 0)
         return r;
     uv_signal_init(&l->uv, &term);
@@ -110,7 +114,7 @@ static int serve(struct loop *l, struct host *h, struct err *e)
     return 0;
 }
 
-static int run(const char *dir, struct err *e)
+static int run(const char *dir, const char *tls, struct err *e)
 {
     struct loop *l = xnew(struct loop);
     struct host *h = xnew(struct host);
@@ -120,7 +124,7 @@ static int run(const char *dir, struct err *e)
         return err_code(e, r, "make the loop");
     r = host_open(h, dir, l, e);
     if (r >= 0)
-        r = serve(l, h, e);
+        r = serve(l, h, tls, e);
     host_close(h);
     loop_fini(l);
     free(h);
@@ -154,7 +158,7 @@ int main(int argc, char **argv)
         return EXIT_STATUS_USAGE;
     }
     log_set_level(s.verbose ? LOG_LEVEL_INFO : LOG_LEVEL_NOTICE);
-    r = run(s.dir, &e);
+    r = run(s.dir, s.listen, &e);
     if (r < 0)
         log_error("%s", e.text);
     conf_fini(fields, &s);

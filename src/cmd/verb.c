@@ -5,6 +5,7 @@
 
 #include "cmd/attach.h"
 #include "cmd/snapshot.h"
+#include "cmd/ws.h"
 #include "host/exit_status.h"
 #include "host/host.h"
 
@@ -17,6 +18,7 @@ static const char *const outputs[] = { "table", "json", NULL };
 /* clang-format off */
 const struct field verb_fields[] = {
     FIELD_STR(verb, dir, "socled's folder, if it is not the user's own", .metavar = "DIR"),
+    FIELD_STR(verb, host, "a socled elsewhere: the name or URL of a remote; else $SOCLE_HOST", .metavar = "REMOTE"),
     FIELD_ENUM(verb, output, outputs, "for people, or for programs"),
     FIELD_BOOL(verb, force, "whatever speaks against it"),
     FIELD_INT(verb, timeout, "SECONDS that the guest has to shut down; then it is turned off", .dflt = HOST_STOP_SECONDS,
@@ -32,6 +34,16 @@ const struct field verb_fields[] = {
     FIELD_STR(verb, user_data, "what cloud-init is told: #cloud-config, or a script", .metavar = "FILE"),
     FIELD_STR(verb, ssh_key, "public keys that may log in by ssh, a line each: cloud-init is told", .metavar = "FILE"),
     FIELD_STR(verb, network_config, "network description for cloud-init, in place of DHCP on each card", .metavar = "FILE"),
+    FIELD_STR(verb, user, "a user's name", .metavar = "USER"),
+    FIELD_STR(verb, fingerprint, "of its certificate, in place of a question", .metavar = "SHA256"),
+    FIELD_ENUM(verb, role, access_roles, "may at most this"),
+    FIELD_LIST(verb, grants, access_grant_fields, access_grant, ACCESS_GRANTS_MAX, "a role on one instance or a tag; may be repeated"),
+    FIELD_BOOL(verb, disabled, "is refused"),
+    FIELD_BOOL(verb, no_password, "there is no login, only tokens"),
+    FIELD_BOOL(verb, code, "a login needs a one-time code"),
+    FIELD_BOOL(verb, off, "no codes are asked for any more"),
+    FIELD_INT(verb, days, "how long it is valid", .dflt = 90, .min = 1, .max = 3650, .metavar = "DAYS"),
+    FIELD_INT(verb, limit, "at most so many", .dflt = 100, .min = 1, .max = 10000),
     FIELD_INT(verb, since, "begin after this revision; 0: now", .metavar = "REVISION"),
     {},
 };
@@ -41,7 +53,7 @@ const struct field verb_fields[] = {
 #define OWN(opt_name, ...) { opt_name, instance_own_fields, offsetof(struct verb, cfg), opt_name, ##__VA_ARGS__ }
 #define SOURCE(opt_name, ...) { opt_name, image_source_fields, offsetof(struct verb, source), opt_name, ##__VA_ARGS__ }
 #define NETWORK(opt_name, ...) { opt_name, network_fields, offsetof(struct verb, network), opt_name, ##__VA_ARGS__ }
-#define DIR_OPT VERB("dir", "DIR")
+#define DIR_OPT VERB("dir", "DIR"), VERB("host", "")
 #define OUTPUT_OPT VERB("output", NULL, 'o')
 
 const struct opt verb_plain_opts[] = { DIR_OPT, {} };
@@ -53,6 +65,14 @@ const struct opt verb_event_opts[] = { DIR_OPT, VERB("since", ""), {} };
 const struct opt verb_snapshot_opts[] = { DIR_OPT, VERB("disks", ""), {} };
 const struct opt verb_clone_opts[] = { DIR_OPT, VERB("full", ""), VERB("instant", ""), VERB("snapshot", ""), VERB("count", ""), {} };
 static const struct opt snapshot_delete_opts[] = { DIR_OPT, VERB("quiet", ""), {} };
+const struct opt verb_audit_opts[] = { DIR_OPT, OUTPUT_OPT, VERB("limit", ""), {} };
+const struct opt verb_user_create_opts[] = { DIR_OPT, VERB("role"), { "grant", verb_fields, 0, "grants", "" },
+                                             { "no-password", verb_fields, 0, "no_password", "" }, {} };
+const struct opt verb_user_set_opts[] = { DIR_OPT, VERB("role"), { "grant", verb_fields, 0, "grants", "" }, VERB("disabled"), {} };
+static const struct opt codes_opts[] = { DIR_OPT, VERB("off", ""), {} };
+const struct opt verb_token_create_opts[] = { DIR_OPT, VERB("user", ""), VERB("role"), VERB("days", ""), {} };
+static const struct opt remote_list_opts[] = { OUTPUT_OPT, {} };
+static const struct opt remote_add_opts[] = { VERB("fingerprint", ""), VERB("user", ""), VERB("code", ""), {} };
 static const struct opt import_opts[] = { DIR_OPT, SOURCE("kernel", "FILE"), SOURCE("initrd", "FILE"), SOURCE("disk", "FILE"),
                                           SOURCE("append", ""), {} };
 static const struct opt network_opts[] = { DIR_OPT, NETWORK("kind"), NETWORK("ipv4"), NETWORK("ipv6"), NETWORK("domain"), NETWORK("interface"), {} };
@@ -211,20 +231,33 @@ static int do_backup(struct verb *v, struct err *e)
 {
     AUTO(free) char *here = getcwd(NULL, 0);
     const char *file = v->args.arg[0];
-    AUTO(free) char *path = *file == '/' ? xdup(file) : str_new("%s/%s", here ? here : "", file);
+    AUTO(free)
+    char *path = *file == '/' || v->host ? xdup(file) : str_new("%s/%s", here ? here : "", file);
 
     return simple(v, "POST", "/1.0/backup", json_pack("{s:s}", "file", path), e);
 }
 
+static int remote_console(struct verb *v, struct err *e)
+{
+    AUTO(free) char *path = verb_path("instances", v->args.arg[0], "/console", e);
+    int r = path ? rest_upgrade(&v->rest, path, e) : e->code;
+
+    return r < 0 ? r : ws_attach(&v->rest, e);
+}
+
 static int do_console(struct verb *v, struct err *e)
 {
-    AUTO(free) char *path = verb_path("instances", v->args.arg[0], "", e);
-    json_t *j = path ? verb_ask(v, "GET", path, NULL, e) : NULL, *status;
+    AUTO(free) char *path = NULL;
     const char *socket;
-    int r = e->code;
+    json_t *j, *status;
+    int r;
 
+    if (v->host)
+        return remote_console(v, e);
+    path = verb_path("instances", v->args.arg[0], "", e);
+    j = path ? verb_ask(v, "GET", path, NULL, e) : NULL;
     if (!j)
-        return r;
+        return e->code;
     status = json_object_get(j, "status");
     socket = json_string_value(json_object_get(status, "console"));
     if (json_integer_value(json_object_get(status, "pid")) == 0)
@@ -262,6 +295,14 @@ void verb_set_more(struct strbuf *out)
                     "JSON.\nMost count from the next start; the command says so.\n");
 }
 
+void remote_more(struct strbuf *out)
+{
+    strbuf_add(out, "All commands that name a machine take --host REMOTE; files that they name are "
+                    "then of that machine, with paths from the root.\n"
+                    "$SOCLE_TOKEN is taken in place of a login. remotes.json in ~/.config/socle "
+                    "has tokens, and is readable by its user only.\n");
+}
+
 void verb_status_more(struct strbuf *out)
 {
     strbuf_add(out, "Exit status: 0 done, 1 refused or failed, 2 the command line is wrong.\n");
@@ -275,6 +316,7 @@ static const struct verb_row {
     u32 least, most; /* arguments */
     int (*fn)(struct verb *v, struct err *e);
     int (*file_fn)(struct verb *v, struct err *e); /* when the first argument has a '/'; NULL: as any */
+    bool alone; /* it connects to nothing, or by itself */
 } rows[] = {
     { "launch", 1, 1, verb_launch },
     { "create", 1, 1, verb_create },
@@ -292,6 +334,8 @@ static const struct verb_row {
     { "reset", 1, OPT_ARGS_MAX, do_reset },
     { "suspend", 1, OPT_ARGS_MAX, do_suspend },
     { "console", 1, 1, do_console },
+    { "info", 0, 0, verb_info },
+    { "audit", 0, 0, verb_audit },
     { "logs", 1, 1, verb_logs },
     { "event", 0, 0, verb_event },
     { "backup", 1, 1, do_backup },
@@ -313,6 +357,18 @@ static const struct verb_row {
     { "task list", 0, 0, verb_tasks },
     { "task show", 1, 1, verb_task_show },
     { "task cancel", 1, 1, do_task_cancel },
+    { "user list", 0, 0, verb_users },
+    { "user create", 1, 1, verb_user_create },
+    { "user set", 1, 1, verb_user_set },
+    { "user password", 0, 1, verb_user_password },
+    { "user delete", 1, 1, verb_user_delete },
+    { "user codes", 1, 1, verb_user_codes },
+    { "token list", 0, 0, verb_tokens },
+    { "token create", 1, 1, verb_token_create },
+    { "token delete", 1, 1, verb_token_delete },
+    { "remote list", 0, 0, verb_remotes, .alone = true },
+    { "remote add", 2, 2, verb_remote_add, .alone = true },
+    { "remote remove", 1, 1, verb_remote_remove, .alone = true },
 };
 /* clang-format on */
 
@@ -349,6 +405,32 @@ const struct command task_commands[] = {
 };
 /* clang-format on */
 
+/* clang-format off */
+const struct command user_commands[] = {
+    { "user list",     "[OPTION]…", "List who may log in", verb_print_opts, NULL, "" },
+    { "user create",   "NAME [OPTION]…", "Create a user; asks for the password", verb_user_create_opts, NULL, "" },
+    { "user set",      "NAME OPTION…", "Change a user's role, or grants: all of them, as they are given", verb_user_set_opts, NULL, "" },
+    { "user password", "[NAME]", "Set a user's password, or one's own", verb_plain_opts, NULL, "" },
+    { "user delete",   "NAME", "Delete a user, with tokens and sessions", verb_plain_opts, NULL, "" },
+    { "user codes",    "NAME [--off]", "Make a secret for one-time codes, and ask for these at logins", codes_opts, NULL, "" },
+    {},
+};
+
+const struct command token_commands[] = {
+    { "token list",   "[OPTION]…", "List tokens and sessions", verb_print_opts, NULL, "" },
+    { "token create", "NAME [OPTION]…", "Create a token, which is shown once; NAME says what it is for", verb_token_create_opts, NULL, "" },
+    { "token delete", "ID", "End a token or a session", verb_plain_opts, NULL, "" },
+    {},
+};
+
+const struct command remote_commands[] = {
+    { "remote list",   "[OPTION]…", "List the machines that --host knows", remote_list_opts, NULL, "" },
+    { "remote add",    "NAME URL [OPTION]…", "Log in to another machine's socled; --host NAME then uses it", remote_add_opts, NULL, "" },
+    { "remote remove", "NAME", "Forget one", NULL, NULL, "" },
+    {},
+};
+/* clang-format on */
+
 static const struct verb_row *row_of(const struct command *c)
 {
     for_each_row(r, rows)
@@ -360,8 +442,13 @@ static const struct verb_row *row_of(const struct command *c)
 static int talk(struct verb *v, const struct verb_row *row, struct err *e)
 {
     const bool file = row->file_fn && strchr(v->args.arg[0], '/');
-    int r = file ? 0 : rest_open(&v->rest, v->dir, e);
+    const char *host = getenv("SOCLE_HOST");
+    int r = 0;
 
+    if (!v->host && host && *host)
+        v->host = xdup(host);
+    if (!row->alone && !file)
+        r = rest_open(&v->rest, v->dir, v->host, e);
     if (r >= 0)
         r = file ? row->file_fn(v, e) : row->fn(v, e);
     if (r >= 0 && fflush(stdout) != 0)
@@ -431,4 +518,19 @@ int network_main(int argc, char **argv)
 int task_main(int argc, char **argv)
 {
     return group("task", argc, argv);
+}
+
+int user_main(int argc, char **argv)
+{
+    return group("user", argc, argv);
+}
+
+int token_main(int argc, char **argv)
+{
+    return group("token", argc, argv);
+}
+
+int remote_main(int argc, char **argv)
+{
+    return group("remote", argc, argv);
 }

@@ -1,9 +1,10 @@
 /*
  * cmd/verb.h: the commands that talk with socled: what they share.  verb.c has their rows, verb_make.c what describes an instance,
- * verb_show.c what prints, verb_snap.c snapshots and clones.
+ * verb_show.c what prints, verb_snap.c snapshots and clones, verb_access.c who may do what, remote.c socleds of other machines.
  */
 #pragma once
 
+#include "api/access.h"
 #include "cmd/command.h"
 #include "cmd/rest.h"
 #include "host/instance.h"
@@ -14,12 +15,17 @@ enum { VERB_CLONES_MAX = 100 };
 
 struct verb {
     /* options */
-    char *dir;
+    char *dir, *host;
     int output; /* VERB_TABLE, VERB_JSON */
     bool force, follow, messages, disks, quiet, full, instant;
     u32 timeout, count;
     char *snapshot, *user_data, *ssh_key, *network_config;
     u64 bytes, since;
+    char *user, *fingerprint;
+    int role; /* enum access_role */
+    struct field_list grants;
+    bool disabled, no_password, code, off;
+    u32 days, limit;
     struct instance_cfg cfg;
     struct network_cfg network;
     struct image_source source;
@@ -53,6 +59,18 @@ int verb_networks(struct verb *v, struct err *e);
 int verb_network_show(struct verb *v, struct err *e);
 /* Adds "FIELD=VALUE" of a table to an object; nothing after the "=" is null: the default. */
 int verb_add_change(const struct field *fields, json_t *changes, const char *arg, struct err *e);
+/* A column of a table. */
+struct column {
+    const char *title, *key;
+    void (*print)(const json_t *value, struct strbuf *out); /* NULL: as it is */
+};
+void verb_print_time(const json_t *value, struct strbuf *out);
+void verb_print_yes(const json_t *value, struct strbuf *out);
+/* As a table or as JSON. */
+void verb_print_rows(const struct verb *v, const json_t *list, const struct column *columns, u32 n);
+/* All pages of a list. */
+int verb_print_list(struct verb *v, const char *path, const struct column *columns, u32 n,
+                    struct err *e);
 
 int verb_list(struct verb *v, struct err *e);
 int verb_show(struct verb *v, struct err *e);
@@ -68,3 +86,19 @@ int verb_snapshots(struct verb *v, struct err *e);
 int verb_snapshot_delete(struct verb *v, struct err *e);
 int verb_restore(struct verb *v, struct err *e);
 int verb_clone(struct verb *v, struct err *e);
+int verb_info(struct verb *v, struct err *e);
+
+int verb_users(struct verb *v, struct err *e);
+int verb_user_create(struct verb *v, struct err *e);
+int verb_user_set(struct verb *v, struct err *e);
+int verb_user_password(struct verb *v, struct err *e);
+int verb_user_delete(struct verb *v, struct err *e);
+int verb_user_codes(struct verb *v, struct err *e);
+int verb_tokens(struct verb *v, struct err *e);
+int verb_token_create(struct verb *v, struct err *e);
+int verb_token_delete(struct verb *v, struct err *e);
+int verb_audit(struct verb *v, struct err *e);
+int verb_remotes(struct verb *v, struct err *e);
+int verb_remote_add(struct verb *v, struct err *e);
+int verb_remote_remove(struct verb *v, struct err *e);
+extern const struct opt verb_user_create_opts[], verb_user_set_opts[], verb_token_create_opts[];

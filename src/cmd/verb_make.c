@@ -13,13 +13,13 @@
 
 enum { EDIT_MAX = 256 * 1024 };
 
-/* socled has another working folder. */
-static void from_root(char **path)
+/* socled has another working folder.  Paths of another machine are left as they are: it refuses what is not from the root. */
+static void from_root(const struct verb *v, char **path)
 {
     AUTO(free) char *here = NULL;
     char *whole;
 
-    if (!*path || (*path)[0] == '/' || !(here = getcwd(NULL, 0)))
+    if (!*path || v->host || (*path)[0] == '/' || !(here = getcwd(NULL, 0)))
         return;
     whole = str_new("%s/%s", here, *path);
     free(*path);
@@ -133,11 +133,11 @@ static int complete(struct verb *v, struct err *e)
         return r;
     free(s->name);
     s->name = xdup(v->args.arg[0]);
-    from_root(&s->kernel);
-    from_root(&s->initrd);
-    from_root(&s->vsock.path);
+    from_root(v, &s->kernel);
+    from_root(v, &s->initrd);
+    from_root(v, &s->vsock.path);
     for (u32 i = 0; i < s->disks.n; i++)
-        from_root(&spec_disk(s, i)->file);
+        from_root(v, &spec_disk(s, i)->file);
     return s->nets.n == 0 ? choose_network(v, e) : 0;
 }
 
@@ -346,9 +346,9 @@ int verb_import(struct verb *v, struct err *e)
     json_t *body;
     int r;
 
-    from_root(&v->source.kernel);
-    from_root(&v->source.initrd);
-    from_root(&v->source.disk);
+    from_root(v, &v->source.kernel);
+    from_root(v, &v->source.initrd);
+    from_root(v, &v->source.disk);
     body = json_pack("{s:s, s:o}", "name", v->args.arg[0], "source",
                      conf_print(image_source_fields, &v->source));
     if (!body)

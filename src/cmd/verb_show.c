@@ -19,12 +19,6 @@ void verb_print_json(const json_t *j)
     free(text);
 }
 
-/* A column of a table. */
-struct column {
-    const char *title, *key;
-    void (*print)(const json_t *value, struct strbuf *out); /* NULL: as it is */
-};
-
 /* What a guest, a file or another client may have chosen never moves the cursor. */
 static void add_printable(struct strbuf *out, const char *text)
 {
@@ -42,7 +36,7 @@ static void print_size(const json_t *value, struct strbuf *out)
         strbuf_add(out, "%lluM", v / MiB);
 }
 
-static void print_time(const json_t *value, struct strbuf *out)
+void verb_print_time(const json_t *value, struct strbuf *out)
 {
     const time_t t = (time_t)json_integer_value(value);
     struct tm tm;
@@ -52,7 +46,7 @@ static void print_time(const json_t *value, struct strbuf *out)
         strbuf_add(out, "%s", text);
 }
 
-static void print_yes(const json_t *value, struct strbuf *out)
+void verb_print_yes(const json_t *value, struct strbuf *out)
 {
     strbuf_add(out, "%s", json_is_true(value) ? "yes" : "no");
 }
@@ -96,9 +90,16 @@ static void print_table(const json_t *list, const struct column *columns, u32 n)
     }
 }
 
-/* All pages of a list. */
-static int print_list(struct verb *v, const char *path, const struct column *columns, u32 n,
-                      struct err *e)
+void verb_print_rows(const struct verb *v, const json_t *list, const struct column *columns, u32 n)
+{
+    if (v->output == VERB_JSON)
+        verb_print_json(list);
+    else
+        print_table(list, columns, n);
+}
+
+int verb_print_list(struct verb *v, const char *path, const struct column *columns, u32 n,
+                    struct err *e)
 {
     json_t *all = json_array();
     AUTO(free) char *next = xdup(path);
@@ -113,10 +114,8 @@ static int print_list(struct verb *v, const char *path, const struct column *col
         next = after ? str_new("%s?after=%s", path, after) : NULL;
         json_decref(j);
     }
-    if (r >= 0 && v->output == VERB_JSON)
-        verb_print_json(all);
-    else if (r >= 0)
-        print_table(all, columns, n);
+    if (r >= 0)
+        verb_print_rows(v, all, columns, n);
     json_decref(all);
     return r;
 }
@@ -130,18 +129,18 @@ int verb_list(struct verb *v, struct err *e)
         { "MEMORY", "memory", print_size },
     };
 
-    return print_list(v, "/1.0/instances", columns, ARRAY_LEN(columns), e);
+    return verb_print_list(v, "/1.0/instances", columns, ARRAY_LEN(columns), e);
 }
 
 int verb_images(struct verb *v, struct err *e)
 {
     static const struct column columns[] = {
         { "NAME", "name", NULL },
-        { "DISK", "disk", print_yes },
-        { "CREATED", "created", print_time },
+        { "DISK", "disk", verb_print_yes },
+        { "CREATED", "created", verb_print_time },
     };
 
-    return print_list(v, "/1.0/images", columns, ARRAY_LEN(columns), e);
+    return verb_print_list(v, "/1.0/images", columns, ARRAY_LEN(columns), e);
 }
 
 static void print_state(const json_t *status, struct strbuf *out)
@@ -163,18 +162,21 @@ int verb_networks(struct verb *v, struct err *e)
         { "IPV6", "ipv6", NULL }, { "STATE", "status", print_state },
     };
 
-    return print_list(v, "/1.0/networks", columns, ARRAY_LEN(columns), e);
+    return verb_print_list(v, "/1.0/networks", columns, ARRAY_LEN(columns), e);
 }
 
 int verb_tasks(struct verb *v, struct err *e)
 {
     static const struct column columns[] = {
-        { "NUMBER", "number", NULL },       { "TASK", "what", NULL },
-        { "NAME", "name", NULL },           { "STATE", "state", NULL },
-        { "ASKED", "created", print_time }, { "ERROR", "error", NULL },
+        { "NUMBER", "number", NULL },
+        { "TASK", "what", NULL },
+        { "NAME", "name", NULL },
+        { "STATE", "state", NULL },
+        { "ASKED", "created", verb_print_time },
+        { "ERROR", "error", NULL },
     };
 
-    return print_list(v, "/1.0/tasks", columns, ARRAY_LEN(columns), e);
+    return verb_print_list(v, "/1.0/tasks", columns, ARRAY_LEN(columns), e);
 }
 
 /* "name: value" a line; what has an inside, as JSON. */
@@ -231,6 +233,20 @@ int verb_network_show(struct verb *v, struct err *e)
 int verb_task_show(struct verb *v, struct err *e)
 {
     return show(v, "tasks", e);
+}
+
+int verb_info(struct verb *v, struct err *e)
+{
+    json_t *j = verb_ask(v, "GET", "/1.0", NULL, e);
+
+    if (!j)
+        return e->code;
+    if (v->output == VERB_JSON)
+        verb_print_json(j);
+    else
+        print_lines(j);
+    json_decref(j);
+    return 0;
 }
 
 int verb_logs(struct verb *v, struct err *e)

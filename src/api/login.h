@@ -1,0 +1,16 @@
+/*
+ * api/login.h: what needs a password hashed, which takes a tenth of a second and 64 MiB: answers that come later (struct api_later).
+ */
+#pragma once
+
+#include "api/api.h"
+
+struct login_wish {
+    const char *user, *password, *code, *from; /* code NULL: none */
+    bool bearer;                               /* the key in the answer, in place of a cookie */
+};
+/* Who has too many failures behind him is refused at once. */
+int login_begin(struct api_call *c, const struct login_wish *wish, struct err *e);
+/* Sets a user's password; `old` NULL: whatever it was, else it must be that. */
+int login_set_password(struct api_call *c, const char *user, const char *old, const char *password,
+                       struct err *e);
