@@ -23,6 +23,11 @@ struct socled {
     bool verbose, version;
 };
 
+/* The loop has them until it is closed. */
+struct signals {
+    uv_signal_t term, interrupt;
+};
+
 static const struct field fields[] = {
     FIELD_STR(socled, dir, "where all is kept", .metavar = "DIR"),
     FIELD_STR(socled, listen,
@@ -88,11 +93,10 @@ static void on_signal(uv_signal_t *s, int sig [[maybe_unused]])
     loop_stop(s->data);
 }
 
-static int serve(struct loop *l, struct host *h, const char *tls, struct err *e)
+static int serve(struct loop *l, struct host *h, const char *tls, struct signals *s, struct err *e)
 {
     AUTO(free) char *path = str_new("%s/api.sock", h->dir);
     struct server *server;
-    static uv_signal_t term, interrupt; /* the loop closes them, after us */
     int listener = inherited(), r;
 
     if (listener < 0)
@@ -102,11 +106,11 @@ static int serve(struct loop *l, struct host *h, const char *tls, struct err *e)
     r = server_open(l, h, listener, tls, &server, e);
     if (r < 0)
         return r;
-    uv_signal_init(&l->uv, &term);
-    uv_signal_init(&l->uv, &interrupt);
-    term.data = interrupt.data = l;
-    uv_signal_start(&term, on_signal, SIGTERM);
-    uv_signal_start(&interrupt, on_signal, SIGINT);
+    uv_signal_init(&l->uv, &s->term);
+    uv_signal_init(&l->uv, &s->interrupt);
+    s->term.data = s->interrupt.data = l;
+    uv_signal_start(&s->term, on_signal, SIGTERM);
+    uv_signal_start(&s->interrupt, on_signal, SIGINT);
     notify("READY=1");
     loop_run(l);
     notify("STOPPING=1");
@@ -118,13 +122,14 @@ static int run(const char *dir, const char *tls, struct err *e)
 {
     struct loop *l = xnew(struct loop);
     struct host *h = xnew(struct host);
+    struct signals signals;
     int r = loop_init(l, "socled");
 
     if (r < 0)
         return err_code(e, r, "make the loop");
     r = host_open(h, dir, l, e);
     if (r >= 0)
-        r = serve(l, h, tls, e);
+        r = serve(l, h, tls, &signals, e);
     host_close(h);
     loop_fini(l);
     free(h);
