@@ -47,6 +47,12 @@ static json_t *schema_of(const struct field *f)
                          "items", schema_of_fields(f->sub, false));
     case FIELD_KIND_OBJ:
         return schema_of_fields(f->sub, false);
+    case FIELD_KIND_STRS:
+        return json_pack("{s:s, s:I, s:{s:s}}", "type", "array", "maxItems",
+                         (json_int_t)f->list_max, "items", "type", "string");
+    case FIELD_KIND_MAP:
+        return json_pack("{s:s, s:I, s:{s:s}}", "type", "object", "maxProperties",
+                         (json_int_t)f->list_max, "additionalProperties", "type", "string");
     }
     return json_object();
 }

@@ -123,7 +123,7 @@ static void zsh_option(const struct opt *o, struct strbuf *out)
     AUTO(strbuf) struct strbuf words = {};
 
     add_words(o, &words);
-    strbuf_add(out, "        '%s--%s[", f->kind == FIELD_KIND_LIST ? "*" : "", o->name);
+    strbuf_add(out, "        '%s--%s[", conf_repeats(f) ? "*" : "", o->name);
     add_quoted(out, f->doc, "[]:\\");
     strbuf_add(out, "]");
     if (!opt_is_flag(o))

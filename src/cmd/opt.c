@@ -63,7 +63,7 @@ static int take_option(struct parsing *p, struct err *e)
         return err_set(e, -EINVAL, "unknown option '%.60s' (--help lists them)", text);
     f = opt_field(o);
     bit = 1ull << (o - p->opts);
-    if ((p->seen & bit) && f->kind != FIELD_KIND_LIST)
+    if ((p->seen & bit) && !conf_repeats(f))
         return err_set(e, -EINVAL, "--%s is given twice", o->name);
     p->seen |= bit;
     if (!value && opt_is_flag(o))

@@ -27,6 +27,10 @@ static void field_default(const struct field *f, void *obj)
     case FIELD_KIND_OBJ:
         conf_defaults(f->sub, at);
         break;
+    case FIELD_KIND_STRS:
+    case FIELD_KIND_MAP:
+        *(struct field_strs *)at = (struct field_strs){};
+        break;
     }
 }
 
@@ -68,6 +72,10 @@ static void field_fini(const struct field *f, void *obj)
         break;
     case FIELD_KIND_OBJ:
         conf_fini(f->sub, at);
+        break;
+    case FIELD_KIND_STRS:
+    case FIELD_KIND_MAP:
+        conf_strs_fini(f, at);
         break;
     }
 }
@@ -128,7 +136,7 @@ void conf_list_remove(const struct field *f, void *obj, u32 i)
     conf_list_drop(f, obj);
 }
 
-static const char *type_word(const json_t *j)
+const char *conf_type_word(const json_t *j)
 {
     static const char *const words[] = {
         [JSON_OBJECT] = "an object", [JSON_ARRAY] = "a list",    [JSON_STRING] = "text",
@@ -141,7 +149,7 @@ static const char *type_word(const json_t *j)
 
 static int wrong_type(const struct field *f, const json_t *j, const char *want, struct err *e)
 {
-    return err_set(e, -EINVAL, "'%s' is %s; %s is expected", f->name, type_word(j), want);
+    return err_set(e, -EINVAL, "'%s' is %s; %s is expected", f->name, conf_type_word(j), want);
 }
 
 static int parse_int(const struct field *f, void *obj, const json_t *j, struct err *e)
@@ -153,6 +161,8 @@ static int parse_int(const struct field *f, void *obj, const json_t *j, struct e
         return conf_put_int_text(f, obj, json_string_value(j), e);
     if (!json_is_integer(j))
         return wrong_type(f, j, "a whole number", e);
+    if (f->is_signed)
+        return conf_put_int(f, obj, (u64)json_integer_value(j), e);
     if (json_integer_value(j) >= 0)
         return conf_put_int(f, obj, (u64)json_integer_value(j), e);
     str_fmt(found, sizeof(found), "%lld", (long long)json_integer_value(j));
@@ -213,6 +223,10 @@ static int parse_field(const struct field *f, void *obj, const json_t *j, struct
         return parse_list(f, obj, j, e);
     case FIELD_KIND_OBJ:
         return parse_obj(f, obj, j, e);
+    case FIELD_KIND_STRS:
+        return conf_strs_parse(f, obj, j, e);
+    case FIELD_KIND_MAP:
+        return conf_map_parse(f, obj, j, e);
     }
     return -EINVAL;
 }
@@ -240,7 +254,7 @@ static int parse_members(const struct field *fields, void *obj, const json_t *js
     size_t seen = 0;
 
     if (!json_is_object(json))
-        return err_set(e, -EINVAL, "found %s; an object is expected", type_word(json));
+        return err_set(e, -EINVAL, "found %s; an object is expected", conf_type_word(json));
     for (const struct field *f = fields; f->name; f++) {
         const json_t *j = json_object_get(json, f->name);
         int r = 0;
@@ -334,7 +348,9 @@ static json_t *print_int(const struct field *f, u64 v)
 {
     char text[24];
 
-    if (v <= INT64_MAX)
+    if (!conf_in_range(f, v))
+        return NULL;
+    if (v <= INT64_MAX || f->is_signed)
         return json_integer((json_int_t)v);
     conf_int_text(f, v, text); /* more than a JSON number of ours holds */
     return json_string(text);
@@ -359,6 +375,9 @@ static json_t *print_field(const struct field *f, const void *obj)
         return print_list(f, at);
     case FIELD_KIND_OBJ:
         return conf_print(f->sub, at);
+    case FIELD_KIND_STRS:
+    case FIELD_KIND_MAP:
+        return conf_strs_print(f, at);
     }
     return NULL;
 }

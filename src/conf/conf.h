@@ -28,6 +28,8 @@ enum field_kind {
     FIELD_KIND_ENUM, /* int: place in .words */
     FIELD_KIND_LIST, /* struct field_list of structs described by .sub */
     FIELD_KIND_OBJ,  /* an embedded struct described by .sub */
+    FIELD_KIND_STRS, /* struct field_strs: a JSON list of texts; on the command line one more of them */
+    FIELD_KIND_MAP, /* struct field_strs: a JSON object whose members are texts, as key, value, key, … */
 };
 
 struct field {
@@ -38,13 +40,16 @@ struct field {
     bool required;
     bool first; /* on the command line, a value without "name=" in first place is this one */
     bool bytes; /* a size: accepts suffixes K M G T */
+    bool
+        is_signed; /* FIELD_KIND_INT: min, max and dflt are s64 in u64; max 0: as far as the type goes */
     u64 min, max,
-        dflt; /* FIELD_KIND_INT; max 0: as far as the type goes.  dflt also for BOOL and ENUM */
+        dflt; /* FIELD_KIND_INT; max 0: as far as the type goes.  dflt also for BOOL and ENUM;
+               outside of min to max it says that nothing was given, and is not printed */
     const char *sdflt;        /* FIELD_KIND_STR */
     const char *const *words; /* FIELD_KIND_ENUM, ends with NULL */
     const struct field *sub;
     u32 sub_size;                  /* FIELD_KIND_LIST: of one element */
-    u32 list_max;                  /* FIELD_KIND_LIST: at most so many */
+    u32 list_max;                  /* FIELD_KIND_LIST, STRS, MAP: at most so many */
     bool (*ok)(const char *value); /* FIELD_KIND_STR: a further check */
     const char *want;              /* what `ok` accepts, for the message: "a-z, 0-9 and -" */
     const char *metavar;           /* in usage texts: "FILE" */
@@ -52,6 +57,11 @@ struct field {
 
 struct field_list {
     void *items; /* n structs, owned */
+    u32 n;
+};
+
+struct field_strs {
+    char **items; /* n of them, or n pairs; all owned */
     u32 n;
 };
 
@@ -73,6 +83,13 @@ struct field_list {
 #define FIELD_OBJ(S, member, fields, text, ...) \
     FIELD_(S, member, text, FIELD_KIND_OBJ, .sub = fields, ##__VA_ARGS__)
 
+#define FIELD_SINT(S, member, text, ...) \
+    FIELD_(S, member, text, FIELD_KIND_INT, .is_signed = true, ##__VA_ARGS__)
+#define FIELD_STRS(S, member, limit, text, ...) \
+    FIELD_(S, member, text, FIELD_KIND_STRS, .list_max = limit, ##__VA_ARGS__)
+#define FIELD_MAP(S, member, limit, text, ...) \
+    FIELD_(S, member, text, FIELD_KIND_MAP, .list_max = limit, ##__VA_ARGS__)
+
 /* Fills `obj` (any content before) with the defaults.  No required field is checked. */
 void conf_defaults(const struct field *fields, void *obj);
 /* Frees what the fields own and zeroes them.  Harmless on zeroed memory. */
@@ -92,8 +109,15 @@ int conf_parse_options(const struct field *fields, void *obj, const char *text, 
 int conf_set(const struct field *f, void *obj, const char *value, struct err *e);
 /* Grows a list by one element with defaults, and returns it; NULL when list_max is reached. */
 void *conf_list_add(const struct field *f, void *obj);
+/* Adds a copy of `value`; false when list_max is reached. */
+bool conf_strs_add(const struct field *f, void *obj, const char *value);
 /* Frees element `i` of a list; the last takes its place. */
 void conf_list_remove(const struct field *f, void *obj, u32 i);
+/* Does a second value add to the first? */
+static inline bool conf_repeats(const struct field *f)
+{
+    return f->kind == FIELD_KIND_LIST || f->kind == FIELD_KIND_STRS || f->kind == FIELD_KIND_MAP;
+}
 /* The row of the member at offset `at` of its struct; there is one. */
 const struct field *conf_field_at(const struct field *fields, size_t at);
 

@@ -21,6 +21,8 @@ struct z_main {
     char *odd;
     struct z_rule one;
     struct field_list list;
+    struct field_strs words, notes;
+    s32 level;
 };
 
 static bool odd_ok(const char *s)
@@ -44,6 +46,9 @@ static const struct field main_fields[] = {
     FIELD_STR(z_main, odd, "odd", .sdflt = "odd", .ok = odd_ok),
     FIELD_OBJ(z_main, one, rule_fields, "one"),
     FIELD_LIST(z_main, list, rule_fields, z_rule, 5, "list"),
+    FIELD_STRS(z_main, words, 4, "words"),
+    FIELD_MAP(z_main, notes, 4, "notes"),
+    FIELD_SINT(z_main, level, "level", .min = (u64)-9, .max = 9),
     {},
 };
 
@@ -77,6 +82,7 @@ FUZZ(conf)
         return;
     }
     must(m.ranged >= 2 && m.ranged <= 999 && m.bytes >= 16 && m.bytes <= TiB && m.list.n <= 5);
+    must(m.words.n <= 4 && m.notes.n <= 4 && m.level >= -9 && m.level <= 9);
     must(m.odd && odd_ok(m.odd));
     first = conf_print(main_fields, &m);
     text = json_dumps(first, JSON_COMPACT);

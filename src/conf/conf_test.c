@@ -278,3 +278,80 @@ TEST(help_has_limits_and_defaults)
     CHECK_HAS(out.text, "memory=SIZE               RAM (default 1G, 16M to 4T)\n");
     CHECK_HAS(out.text, "(repeatable)");
 }
+
+/* ---- lists and maps of texts, signed numbers ---- */
+
+struct t_more {
+    struct field_strs words, notes;
+    s64 wide;
+    s32 small;
+};
+static const struct field more_fields[] = {
+    FIELD_STRS(t_more, words, 3, "words"),
+    FIELD_MAP(t_more, notes, 2, "notes"),
+    FIELD_SINT(t_more, wide, "wide", .dflt = (u64)-5),
+    FIELD_SINT(t_more, small, "small", .min = (u64)-20, .max = 19),
+    {},
+};
+
+static int parse_more(struct t_more *m, const char *text, struct err *e)
+{
+    return conf_parse_text(more_fields, m, text, strlen(text), e);
+}
+
+TEST(conf_strs)
+{
+    struct t_more m;
+    struct err e = {};
+    json_t *json;
+    char *text;
+
+    CHECK_OK(parse_more(&m, "{\"words\":[\"a\",\"b\"],\"notes\":{\"k\":\"v\"},\"small\":-20}", &e),
+             &e);
+    CHECK_EQ(m.words.n, 2);
+    CHECK_STR(m.words.items[1], "b");
+    CHECK_EQ(m.notes.n, 1);
+    CHECK_STR(m.notes.items[0], "k");
+    CHECK_STR(m.notes.items[1], "v");
+    CHECK(m.wide == -5 && m.small == -20);
+    CHECK_OK(conf_set(&more_fields[0], &m, "c", &e), &e);
+    CHECK(conf_set(&more_fields[0], &m, "d", &e) < 0);
+    CHECK_HAS(e.text, "more than 3");
+    CHECK_OK(conf_set(&more_fields[2], &m, "-9223372036854775808", &e), &e);
+    CHECK(m.wide == INT64_MIN);
+    CHECK(conf_set(&more_fields[2], &m, "9223372036854775808", &e) < 0);
+    CHECK(conf_set(&more_fields[3], &m, "-21", &e) < 0);
+    CHECK_HAS(e.text, "-20 to 19 is allowed");
+    json = conf_print(more_fields, &m);
+    text = json_dumps(json, JSON_COMPACT);
+    CHECK_STR(text, "{\"words\":[\"a\",\"b\",\"c\"],\"notes\":{\"k\":\"v\"},\"wide\":-"
+                    "9223372036854775808,\"small\":-20}");
+    free(text);
+    json_decref(json);
+    conf_fini(more_fields, &m);
+}
+
+TEST(conf_strs_refused)
+{
+    static const struct {
+        const char *why, *text, *error;
+    } rows[] = {
+        { "no list", "{\"words\":\"a\"}", "a list is expected" },
+        { "no text in it", "{\"words\":[\"a\",1]}", "holds a number; text is expected" },
+        { "too many", "{\"words\":[\"\",\"\",\"\",\"\"]}", "has 4 elements; at most 3" },
+        { "no object", "{\"notes\":[]}", "an object is expected" },
+        { "no text in the object", "{\"notes\":{\"a\":{}}}", "holds an object; text is expected" },
+        { "below", "{\"small\":-21}", "'small' is -21; -20 to 19 is allowed" },
+        { "above", "{\"small\":20}", "'small' is 20; -20 to 19 is allowed" },
+    };
+
+    for_each_row(row, rows) {
+        struct t_more m;
+        struct err e = {};
+
+        ROW(row);
+        CHECK_EQ(parse_more(&m, row->text, &e), -EINVAL);
+        CHECK_HAS(e.text, row->error);
+        CHECK(!m.words.items && !m.notes.items);
+    }
+}

@@ -57,6 +57,9 @@ int conf_set(const struct field *f, void *obj, const char *value, struct err *e)
     case FIELD_KIND_OBJ:
         conf_fini(f->sub, conf_member(f, obj));
         return conf_parse_options(f->sub, conf_member(f, obj), value, e);
+    case FIELD_KIND_STRS:
+    case FIELD_KIND_MAP:
+        return conf_strs_set(f, obj, value, e);
     }
     return -EINVAL;
 }
@@ -122,7 +125,7 @@ static int parse_item(const struct field *fields, void *obj, char *item, u64 *se
     if (!f)
         return unknown_option(fields, item, e);
     bit = 1ull << (f - fields);
-    if ((*seen & bit) && f->kind != FIELD_KIND_LIST)
+    if ((*seen & bit) && !conf_repeats(f))
         return err_set(e, -EINVAL, "'%s' is given twice", f->name);
     *seen |= bit;
     if (!value && f->kind != FIELD_KIND_BOOL)
@@ -166,8 +169,9 @@ int conf_parse_options(const struct field *fields, void *obj, const char *text, 
 void conf_help_value(const struct field *f, struct strbuf *out)
 {
     static const char *const metavars[] = {
-        [FIELD_KIND_INT] = "N",     [FIELD_KIND_BOOL] = "on|off", [FIELD_KIND_STR] = "TEXT",
-        [FIELD_KIND_LIST] = "LIST", [FIELD_KIND_OBJ] = "LIST",
+        [FIELD_KIND_INT] = "N",         [FIELD_KIND_BOOL] = "on|off", [FIELD_KIND_STR] = "TEXT",
+        [FIELD_KIND_LIST] = "LIST",     [FIELD_KIND_OBJ] = "LIST",    [FIELD_KIND_STRS] = "TEXT",
+        [FIELD_KIND_MAP] = "KEY=VALUE",
     };
 
     if (f->metavar || f->kind != FIELD_KIND_ENUM) {
@@ -206,7 +210,7 @@ void conf_help_doc(const struct field *f, struct strbuf *out)
         strbuf_add(out, " (default %s)", f->words[f->dflt]);
     else if (f->kind == FIELD_KIND_STR && f->sdflt)
         strbuf_add(out, " (default %s)", f->sdflt);
-    else if (f->kind == FIELD_KIND_LIST)
+    else if (conf_repeats(f))
         strbuf_add(out, " (repeatable)");
 }
 

@@ -17,7 +17,11 @@ unsigned conf_count(const struct field *fields)
 
 u64 conf_get(const struct field *f, const void *obj)
 {
-    return le_load((const u8 *)obj + f->at, f->size);
+    u64 v = le_load((const u8 *)obj + f->at, f->size);
+
+    if (f->is_signed && f->size == sizeof(s32))
+        return (u64)(s64)(s32)v;
+    return v;
 }
 
 void conf_put(const struct field *f, void *obj, u64 v)
@@ -32,7 +36,8 @@ void *conf_member(const struct field *f, void *obj)
 
 u64 conf_int_max(const struct field *f)
 {
-    u64 type_max = f->size >= sizeof(u64) ? ~0ull : (1ull << (8 * f->size)) - 1;
+    unsigned bits = 8 * f->size - f->is_signed; /* a signed field has 4 or 8 bytes */
+    u64 type_max = bits >= 64 ? ~0ull : (1ull << bits) - 1;
 
     return f->max ? f->max : type_max;
 }
@@ -41,6 +46,10 @@ void conf_int_text(const struct field *f, u64 v, char buf[24])
 {
     static const char units[] = "TGMK";
 
+    if (f->is_signed) {
+        str_fmt(buf, 24, "%lld", (s64)v);
+        return;
+    }
     for (unsigned i = 0; f->bytes && v && i < sizeof(units) - 1; i++) {
         unsigned shift = 10 * (4 - i);
 
@@ -52,21 +61,36 @@ void conf_int_text(const struct field *f, u64 v, char buf[24])
     str_fmt(buf, 24, "%llu", v);
 }
 
+/* The least value that the field takes. */
+static u64 int_min(const struct field *f)
+{
+    if (!f->is_signed || f->min)
+        return f->min;
+    return f->size == sizeof(s32) ? (u64)(s64)INT32_MIN : (u64)INT64_MIN;
+}
+
 /* `found` is the value as it was written. */
 static int out_of_range(const struct field *f, const char *found, struct err *e)
 {
     char low[24], high[24];
 
-    conf_int_text(f, f->min, low);
+    conf_int_text(f, int_min(f), low);
     conf_int_text(f, conf_int_max(f), high);
     return err_set(e, -EINVAL, "'%s' is %.40s; %s to %s is allowed", f->name, found, low, high);
+}
+
+bool conf_in_range(const struct field *f, u64 v)
+{
+    const u64 flip = f->is_signed ? 1ull << 63 : 0; /* so that signed ones compare as unsigned */
+
+    return (v ^ flip) >= (int_min(f) ^ flip) && (v ^ flip) <= (conf_int_max(f) ^ flip);
 }
 
 int conf_put_int(const struct field *f, void *obj, u64 v, struct err *e)
 {
     char found[24];
 
-    if (v < f->min || v > conf_int_max(f)) {
+    if (!conf_in_range(f, v)) {
         conf_int_text(f, v, found);
         return out_of_range(f, found, e);
     }
@@ -76,9 +100,14 @@ int conf_put_int(const struct field *f, void *obj, u64 v, struct err *e)
 
 int conf_put_int_text(const struct field *f, void *obj, const char *text, struct err *e)
 {
+    bool negative = f->is_signed && text[0] == '-';
     u64 v;
-    int r = f->bytes ? str_size(text, &v) : str_u64(text, &v);
+    int r = f->bytes ? str_size(text + negative, &v) : str_u64(text + negative, &v);
 
+    if (f->is_signed && r == 0 && v > (u64)INT64_MAX + negative)
+        return out_of_range(f, text, e);
+    if (negative && r == 0)
+        return conf_put_int(f, obj, 0 - v, e);
     if (r == -ERANGE || (text[0] == '-' && text[1] >= '0' && text[1] <= '9'))
         return out_of_range(f, text, e);
     if (r < 0)

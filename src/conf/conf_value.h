@@ -17,6 +17,15 @@ void *conf_member(const struct field *f, void *obj);
 /* Takes the newest element off a list; its content is freed already. */
 void conf_list_drop(const struct field *f, void *obj);
 
+/* conf/conf_strs.c: fields of kind STRS and MAP. */
+void conf_strs_fini(const struct field *f, struct field_strs *strs);
+int conf_strs_parse(const struct field *f, void *obj, const json_t *j, struct err *e);
+int conf_map_parse(const struct field *f, void *obj, const json_t *j, struct err *e);
+json_t *conf_strs_print(const struct field *f, const struct field_strs *strs);
+int conf_strs_set(const struct field *f, void *obj, const char *value, struct err *e);
+/* "a list", "text", … */
+const char *conf_type_word(const json_t *j);
+
 /* Checks the range; -EINVAL with `e` that says what was found and what is allowed. */
 int conf_put_int(const struct field *f, void *obj, u64 v, struct err *e);
 /* As conf_put_int from text; -EINVAL with `e`. */
@@ -28,5 +37,6 @@ int conf_put_word(const struct field *f, void *obj, const char *word, struct err
 
 /* "4096", or "1G" for a size that is a whole number of units. */
 void conf_int_text(const struct field *f, u64 v, char buf[24]);
+bool conf_in_range(const struct field *f, u64 v);
 /* The largest value that the field takes. */
 u64 conf_int_max(const struct field *f);
