@@ -1,0 +1,148 @@
+/*
+ * box/host_files.c: all that a container gets of the host's files, opened before there is a container, each as a detached copy
+ * of its mount: the process that attaches them needs no path of the host, and no right to one.
+ */
+#include "box/path.h"
+#include "box/root.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+static int *new_fds(u32 n)
+{
+    int *fds = n ? xnew_n(int, n) : NULL;
+
+    for (u32 i = 0; i < n; i++)
+        fds[i] = -1;
+    return fds;
+}
+
+static void free_fds(int *fds, u32 n)
+{
+    for (u32 i = 0; i < n; i++)
+        fd_close(&fds[i]);
+    free(fds);
+}
+
+void host_files_init(struct host_files *h)
+{
+    *h = (struct host_files){ .root = -1, .null = -1 };
+    for_each_row(fd, h->nodes)
+        *fd = -1;
+}
+
+void host_files_fini(struct host_files *h)
+{
+    fd_close(&h->root);
+    fd_close(&h->null);
+    for_each_row(fd, h->nodes)
+        fd_close(fd);
+    free_fds(h->binds, h->n_binds);
+    free_fds(h->devices, h->n_devices);
+    host_files_init(h);
+}
+
+static int open_root(struct host_files *h, const struct oci *spec, int bundle, struct err *e)
+{
+    struct mount_plan p = {};
+    int r;
+
+    p.propagation = mount_propagation(spec->os.rootfsPropagation, &p.rec_propagation);
+    h->root = mount_clone(bundle, spec->root.path, true);
+    if (h->root < 0)
+        return err_code(e, h->root, "root.path: open '%.120s'", spec->root.path);
+    r = mount_change(h->root, &p);
+    return r < 0 ? err_code(e, r, "root.path: '%.120s'", spec->root.path) : 0;
+}
+
+static int open_bind(const struct oci_mount *m, int bundle, int *ret, struct err *e)
+{
+    struct mount_plan p;
+    int r = mount_plan_make(&p, m, e);
+
+    if (r < 0)
+        return r;
+    if (p.bind) {
+        if (!m->source || !*m->source)
+            r = err_set(e, -EINVAL, "mounts: '%.80s' is bound without a source", m->destination);
+        else
+            r = *ret = mount_clone(bundle, m->source, p.recursive);
+        if (r >= 0)
+            r = mount_change(*ret, &p);
+        if (r < 0 && !e->code)
+            err_code(e, r, "mounts: open source '%.100s' of '%.80s'", m->source, m->destination);
+    }
+    mount_plan_fini(&p);
+    return min(r, 0);
+}
+
+/* A copy of a device file of the host; never of anything else. */
+static int copy_node(const char *path, mode_t kind, dev_t dev)
+{
+    AUTO(fd) int fd = mount_clone(AT_FDCWD, path, false);
+    struct stat st;
+
+    if (fd < 0)
+        return fd;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if ((st.st_mode & S_IFMT) != kind || st.st_rdev != dev)
+        return -ENODEV;
+    return TAKE_FD(fd);
+}
+
+static int copy_nodes_of(struct host_files *h, const struct oci *spec, struct err *e)
+{
+    static const struct {
+        const char *path;
+        u32 major, minor;
+    } nodes[DEFAULT_NODES] = { { "/dev/null", 1, 3 },    { "/dev/zero", 1, 5 },
+                               { "/dev/full", 1, 7 },    { "/dev/random", 1, 8 },
+                               { "/dev/urandom", 1, 9 }, { "/dev/tty", 5, 0 } };
+    u32 i = 0;
+
+    for (unsigned n = 0; n < DEFAULT_NODES; n++) {
+        h->nodes[n] = copy_node(nodes[n].path, S_IFCHR, makedev(nodes[n].major, nodes[n].minor));
+        if (h->nodes[n] < 0)
+            return err_code(e, h->nodes[n], "open the host's %s", nodes[n].path);
+    }
+    for_each_of(const struct oci_device, d, &spec->os.devices)
+    {
+        int r = copy_node(d->path, d->type == 1 ? S_IFBLK : S_IFCHR, makedev(d->major, d->minor));
+
+        if (r < 0)
+            return err_code(e, r, "linux.devices: open the host's '%.80s'", d->path);
+        h->devices[i++] = r;
+    }
+    return 0;
+}
+
+int host_files_open(struct host_files *h, const struct oci *spec, int bundle, bool copy_nodes,
+                    struct err *e)
+{
+    u32 i = 0;
+    int r;
+
+    h->n_binds = spec->mounts.n;
+    h->binds = new_fds(h->n_binds);
+    h->n_devices = spec->os.devices.n;
+    h->devices = new_fds(h->n_devices);
+    r = open_root(h, spec, bundle, e);
+    for_each_of(const struct oci_mount, m, &spec->mounts)
+    {
+        if (r == 0)
+            r = open_bind(m, bundle, &h->binds[i++], e);
+    }
+    if (r == 0 && spec->os.maskedPaths.n) {
+        h->null = copy_node("/dev/null", S_IFCHR, makedev(1, 3));
+        if (h->null < 0)
+            r = err_code(e, h->null, "open the host's /dev/null");
+    }
+    if (r == 0 && copy_nodes)
+        r = copy_nodes_of(h, spec, e);
+    return r;
+}

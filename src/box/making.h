@@ -1,0 +1,35 @@
+/*
+ * box/making.h: a container that is being made: what box/create.c, the runtime, and box/init.c, its first process, share.  The
+ * process is a copy of the runtime, so it has all of this, and uses what the comments give it.
+ */
+#pragma once
+
+#include "box/box.h"
+#include "box/cgroup.h"
+#include "box/ns.h"
+#include "box/process.h"
+#include "box/state.h"
+#include "box/sync.h"
+
+struct making {
+    const struct box_new *opts;
+    bool run;        /* start it at once: no FIFO */
+    bool in_user_ns; /* the container's user namespace is not the first one */
+    struct oci spec;
+    struct box_dir dir;
+    struct box_state state; /* the process fills in its pid */
+    struct cgroup cgroup;
+    struct ns_plan ns;
+    struct host_files host;
+    int bundle;
+    int sync[2]; /* the runtime's end, the process's end */
+    int fifo;    /* the process's, for create */
+    int console; /* the process's: a socket that takes the terminal's master */
+    pid_t pid;   /* of what we have to end when we fail */
+    int pidfd;
+    u32 preserve;          /* descriptors after 2 that the program gets */
+    struct field_strs env; /* LISTEN_* for the program */
+};
+
+/* The process's whole life until exec.  Never returns. */
+_Noreturn void init_main(struct making *m);

@@ -1,0 +1,34 @@
+/*
+ * box/mount.h: mounts as descriptors (the mount API of Linux 5.2): made detached, given their attributes, attached last.
+ */
+#pragma once
+
+#include "box/oci.h"
+
+/* What a mount's options mean. */
+struct mount_plan {
+    bool bind, recursive; /* rbind */
+    u64 set, clear;       /* MOUNT_ATTR_* */
+    u64 rec_set, rec_clear;
+    u64 propagation; /* MS_PRIVATE, …; 0: private */
+    bool rec_propagation;
+    struct field_strs data; /* borrowed texts: for the file system; freed by mount_plan_fini */
+};
+
+/* -EINVAL or -ENOTSUP with `e` naming option and destination. */
+int mount_plan_make(struct mount_plan *p, const struct oci_mount *m, struct err *e);
+void mount_plan_fini(struct mount_plan *p);
+/* Names of all options, for `features`; NULL after the last. */
+const char *mount_option_name(unsigned i);
+
+/* A detached copy of what `path` names (dir AT_FDCWD), or of `dir` itself when path is "". */
+int mount_clone(int dir, const char *path, bool recursive);
+/* Attributes and propagation. */
+int mount_change(int fd, const struct mount_plan *p);
+/* A new file system, detached; `late` attributes are left for mount_change. */
+int mount_new(const char *type, const char *source, const struct mount_plan *p, u64 late,
+              struct err *e);
+/* Makes it visible at `target`, an O_PATH descriptor. */
+int mount_attach(int fd, int target);
+/* propagation "rslave" → MS_SLAVE and *ret_rec; 0: none. */
+u64 mount_propagation(const char *word, bool *ret_rec);

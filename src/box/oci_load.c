@@ -1,0 +1,383 @@
+/*
+ * box/oci_load.c: from the text of config.json to structs: what JSON allows and the tables do not is settled here.
+ *   (1) A member of the specification that is not applied is refused by name, unless it is empty.
+ *   (2) A member that the specification does not know is named in a warning and left out ("Extensibility" there).
+ *   (3) null is as good as absent.
+ */
+#include "box/caps.h"
+#include "box/oci.h"
+
+#include <stdlib.h>
+
+/* What the specification has, and this program not. */
+static const struct {
+    const char *where, *why;
+} refused[] = {
+    { "mounts.uidMappings", "idmapped mounts are not supported" },
+    { "mounts.gidMappings", "idmapped mounts are not supported" },
+    { "process.user.username", "it is for Windows" },
+    { "process.commandLine", "it is for Windows" },
+    { "linux.intelRdt", "resctrl is not supported" },
+    { "linux.memoryPolicy", "memory policies are not supported" },
+    { "linux.netDevices", "moving network devices is not supported" },
+    { "linux.mountLabel", "SELinux labels of mounts are not supported" },
+    { "linux.resources.network", "it is for cgroup v1" },
+    { "linux.seccomp.listenerPath", "seccomp notification is not supported" },
+    { "linux.seccomp.listenerMetadata", "seccomp notification is not supported" },
+    { "solaris", "this is Linux" },
+    { "windows", "this is Linux" },
+    { "vm", "it is for virtual machines" },
+    { "zos", "this is Linux" },
+};
+
+static bool is_empty(const json_t *j)
+{
+    return (json_is_string(j) && !json_string_length(j)) ||
+           (json_is_array(j) && !json_array_size(j)) || (json_is_object(j) && !json_object_size(j));
+}
+
+static const struct field *field_named(const struct field *fields, const char *name)
+{
+    for (const struct field *f = fields; f->name; f++)
+        if (strcmp(f->name, name) == 0)
+            return f;
+    return NULL;
+}
+
+/* An unknown member: may it be left out? */
+static int unknown(const char *where, const json_t *value, struct err *e)
+{
+    for_each_row(r, refused) {
+        if (strcmp(r->where, where) != 0 || is_empty(value))
+            continue;
+        err_set(e, -ENOTSUP, "field '%s' cannot be applied: %s", where, r->why);
+        return -ENOTSUP;
+    }
+    if (!is_empty(value))
+        log_warn("'%.100s' is ignored: the specification has no such field", where);
+    return 0;
+}
+
+/* rdma is an object of objects, whose names are data: {"mlx5_1": {…}} becomes [{"name": "mlx5_1", …}]. */
+static json_t *named_list(json_t *map)
+{
+    json_t *list = json_array(), *value;
+    const char *name;
+
+    json_object_foreach(map, name, value)
+    {
+        json_t *item = json_is_object(value) ? json_copy(value) : json_object();
+
+        json_object_set_new(item, "name", json_string(name));
+        json_array_append_new(list, item);
+    }
+    return list;
+}
+
+/* gids are numbers; a table's list holds objects. */
+static json_t *gid_list(const json_t *numbers)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < json_array_size(numbers); i++)
+        json_array_append_new(list, json_pack("{s:O}", "gid", json_array_get(numbers, i)));
+    return list;
+}
+
+static int clean(const struct field *fields, json_t *json, const char *where, struct err *e);
+
+/* Of one member that has a row.  Calls go down the tables, as conf.c's do. */
+static int clean_member(const struct field *f, json_t *parent, const char *where, struct err *e)
+{
+    json_t *value = json_object_get(parent, f->name);
+    int r = 0;
+
+    if (strcmp(f->name, "rdma") == 0 && json_is_object(value)) {
+        json_object_set_new(parent, f->name, named_list(value));
+        value = json_object_get(parent, f->name);
+    }
+    if (strcmp(f->name, "additionalGids") == 0 && json_is_array(value)) {
+        json_object_set_new(parent, f->name, gid_list(value));
+        return 0;
+    }
+    if (f->kind == FIELD_KIND_OBJ)
+        return clean(f->sub, value, where, e);
+    for (size_t i = 0; f->kind == FIELD_KIND_LIST && i < json_array_size(value) && r == 0; i++)
+        r = clean(f->sub, json_array_get(value, i), where, e);
+    return r;
+}
+
+static int clean(const struct field *fields, json_t *json, const char *where, struct err *e)
+{
+    json_t *value;
+    const char *name;
+    void *next;
+    int r = 0;
+
+    if (!json_is_object(json))
+        return 0; /* the table's parser says so */
+    json_object_foreach_safe(json, next, name, value)
+    {
+        const struct field *f = field_named(fields, name);
+        char path[160];
+
+        if (json_is_null(value)) {
+            json_object_del(json, name);
+            continue;
+        }
+        str_fmt(path, sizeof(path), "%s%s%s", where, *where ? "." : "", name);
+        r = f ? clean_member(f, json, path, e) : unknown(path, value, e);
+        if (r < 0)
+            return r;
+        if (!f)
+            json_object_del(json, name);
+    }
+    return 0;
+}
+
+/*
+ * JSON numbers of ours end at 2^63, and a limit of a process may be 2^64 - 1: such a number becomes text, which the tables
+ * take for 64-bit numbers.
+ */
+static void quote_large(const char *text, size_t len, struct strbuf *out)
+{
+    bool in_string = false;
+
+    for (size_t i = 0, n; i < len; i += n) {
+        n = 1;
+        if (in_string && text[i] == '\\' && i + 1 < len) {
+            n = 2;
+        } else if (text[i] == '"') {
+            in_string = !in_string;
+        } else if (!in_string && text[i] >= '1' && text[i] <= '9' &&
+                   (i == 0 || !strchr("0123456789.-+eE", text[i - 1]))) {
+            while (i + n < len && text[i + n] >= '0' && text[i + n] <= '9')
+                n++;
+            if (n >= 19 && (i + n == len || !strchr(".eE", text[i + n]))) {
+                strbuf_add(out, "\"%.*s\"", (int)min(n, (size_t)64), text + i);
+                continue;
+            }
+        }
+        strbuf_add_mem(out, text + i, n);
+    }
+}
+
+int oci_parse_part(const struct field *fields, const char *where, void *ret, const char *text,
+                   size_t len, struct err *e)
+{
+    AUTO(strbuf) struct strbuf quoted = {};
+    json_t *json = NULL;
+    int r;
+
+    conf_defaults(fields, ret);
+    conf_fini(fields, ret);
+    if (len > OCI_TEXT_MAX)
+        return err_set(e, -EINVAL, "%zu bytes of JSON; at most %d are allowed", len, OCI_TEXT_MAX);
+    quote_large(text, len, &quoted);
+    r = conf_load(quoted.len ? quoted.text : "", quoted.len, &json, e);
+    if (r == 0)
+        r = clean(fields, json, where, e);
+    if (r == 0)
+        r = conf_parse(fields, ret, json, e);
+    json_decref(json);
+    return r;
+}
+
+void oci_fini(struct oci *spec)
+{
+    conf_fini(oci_fields, spec);
+}
+
+int oci_parse(struct oci *spec, const char *text, size_t len, struct err *e)
+{
+    int r = oci_parse_part(oci_fields, "", spec, text, len, e);
+
+    if (r == 0)
+        r = oci_check(spec, e);
+    if (r < 0)
+        oci_fini(spec);
+    return r;
+}
+
+const struct oci_namespace *oci_ns(const struct oci *spec, enum oci_ns type)
+{
+    for_each_of(const struct oci_namespace, n,
+                &spec->os.namespaces) if (n->type == (int)type) return n;
+    return NULL;
+}
+
+int oci_check_process(const struct oci_process *p, struct err *e)
+{
+    struct caps caps;
+
+    if (!p->args.n || !p->args.items[0][0])
+        return err_set(e, -EINVAL, "process.args must not be empty");
+    for (u32 i = 0; i < p->env.n; i++)
+        if (!strchr(p->env.items[i], '=') || p->env.items[i][0] == '=')
+            return err_set(e, -EINVAL, "process.env: '%.60s' is not NAME=VALUE", p->env.items[i]);
+    for_each_of(const struct oci_rlimit, l, &p->rlimits) if (l->soft > l->hard) return err_set(
+        e, -EINVAL, "process.rlimits: soft %llu is above hard %llu", l->soft, l->hard);
+    if (p->execCPUAffinity.final && !*p->execCPUAffinity.final)
+        return err_set(e, -EINVAL, "process.execCPUAffinity.final is empty");
+    return caps_parse(&p->capabilities, &caps, e);
+}
+
+static int check_namespaces(const struct oci *spec, struct err *e)
+{
+    const struct oci_namespace *mount = oci_ns(spec, NS_MOUNT), *user = oci_ns(spec, NS_USER);
+    const struct oci_linux *l = &spec->os;
+    u32 seen = 0;
+
+    for_each_of(const struct oci_namespace, n, &l->namespaces)
+    {
+        if (seen & 1u << n->type)
+            return err_set(e, -EINVAL, "linux.namespaces: '%s' is given twice",
+                           oci_ns_words[n->type]);
+        seen |= 1u << n->type;
+    }
+    if (!mount || (mount->path && *mount->path))
+        return err_set(e, -EINVAL, "linux.namespaces: a new 'mount' namespace is needed");
+    if ((l->uidMappings.n || l->gidMappings.n) && (!user || (user->path && *user->path)))
+        return err_set(e, -EINVAL, "linux.uidMappings need a new 'user' namespace");
+    if (user && !(user->path && *user->path) && (!l->uidMappings.n || !l->gidMappings.n))
+        return err_set(e, -EINVAL, "a new 'user' namespace needs uidMappings and gidMappings");
+    if ((l->timeOffsets.monotonic.secs || l->timeOffsets.monotonic.nanosecs ||
+         l->timeOffsets.boottime.secs || l->timeOffsets.boottime.nanosecs) &&
+        !oci_ns(spec, NS_TIME))
+        return err_set(e, -EINVAL, "linux.timeOffsets need a 'time' namespace");
+    if (spec->hostname && *spec->hostname && !oci_ns(spec, NS_UTS))
+        return err_set(e, -EINVAL, "hostname: unable to set it without a private 'uts' namespace");
+    if (spec->domainname && *spec->domainname && !oci_ns(spec, NS_UTS))
+        return err_set(e, -EINVAL,
+                       "domainname: unable to set it without a private 'uts' namespace");
+    return 0;
+}
+
+/* Which namespace a setting belongs to; what belongs to none would change the host. */
+static const struct {
+    const char *prefix;
+    enum oci_ns ns;
+} sysctls[] = {
+    { "net.", NS_NETWORK },          { "fs.mqueue.", NS_IPC },
+    { "kernel.msgmax", NS_IPC },     { "kernel.msgmnb", NS_IPC },
+    { "kernel.msgmni", NS_IPC },     { "kernel.sem", NS_IPC },
+    { "kernel.shmall", NS_IPC },     { "kernel.shmmax", NS_IPC },
+    { "kernel.shmmni", NS_IPC },     { "kernel.shm_rmid_forced", NS_IPC },
+    { "kernel.domainname", NS_UTS }, { "user.", NS_USER },
+};
+
+static int check_sysctl(const struct oci *spec, const char *key, struct err *e)
+{
+    if (strstr(key, "..") || strchr(key, '/'))
+        return err_set(e, -EINVAL, "linux.sysctl: '%.60s' is not a name", key);
+    for_each_row(s, sysctls) {
+        size_t len = strlen(s->prefix);
+
+        if (strncmp(key, s->prefix, len) != 0 || (s->prefix[len - 1] != '.' && key[len]))
+            continue;
+        if (oci_ns(spec, s->ns))
+            return 0;
+        return err_set(e, -EINVAL, "linux.sysctl: '%.60s' needs a '%s' namespace of its own", key,
+                       oci_ns_words[s->ns]);
+    }
+    return err_set(e, -EINVAL, "linux.sysctl: '%.60s' is not separate for a container", key);
+}
+
+static int check_lists(const struct oci *spec, struct err *e)
+{
+    const struct oci_linux *l = &spec->os;
+    int r;
+
+    for (u32 i = 0; i < l->sysctl.n; i++) {
+        r = check_sysctl(spec, l->sysctl.items[2 * i], e);
+        if (r < 0)
+            return r;
+    }
+    for (u32 i = 0; i < l->maskedPaths.n; i++)
+        if (l->maskedPaths.items[i][0] != '/')
+            return err_set(e, -EINVAL, "linux.maskedPaths: '%.80s' is not absolute",
+                           l->maskedPaths.items[i]);
+    for (u32 i = 0; i < l->readonlyPaths.n; i++)
+        if (l->readonlyPaths.items[i][0] != '/')
+            return err_set(e, -EINVAL, "linux.readonlyPaths: '%.80s' is not absolute",
+                           l->readonlyPaths.items[i]);
+    for_each_of(
+        const struct oci_device, d,
+        &l->devices) if (d->path[0] != '/' ||
+                         !strcmp(d->path,
+                                 "/")) return err_set(e, -EINVAL,
+                                                      "linux.devices: '%.80s' is no absolute path",
+                                                      d->path);
+    for_each_of(const struct oci_mount, m, &spec->mounts) if (!*m->destination) return err_set(
+        e, -EINVAL, "mounts: an empty destination");
+    return 0;
+}
+
+/* What only cgroup v1 could do is refused unless it asks for what v2 does anyway. */
+int oci_check_resources(const struct oci_resources *r, struct err *e)
+{
+    const struct {
+        bool bad;
+        const char *name;
+    } rows[] = {
+        { r->memory.kernel > 0, "memory.kernel" },
+        { r->memory.kernelTCP > 0, "memory.kernelTCP" },
+        { r->memory.swappiness >= 0, "memory.swappiness" },
+        { r->memory.disableOOMKiller, "memory.disableOOMKiller" },
+        { r->cpu.realtimeRuntime > 0, "cpu.realtimeRuntime" },
+        { r->cpu.realtimePeriod > 0, "cpu.realtimePeriod" },
+        { r->blockIO.leafWeight > 0, "blockIO.leafWeight" },
+    };
+
+    for_each_row(row, rows)
+        if (row->bad)
+            return err_set(e, -ENOTSUP, "linux.resources.%s cannot be applied: cgroup v2 has none",
+                           row->name);
+    for (u32 i = 0; i < r->unified.n; i++) {
+        const char *file = r->unified.items[2 * i];
+
+        if (strchr(file, '/') || !strchr(file, '.') || file[0] == '.' ||
+            str_starts(file, "cgroup."))
+            return err_set(e, -EINVAL, "linux.resources.unified: '%.60s' is no controller's file",
+                           file);
+    }
+    if (r->memory.swap > 0 && r->memory.limit > 0 && r->memory.swap < r->memory.limit)
+        return err_set(e, -EINVAL, "linux.resources.memory: swap %lld is below limit %lld",
+                       r->memory.swap, r->memory.limit);
+    return 0;
+}
+
+static int check_rest(const struct oci *spec, struct err *e)
+{
+    static const char *const propagations[] = { "private",    "rprivate",    "slave",
+                                                "rslave",     "shared",      "rshared",
+                                                "unbindable", "runbindable", "" };
+    const char *p = spec->os.rootfsPropagation, *domain = spec->os.personality.domain;
+    bool known = !p;
+
+    for_each_row(word, propagations)
+        known |= p && strcmp(*word, p) == 0;
+    if (!known)
+        return err_set(e, -EINVAL, "linux.rootfsPropagation: '%.40s' is unknown", p);
+    if (domain && strcmp(domain, "LINUX") != 0 && strcmp(domain, "LINUX32") != 0)
+        return err_set(e, -EINVAL, "linux.personality.domain: '%.40s' is not LINUX or LINUX32",
+                       domain);
+    if (spec->os.personality.flags.n)
+        return err_set(e, -ENOTSUP, "linux.personality.flags cannot be applied: none are defined");
+    if (strlen(spec->root.path) >= 4096)
+        return err_set(e, -EINVAL, "root.path is too long");
+    return 0;
+}
+
+int oci_check(const struct oci *spec, struct err *e)
+{
+    int r = oci_check_process(&spec->process, e);
+
+    if (r == 0)
+        r = check_namespaces(spec, e);
+    if (r == 0)
+        r = check_lists(spec, e);
+    if (r == 0)
+        r = oci_check_resources(&spec->os.resources, e);
+    return r < 0 ? r : check_rest(spec, e);
+}

@@ -1,0 +1,35 @@
+/*
+ * box/process.h: from a process in the container's namespaces and root to the program that the user wants.
+ * Three steps: what needs the host's privilege the runtime does from outside; what can fail by a user's mistake is found before
+ * the container counts as created; then rights go, and exec.
+ */
+#pragma once
+
+#include "box/caps.h"
+#include "box/root.h"
+
+struct launch {
+    const struct oci_process *p;
+    const struct oci_seccomp *seccomp;
+    struct field_strs env; /* more of it: NAME=VALUE, borrowed */
+    unsigned preserve;     /* descriptors after 2 that stay open */
+    bool make_cwd;
+    bool new_keyring;
+    bool in_user_ns; /* not the first one: some things may be forbidden there */
+
+    /* made by launch_prepare */
+    struct caps caps;
+    void *filter;
+    char *program; /* owned */
+    char **argv, **envp;
+};
+
+/* By the runtime, before the process goes on: it still lets others read it then. */
+int launch_oom(pid_t pid, const struct oci_process *p, bool lenient, struct err *e);
+/* By the runtime, when all is prepared: limits would hinder the preparation. */
+int launch_limits(pid_t pid, const struct oci_process *p, struct err *e);
+
+/* In the process, in its root: working directory, program, filter.  `proc`: a procfs, for labels; asked for only with such. */
+int launch_prepare(struct launch *l, struct root *root, struct err *e);
+/* Gives up all rights and runs the program; returns only when that fails. */
+int launch_exec(struct launch *l, struct err *e);

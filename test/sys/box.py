@@ -1,0 +1,535 @@
+"""test/sys/box.py: socle-box as engines use it.  box.py BOX FOLDER [TEST…]; each function named test_* is one test with a fresh bundle."""
+
+import array
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+from box_bundle import LIMIT, Bundle, traces
+
+
+def check(what, got, want):
+    if got != want:
+        raise AssertionError(f"{what}: got {got!r}, want {want!r}")
+
+
+def has(what, text, part):
+    if part not in text:
+        raise AssertionError(f"{what}: {part!r} is not in {text!r}")
+
+
+def until(what, condition):
+    end = time.monotonic() + LIMIT
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"not in time: {what}")
+        time.sleep(0.01)
+
+
+def passes(b, script, want="", status=0, **more):
+    r = b.run("sh", "-c", script, **more)
+    check(f"status of {script!r} ({r.stderr})", r.returncode, status)
+    check(f"output of {script!r}", r.stdout.strip(), want)
+
+
+# ---- life ----
+
+def test_run(b):
+    passes(b, "echo $((1+1)); exit 7", "2", 7)
+    check("nothing is left", os.listdir(b.state), [])
+
+
+def test_life(b):
+    pid_file = b.folder + "/pid"
+    check("create", b.create("sh", "-c", "echo began; exec sleep 100", options=("--pid-file", pid_file)).returncode, 0)
+    state = json.loads(b("state", "c").stdout)
+    check("created", state["status"], "created")
+    with open(pid_file, encoding="utf-8") as f:
+        check("pid file", int(f.read()), state["pid"])
+    check("the program waits", b.output(), "")
+    check("the id is taken", b("create", "c").returncode, 1)
+    check("start", b("start", "c").returncode, 0)
+    until("it began", lambda: b.output() == "began\n")
+    has("a second start", b("start", "c").stderr, "already running")
+    r = b("exec", "c", "sh", "-c", "echo $PPID $HOSTNAME; exit 3")
+    check("exec", (r.returncode, r.stdout.strip()), (3, "0 socle") if "socle" in r.stdout else (3, "0"))
+    has("no program", b("exec", "c", "nosuch").stderr, "executable file not found in $PATH")
+    check("ps", json.loads(b("ps", "--format", "json", "c").stdout), [state["pid"]])
+    check("list", [c["id"] for c in json.loads(b("list", "--format", "json").stdout)], ["c"])
+    check("pause", b("pause", "c").returncode, 0)
+    check("paused", b.status(), "paused")
+    has("exec in a paused one", b("exec", "c", "true").stderr, "paused")
+    check("resume", b("resume", "c").returncode, 0)
+    check("running", b.status(), "running")
+    has("delete", b("delete", "c").stderr, "not stopped: running")
+    check("kill", b("kill", "c", "KILL").returncode, 0)
+    until("stopped", lambda: b.status() == "stopped")
+    has("kill again", b("kill", "c", "9").stderr, "container not running")
+    check("delete", b("delete", "c").returncode, 0)
+    has("state", b("state", "c").stderr, "container does not exist")
+    check("delete --force of none", b("delete", "--force", "c").returncode, 0)
+    check("delete of none", b("delete", "c").returncode, 1)
+
+
+def test_kill_created(b):
+    b.create("true")
+    check("delete of a created one", b("delete", "c").returncode, 0)
+    b.create("sh", "-c", "sleep 100 & sleep 100")
+    b("start", "c")
+    until("both run", lambda: len(json.loads(b("ps", "--format", "json", "c").stdout)) == 2)
+    check("kill all", b("kill", "--all", "c", "9").returncode, 0)
+    until("stopped", lambda: b.status() == "stopped")
+    check("delete --force", b("delete", "--force", "c").returncode, 0)
+
+
+def test_errors_as_json(b):
+    log = b.folder + "/log"
+    b.write("nosuch")
+    r = b("--log", log, "--log-format", "json", "run", "c")
+    check("status", r.returncode, 1)
+    with open(log, encoding="utf-8") as f:
+        line = json.loads(f.read())
+    check("level", line["level"], "error")
+    has("message", line["msg"], "executable file not found in $PATH")
+    has("a time", line["time"], "T")
+    for wrong in (["run"], ["run", "../x"], ["run", "-x", "c"], ["nothing"], [], ["kill", "c", "9", "9"]):
+        check(f"refused: {wrong}", b(*wrong).returncode, 1)
+
+
+def test_signals_are_passed(b):
+    b.write("sh", "-c", "trap 'echo got; exit 5' USR1; echo ready; while :; do sleep 0.1; done")
+    with subprocess.Popen(b.command("run", "c"), cwd=b.folder, stdout=subprocess.PIPE, text=True) as p:
+        check("it runs", p.stdout.readline(), "ready\n")
+        p.send_signal(signal.SIGUSR1)
+        check("its output", p.stdout.readline(), "got\n")
+        check("its status", p.wait(LIMIT), 5)
+    with subprocess.Popen(b.command("run", "c"), cwd=b.folder, stdout=subprocess.PIPE, text=True) as p:
+        check("it runs", p.stdout.readline(), "ready\n")
+        b("kill", "c", "KILL")
+        check("its status", p.wait(LIMIT), 128 + 9)
+
+
+def test_exec_process_file(b):
+    b.create("sleep", "100")
+    b("start", "c")
+    process = {"args": ["sh", "-c", "id -u; echo $A; pwd; cat /proc/self/status | grep CapEff"], "env": ["A=b", "PATH=/bin"], "cwd": "/tmp",
+               "user": {"uid": 5, "gid": 6, "additionalGids": [7]}}
+    with open(b.folder + "/p.json", "w", encoding="utf-8") as f:
+        json.dump(process, f)
+    r = b("exec", "--process", b.folder + "/p.json", "c")
+    check("process", r.stdout.split(), ["5", "b", "/tmp", "CapEff:", "0000000000000000"])
+    out = b("exec", "--user", "8:9", "--env", "X=y", "--cwd", "/etc", "c", "sh", "-c", "id -u; id -g; echo $X; pwd").stdout
+    check("options", out.split(), ["8", "9", "y", "/etc"])
+    pid_file = b.folder + "/pid"
+    with open(b.folder + "/out", "w", encoding="utf-8") as out:
+        check("detached", b("exec", "--detach", "--pid-file", pid_file, "c", "sleep", "50", capture_output=False, stdout=out, stderr=out).returncode, 0)
+    with open(pid_file, encoding="utf-8") as f:
+        check("it runs", os.path.exists(f"/proc/{int(f.read())}"), True)
+    b("delete", "--force", "c")
+
+
+# ---- what the specification asks for ----
+
+def test_namespaces(b):
+    b.spec["linux"]["namespaces"].append({"type": "time"})
+    b.spec["linux"]["timeOffsets"] = {"boottime": {"secs": 1000000}}
+    b.spec["hostname"] = "inside"
+    r = b.run("sh", "-c", "for n in cgroup ipc mnt net pid time uts; do readlink /proc/self/ns/$n; done; hostname; cat /proc/uptime; ip link")
+    lines = r.stdout.splitlines()
+    for line, name in zip(lines, ("cgroup", "ipc", "mnt", "net", "pid", "time", "uts")):
+        has("kind", line, name)
+        check(f"{name} is its own", line != os.readlink(f"/proc/self/ns/{name}"), True)
+    check("hostname", lines[7], "inside")
+    check("clock", float(lines[8].split()[0]) > 1000000, True)
+    has("loopback", lines[9], "UP")
+
+
+def test_join(b):
+    b.create("sleep", "100")
+    b("start", "c")
+    pid = json.loads(b("state", "c").stdout)["pid"]
+    b.reset()
+    for n in b.spec["linux"]["namespaces"]:
+        kind = {"network": "net", "mount": None}.get(n["type"], n["type"])
+        if kind:
+            n["path"] = f"/proc/{pid}/ns/{kind}"
+    del b.spec["hostname"]
+    r = b.run("sh", "-c", "ps; for n in net ipc uts pid; do readlink /proc/self/ns/$n; done", name="d")
+    has("it sees the other's processes", r.stdout, "sleep 100")
+    check("joined", r.stdout.splitlines()[-4:], [os.readlink(f"/proc/{pid}/ns/{n}") for n in ("net", "ipc", "uts", "pid")])
+    next(n for n in b.spec["linux"]["namespaces"] if n["type"] == "network")["path"] = f"/proc/{pid}/ns/ipc"
+    has("another kind", b.run("true", name="d").stderr, "is no network namespace")
+    b("delete", "--force", "c")
+
+
+def test_user_namespace(b):
+    os.chmod(b.folder, 0o700)  # the container's root may not enter it
+    linux = b.spec["linux"]
+    linux["namespaces"].append({"type": "user"})
+    linux["uidMappings"] = [{"containerID": 0, "hostID": 100000, "size": 1000}, {"containerID": 1000, "hostID": 300000, "size": 10}]
+    linux["gidMappings"] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    b.spec["root"]["readonly"] = False
+    b.spec["process"]["user"] = {"uid": 1003, "gid": 7}
+    os.chmod(b.rootfs, 0o755)
+    r = b.run("sh", "-c", "id -u; id -g; cat /proc/self/uid_map; ls -l /dev/null; echo x >/dev/null && echo writes")
+    check("status: " + r.stderr, r.returncode, 0)
+    check("ids", r.stdout.split()[:8], ["1003", "7", "0", "100000", "1000", "1000", "300000", "10"])
+    has("devices", r.stdout, "1,   3")
+    has("devices work", r.stdout, "writes")
+    b.create("sleep", "100")
+    b("start", "c")
+    check("exec", b("exec", "--user", "0:0", "c", "sh", "-c", "id -u; readlink /proc/self/ns/user").stdout.split()[0], "0")
+    b("delete", "--force", "c")
+
+
+def test_mounts(b):
+    os.makedirs(b.folder + "/src/sub")
+    with open(b.folder + "/src/file", "w", encoding="utf-8") as f:
+        f.write("data")
+    b.spec["root"]["readonly"] = False
+    b.spec["mounts"] += [
+        {"destination": "/made/here", "type": "bind", "source": "src", "options": ["rbind", "ro"]},
+        {"destination": "/made/file", "type": "bind", "source": b.folder + "/src/file", "options": ["bind"]},
+        {"destination": "/ro", "type": "tmpfs", "source": "t", "options": ["ro", "size=64k", "nosuid"]},
+        {"destination": "/ro/in", "type": "tmpfs", "source": "t"},
+    ]
+    passes(b, "cat /made/here/file /made/file; touch /made/here/x 2>/dev/null || echo ' ro'; touch /ro/x 2>/dev/null || echo ro; touch /ro/in/x; "
+              "grep -c ' /ro tmpfs ro,nosuid' /proc/mounts", "datadata ro\nro\n1")
+    b.spec["mounts"][-1] = {"destination": "/x", "type": "nofs", "source": "t"}
+    has("no such file system", b.run("true").stderr, "file system 'nofs'")
+    b.spec["mounts"][-1] = {"destination": "/x", "type": "tmpfs", "source": "t", "options": ["size=no"]}
+    has("bad option", b.run("true").stderr, "size=no")
+    b.spec["mounts"][-1] = {"destination": "/x", "type": "bind", "source": "/nowhere", "options": ["bind"]}
+    has("no source", b.run("true").stderr, "'/nowhere' of '/x': No such file")
+
+
+def test_readonly_root_and_masks(b):
+    passes(b, "touch /x 2>/dev/null || echo ro; cat /proc/timer_list | head -c 1; ls /sys/firmware; "
+              "(echo > /proc/sys/kernel/domainname) 2>/dev/null || echo ro", "ro\nro")
+
+
+def test_devices(b):
+    b.spec["linux"]["devices"] = [{"path": "/dev/sub/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o640, "uid": 3, "gid": 4},
+                                  {"path": "/dev/pipe", "type": "p"}]
+    passes(b, "stat -c '%t %T %a %u %g' /dev/sub/fuse; stat -c %F /dev/pipe; readlink /dev/fd", "a e5 640 3 4\nfifo\n/proc/self/fd")
+    b.reset()["process"]["capabilities"] = {k: ["CAP_MKNOD"] for k in ("bounding", "effective", "permitted")}
+    b.spec["root"]["readonly"] = False
+    b.spec["linux"]["resources"]["devices"] += [{"allow": True, "type": "c", "major": 1, "minor": 1, "access": "m"}]
+    script = "mknod /tmp/d$1 c 1 $1 2>/dev/null && echo made; { head -c1 /tmp/d$1 >/dev/null; } 2>/dev/null && echo read; head -c1 /dev/zero | { ! grep -q x; } && echo zero"
+    check("mknod only", b.run("sh", "-c", script, "x", "1").stdout.split(), ["made", "zero"])
+    check("forbidden", b.run("sh", "-c", script, "x", "4").stdout.split(), ["zero"])
+
+
+def test_process(b):
+    p = b.spec["process"]
+    p.update({"cwd": "/tmp", "user": {"uid": 12, "gid": 13, "umask": 0o77, "additionalGids": [14, 15]}, "oomScoreAdj": 321,
+              "env": ["PATH=/bin", "A=b c"], "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 20, "hard": 30}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
+                                                       {"type": "RLIMIT_CPU", "soft": 4096, "hard": 18446744073709551615}],
+              "scheduler": {"policy": "SCHED_BATCH", "nice": 5}, "ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 6}})
+    passes(b, "pwd; id -u; id -g; id -G; umask; cat /proc/self/oom_score_adj; echo $A; ulimit -n; ulimit -Hn; grep -o 'NoNewPrivs:.*' /proc/self/status",
+           "/tmp\n12\n13\n13 14 15\n0077\n321\nb c\n20\n30\nNoNewPrivs:\t1")
+    b.reset()["process"]["cwd"] = "/proc/self/fd/3"
+    has("cwd by a link of /proc", b.run("true").stderr, "process.cwd")
+
+
+def test_seccomp(b):
+    rule = {"names": ["mkdir", "mkdirat", "no_such_call"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}
+    b.spec["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"], "syscalls": [rule]}
+    os.symlink("busybox", b.rootfs + "/bin/mkdir")
+    for no_new in (True, False):
+        b.spec["process"]["noNewPrivileges"] = no_new
+        r = b.run("sh", "-c", "mkdir /tmp/x; grep Seccomp: /proc/self/status")
+        has("its error", r.stderr, "not supported")
+        check("filter", r.stdout.split(), ["Seccomp:", "2"])
+    b.spec["linux"]["seccomp"]["architectures"] = ["SCMP_ARCH_Z80"]
+    has("architecture", b.run("true").stderr, "SCMP_ARCH_Z80")
+
+
+def test_sysctl_and_hooks(b):
+    out = b.folder + "/hooks"
+    with open(b.folder + "/hook", "w", encoding="utf-8") as f:
+        f.write(f"#!/bin/sh\nread -r first; echo \"$1 $A $(cat | grep -o '\"status\": \"[a-z]*' | cut -d'\"' -f4)\" >>{out}\n")
+    os.chmod(b.folder + "/hook", 0o755)
+    kinds = ["prestart", "createRuntime", "createContainer", "poststart", "poststop"]
+    b.spec["hooks"] = {k: [{"path": b.folder + "/hook", "args": ["hook", k], "env": ["A=" + k[:2], "PATH=/bin:/usr/bin"]}] for k in kinds}
+    b.spec["hooks"]["startContainer"] = [{"path": "/bin/touch", "args": ["touch", "/tmp/start"]}]
+    b.spec["root"]["readonly"] = False
+    b.spec["linux"]["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "99", "kernel.msgmax": "5000"}
+    passes(b, "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/msgmax; ls /tmp", "99\n5000\nstart")
+    with open(out, encoding="utf-8") as f:
+        check("hooks", f.read().splitlines(), ["prestart pr creating", "createRuntime cr creating", "createContainer cr creating",
+                                               "poststart po running", "poststop po stopped"])
+    for kind in kinds[:4]:
+        b.reset()["hooks"] = {kind: [{"path": "/bin/false"}]}
+        has(kind, b.run("sleep", "100").stderr, f"error running {kind} hook #0 '/bin/false': exit status 1")
+    b.reset()["hooks"] = {"prestart": [{"path": "/bin/sleep", "args": ["sleep", "100"], "timeout": 1}]}
+    has("time-out", b.run("true").stderr, "no end after 1 s")
+
+
+def take_terminal(listener):
+    """The master that comes on --console-socket."""
+    listener.settimeout(LIMIT)
+    c, _ = listener.accept()
+    with c:
+        _, control, _, _ = c.recvmsg(64, socket.CMSG_SPACE(4))
+    fds = array.array("i")
+    fds.frombytes(control[0][2][:4])
+    return fds[0]
+
+
+def read_terminal(fd):
+    text = b""
+    try:
+        while part := os.read(fd, 1000):
+            text += part
+    except OSError:  # EIO: nobody has it open any more
+        pass
+    os.close(fd)
+    return text.decode().split()
+
+
+def test_terminal(b):
+    b.spec["process"].update({"terminal": True, "consoleSize": {"height": 12, "width": 34}})
+    has("no socket", b.run("true", options=("--detach",)).stderr, "console-socket")
+    os.symlink("busybox", b.rootfs + "/bin/stty")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(b.folder + "/sock")
+        listener.listen()
+        b.create("sh", "-c", "tty; stty size; test -c /dev/console && echo console; test -t 0 && test -t 2 && echo both; sleep 100",
+                 options=("--console-socket", b.folder + "/sock"))
+        fd = take_terminal(listener)
+        b("start", "c")
+        text = b""
+        while b"both" not in text:
+            text += os.read(fd, 1000)
+        check("terminal", text.decode().split(), ["/dev/pts/0", "12", "34", "console", "both"])
+        b("exec", "--tty", "--detach", "--console-socket", b.folder + "/sock", "c", "sh", "-c", "tty; exit 0")
+        check("of an exec", read_terminal(take_terminal(listener)), ["/dev/pts/1"])
+        os.close(fd)
+    b("delete", "--force", "c")
+    r = subprocess.run(["script", "-qec", " ".join(b.command("run", "c")), "/dev/null"], cwd=b.folder, capture_output=True, text=True,
+                       timeout=LIMIT, check=False, input="") if b.write("sh", "-c", "tty; exit 4") is None else None
+    check("in the foreground", (r.returncode, r.stdout.split()[0]), (4, "/dev/pts/0"))
+
+
+def test_preserved_descriptors(b):
+    r, w = os.pipe()
+    b.write("sh", "-c", "echo hello >&3; ls /proc/self/fd")
+    done = subprocess.run(["sh", "-c", f"exec 3>&{w} 4</dev/null 5</dev/null; exec \"$@\"", "sh", *b.command("run", "--preserve-fds", "1", "c")],
+                          cwd=b.folder, pass_fds=(w,), capture_output=True, text=True, timeout=LIMIT, check=False)
+    check("written", os.read(r, 100), b"hello\n")
+    check("only that one: " + done.stderr, done.stdout.split()[:4], ["0", "1", "2", "3"])
+    check("and the one of ls", len(done.stdout.split()), 5)
+
+
+def test_unknown_is_warned_of(b):
+    b.spec["somethingNew"] = {"a": 1}
+    r = b.run("true")
+    check("status", r.returncode, 0)
+    has("warning", r.stderr, "'somethingNew' is ignored")
+    b.spec["linux"]["intelRdt"] = {"closID": "a"}
+    has("refused", b.run("true").stderr, "'linux.intelRdt' cannot be applied")
+
+
+def test_limits_without_controller(b):
+    b.spec["linux"]["resources"]["unified"] = {"nosuch.max": "1"}
+    r = b.run("true")
+    check("refused", r.returncode, 1)
+    has("named", r.stderr, "nosuch.max")
+
+
+def test_features(b):
+    f = json.loads(b("features").stdout)
+    check("version", f["ociVersionMax"], "1.2.0")
+    check("not claimed", f["linux"]["mountExtensions"]["idmap"]["enabled"], False)
+    has("version", b("--version").stdout, "spec: 1.2.0")
+
+
+# ---- attacks: each does what the original did ----
+
+def test_cve_2019_5736(b):
+    """The entry point is our own binary through /proc/self/exe, or a script whose interpreter is; it opens it for writing."""
+    has("not followed", b.run("/proc/self/exe").stderr, "/proc/self/exe")
+    with open(b.rootfs + "/bin/script", "w", encoding="utf-8") as f:
+        f.write("#!/proc/self/exe\n")
+    os.chmod(b.rootfs + "/bin/script", 0o755)
+    with open(b.box, "rb") as f:
+        before = f.read()
+    r = b.run("/bin/script")
+    check("it does not become a container's program", r.returncode != 0, True)
+    # From inside, while an exec of ours is in its namespaces: all that has our name is looked at and written to.
+    b.spec["process"]["capabilities"] = {k: ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"] for k in ("bounding", "effective", "permitted")}
+    b.create("sh", "-c", "while :; do for p in /proc/[0-9]*; do [ $p = /proc/1 ] || { echo x >>$p/exe && echo WROTE; ls -l $p/exe; }; done; done 2>/dev/null")
+    b("start", "c")
+    for _ in range(30):
+        b("exec", "c", "true")
+    b("delete", "--force", "c")
+    check("nothing was written", "WROTE" in b.output(), False)
+    check("the host's file was not even seen", b.box in b.output(), False)
+    with open(b.box, "rb") as f:
+        check("our binary", f.read() == before, True)
+
+
+def test_cve_2024_21626(b):
+    """A working directory, or a descriptor, of the host that is still open."""
+    for fd in range(3, 16):
+        b.spec["process"]["cwd"] = f"/proc/self/fd/{fd}"
+        check(f"cwd {fd}", b.run("pwd").returncode, 1)
+    os.symlink("/proc/self/fd/7", b.rootfs + "/tmp/link")
+    b.spec["process"]["cwd"] = "/tmp/link"
+    check("by a link", b.run("pwd").returncode, 1)
+
+
+def test_no_descriptors(b):
+    check("0 to 2, and the one of ls", len(b.run("ls", "/proc/self/fd").stdout.split()), 4)
+    b.create("sleep", "100")
+    b("start", "c")
+    check("in an exec", len(b("exec", "c", "ls", "/proc/self/fd").stdout.split()), 4)
+    b("delete", "--force", "c")
+
+
+def outside(b):
+    """A folder of the host that no container may touch."""
+    os.makedirs(b.folder + "/host/dir")
+    return b.folder + "/host"
+
+
+def test_cve_2021_30465(b):
+    """Destinations that are links, and become links while we mount."""
+    host = outside(b)
+    b.spec["root"]["readonly"] = False
+    os.symlink(host, b.rootfs + "/trap")
+    os.symlink("../../../../../../../.." + host, b.rootfs + "/up")
+    for at in ("/trap/dir", "/up/dir", "/up/new"):
+        b.spec["mounts"] = b.first["mounts"] + [{"destination": at, "type": "tmpfs", "source": "t"}]
+        b.run("touch", at + "/x")
+        check(f"the host's folder after {at}", sorted(os.listdir(host)) + os.listdir(host + "/dir"), ["dir"])
+    b.spec["mounts"] = b.first["mounts"] + [{"destination": "/swap/dir", "type": "tmpfs", "source": "t"}]
+    swap = ("import os,sys\nos.chdir(sys.argv[1])\nos.makedirs('real/dir',exist_ok=True)\nwhile 1:\n for t in ('real',sys.argv[2]):\n"
+            "  os.symlink(t,'n'); os.rename('n','swap')\n")
+    with subprocess.Popen([sys.executable, "-c", swap, b.rootfs, host, "tell"], stdout=subprocess.PIPE) as racer:
+        try:
+            racer.stdout.readline()
+            for _ in range(60):
+                b.run("true")
+        finally:
+            racer.kill()
+    check("the host's folder after a race", sorted(os.listdir(host)) + os.listdir(host + "/dir"), ["dir"])
+    with open("/proc/self/mountinfo", encoding="utf-8") as f:
+        check("no mount came out", host in f.read(), False)
+
+
+def test_links_for_proc(b):
+    """An image whose /proc, /sys or /dev is a link to a look-alike."""
+    for name in ("proc", "sys", "dev"):
+        os.rename(f"{b.rootfs}/{name}", f"{b.rootfs}/real-{name}")
+        os.symlink(f"real-{name}", f"{b.rootfs}/{name}")
+        has(name, b.run("true").stderr, f"'/{name}' in the root must be a real directory")
+        os.unlink(f"{b.rootfs}/{name}")
+        os.rename(f"{b.rootfs}/real-{name}", f"{b.rootfs}/{name}")
+
+
+def test_cve_2024_45310(b):
+    """A link to nothing where a mount point has to be made."""
+    host = outside(b)
+    b.spec["root"]["readonly"] = False
+    os.symlink(host + "/made", b.rootfs + "/dangling")
+    for kind, source in (("bind", "/etc/passwd"), ("tmpfs", "t")):
+        b.spec["mounts"] = b.first["mounts"] + [{"destination": "/dangling", "type": kind, "source": source}]
+        check(kind, b.run("true").returncode, 1)
+    check("nothing was made", sorted(os.listdir(host)), ["dir"])
+
+
+def test_cve_2025_31133(b):
+    """The image's /dev/null is another file, which would be bound over what is to be hidden, and be writable."""
+    b.spec["mounts"] = [m for m in b.spec["mounts"] if not m["destination"].startswith("/dev")]
+    b.spec["root"]["readonly"] = False
+    os.symlink("/proc/sys/kernel/core_pattern", b.rootfs + "/dev/null")
+    b.spec["linux"]["maskedPaths"] = ["/proc/timer_list"]
+    passes(b, "stat -c %F,%t,%T /proc/timer_list; cat /proc/timer_list", "character special file,1,3")
+
+
+def test_cve_2025_52565(b):
+    """/dev/console and the names in /dev/pts are links when the terminal is bound."""
+    host = outside(b)
+    with open(host + "/file", "w", encoding="utf-8") as f:
+        f.write("same")
+    os.symlink(host + "/file", b.rootfs + "/dev/console")
+    b.spec["mounts"] = [m for m in b.spec["mounts"] if m["destination"] != "/dev"]
+    b.spec["process"]["terminal"] = True
+    b.spec["linux"]["devices"] = []
+    b.write("sh", "-c", "echo x >/dev/console; echo done")
+    subprocess.run(["script", "-qec", " ".join(b.command("run", "c")), "/dev/null"], cwd=b.folder, capture_output=True, timeout=LIMIT,
+                   check=False, input=b"")
+    with open(host + "/file", encoding="utf-8") as f:
+        check("the host's file", f.read(), "same")
+
+
+def test_cve_2025_52881(b):
+    """The image's /proc holds files of its own; a sysctl is still written to the kernel's, and never to what a link names."""
+    host = outside(b)
+    b.spec["mounts"] = [m for m in b.spec["mounts"] if m["destination"] != "/proc"] + [
+        {"destination": "/proc", "type": "tmpfs", "source": "t"},
+        {"destination": "/kernel", "type": "proc", "source": "proc"}]
+    os.makedirs(b.rootfs + "/kernel")
+    b.spec["linux"].update({"sysctl": {"net.ipv4.ip_unprivileged_port_start": "77"}, "maskedPaths": [], "readonlyPaths": []})
+    passes(b, "cat /kernel/sys/net/ipv4/ip_unprivileged_port_start; ls /proc", "77")
+    check("the host's folder", sorted(os.listdir(host)), ["dir"])
+
+
+def test_capabilities(b):
+    """CVE-2022-29162: nothing inheritable; each set is what was asked for."""
+    b.spec["process"]["capabilities"] = {"bounding": ["CAP_CHOWN", "CAP_KILL"], "permitted": ["CAP_CHOWN"], "effective": ["CAP_CHOWN"]}
+    passes(b, "grep Cap /proc/self/status | cut -f2", "0000000000000000\n0000000000000001\n0000000000000001\n0000000000000021\n0000000000000000")
+    b.spec["process"]["capabilities"].update({"inheritable": ["CAP_CHOWN"], "ambient": ["CAP_CHOWN"]})
+    b.spec["process"]["user"] = {"uid": 9, "gid": 9}
+    passes(b, "grep CapEff /proc/self/status | cut -f2", "0000000000000001")
+    b.spec["process"]["capabilities"]["bounding"] = ["CAP_NONE"]
+    has("unknown", b.run("true").stderr, "'CAP_NONE' is unknown")
+
+
+def test_hostile_config(b):
+    def refused(text, part):
+        with open(b.folder + "/config.json", "w", encoding="utf-8") as f:
+            f.write(text)
+        r = b("run", "c")
+        check("status", r.returncode, 1)
+        has("message", r.stderr, part)
+    refused("", "config.json")
+    refused("[" * 100000, "nested deeper")
+    refused("{}", "missing")
+    refused('{"ociVersion":"1.0.0","ociVersion":"1.0.0"}', "duplicate")
+    refused(" " * (5 << 20), "File too large")
+    refused('{"ociVersion":"2.0.0","root":{"path":"x"},"process":{"args":["x"],"cwd":"/"}}', "1.x")
+
+
+def main():
+    box, folder, only = sys.argv[1], sys.argv[2], sys.argv[3:]
+    failed = 0
+    tests = [(n[5:], f) for n, f in sorted(globals().items()) if n.startswith("test_")]
+    for name, test in tests:
+        if only and name not in only:
+            continue
+        os.makedirs(f"{folder}/{name}")
+        b = Bundle(box, f"{folder}/{name}")
+        before = {t for t in traces(b) if not t.startswith(("file", "process", "namespace"))}
+        try:
+            test(b)
+            left = {t for t in traces(b) if not t.startswith(("file", "process", "namespace"))} - before
+            check("left behind", left, set())
+        except (AssertionError, subprocess.TimeoutExpired, KeyError, ValueError, OSError) as e:
+            failed += 1
+            print(f"FAILED: {name}: {type(e).__name__}: {e}")
+            for c in os.listdir(b.state) if os.path.isdir(b.state) else ():
+                b("delete", "--force", c)
+        else:
+            print(f"ok: {name}")
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

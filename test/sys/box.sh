@@ -1,0 +1,11 @@
+#!/bin/bash
+# test/sys/box.sh: socle-box as engines use it: the life of a container, what it may, and the attacks on other runtimes.
+# time limit: 200
+set -eu
+box=$SOCLE_BUILD/src/cmd/socle-box
+[ "$(id -u)" = 0 ] || { echo "only root may make containers here"; exit 77; }
+[ -x /bin/busybox ] || { echo "no /bin/busybox"; exit 77; }
+[ -x "$box" ] || { echo "no $box"; exit 77; }
+unshare -m true 2>/dev/null || { echo "this machine allows no namespaces"; exit 77; }
+here=$(dirname "$0")
+exec python3 "$here/box.py" "$box" "$TMPDIR" "$@"
