@@ -70,22 +70,45 @@ static int take_path(struct cgroup *g, const char *path, struct err *e)
     return 0;
 }
 
-/* What `dir` has to give is given to its children.  Which of them are missed, cgroup_apply tells. */
+/* Is the word in the list? */
+static bool has_word(const char *list, const char *word)
+{
+    const size_t len = strlen(word);
+
+    for (const char *at = list; (at = strstr(at, word)); at += len)
+        if ((at == list || at[-1] == ' ') && strchr(" \n", at[len]))
+            return true;
+    return false;
+}
+
+/*
+ * What `dir` has to give is given to its children.  Only what is missing is written, because a write costs the whole host
+ * milliseconds.  Which controllers are missed, cgroup_apply tells.
+ */
 static void enable(int dir)
 {
-    char have[512], *rest = have, *word;
-    AUTO(strbuf) struct strbuf all = {};
+    char have[512], given[512], *rest = have, *word;
 
-    if (path_read(dir, "cgroup.controllers", have, sizeof(have)) <= 1)
+    if (path_read(dir, "cgroup.controllers", have, sizeof(have)) <= 1 ||
+        path_read(dir, "cgroup.subtree_control", given, sizeof(given)) < 0)
         return;
-    while ((word = strsep(&rest, " \n")))
-        if (*word)
-            strbuf_add(&all, "%s+%s", all.len ? " " : "", word);
-    if (!all.len || path_write(dir, "cgroup.subtree_control", all.text) == 0)
-        return;
-    rest = all.text;
-    while ((word = strsep(&rest, " ")))
-        path_write(dir, "cgroup.subtree_control", word);
+    while ((word = strsep(&rest, " \n"))) {
+        char change[64];
+
+        if (*word && !has_word(given, word) && str_fmt(change, sizeof(change), "+%s", word))
+            path_write(dir, "cgroup.subtree_control", change);
+    }
+}
+
+/* One level more: opens `name` in `dir`, made where it is missing; the last one must be new. */
+static int make_level(struct cgroup *g, int dir, const char *name, bool last)
+{
+    enable(dir);
+    if (mkdirat(dir, name, 0755) == 0)
+        g->made++;
+    else if (errno != EEXIST || last)
+        return -errno;
+    return path_open_beneath(dir, name, O_DIRECTORY | O_RDONLY);
 }
 
 static int make_levels(struct cgroup *g)
@@ -93,23 +116,24 @@ static int make_levels(struct cgroup *g)
     AUTO(fd) int dir = fcntl(g->root, F_DUPFD_CLOEXEC, 0);
     char name[256];
 
-    for (const char *at = g->path; *at;) {
-        size_t len = strcspn(at, "/");
-        bool last = !at[len];
+    if (dir < 0)
+        return -errno;
+    for (char *at = g->path; *at;) {
+        const size_t len = strcspn(at, "/");
+        const unsigned made = g->made;
+        const bool last = !at[len];
         int next;
 
-        if (dir < 0 || len >= sizeof(name))
-            return dir < 0 ? -errno : -ENAMETOOLONG;
+        if (len >= sizeof(name))
+            return -ENAMETOOLONG;
         memcpy(name, at, len);
         name[len] = 0;
-        enable(dir);
-        if (mkdirat(dir, name, 0755) == 0)
-            g->made++;
-        else if (errno != EEXIST || last)
-            return -errno;
-        next = path_open_beneath(dir, name, O_DIRECTORY | O_RDONLY);
-        if (next < 0)
+        next = make_level(g, dir, name, last);
+        if (next < 0) { /* path ends with what was made, for cgroup_undo */
+            at += g->made > made ? (ptrdiff_t)len : at > g->path ? -1 : 0;
+            *at = 0;
             return next;
+        }
         fd_close(&dir);
         dir = next;
         at += len + !last;
@@ -275,14 +299,14 @@ void cgroup_undo(struct cgroup *g)
 {
     struct err e = {};
 
-    if (!g->made)
-        return;
-    if (cgroup_remove(g, &e) < 0)
+    if (g->made && cgroup_remove(g, &e) < 0)
         log_warn("%s", e.text);
-    while (--g->made > 0) {
-        *strrchr(g->path, '/') = 0;
-        if (unlinkat(g->root, g->path, AT_REMOVEDIR) < 0)
+    for (; g->made > 0; g->made--) {
+        char *last = strrchr(g->path, '/');
+
+        if (unlinkat(g->root, g->path, AT_REMOVEDIR) < 0 && errno != ENOENT)
             return; /* others use it by now */
+        *(last ? last : g->path) = 0;
     }
 }
 

@@ -1,12 +1,17 @@
 /*
- * box/sealed.c: the copy is a memfd with all seals; whether we run from it the kernel says (F_GET_SEALS), not the environment.
+ * box/sealed.c: the copy is the same file on a mount of its own, which is read-only and in no namespace, so that nobody can change
+ * that; or where we may not mount, a memfd with all seals.  Whether we run from one the kernel says, not the environment.
  */
 #include "box/sealed.h"
 
+#include "box/mount.h"
+
 #include <fcntl.h>
+#include <linux/mount.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #ifndef MFD_EXEC
@@ -32,24 +37,50 @@ static int copy_to(int from, int to)
     return fcntl(to, F_ADD_SEALS, SEALS) < 0 ? -errno : 0;
 }
 
+static int new_memfd(int self)
+{
+    AUTO(fd) int copy = memfd_create("socle-box", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+    int r;
+
+    if (copy < 0 && errno == EINVAL)
+        copy = memfd_create("socle-box", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (copy < 0)
+        return -errno;
+    r = copy_to(self, copy);
+    return r < 0 ? r : TAKE_FD(copy);
+}
+
+static int new_mount(void)
+{
+    const struct mount_plan readonly = { .set = MOUNT_ATTR_RDONLY };
+    AUTO(fd) int copy = mount_clone(AT_FDCWD, "/proc/self/exe", false);
+    int r = copy < 0 ? copy : mount_change(copy, &readonly);
+
+    return r < 0 ? r : TAKE_FD(copy);
+}
+
+static bool is_sealed(int self)
+{
+    struct statvfs fs;
+
+    return fcntl(self, F_GET_SEALS) == SEALS ||
+           (fstatvfs(self, &fs) == 0 && (fs.f_flag & ST_RDONLY));
+}
+
 int sealed_reexec(char **argv, struct err *e)
 {
     AUTO(fd) int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     AUTO(fd) int copy = -1;
-    int r;
 
     if (self < 0)
         return err_errno(e, "open /proc/self/exe");
-    if (fcntl(self, F_GET_SEALS) == SEALS)
+    if (is_sealed(self))
         return 0;
-    copy = memfd_create("socle-box", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
-    if (copy < 0 && errno == EINVAL)
-        copy = memfd_create("socle-box", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    copy = new_mount();
     if (copy < 0)
-        return err_errno(e, "memfd_create");
-    r = copy_to(self, copy);
-    if (r < 0)
-        return err_code(e, r, "copy the program");
+        copy = new_memfd(self);
+    if (copy < 0)
+        return err_code(e, copy, "copy the program");
     fexecve(copy, argv, environ);
-    return err_errno(e, "execute the sealed copy");
+    return err_errno(e, "execute the copy");
 }

@@ -1,11 +1,10 @@
 /*
- * box/sealed.h: this program runs from a sealed copy of itself before it comes near a container.
- * A container that makes us execute /proc/self/exe, or opens it while we are in its namespaces, gets that copy: nobody can write
- * it, and it is not the host's file (CVE-2019-5736).
+ * box/sealed.h: this program runs from a copy of itself that nobody can write before it comes near a container.
+ * A container that makes us execute /proc/self/exe, or opens it while we are in its namespaces, gets that copy (CVE-2019-5736).
  */
 #pragma once
 
 #include "base/base.h"
 
-/* Executes the sealed copy with the same arguments, unless it is running already.  0: it is. */
+/* Executes the copy with the same arguments, unless it is running already.  0: it is. */
 int sealed_reexec(char **argv, struct err *e);
