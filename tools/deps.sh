@@ -19,6 +19,7 @@ check   python3 codespell shellcheck qemu-utils iproute2 acpica-tools gdb dnsmas
 guest   mmdebstrap e2fsprogs fakeroot uidmap zstd xz-utils lz4 gzip python3
 lab     qemu-system-x86 busybox-static cpio kmod zstd xz-utils gcc libc6-dev linux-libc-dev
 bench   qemu-system-x86 cpio gcc libc6-dev python3
+bench   crun runc
 ROWS
 }
 

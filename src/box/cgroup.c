@@ -34,7 +34,7 @@ static int open_root(void)
             return fd;
         close(fd);
     }
-    return -ENOENT;
+    return -ENODEV;
 }
 
 void cgroup_init(struct cgroup *g)
@@ -150,7 +150,7 @@ int cgroup_make(struct cgroup *g, const char *path, struct err *e)
         return r;
     g->root = open_root();
     if (g->root < 0)
-        return err_set(e, -ENOENT, "this host has no cgroup v2");
+        return err_set(e, -ENODEV, "this host has no cgroup v2");
     r = make_levels(g);
     return r < 0 ? err_code(e, r, "make cgroup '%s'", g->path) : 0;
 }
@@ -166,7 +166,7 @@ int cgroup_open(struct cgroup *g, const char *path, struct err *e)
         return r;
     g->root = open_root();
     if (g->root < 0)
-        return err_set(e, -ENOENT, "this host has no cgroup v2");
+        return err_set(e, -ENODEV, "this host has no cgroup v2");
     r = path_open_beneath(g->root, g->path, O_DIRECTORY | O_RDONLY);
     if (r == -ENOENT)
         return 0; /* somebody removed it */

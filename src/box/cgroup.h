@@ -17,7 +17,7 @@ enum { CGROUP_PIDS_MAX = 65536 }; /* processes that are listed */
 void cgroup_init(struct cgroup *g);
 void cgroup_fini(struct cgroup *g);
 
-/* Makes it, with those controllers that its parents can give.  -ENOENT: this host has no cgroup v2. */
+/* Makes it, with those controllers that its parents can give.  -ENODEV: this host has no cgroup v2. */
 int cgroup_make(struct cgroup *g, const char *path, struct err *e);
 /* An existing one; fd stays -1 where `path` is "". */
 int cgroup_open(struct cgroup *g, const char *path, struct err *e);

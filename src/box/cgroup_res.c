@@ -13,6 +13,8 @@ static int put(const struct cgroup *g, const char *file, const char *text, const
 {
     int r = path_write(g->fd, file, text);
 
+    if (r == -ENOENT && strcmp(text, "max") == 0)
+        return 0; /* without the controller there is no limit */
     if (r == -ENOENT || r == -EACCES)
         return err_set(e, r, "%s: cgroup '%s' has no '%s': the controller is not available", field,
                        g->path, file);
@@ -204,7 +206,7 @@ static int apply_rest(const struct cgroup *g, const struct oci_resources *r, str
     int ret = 0;
 
     if (r->pids.limit != BOX_UNSET) {
-        limit_text(r->pids.limit, text);
+        limit_text(r->pids.limit > 0 ? r->pids.limit : -1, text); /* 0: engines mean no limit */
         ret = put(g, "pids.max", text, "linux.resources.pids.limit", e);
     }
     for (u32 i = 0; i < r->unified.n && ret == 0; i++)

@@ -180,8 +180,9 @@ static int make_cgroup(struct making *m, const struct box_global *g, struct err 
         m->state.cgroup = xdup(m->cgroup.path);
         return cgroup_apply(&m->cgroup, &l->resources, e);
     }
-    if ((r != -ENOENT && !is_unprivileged()) || r == -EEXIST || wants_limits(&l->resources))
+    if ((r != -ENODEV && !is_unprivileged()) || r == -EEXIST || wants_limits(&l->resources))
         return r;
+    cgroup_undo(&m->cgroup);
     log_warn("no cgroup: %s", e->text);
     *e = (struct err){};
     m->state.cgroup = xdup("");
@@ -256,7 +257,8 @@ static int prepare(struct making *m, const struct box_global *g, const char *id,
     r = ns_plan_make(&m->ns, &m->spec, e);
     m->ns.no_setgroups = geteuid() != 0 && m->spec.os.gidMappings.n == 1 &&
                          ((struct oci_map *)m->spec.os.gidMappings.items)->size == 1;
-    if (r == 0)
+    m->late_files = geteuid() != 0;
+    if (r == 0 && !m->late_files)
         r = host_files_open(&m->host, &m->spec, m->bundle, m->in_user_ns, e);
     if (r == 0)
         r = open_console(m, ret_console, e);

@@ -1,6 +1,7 @@
 /*
  * box/host_files.c: all that a container gets of the host's files, opened before there is a container, each as a detached copy
- * of its mount: the process that attaches them needs no path of the host, and no right to one.
+ * of its mount: the process that attaches them needs no path of the host, and no right to one.  (A user without privilege
+ * may copy mounts in a namespace of its own only; then the first process does this, before anything else is in there.)
  */
 #include "box/path.h"
 #include "box/root.h"

@@ -146,13 +146,25 @@ static int terminal(struct making *m, struct root *root, struct err *e)
     return r < 0 ? r : TAKE_FD(slave);
 }
 
+/* Nobody else is in our namespaces yet, and the root still is the host's. */
+static int open_files(struct making *m, struct err *e)
+{
+    AUTO(fd) int bundle = open(m->state.bundle, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+
+    if (bundle < 0)
+        return err_errno(e, "open bundle '%.120s'", m->state.bundle);
+    return host_files_open(&m->host, &m->spec, bundle, true, e);
+}
+
 static int build(struct making *m, struct launch *launch, struct err *e)
 {
     struct root root;
     int slave = -1, r;
 
     root_init(&root);
-    r = root_build(&root, &m->spec, &m->host, e);
+    r = m->late_files ? open_files(m, e) : 0;
+    if (r == 0)
+        r = root_build(&root, &m->spec, &m->host, e);
     if (r == 0)
         r = settings(m, &root, e);
     if (r == 0)

@@ -12,7 +12,7 @@
 /* <sys/mount.h> cannot be had together with <linux/mount.h>. */
 enum { PRIVATE = 1 << 18, SLAVE = 1 << 19, SHARED = 1 << 20, UNBINDABLE = 1 << 17 };
 
-enum effect { ATTR = 1, PROPAGATION, BIND, NOTHING, REFUSED };
+enum effect { ATTR = 1, PROPAGATION, BIND, COPY_UP, NOTHING, REFUSED };
 
 #define ATIME MOUNT_ATTR__ATIME
 
@@ -48,7 +48,7 @@ static const struct option {
     { "bind",          BIND, 0,                      0,                       true },
     { "defaults",      NOTHING, 0,                   0,                       false },
     { "remount",       REFUSED, 0,                   0,                       false },
-    { "tmpcopyup",     REFUSED, 0,                   0,                       false },
+    { "tmpcopyup",     COPY_UP, 0,                   0,                       false },
     { "idmap",         REFUSED, 0,                   0,                       true },
     { "copy-symlink",  REFUSED, 0,                   0,                       false },
     { "src-nofollow",  REFUSED, 0,                   0,                       false },
@@ -103,6 +103,9 @@ static void apply(struct mount_plan *p, const struct option *o, bool rec)
     case BIND:
         p->bind = true;
         p->recursive = rec;
+        break;
+    case COPY_UP:
+        p->copy_up = true;
         break;
     case NOTHING:
     case REFUSED:

@@ -8,6 +8,7 @@
 /* What a mount's options mean. */
 struct mount_plan {
     bool bind, recursive; /* rbind */
+    bool copy_up;         /* what is below is to be in it, too */
     u64 set, clear;       /* MOUNT_ATTR_* */
     u64 rec_set, rec_clear;
     u64 propagation; /* MS_PRIVATE, …; 0: private */

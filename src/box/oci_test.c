@@ -161,7 +161,7 @@ TEST(oci_deep_and_large)
 TEST(mount_options)
 {
     static char words[][16] = { "ro", "rrw", "rslave", "rbind", "noatime" }, where[] = "/x";
-    static char size[] = "size=1", copyup[] = "tmpcopyup";
+    static char size[] = "size=1", refused[] = "idmap";
     char *texts[] = { words[0], words[1], words[2], words[3], words[4] };
     struct oci_mount m = { .destination = where, .options = { texts, 5 } };
     struct mount_plan p;
@@ -177,7 +177,7 @@ TEST(mount_options)
     texts[0] = size;
     CHECK(mount_plan_make(&p, &m, &e) < 0);
     CHECK_HAS(e.text, "'size=1'");
-    texts[0] = copyup;
+    texts[0] = refused;
     CHECK(mount_plan_make(&p, &m, &e) == -ENOTSUP);
     CHECK_EQ(mount_propagation("rshared", &rec), MS_SHARED);
     CHECK(rec);

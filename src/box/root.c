@@ -9,6 +9,7 @@
 
 #include "box/path.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -126,6 +127,28 @@ static int new_mount(const struct oci_mount *m, const struct mount_plan *p, bool
     return fd;
 }
 
+/* tmpcopyup has nothing to do where nothing is below; engines ask for it with each tmpfs. */
+static int check_copy_up(struct root *r, const struct oci_mount *m, struct err *e)
+{
+    AUTO(fd) int fd = path_open(r->fd, m->destination, O_RDONLY | O_DIRECTORY);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *entry;
+    unsigned n = 0;
+
+    if (!dir)
+        return fd == -ENOENT ? 0
+                             : err_code(e, fd < 0 ? fd : -errno, "mount '%.100s'", m->destination);
+    (void)TAKE_FD(fd);
+    while (n == 0 && (entry = readdir(dir)))
+        n += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    closedir(dir);
+    return n == 0 ? 0
+                  : err_set(e, -ENOTSUP,
+                            "mounts: option 'tmpcopyup' of '%.80s' is not supported, "
+                            "as the directory is not empty",
+                            m->destination);
+}
+
 /* `bind` is the runtime's copy of the source, or -1. */
 static int add_mount(struct root *r, const struct oci_mount *m, int bind, struct err *e)
 {
@@ -137,10 +160,11 @@ static int add_mount(struct root *r, const struct oci_mount *m, int bind, struct
 
     if (ret < 0)
         return ret;
-    if (bind < 0) {
+    if (p.copy_up)
+        ret = check_copy_up(r, m, e);
+    if (ret == 0 && bind < 0) {
         made = new_mount(m, &p, &late, e);
-        if (made < 0)
-            ret = made;
+        ret = min(made, 0);
     }
     mount_plan_fini(&p);
     if (ret == 0)

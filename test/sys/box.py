@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from box_bundle import LIMIT, Bundle, traces
+from box_bundle import LIMIT, Bundle, cgroup_root, traces
 
 
 def check(what, got, want):
@@ -186,6 +186,32 @@ def test_user_namespace(b):
     b("delete", "--force", "c")
 
 
+def test_rootless(b):
+    """By a user without privilege: a user namespace with that user alone, no cgroup of its own."""
+    user = 65533
+    subprocess.run(["chown", "-R", f"{user}:{user}", b.folder], check=True)
+    folder = b.folder
+    while folder != "/":  # the user has to get there
+        os.chmod(folder, os.stat(folder).st_mode | 0o711)
+        folder = os.path.dirname(folder)
+    me = {"user": user, "group": user, "extra_groups": [], "env": {"XDG_RUNTIME_DIR": b.folder, "PATH": os.environ["PATH"]}}
+    os.unlink(b.folder + "/config.json")
+    check("spec", b("spec", "--rootless", **me).returncode, 0)
+    with open(b.folder + "/config.json", encoding="utf-8") as f:
+        b.spec = json.load(f)
+    b.spec["process"]["terminal"] = False
+    b.write("sh", "-c", "id -u; cat /proc/self/uid_map; echo x >/dev/null && echo writes; ls /proc/self/fd | wc -l; exit 6")
+    r = b("run", "c", **me)
+    check("status: " + r.stderr, r.returncode, 6)
+    check("output", r.stdout.split(), ["0", "0", str(user), "1", "writes", "4"])
+    b.write("sleep", "100")
+    with open(b.folder + "/out", "w", encoding="utf-8") as out:
+        check("detached", b("run", "--detach", "c", capture_output=False, stdout=out, stderr=out, **me).returncode, 0)
+    check("exec", b("exec", "c", "id", "-u", **me).stdout, "0\n")
+    check("kill", b("kill", "c", "KILL", **me).returncode, 0)
+    check("delete", b("delete", "--force", "c", **me).returncode, 0)
+
+
 def test_mounts(b):
     os.makedirs(b.folder + "/src/sub")
     with open(b.folder + "/src/file", "w", encoding="utf-8") as f:
@@ -195,7 +221,7 @@ def test_mounts(b):
         {"destination": "/made/here", "type": "bind", "source": "src", "options": ["rbind", "ro"]},
         {"destination": "/made/file", "type": "bind", "source": b.folder + "/src/file", "options": ["bind"]},
         {"destination": "/ro", "type": "tmpfs", "source": "t", "options": ["ro", "size=64k", "nosuid"]},
-        {"destination": "/ro/in", "type": "tmpfs", "source": "t"},
+        {"destination": "/ro/in", "type": "tmpfs", "source": "t", "options": ["tmpcopyup"]},
     ]
     passes(b, "cat /made/here/file /made/file; touch /made/here/x 2>/dev/null || echo ' ro'; touch /ro/x 2>/dev/null || echo ro; touch /ro/in/x; "
               "grep -c ' /ro tmpfs ro,nosuid' /proc/mounts", "datadata ro\nro\n1")
@@ -203,6 +229,8 @@ def test_mounts(b):
     has("no such file system", b.run("true").stderr, "file system 'nofs'")
     b.spec["mounts"][-1] = {"destination": "/x", "type": "tmpfs", "source": "t", "options": ["size=no"]}
     has("bad option", b.run("true").stderr, "size=no")
+    b.spec["mounts"][-1] = {"destination": "/bin", "type": "tmpfs", "source": "t", "options": ["tmpcopyup"]}
+    has("something is below", b.run("true").stderr, "'tmpcopyup' of '/bin'")
     b.spec["mounts"][-1] = {"destination": "/x", "type": "bind", "source": "/nowhere", "options": ["bind"]}
     has("no source", b.run("true").stderr, "'/nowhere' of '/x': No such file")
 
@@ -340,6 +368,44 @@ def test_limits_without_controller(b):
     r = b.run("true")
     check("refused", r.returncode, 1)
     has("named", r.stderr, "nosuch.max")
+
+
+def test_limits(b):
+    """Where the host's cgroup v2 has the controllers: in the lab (test/sys/box_lab.sh)."""
+    with open(cgroup_root() + "/cgroup.controllers", encoding="utf-8") as f:
+        missing = {"cpu", "memory", "pids", "io"} - set(f.read().split())
+    if missing:
+        print(f"skipped: this host's cgroup v2 has no {' '.join(sorted(missing))}")
+        return
+    os.makedirs(b.rootfs + "/sys/fs", exist_ok=True)
+    linux = b.spec["linux"]
+    linux["cgroupsPath"] = "/box-test/deep/c"
+    linux["resources"].update({"memory": {"limit": 64 << 20, "swap": 96 << 20, "reservation": 32 << 20},
+                               "cpu": {"shares": 512, "quota": 20000, "period": 50000}, "pids": {"limit": 20},
+                               "blockIO": {"weight": 100}, "unified": {"memory.high": "60000000"}})
+    b.create("sleep", "1000")
+    b("start", "c")
+    folder = cgroup_root() + "/box-test/deep/c/"
+
+    def value(name):
+        with open(folder + name, encoding="utf-8") as f:
+            return f.read().strip()
+    want = {"memory.max": str(64 << 20), "memory.low": str(32 << 20), "cpu.max": "20000 50000", "cpu.weight": "20", "pids.max": "20",
+            "memory.high": str(60000000 // 4096 * 4096)}
+    check("files", {n: value(n) for n in want}, want)
+    stats = json.loads(b("events", "--stats", "c").stdout)["data"]
+    check("events", (stats["pids"], stats["memory"]["usage"]["limit"]), ({"current": 1, "limit": 20}, 64 << 20))
+    check("update", b("update", "--pids-limit", "30", "--memory", str(128 << 20), "--memory-swap", "-1", "c").returncode, 0)
+    check("updated", (value("pids.max"), value("memory.max")), ("30", str(128 << 20)))
+    r = b("update", "--resources", "-", "c", input=json.dumps({"cpu": {"quota": -1, "period": 100000}, "pids": {"limit": -1}}))
+    check("update by JSON " + r.stderr, r.returncode, 0)
+    check("updated", (value("pids.max"), value("cpu.max")), ("max", "max 100000"))
+    has("refused", b("update", "--cpuset-cpus", "999", "c").stderr, "cpuset.cpus")
+    b("update", "--pids-limit", "3", "c")
+    has("a process too many", b("exec", "c", "sh", "-c", "for i in 1 2 3 4 5; do sleep 9 & done").stderr, "fork")
+    b("delete", "--force", "c")
+    os.rmdir(cgroup_root() + "/box-test/deep")
+    os.rmdir(cgroup_root() + "/box-test")
 
 
 def test_features(b):

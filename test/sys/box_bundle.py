@@ -14,6 +14,7 @@ class Bundle:
     """A folder with a root file system, and `spec`, which `write` makes its config.json."""
 
     def __init__(self, box, folder):
+        self.ids = {"c", "d"}  # of its containers
         self.box, self.folder, self.rootfs = box, folder, os.path.join(folder, "rootfs")
         self.state = os.path.join(folder, "state")
         for name in ("bin", "proc", "sys", "dev", "tmp", "etc", "root"):
@@ -74,17 +75,18 @@ def traces(bundle):
     """All that a container could leave on the host: mounts, cgroups, processes (and with them namespaces), state, files of the bundle."""
     with open("/proc/self/mountinfo", encoding="utf-8") as f:
         found = {"mount " + line.split(" ", 4)[4] for line in f}
+    names = {"socle-box-" + i for i in bundle.ids}
     for folder, _, _ in os.walk(cgroup_root()):
-        if "socle-box" in folder:
+        if os.path.basename(folder) in names:
             found.add("cgroup " + folder)
+    ours = {os.stat(f).st_ino for f in (bundle.rootfs + "/bin/busybox", bundle.box)}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             exe = os.stat(f"/proc/{pid}/exe")
-            name = os.readlink(f"/proc/{pid}/exe")
         except OSError:
             continue
-        if exe.st_ino == os.stat(bundle.rootfs + "/bin/busybox").st_ino or "socle-box" in name:
-            found.add(f"process {pid} {name}")
+        if exe.st_ino in ours:
+            found.add(f"process {pid}")
     for folder, folders, files in os.walk(bundle.folder):
         found.update("file " + os.path.join(folder, name) for name in folders + files)
     return found

@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -83,22 +83,20 @@ static void on_syscall(pid_t pid)
     change(pid, true);
 }
 
-/* Is the new program the container's, and no more ours? */
-static bool is_foreign(pid_t pid, const char *own)
+/* Is the new program the container's, and no more ours?  Ours has the same file, on a mount without a name. */
+static bool is_foreign(pid_t pid, const struct stat *own)
 {
-    char path[64], exe[4096];
-    ssize_t n;
+    char path[64];
+    struct stat st;
 
     snprintf(path, sizeof(path), "/proc/%d/exe", pid);
-    n = readlink(path, exe, sizeof(exe) - 1);
-    exe[n < 0 ? 0 : n] = 0;
-    return !strstr(exe, own);
+    return stat(path, &st) < 0 || st.st_ino != own->st_ino || st.st_dev != own->st_dev;
 }
 
-static int watch(pid_t first)
+/* Until the command itself ends; whom it leaves behind goes on untraced. */
+static int watch(pid_t first, const struct stat *own)
 {
-    const char own[] = "socle-box";
-    int status, result = FAILED;
+    int status;
     pid_t pid;
 
     while ((pid = waitpid(-1, &status, __WALL)) > 0) {
@@ -106,7 +104,7 @@ static int watch(pid_t first)
 
         if (!WIFSTOPPED(status)) {
             if (pid == first)
-                result = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+                return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
             continue;
         }
         if (status >> 8 == (SIGTRAP | PTRACE_EVENT_EXEC << 8) && is_foreign(pid, own)) {
@@ -120,15 +118,16 @@ static int watch(pid_t first)
             sig = 0;
         ptrace(PTRACE_SYSCALL, pid, 0, sig);
     }
-    return result;
+    return FAILED;
 }
 
 int main(int argc, char **argv)
 {
+    struct stat own;
     int status;
     pid_t pid;
 
-    if (argc < 4)
+    if (argc < 4 || stat(argv[3], &own) < 0)
         return FAILED;
     wanted = strtol(argv[1], NULL, 10); /* tidy: allow banned: this program links nothing of src/ */
     error = strtol(argv[2], NULL, 10);  /* tidy: allow banned: this program links nothing of src/ */
@@ -148,7 +147,7 @@ int main(int argc, char **argv)
     if (waitpid(pid, &status, 0) < 0 || !WIFSTOPPED(status)) /* the exec */
         return FAILED;
     ptrace(PTRACE_SYSCALL, pid, 0, 0);
-    status = watch(pid);
+    status = watch(pid, &own);
     printf("%ld %ld\n", count, hit);
     return status;
 }

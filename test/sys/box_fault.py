@@ -53,6 +53,7 @@ class Case:
         os.makedirs(f"{folder}/{name}/b")
         self.b, self.fault, self.output = Bundle(box, f"{folder}/{name}/b"), fault, f"{folder}/{name}/output"
         change, self.words, self.kind = CASES[name]
+        self.b.ids = {ID}
         change(self.b)
         self.b.write("true")
         if self.kind == "running":
