@@ -238,8 +238,12 @@ static int prepare(struct making *m, const struct box_global *g, const char *id,
 {
     AUTO(strbuf) struct strbuf text = {};
     const struct oci_namespace *user;
-    int r = read_config(m, &text, e);
+    int r;
 
+    m->preserve = m->opts->preserve_fds + listen_fds(m);
+    r = launch_close_inherited(m->preserve, e);
+    if (r == 0)
+        r = read_config(m, &text, e);
     if (r == 0)
         r = check_terminal(m, e);
     if (r == 0)
@@ -418,7 +422,6 @@ int box_create(const struct box_global *g, const struct box_new *o, const char *
     int r;
 
     making_init(&m, o, false);
-    m.preserve = o->preserve_fds + listen_fds(&m);
     r = make(&m, g, id, NULL, e);
     if (r == 0)
         r = let_go(&m, e);
@@ -468,6 +471,8 @@ int box_start(const struct box_global *g, const char *id, struct err *e)
     int r = box_open(&d, &s, g->root, id, true, e);
 
     if (r == 0)
+        r = launch_close_inherited(0, e);
+    if (r == 0)
         r = start(&d, &s, e);
     box_state_fini(&s);
     box_dir_fini(&d);
@@ -508,7 +513,6 @@ int box_run(const struct box_global *g, const struct box_new *o, const char *id,
     int r;
 
     making_init(&m, o, true);
-    m.preserve = o->preserve_fds + listen_fds(&m);
     if (!o->detach)
         supervise_block();
     r = make(&m, g, id, &console, e);

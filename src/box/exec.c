@@ -235,6 +235,13 @@ static int open_cgroup(struct joining *j, struct err *e)
     return r;
 }
 
+static int tell(int fd, enum sync_kind kind, pid_t pid, struct err *e)
+{
+    int r = sync_send(fd, kind, pid);
+
+    return r < 0 ? err_code(e, r, "tell the other process") : 0;
+}
+
 /* ---- in the new processes ---- */
 
 static int terminal(struct joining *j, struct root *root, struct err *e)
@@ -275,7 +282,7 @@ static int program(struct joining *j, struct err *e)
     if (r == 0)
         r = terminal(j, &root, e);
     if (r == 0)
-        r = sync_send(j->sync[1], SYNC_READY, 0);
+        r = tell(j->sync[1], SYNC_READY, 0, e);
     if (r == 0)
         r = sync_wait(j->sync[1], NULL, e);
     if (r == SYNC_GO)
@@ -306,9 +313,9 @@ static int between(struct joining *j, struct err *e)
         return program(j, e);
     }
     fd_close(&pidfd);
-    r = sync_send(j->sync[1], SYNC_PID, pid);
+    r = tell(j->sync[1], SYNC_PID, pid, e);
     if (r < 0)
-        return err_code(e, r, "tell the runtime");
+        return r;
     _exit(0);
 }
 
@@ -375,7 +382,7 @@ static int make(struct joining *j, struct err *e)
     fd_close(&j->sync[1]);
     r = launch_oom(j->pid, &j->spec.process, geteuid() != 0 || !ns_is_initial_user(), e);
     if (r == 0)
-        r = sync_send(j->sync[0], SYNC_GO, 0);
+        r = tell(j->sync[0], SYNC_GO, 0, e);
     if (r == 0)
         r = take_pid(j, e);
     if (r == 0)
@@ -387,7 +394,7 @@ static int make(struct joining *j, struct err *e)
     if (r == 0)
         r = write_pid(j->opts->pid_file, j->pid, e);
     if (r == 0)
-        r = sync_send(j->sync[0], SYNC_GO, 0);
+        r = tell(j->sync[0], SYNC_GO, 0, e);
     return r;
 }
 
@@ -456,6 +463,8 @@ int box_exec(const struct box_global *g, const struct box_exec *o, const char *i
         return err_set(e, -EINVAL, "process args cannot be empty");
     cgroup_init(&j.cgroup);
     r = box_open(&j.dir, &j.state, g->root, id, false, e);
+    if (r == 0)
+        r = launch_close_inherited(o->preserve_fds, e);
     if (r == 0)
         r = box_spec_load(&j.dir, &j.spec, e);
     if (r == 0)

@@ -52,7 +52,9 @@ static int open_root(struct host_files *h, const struct oci *spec, int bundle, s
     struct mount_plan p = {};
     int r;
 
+    /* What the container mounts must not come out, so never shared while it is built; root_protect does the rest. */
     p.propagation = mount_propagation(spec->os.rootfsPropagation, &p.rec_propagation);
+    p.propagation = p.propagation & (MS_SLAVE | MS_SHARED) ? MS_SLAVE : 0;
     h->root = mount_clone(bundle, spec->root.path, true);
     if (h->root < 0)
         return err_code(e, h->root, "root.path: open '%.120s'", spec->root.path);
@@ -67,14 +69,13 @@ static int open_bind(const struct oci_mount *m, int bundle, int *ret, struct err
 
     if (r < 0)
         return r;
-    if (p.bind) {
-        if (!m->source || !*m->source)
-            r = err_set(e, -EINVAL, "mounts: '%.80s' is bound without a source", m->destination);
-        else
-            r = *ret = mount_clone(bundle, m->source, p.recursive);
+    if (p.bind && (!m->source || !*m->source))
+        r = err_set(e, -EINVAL, "mounts: '%.80s' is bound without a source", m->destination);
+    if (p.bind && r >= 0) {
+        r = *ret = mount_clone(bundle, m->source, p.recursive);
         if (r >= 0)
             r = mount_change(*ret, &p);
-        if (r < 0 && !e->code)
+        if (r < 0)
             err_code(e, r, "mounts: open source '%.100s' of '%.80s'", m->source, m->destination);
     }
     mount_plan_fini(&p);
@@ -113,9 +114,12 @@ static int copy_nodes_of(struct host_files *h, const struct oci *spec, struct er
     }
     for_each_of(const struct oci_device, d, &spec->os.devices)
     {
-        int r = copy_node(d->path, d->type == 1 ? S_IFBLK : S_IFCHR, makedev(d->major, d->minor));
+        int r =
+            d->type == 3 /* a FIFO is made */
+                ? -1
+                : copy_node(d->path, d->type == 1 ? S_IFBLK : S_IFCHR, makedev(d->major, d->minor));
 
-        if (r < 0)
+        if (r < 0 && d->type != 3)
             return err_code(e, r, "linux.devices: open the host's '%.80s'", d->path);
         h->devices[i++] = r;
     }

@@ -19,6 +19,7 @@
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { STATUS_FAILED = 127 };
@@ -182,6 +183,8 @@ static int build(struct making *m, struct launch *launch, struct err *e)
     if (r == 0 && slave >= 0)
         r = term_take(slave, e);
     root_fini(&root);
+    host_files_fini(&m->host);
+    fd_close(&m->console);
     fd_close(&slave);
     return r;
 }
@@ -205,6 +208,7 @@ static int become_first(struct making *m, struct err *e)
     const bool user = (m->ns.make & CLONE_NEWUSER) || m->ns.join[NS_USER] >= 0;
     int r = 0;
 
+    umask(0); /* modes are as they are written; launch_exec sets the program's */
     if (user && !m->ns.staged)
         r = ns_become_root(e);
     if (r == 0)

@@ -5,6 +5,7 @@
 #include "box/box.h"
 #include "box/cgroup.h"
 #include "box/hook.h"
+#include "box/process.h"
 #include "box/state.h"
 
 #include <fcntl.h>
@@ -169,7 +170,9 @@ int box_delete(const struct box_global *g, const char *id, bool force, struct er
         box_dir_remove(&d);
         r = 0;
     } else if (r == 0) {
-        r = delete (&d, &s, force, e);
+        r = launch_close_inherited(0, e);
+        if (r == 0)
+            r = delete (&d, &s, force, e);
     }
     box_state_fini(&s);
     box_dir_fini(&d);

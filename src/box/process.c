@@ -23,6 +23,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+int launch_close_inherited(unsigned preserve, struct err *e)
+{
+    return close_range(3 + preserve, ~0u, CLOSE_RANGE_CLOEXEC) < 0
+               ? err_errno(e, "close other descriptors")
+               : 0;
+}
+
 int launch_oom(pid_t pid, const struct oci_process *p, bool lenient, struct err *e)
 {
     char path[64], text[16];
@@ -252,8 +259,7 @@ static int become_user(const struct launch *l, struct err *e)
         return err_errno(e, "process.user.gid %u", u->gid);
     if (setresuid(u->uid, u->uid, u->uid) < 0)
         return err_errno(e, "process.user.uid %u", u->uid);
-    if (u->umask != BOX_NO_ID)
-        umask(u->umask & 0777);
+    umask(u->umask != BOX_NO_ID ? u->umask & 0777 : 0022);
     return 0;
 }
 
@@ -288,9 +294,9 @@ int launch_exec(struct launch *l, struct err *e)
         return r;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    if (close_range(3 + l->preserve, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
-        return err_errno(e, "close other descriptors");
-    r = give_up_rights(l, e);
+    r = launch_close_inherited(l->preserve, e);
+    if (r == 0)
+        r = give_up_rights(l, e);
     if (r < 0)
         return r;
     execve(l->program, l->argv, l->envp);

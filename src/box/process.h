@@ -24,6 +24,8 @@ struct launch {
     char **argv, **envp;
 };
 
+/* What we inherited after descriptor 2 + `preserve` is for nobody that we execute: hooks, helpers, the program. */
+int launch_close_inherited(unsigned preserve, struct err *e);
 /* By the runtime, before the process goes on: it still lets others read it then. */
 int launch_oom(pid_t pid, const struct oci_process *p, bool lenient, struct err *e);
 /* By the runtime, when all is prepared: limits would hinder the preparation. */

@@ -204,10 +204,8 @@ static int make_node(int dir, const char *name, const struct oci_device *d)
 
     if (mknodat(dir, name, kinds[d->type] | (d->fileMode & 07777), makedev(d->major, d->minor)) < 0)
         return -errno;
-    if (fchownat(dir, name, d->uid, d->gid, AT_SYMLINK_NOFOLLOW) < 0)
-        return -errno;
-    /* The umask took part.  It cannot have become a link: nobody else is in this file system yet. */
-    return fchmodat(dir, name, d->fileMode & 07777, 0) < 0 ? -errno : 0;
+    /* Never through a link: this may be a directory of the image, which others share. */
+    return fchownat(dir, name, d->uid, d->gid, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
 static int add_device(struct root *r, const struct oci_device *d, int copy, struct err *e)
