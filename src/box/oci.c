@@ -109,12 +109,6 @@ static const struct field io_fields[] = {
     {},
 };
 
-static const struct field affinity_fields[] = {
-    { .name = "initial", .doc = "CPUs", .kind = FIELD_KIND_STR, .at = 0, .size = 8 },
-    { .name = "final", .doc = "CPUs", .kind = FIELD_KIND_STR, .at = 8, .size = 8 },
-    {},
-};
-
 const struct field oci_process_fields[] = {
     FIELD_BOOL(oci_process, terminal, "give it a terminal"),
     FIELD_OBJ(oci_process, consoleSize, console_fields, "size of the terminal"),
@@ -132,7 +126,6 @@ const struct field oci_process_fields[] = {
                .dflt = (u64)BOX_UNSET),
     FIELD_OBJ(oci_process, scheduler, scheduler_fields, "how it is scheduled"),
     FIELD_OBJ(oci_process, ioPriority, io_fields, "I/O priority"),
-    FIELD_OBJ(oci_process, execCPUAffinity, affinity_fields, "CPUs of an exec"),
     {},
 };
 

@@ -84,9 +84,6 @@ struct oci_process {
         int class;
         u32 priority;
     } ioPriority;
-    struct {
-        char *initial, *final;
-    } execCPUAffinity;
 };
 
 struct oci_hook {

@@ -16,6 +16,7 @@ static const struct {
     { "mounts.uidMappings", "idmapped mounts are not supported" },
     { "mounts.gidMappings", "idmapped mounts are not supported" },
     { "process.user.username", "it is for Windows" },
+    { "process.execCPUAffinity", "the CPUs of an exec are those of its container" },
     { "process.commandLine", "it is for Windows" },
     { "linux.intelRdt", "resctrl is not supported" },
     { "linux.memoryPolicy", "memory policies are not supported" },
@@ -217,8 +218,6 @@ int oci_check_process(const struct oci_process *p, struct err *e)
             return err_set(e, -EINVAL, "process.env: '%.60s' is not NAME=VALUE", p->env.items[i]);
     for_each_of(const struct oci_rlimit, l, &p->rlimits) if (l->soft > l->hard) return err_set(
         e, -EINVAL, "process.rlimits: soft %llu is above hard %llu", l->soft, l->hard);
-    if (p->execCPUAffinity.final && !*p->execCPUAffinity.final)
-        return err_set(e, -EINVAL, "process.execCPUAffinity.final is empty");
     return caps_parse(&p->capabilities, &caps, e);
 }
 

@@ -86,7 +86,7 @@ int box_dir_make(struct box_dir *d, const char *root, const char *id, struct err
                    : err_errno(e, "make the state of '%s'", id);
     d->fd = openat(d->root, id, O_DIRECTORY | O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (d->fd < 0 || flock(d->fd, LOCK_EX) < 0) {
-        r = err_errno(e, "open the state of '%s'", id);
+        r = err_errno(e, "open the state of '%s'", d->id);
         unlinkat(d->root, id, AT_REMOVEDIR);
         return r;
     }

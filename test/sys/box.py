@@ -502,7 +502,7 @@ def test_cve_2021_30465(b):
     with subprocess.Popen([sys.executable, "-c", swap, b.rootfs, host, "tell"], stdout=subprocess.PIPE) as racer:
         try:
             racer.stdout.readline()
-            for _ in range(60):
+            for _ in range(25):
                 b.run("true")
         finally:
             racer.kill()

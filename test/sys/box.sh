@@ -1,6 +1,6 @@
 #!/bin/bash
 # test/sys/box.sh: socle-box as engines use it: the life of a container, what it may, and the attacks on other runtimes.
-# time limit: 200
+# time limit: 400
 set -eu
 box=$SOCLE_BUILD/src/cmd/socle-box
 [ "$(id -u)" = 0 ] || { echo "only root may make containers here"; exit 77; }
