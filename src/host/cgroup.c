@@ -198,19 +198,19 @@ static bool has_limits(const struct instance_limits *l)
     return l->cpu_weight || l->cpu_max || l->cpu_set || l->memory || l->io_weight;
 }
 
-void cgroup_apply_locked(const struct instance *i)
+void cgroup_apply_locked(const struct instance *i, u64 ram)
 {
     AUTO(free) char *folder = group_locked(i);
     struct err e = { .text = "there are no control groups" };
     int r = -ENOENT;
 
     if (folder)
-        r = cgroup_write(folder, &i->cfg.limits, i->cfg.spec.memory, &e);
+        r = cgroup_write(folder, &i->cfg.limits, ram, &e);
     if (r < 0 && has_limits(&i->cfg.limits))
         log_warn("machine '%s' runs without some of its limits: %s", i->cfg.spec.name, e.text);
 }
 
-int cgroup_enter_locked(const struct instance *i)
+int cgroup_enter_locked(const struct instance *i, u64 ram)
 {
     AUTO(free) char *folder = group_locked(i), *procs = NULL;
     struct err e = {};
@@ -219,7 +219,7 @@ int cgroup_enter_locked(const struct instance *i)
         log_warn("machine '%s': %s", i->cfg.spec.name, e.text);
         return -1;
     }
-    cgroup_apply_locked(i);
+    cgroup_apply_locked(i, ram);
     if (!folder)
         return -1;
     procs = str_new("%s/cgroup.procs", folder);

@@ -22,9 +22,9 @@ char *cgroup_base(const char *top, const char *own, bool systemd, struct err *e)
 /* At the end of a socled; machines' groups stay. */
 void cgroup_close(struct host *h);
 /* Makes the machine's group, with its limits; a file to which its process writes 0 to be in it.  -1: there are no groups here. */
-int cgroup_enter_locked(const struct instance *i);
-/* The limits as they are configured now. */
-void cgroup_apply_locked(const struct instance *i);
+int cgroup_enter_locked(const struct instance *i, u64 ram);
+/* The limits as they are configured now, of a process whose guest has so much RAM: what it was started with, whatever was edited since. */
+void cgroup_apply_locked(const struct instance *i, u64 ram);
 /* After its end.  Harmless when there is none. */
 void cgroup_leave_locked(const struct instance *i);
 /* False: nobody knows. */

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "host/cgroup.h"
 #include "host/nic.h"
+#include "host/process.h"
 
 #include <stdlib.h>
 
@@ -211,6 +212,17 @@ static int check_edit(const struct instance *i, const struct instance_cfg *to, b
     return r;
 }
 
+static void apply_limits(const struct instance *i)
+{
+    struct vm_spec spec = {};
+
+    if (i->pidfd < 0)
+        return;
+    if (process_spec_locked(i, &spec, NULL) >= 0)
+        cgroup_apply_locked(i, spec.memory);
+    spec_fini(&spec);
+}
+
 static int put_cfg(struct instance *i, struct instance_cfg *to, struct host_change *c,
                    struct err *e)
 {
@@ -227,8 +239,7 @@ static int put_cfg(struct instance *i, struct instance_cfg *to, struct host_chan
     i->cfg = *to;
     *to = (struct instance_cfg){};
     i->rev = rev;
-    if (host_is_alive(i))
-        cgroup_apply_locked(i);
+    apply_limits(i);
     network_tidy_locked(i->host); /* its name and addresses are others' to look up */
     return 0;
 }

@@ -302,7 +302,7 @@ static int launch(struct task *t, int log, struct plan *p, struct err *e)
     int r;
 
     host_lock(t->host);
-    how.cgroup = cgroup = cgroup_enter_locked(t->inst);
+    how.cgroup = cgroup = cgroup_enter_locked(t->inst, spec->memory);
     host_unlock(t->host);
     r = nics_plug(t->inst, spec, e);
     if (r >= 0 && !p->resumes)

@@ -33,7 +33,8 @@ if [ ! -d /run/systemd/system ]; then # else groups are systemd's, and we have n
     expect "$group/memory.max" 402653184
     expect "$group/io.weight" "default 50"
     [ -n "$(cat "$group/cgroup.procs")" ] || { echo "nobody is in $group"; exit 1; }
-    "$socle" set a limits=cpu_max=50
+    "$socle" set a limits=cpu_max=50,memory=128M memory=64M
+    expect "$group/memory.max" 268435456 # its RAM is what it was started with
     expect "$group/cpu.max" "50000 100000"
     expect "$group/cpu.weight" 100
     "$socle" show a | grep -q '^memory_used: [1-9]' || { echo "its use of memory is not known"; exit 1; }
