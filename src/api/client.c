@@ -209,6 +209,15 @@ static int write_head(struct client *c)
     return lws_finalize_write_http_header(c->wsi, start, &p, end);
 }
 
+static void answer_fini(struct client *c)
+{
+    if (c->answer.secret && c->answer.body.text)
+        sodium_memzero(c->answer.body.text, c->answer.body.len);
+    strbuf_fini(&c->answer.body);
+    free(c->answer.relay);
+    sodium_memzero(&c->answer, sizeof(c->answer));
+}
+
 static void refuse(struct client *c, int status, const char *code, const char *why)
 {
     struct err e = {};
@@ -222,6 +231,7 @@ static void too_many_streams(struct client *c)
 {
     struct err e = {};
 
+    answer_fini(c);
     err_set(&e, -EAGAIN, "%d clients follow events or consoles; more are not allowed",
             SERVER_STREAMS_MAX);
     api_error(&c->answer, 503, "try_later", &e);
@@ -245,15 +255,6 @@ static int answer(struct client *c)
     }
     lws_callback_on_writable(c->wsi);
     return 0;
-}
-
-static void answer_fini(struct client *c)
-{
-    if (c->answer.secret && c->answer.body.text)
-        sodium_memzero(c->answer.body.text, c->answer.body.len);
-    strbuf_fini(&c->answer.body);
-    free(c->answer.relay);
-    sodium_memzero(&c->answer, sizeof(c->answer));
 }
 
 static int write_body(struct client *c)
@@ -330,7 +331,7 @@ static int hash_later(struct client *c)
 
     for (; *p; p = &(*p)->next)
         n++;
-    if (n == SERVER_HASHES_MAX) {
+    if (n == SERVER_HASHES_MAX || s->closing) {
         free(j);
         c->answer.later->free(c->answer.later);
         err_set(&e, -EAGAIN, "%u passwords wait to be looked at; try again later", n);
@@ -347,6 +348,7 @@ static int hash_later(struct client *c)
 
 void client_end_hashes(struct server *s)
 {
+    s->closing = true;
     while (s->hashes)
         uv_run(&s->loop->uv, UV_RUN_ONCE);
 }
@@ -392,6 +394,8 @@ static bool body_allowed(const struct client *c)
 
 int client_on_request(struct client *c, const char *path, size_t len)
 {
+    if (c->answering || c->hashing)
+        return -1; /* one at a time */
     read_head(c, path, len);
     identify(c, false);
     if (len >= API_PATH_MAX || c->too_long)
@@ -476,6 +480,7 @@ int client_on_upgrade(struct client *c)
         return events_begin(c);
     if (relay_begin(c, &e) >= 0)
         return 0;
+    answer_fini(c);
     api_error(&c->answer, 409, "busy", &e);
     return refuse_upgrade(c);
 }

@@ -57,13 +57,18 @@ static void name_peer(struct peer *p, const struct sockaddr_storage *at)
     }
 }
 
+/* However many come over TLS, the unix socket answers. */
 static bool is_welcome(const struct server *s, const struct peer *new)
 {
-    u32 same = 0;
+    u32 same = 0, tls = 0;
 
-    for (const struct peer *p = s->peers; p; p = p->next)
+    for (const struct peer *p = s->peers; p; p = p->next) {
         same += p->tls && strcmp(p->network, new->network) == 0;
-    return s->n_peers < SERVER_CLIENTS_MAX && (!new->tls || same < SERVER_ADDRESS_MAX);
+        tls += p->tls;
+    }
+    return s->n_peers < SERVER_CLIENTS_MAX &&
+           (!new->tls ||
+            (same < SERVER_ADDRESS_MAX && tls < SERVER_CLIENTS_MAX - SERVER_LOCAL_MIN));
 }
 
 static void peer_free(struct peer *p)

@@ -16,6 +16,7 @@ struct server;
 enum {
     SERVER_CLIENTS_MAX = 256,
     SERVER_STREAMS_MAX = 128,
+    SERVER_LOCAL_MIN = 64,   /* of the connections are for the unix socket */
     SERVER_ADDRESS_MAX = 64, /* connections of one address; of an IPv6 network of 64 bits */
     SERVER_SECONDS = 20,
     SERVER_HASHES_MAX = 16, /* passwords that wait to be hashed */

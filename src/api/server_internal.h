@@ -44,6 +44,7 @@ struct server {
     u32 n_peers, n_streams;
     struct hash_job *hashes; /* the oldest first */
     u32 n_hashing;
+    bool closing;
 };
 
 enum client_mode {
