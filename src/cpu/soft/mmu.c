@@ -275,9 +275,10 @@ static enum soft_mmu mmu_mode(const struct soft_cpu *c, u32 access)
     return (c->cr4 & CR4_SMAP) && !(c->eflags & RF_AC) ? MMU_KERNEL : MMU_KERNEL_AC;
 }
 
+/* Kernels map all of RAM by large pages: their half of the bits is not that of user space, of whose pages most INVLPGs are. */
 static u64 region_bit(u64 lin, u32 shift)
 {
-    return 1ull << (lin >> shift) % 64;
+    return 1ull << ((lin >> 63) * 32 + (lin >> shift) % 32);
 }
 
 static bool is_of(const struct tlb_entry *t, u64 lin)

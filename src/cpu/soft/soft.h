@@ -111,7 +111,7 @@ struct tlb_set {
     bool filled[MMU_MODES];
     u64 global[MMU_MODES]
               [SOFT_TLB_SIZE / 64]; /* one bit an entry: its page is in all address spaces */
-    /* One bit for all 2 MiB (1 GiB) of the same number modulo 64: entries there may be of larger pages. */
+    /* One bit for all 2 MiB (1 GiB) of the same number modulo 32, in each half: entries there may be of larger pages. */
     u64 large, giant;
     /* So aligned, an entry's address XOR something is another entry's. */
     alignas(SOFT_TLB_SIZE * 32) struct tlb_entry e[MMU_MODES][SOFT_TLB_SIZE];
