@@ -463,7 +463,7 @@ static void block_add(struct soft_cpu *c, struct block *b, u64 page, u64 page2)
 /* Where the code at `lin` is; raises. */
 static u64 fetch_gpa(struct soft_cpu *c, u64 lin)
 {
-    struct tlb_entry *t = &c->tlb_fetch[(lin / GUEST_PAGE) % SOFT_TLB_SIZE];
+    struct tlb_entry *t = soft_fetch_at(c, lin);
 
     if (t->tag_x == (lin & GUEST_PAGE_MASK)) {
         const u8 *host = (const u8 *)(uintptr_t)(lin + (u64)t->addend);
@@ -619,7 +619,7 @@ struct block *soft_block(struct soft_cpu *c)
 {
     u64 lin = soft_code64(c) ? c->rip : (u32)(c->seg[SEG_CS].base + c->rip);
     struct jump_entry *j = &c->jumps[(lin ^ lin >> SOFT_JUMP_BITS) % (1 << SOFT_JUMP_BITS)];
-    struct tlb_entry *t = &c->tlb_fetch[(lin / GUEST_PAGE) % SOFT_TLB_SIZE];
+    struct tlb_entry *t = soft_fetch_at(c, lin);
     bool known = jump_is_true(c, j, t, lin);
     u64 gpa = known ? 0 : fetch_gpa(c, lin);
     struct block *b;

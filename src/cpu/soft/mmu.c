@@ -6,12 +6,16 @@
  *   (3) Entries of global pages stay when an address space is left, and go along into a set that begins empty: kernels map
  *       themselves so, and would begin each process with thousands of misses.
  *   (4) Tables that lie outside RAM read as all ones: reserved bits are set, the walk ends in a page fault.
- *   (5) Entries are of 4 KiB; whoever forgets one that is a part of a larger page forgets all of that page.
+ *   (5) An entry is where its page number says; the one that it drives out goes to the place SOFT_TLB_OTHER away, where
+ *       translated code looks next.  Two pages that a loop needs at one place would cost it a walk each round.
+ *   (6) Entries are of 4 KiB; whoever forgets one that is a part of a larger page forgets all of that page.
  */
 #include "cpu/soft/code.h"
 #include "cpu/soft/insn.h"
 #include "cpu/soft/io.h"
 #include "cpu/soft/soft_mem.h"
+
+#include <stdlib.h>
 
 #define PTE_P         (1ull << 0)
 #define PTE_W         (1ull << 1)
@@ -271,9 +275,33 @@ static enum soft_mmu mmu_mode(const struct soft_cpu *c, u32 access)
     return (c->cr4 & CR4_SMAP) && !(c->eflags & RF_AC) ? MMU_KERNEL : MMU_KERNEL_AC;
 }
 
+/* Kernels map all of RAM by large pages: their half of the bits is not that of user space, of whose pages most INVLPGs are. */
 static u64 region_bit(u64 lin, u32 shift)
 {
-    return 1ull << (lin >> shift) % 64;
+    return 1ull << ((lin >> 63) * 32 + (lin >> shift) % 32);
+}
+
+static bool is_of(const struct tlb_entry *t, u64 lin)
+{
+    return t->tag_r == lin || t->tag_x == lin;
+}
+
+/* Entry `at` is about to become that of page `lin`. */
+static void make_room(struct tlb_set *s, enum soft_mmu mode, u32 at, u64 lin)
+{
+    u32 other = at ^ SOFT_TLB_OTHER;
+    struct tlb_entry *from = &s->e[mode][at], *to = &s->e[mode][other];
+    u64 *global = s->global[mode], was = global[at / 64] >> at % 64 & 1;
+
+    if (is_of(from, lin))
+        return;
+    if (is_of(from, TLB_NONE) && from->tag_r == from->tag_x) {
+        if (is_of(to, lin))
+            to->tag_r = to->tag_w = to->tag_x = TLB_NONE;
+        return;
+    }
+    *to = *from;
+    global[other / 64] = (global[other / 64] & ~(1ull << other % 64)) | was << other % 64;
 }
 
 /* Remembers a translation for accesses to come. */
@@ -290,6 +318,7 @@ static void fill(struct soft_cpu *c, const struct walk *w, u32 ok)
     u64 bit = 1ull << at % 64, *global = &c->set->global[mode][at / 64];
 
     t = &c->set->e[mode][at];
+    make_room(c->set, mode, at, lin);
     c->set->filled[mode] = true;
     *global = w->leaf & PTE_G && c->cr4 & CR4_PGE ? *global | bit : *global & ~bit;
     if (w->page_bits > LARGE_BITS)
@@ -444,9 +473,13 @@ static void flush_page_of(struct tlb_set *s, u64 lin)
         n = min(SOFT_TLB_SIZE, 1u << (bits - PAGE_BITS));
     u32 at = (u32)(lin >> PAGE_BITS) % SOFT_TLB_SIZE & ~(n - 1);
 
-    for (u32 m = 0; m < MMU_MODES; m++)
-        if (s->filled[m])
-            entries_clear(&s->e[m][at], n, lin, bits);
+    for (u32 m = 0; m < MMU_MODES; m++) {
+        if (!s->filled[m])
+            continue;
+        entries_clear(&s->e[m][at], n, lin, bits);
+        if (n <= SOFT_TLB_OTHER)
+            entries_clear(&s->e[m][at ^ SOFT_TLB_OTHER], n, lin, bits);
+    }
 }
 
 void soft_tlb_flush_page(struct soft_cpu *c, u64 lin)
@@ -551,16 +584,25 @@ void soft_tlb_drop_write(struct soft_cpu *c, const u8 *host)
     }
 }
 
+static void *aligned_new(size_t size)
+{
+    void *p = aligned_alloc(SOFT_TLB_SIZE * sizeof(struct tlb_entry), size);
+
+    must(p);
+    return p;
+}
+
 int soft_tlb_init(struct soft_cpu *c)
 {
     for (u32 i = 0; i < SOFT_TLB_SETS; i++) {
-        c->sets[i] = xnew(struct tlb_set);
+        c->sets[i] = aligned_new(sizeof(struct tlb_set));
+        memset(c->sets[i], 0, offsetof(struct tlb_set, e));
         memset(c->sets[i]->e, 0xff, sizeof(c->sets[i]->e));
         c->sets[i]->pcid = i == 0 ? 0 : ~0ull;
     }
     c->set = c->sets[0];
     soft_jumps_doubt(c);
-    c->tlb_never = xnew_n(struct tlb_entry, SOFT_TLB_SIZE);
+    c->tlb_never = aligned_new(SOFT_TLB_SIZE * sizeof(struct tlb_entry));
     memset(c->tlb_never, 0xff, SOFT_TLB_SIZE * sizeof(struct tlb_entry));
     c->tlb = c->tlb_never;
     return 0;

@@ -476,7 +476,7 @@ void soft_run_alone(struct soft_cpu *c, const struct uop *op)
 /* Is a linked block still what is at RIP?  Inside a page only the page's bytes can change, else the mapping too. */
 static inline bool still_true(const struct soft_cpu *c, const struct block *b)
 {
-    const struct tlb_entry *t = &c->tlb_fetch[(c->rip / GUEST_PAGE) % SOFT_TLB_SIZE];
+    const struct tlb_entry *t = soft_fetch_at(c, c->rip);
 
     if (b->key != c->key)
         return false;

@@ -34,7 +34,9 @@ enum {
     INSN_LEN_MAX = 15,
     SOFT_TLB_BITS = 11,
     SOFT_TLB_SIZE = 1 << SOFT_TLB_BITS,
-    SOFT_TLB_SETS = 4, /* PCIDs that are remembered at a time */
+    SOFT_TLB_OTHER =
+        SOFT_TLB_SIZE / 2, /* an entry that had to make room is there: its index XOR this */
+    SOFT_TLB_SETS = 4,     /* PCIDs that are remembered at a time */
     SOFT_JUMP_BITS = 14,
     LOOP_RUNS = 8,
     LOOP_WAITS = 16,
@@ -109,9 +111,10 @@ struct tlb_set {
     bool filled[MMU_MODES];
     u64 global[MMU_MODES]
               [SOFT_TLB_SIZE / 64]; /* one bit an entry: its page is in all address spaces */
-    /* One bit for all 2 MiB (1 GiB) of the same number modulo 64: entries there may be of larger pages. */
+    /* One bit for all 2 MiB (1 GiB) of the same number modulo 32, in each half: entries there may be of larger pages. */
     u64 large, giant;
-    struct tlb_entry e[MMU_MODES][SOFT_TLB_SIZE];
+    /* So aligned, an entry's address XOR something is another entry's. */
+    alignas(SOFT_TLB_SIZE * 32) struct tlb_entry e[MMU_MODES][SOFT_TLB_SIZE];
 };
 
 /* Arithmetic flags as LAHF;SETO leave them in AX: OF in bit 0, the low byte of RFLAGS in bits 8 to 15. */

@@ -88,6 +88,16 @@ static inline __attribute__((always_inline)) struct tlb_entry *soft_tlb_at(struc
     return &c->tlb[(lin / GUEST_PAGE) % SOFT_TLB_SIZE];
 }
 
+/* The entry by which the code at `lin` can be fetched, if there is one; else the one that will be, once it was walked to. */
+static inline struct tlb_entry *soft_fetch_at(const struct soft_cpu *c, u64 lin)
+{
+    u32 at = (u32)(lin / GUEST_PAGE) % SOFT_TLB_SIZE;
+    struct tlb_entry *t = &c->tlb_fetch[at], *other = &c->tlb_fetch[at ^ SOFT_TLB_OTHER];
+
+    return t->tag_x != (lin & GUEST_PAGE_MASK) && other->tag_x == (lin & GUEST_PAGE_MASK) ? other
+                                                                                          : t;
+}
+
 #define SOFT_MEM_FUNCTIONS(bits)                                                       \
     static inline __attribute__((always_inline))                                       \
     u##bits soft_load##bits(struct soft_cpu *c, const struct uop *op, u64 lin)         \

@@ -64,11 +64,16 @@ bool jit_linear(struct jit_tr *t)
     return true;
 }
 
+static s32 tag_of(u32 access)
+{
+    return access & ACC_WRITE ? (s32)offsetof(struct tlb_entry, tag_w)
+                              : (s32)offsetof(struct tlb_entry, tag_r);
+}
+
 u32 jit_look_up(struct jit_tr *t, u32 size, u32 access)
 {
     struct jit_asm *a = &t->a;
-    s32 tag = access & ACC_WRITE ? (s32)offsetof(struct tlb_entry, tag_w)
-                                 : (s32)offsetof(struct tlb_entry, tag_r);
+    s32 tag = tag_of(access);
 
     asm_mov(a, T1, T0);
     asm_shift(a, true, EXT_SHR, T1, 7); /* 12 for the page, back 5 for the size of an entry */
@@ -83,7 +88,7 @@ u32 jit_look_up(struct jit_tr *t, u32 size, u32 access)
 
 void jit_check(struct jit_tr *t, u32 size, u32 access)
 {
-    jit_slow_from(t, jit_look_up(t, size, access));
+    jit_second_if(t, jit_look_up(t, size, access), tag_of(access), T2);
     asm_rm(&t->a, true, OP_ADD, T0, T1, offsetof(struct tlb_entry, addend));
 }
 

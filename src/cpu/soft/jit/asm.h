@@ -29,6 +29,7 @@ enum {
     EXT_OR = 1,
     EXT_AND = 4,
     EXT_SUB = 5,
+    EXT_XOR = 6,
     EXT_CMP = 7,
     EXT_SHL = 4, /* of 0xc1 */
     EXT_SHR = 5,

@@ -46,7 +46,7 @@ static void far_check(struct jit_tr *t, u32 i, s64 off)
     asm_ri(a, false, EXT_AND, T1, (SOFT_TLB_SIZE - 1) * (s32)sizeof(struct tlb_entry));
     asm_rm(a, true, OP_ADD, T1, CTX, CTX_AT(tlb_fetch));
     asm_rm(a, true, OP_CMP, T0, T1, offsetof(struct tlb_entry, tag_x));
-    jit_slow_if(t, CC_NZ);
+    jit_second_if(t, asm_jcc(a, CC_NZ), offsetof(struct tlb_entry, tag_x), T0);
     asm_rm(a, true, OP_MOV, T1, T1, offsetof(struct tlb_entry, addend));
     asm_rr(a, true, OP_ADD, T1, T0);
     asm_mov_imm(a, T2, ~0ull);

@@ -7,17 +7,20 @@
 #include "cpu/soft/soft_mem.h"
 #include "cpu/soft/stub.h"
 
-void jit_slow_from(struct jit_tr *t, u32 at)
+void jit_second_if(struct jit_tr *t, u32 from, s32 tag, u32 reg)
 {
     struct jit_cold *k = &t->cold[t->i];
 
-    must(k->n_from < COLD_FROM_MAX);
-    k->from[k->n_from++] = at;
+    must(k->n_second < SECOND_MAX);
+    k->second[k->n_second++] = (struct jit_second){ from, t->a.at, tag, reg };
 }
 
 void jit_slow_if(struct jit_tr *t, u32 cc)
 {
-    jit_slow_from(t, asm_jcc(&t->a, cc));
+    struct jit_cold *k = &t->cold[t->i];
+
+    must(k->n_from < COLD_FROM_MAX);
+    k->from[k->n_from++] = asm_jcc(&t->a, cc);
 }
 
 /* The handler of instruction `i`, with 0 or JIT_CALL_MISS; comes back when the next one follows. */
@@ -93,12 +96,27 @@ static void cold_doubt(struct jit_tr *t, const struct jit_cold *k)
     asm_aim(a, asm_jcc(a, CC_Z), k->doubt_back);
 }
 
+static void cold_second(struct jit_tr *t, struct jit_cold *k)
+{
+    struct jit_asm *a = &t->a;
+
+    for (const struct jit_second *s = k->second; s < k->second + k->n_second; s++) {
+        asm_aim(a, s->from, a->at);
+        asm_ri(a, true, EXT_XOR, T1, SOFT_TLB_OTHER * (s32)sizeof(struct tlb_entry));
+        asm_rm(a, true, OP_CMP, s->reg, T1, s->tag);
+        asm_aim(a, asm_jcc(a, CC_Z), s->back);
+        must(k->n_from < COLD_FROM_MAX);
+        k->from[k->n_from++] = asm_jmp(a);
+    }
+}
+
 static void cold_handler(struct jit_tr *t, u32 i)
 {
     struct jit_cold *k = &t->cold[i];
     struct jit_cache *j = t->c->jit;
     struct jit_asm *a = &t->a;
 
+    cold_second(t, k); /* first: what follows goes on to the handler */
     if (k->vec_from)
         cold_load(t, k);
     if (k->doubt_from)
@@ -127,7 +145,7 @@ static void cold_handlers(struct jit_tr *t)
     for (u32 i = 0; i <= t->b->n; i++) {
         const struct jit_cold *k = &t->cold[i];
 
-        if (k->n_from || k->vec_from || k->trap)
+        if (k->n_from || k->n_second || k->vec_from || k->trap)
             cold_handler(t, i);
     }
 }

@@ -14,12 +14,21 @@ enum { FLAGS_IN_CPU = 1, FLAGS_IN_HOST = 2 };
 
 #define ARITH_FLAGS RF_ARITH
 
-enum { COLD_FROM_MAX = 8, COLDS_MAX = 4 * BLOCK_UOPS_MAX };
+enum { SECOND_MAX = 3, COLD_FROM_MAX = 8, COLDS_MAX = 4 * BLOCK_UOPS_MAX };
+
+/* A jump away when the TLB's entry T1 was not the right one: the other place is looked at. */
+struct jit_second {
+    u32 from, back;
+    s32 tag; /* offset in the entry of what was compared ... */
+    u32 reg; /* ... with this */
+};
 
 /* Code that is seldom run, written behind the block: the handler of instruction `i`, and back. */
 struct jit_cold {
     u32 from[COLD_FROM_MAX]; /* displacements of jumps that lead here */
     u32 n_from;
+    struct jit_second second[SECOND_MAX];
+    u32 n_second;
     u32 back; /* where it goes on */
     u32 i;
     u32 at;                 /* where the handler is called */
@@ -64,9 +73,10 @@ void jit_flags_lose(struct jit_tr *t);
 
 /* Decodes instruction t->i again.  False: it is not what was decoded. */
 bool jit_look(struct jit_tr *t);
-/* A jump to the cold code of the instruction under way: it is begun anew by its handler.  `at`: displacement of one that was written. */
+/* A jump to the cold code of the instruction under way: it is begun anew by its handler. */
 void jit_slow_if(struct jit_tr *t, u32 cc);
-void jit_slow_from(struct jit_tr *t, u32 at);
+/* The same for the jump `from` just written, after a look at the other place of the TLB. */
+void jit_second_if(struct jit_tr *t, u32 from, s32 tag, u32 reg);
 /* Offset of the next instruction, from the page of the block's first byte. */
 s32 jit_next_off(const struct jit_tr *t);
 
