@@ -152,7 +152,7 @@ int cgroup_make(struct cgroup *g, const char *path, struct err *e)
     if (g->root < 0)
         return err_set(e, -ENODEV, "this host has no cgroup v2");
     r = make_levels(g);
-    return r < 0 ? err_code(e, r, "make cgroup '%s'", g->path) : 0;
+    return r < 0 ? err_code(e, r, "make cgroup '%.200s'", path) : 0;
 }
 
 int cgroup_open(struct cgroup *g, const char *path, struct err *e)
