@@ -498,9 +498,9 @@ def test_cve_2021_30465(b):
         b.run("touch", at + "/x")
         check(f"the host's folder after {at}", sorted(os.listdir(host)) + os.listdir(host + "/dir"), ["dir"])
     b.spec["mounts"] = b.first["mounts"] + [{"destination": "/swap/dir", "type": "tmpfs", "source": "t"}]
-    swap = ("import os,sys\nos.chdir(sys.argv[1])\nos.makedirs('real/dir',exist_ok=True)\nwhile 1:\n for t in ('real',sys.argv[2]):\n"
+    swap = ("import os,sys\nos.chdir(sys.argv[1])\nos.makedirs('real/dir',exist_ok=True)\nos.symlink('real','swap')\nprint(flush=True)\nwhile 1:\n for t in ('real',sys.argv[2]):\n"
             "  os.symlink(t,'n'); os.rename('n','swap')\n")
-    with subprocess.Popen([sys.executable, "-c", swap, b.rootfs, host, "tell"], stdout=subprocess.PIPE) as racer:
+    with subprocess.Popen([sys.executable, "-c", swap, b.rootfs, host], stdout=subprocess.PIPE) as racer:
         try:
             racer.stdout.readline()
             for _ in range(25):
