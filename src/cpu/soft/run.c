@@ -32,6 +32,7 @@
 #define GO_ON ((enum vcpu_next) - 1)
 
 #define DR6_BS (1u << 14)
+#define DR6_B 15u /* which breakpoints */
 #define DR6_BD (1u << 13)
 #define DR7_GD (1u << 13)
 
@@ -137,11 +138,15 @@ static void deliver(struct soft_cpu *c, struct soft_event ev)
         c->delivery_rip = c->rip;
     c->shadow = 0;
     c->halted = false;
+    /* a step of what is interrupted is due when it goes on, by its TF; of INT n, the data that it met is reported in the handler */
+    c->db_pending &= ev.soft ? DR6_B : 0;
     if (ev.vector == VEC_DB && !ev.soft)
         c->dr7 &= ~(u64)DR7_GD;
     soft_deliver(c, &ev);
     c->in_delivery = false;
     c->link = NULL;
+    if (c->db_pending)
+        soft_mode_changed(c);
 }
 
 /* Requests. */
@@ -175,8 +180,8 @@ static bool is_flat(const struct soft_cpu *c)
 
 static bool steps(const struct soft_cpu *c)
 {
-    return (c->eflags & (RF_TF | RF_RF)) || (c->dr7 & 0xff) || c->shadow || c->debugging ||
-           c->exact || c->vm->block_max == 1 ||
+    return (c->eflags & (RF_TF | RF_RF)) || (c->dr7 & 0xff) || c->shadow || c->db_pending ||
+           c->debugging || c->exact || c->vm->block_max == 1 ||
            atomic_load_explicit(&trace_point_cpu_insn.on, memory_order_relaxed);
 }
 
@@ -418,7 +423,7 @@ void soft_run_block(struct soft_cpu *c, struct block *b)
 
 static void debug_trap(struct soft_cpu *c, u64 bits)
 {
-    c->dr6 = (c->dr6 & ~15ull) | bits;
+    c->dr6 = (c->dr6 & ~(u64)DR6_B) | bits;
     c->db_pending = 0;
     soft_raise(c, NULL, VEC_DB);
 }
@@ -439,7 +444,7 @@ static void single(struct soft_cpu *c)
 {
     u32 flags = c->eflags;
     u8 shadow = c->shadow;
-    u64 hit = flags & RF_RF ? 0 : breakpoints(c);
+    u64 hit = (flags & RF_RF ? 0 : breakpoints(c)) | c->db_pending;
 
     if (hit && !(shadow & SHADOW_MOV_SS))
         debug_trap(c, hit);
