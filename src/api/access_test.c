@@ -200,6 +200,28 @@ TEST(access_filters)
     access_rig_close(&r);
 }
 
+/* What cloud-init is told is for who may change it. */
+TEST(access_cloud)
+{
+    struct access_rig r;
+
+    access_rig_open(&r, test_dir(), "cloud");
+    give_people(&r);
+    access_rig_as(&r, "admin", ACCESS_ADMIN);
+    CHECK_EQ(access_rig_ask(&r, "PATCH", "/1.0/instances/web",
+                            "{\"cloud\": {\"user_data\": \"#cloud-config\\npassword: p\\n\"}}"),
+             200);
+    CHECK_EQ(access_rig_ask(&r, "GET", "/1.0/instances/web", ""), 200);
+    CHECK_HAS(r.got.body.text, "password: p");
+    access_rig_as(&r, "viewer", ACCESS_ADMIN);
+    CHECK_EQ(access_rig_ask(&r, "GET", "/1.0/instances/web", ""), 200);
+    CHECK(!strstr(r.got.body.text, "password: p"));
+    access_rig_as(&r, "runs-web", ACCESS_ADMIN);
+    CHECK_EQ(access_rig_ask(&r, "GET", "/1.0/instances/web", ""), 200);
+    CHECK(!strstr(r.got.body.text, "password: p"));
+    access_rig_close(&r);
+}
+
 /* ---- users and tokens by the API ---- */
 
 static const struct {
