@@ -32,7 +32,7 @@
 #define GO_ON ((enum vcpu_next) - 1)
 
 #define DR6_BS (1u << 14)
-#define DR6_B 15u /* which breakpoints */
+#define DR6_B  15u /* which breakpoints */
 #define DR6_BD (1u << 13)
 #define DR7_GD (1u << 13)
 
