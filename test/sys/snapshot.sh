@@ -21,11 +21,12 @@ ctl() {
     timeout 100 "$socle" ctl "$dir/c" "$@"
 }
 
+# stty waits until all is sent that was said: what SysRq has the kernel say would come in between.
 # Each line of /log has the sum of all before it, which the shell keeps; each step is on the second disk, and flushed, before it is said.
 program='mount -t proc p /proc; mount -t devtmpfs d /dev; n=0 s=0; while [ $n -lt STEPS ]; do n=$((n+1)) s=$((s+n)); echo "$n $s" >>/log; '
 program+='[ $((n % 10)) -ne 0 ] || sync /log; printf %07d $n | dd of=/dev/vdb bs=512 seek=$n conv=sync,fsync,notrunc 2>/dev/null; echo "step $n"; done; '
 program+='sync; echo 3 >/proc/sys/vm/drop_caches; n=0 s=0; while read -r a b; do n=$((n+1)) s=$((s+n)); [ "$a $b" = "$n $s" ] || echo "wrong $n"; '
-program+='done </log; echo "all $n, sum $s"; echo u >/proc/sysrq-trigger; echo o >/proc/sysrq-trigger; while :; do :; done'
+program+='done </log; echo "all $n, sum $s"; stty echo; echo u >/proc/sysrq-trigger; echo o >/proc/sysrq-trigger; while :; do :; done'
 sum=$((steps * (steps + 1) / 2))
 
 start() { # OUTPUT ARGUMENT…: in the background, its socket is c

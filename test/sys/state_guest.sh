@@ -16,7 +16,7 @@ cp --sparse=always "$guest/root.img" "$dir/root.img"
 program='mount -t proc p /proc; mount -t devtmpfs d /dev; n=0 s=0; while [ $n -lt 400 ]; do n=$((n+1)) s=$((s+n)); echo "$n $s" >>/log; '
 program+='echo "step $n"; [ $((n % 20)) -ne 0 ] || sync; done; sum=$(cksum </log); sync; echo 3 >/proc/sys/vm/drop_caches; '
 program+='echo "clock $(cat /sys/class/rtc/rtc0/since_epoch)"; '
-program+='[ "$sum" = "$(cksum </log)" ] && echo "all $n, sum $s, written right"; sync; echo o >/proc/sysrq-trigger; sleep 100'
+program+='[ "$sum" = "$(cksum </log)" ] && echo "all $n, sum $s, written right"; stty echo; sync; echo o >/proc/sysrq-trigger; sleep 100'
 
 mkfifo "$dir/in"
 exec 3<>"$dir/in"
