@@ -11,7 +11,7 @@ run: all        ## boot the sample guest [E=kvm|soft]
 check:          ## build and run every test; ends with "N passed, N failed, N skipped"
 	@tools/deps.sh build check guest lab
 	@tools/check.py
-check-full:     ## check, and thread sanitizer, release build, all of lint
+check-full:     ## check, and thread sanitizer, all of lint
 	@tools/deps.sh build check guest lab
 	@tools/check.py --full
 bench:          ## measure against the targets [B=name]

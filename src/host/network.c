@@ -228,17 +228,21 @@ int network_create(struct host *h, struct network_cfg *cfg, struct network_ask *
     return r;
 }
 
-static int find(struct host *h, const char *name, u64 rev, struct network **ret, struct err *e)
+/* NULL, with the reason in `e`: there is none, or it has another revision. */
+static struct network *find(struct host *h, const char *name, u64 rev, struct err *e)
 {
     struct network *n = network_find_locked(h, name);
 
-    if (!n)
-        return err_set(e, -ENOENT, "there is no network '%.63s'", name);
-    if (rev && rev != n->rev)
-        return err_set(e, -ESTALE, "'%s' was changed meanwhile: it has revision %llu, not %llu",
-                       name, n->rev, rev);
-    *ret = n;
-    return 0;
+    if (!n) {
+        err_set(e, -ENOENT, "there is no network '%.63s'", name);
+        return NULL;
+    }
+    if (rev && rev != n->rev) {
+        err_set(e, -ESTALE, "'%s' was changed meanwhile: it has revision %llu, not %llu", name,
+                n->rev, rev);
+        return NULL;
+    }
+    return n;
 }
 
 static bool differ(const char *a, const char *b)
@@ -263,11 +267,9 @@ static int check_edit(struct host *h, const struct network *n, const struct netw
 /* `to` was made of revision a->rev, and is moved on success. */
 static int edit_locked(struct host *h, struct network_cfg *to, struct network_ask *a, struct err *e)
 {
-    struct network *n = NULL;
-    int r = find(h, to->name, a->rev, &n, e);
+    struct network *n = find(h, to->name, a->rev, e);
+    int r = n ? check_edit(h, n, to, e) : e->code;
 
-    if (r >= 0)
-        r = check_edit(h, n, to, e);
     if (r >= 0)
         r = record(h, to->name, to, n->rev, a, e);
     if (r < 0)
@@ -283,19 +285,19 @@ static int edit_locked(struct host *h, struct network_cfg *to, struct network_as
 static int merge(struct host *h, const char *name, const json_t *changes, struct network_ask *a,
                  struct network_cfg *ret, struct err *e)
 {
-    struct network *n = NULL;
+    const struct network *n;
     json_t *j = NULL;
     int r;
 
     host_lock(h);
-    r = find(h, name, a->rev, &n, e);
-    if (r >= 0) {
+    n = find(h, name, a->rev, e);
+    if (n) {
         j = conf_print(network_fields, &n->cfg);
         a->rev = n->rev;
     }
     host_unlock(h);
-    if (r < 0)
-        return r;
+    if (!j)
+        return e->code;
     host_merge(j, changes);
     r = network_parse(ret, j, e);
     json_decref(j);
@@ -324,8 +326,8 @@ int network_edit(struct host *h, const char *name, const json_t *changes, struct
 static int delete_locked(struct host *h, const char *name, struct network_ask *a, struct err *e)
 {
     const struct instance *user = nics_user_locked(h, name);
-    struct network *n = NULL;
-    int r = find(h, name, a->rev, &n, e);
+    struct network *n = find(h, name, a->rev, e);
+    int r = n ? 0 : e->code;
 
     if (r >= 0 && user)
         r = err_set(e, -EBUSY, "a card of '%s' is on network '%s'", user->cfg.spec.name, name);
