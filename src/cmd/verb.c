@@ -403,9 +403,6 @@ const struct command task_commands[] = {
     { "task cancel", "NUMBER", "Cancel one", verb_plain_opts, NULL, "" },
     {},
 };
-/* clang-format on */
-
-/* clang-format off */
 const struct command user_commands[] = {
     { "user list",     "[OPTION]…", "List who may log in", verb_print_opts, NULL, "" },
     { "user create",   "NAME [OPTION]…", "Create a user; asks for the password", verb_user_create_opts, NULL, "" },

@@ -108,22 +108,17 @@ int tree_check(const struct tree *t, struct err *e)
 static int parse(struct tree *t, int fd, struct err *e)
 {
     AUTO(free) char *text = NULL;
-    struct stat st;
-    int r;
+    size_t len = 0;
+    int r = fd_read_whole(fd, TREE_BYTES_MAX, &text, &len);
 
-    if (fstat(fd, &st) < 0)
-        return err_errno(e, "look at it");
-    if (st.st_size == 0)
+    if (r == -EFBIG && len == 0)
         return 0;
-    text = try_new(char, (u64)st.st_size, TREE_BYTES_MAX);
-    if (!text)
-        return err_set(e, -EBADMSG, "%lld bytes; at most %d are allowed", (s64)st.st_size,
-                       TREE_BYTES_MAX);
-    r = fd_pread_all(fd, text, (size_t)st.st_size, 0);
+    if (r == -EFBIG)
+        return err_set(e, -EBADMSG, "%zu bytes; at most %d are allowed", len, TREE_BYTES_MAX);
     if (r < 0)
         return err_code(e, r, "read it");
     conf_fini(tree_fields, t);
-    r = conf_parse_text(tree_fields, t, text, (size_t)st.st_size, e);
+    r = conf_parse_text(tree_fields, t, text, len, e);
     return r < 0 ? r : tree_check(t, e);
 }
 
