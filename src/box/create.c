@@ -321,6 +321,8 @@ static int converse(struct making *m, struct err *e)
             break;
         case SYNC_PID:
             r = take_pid(m, pid, e);
+            if (r == 0)
+                r = go(m, e);
             break;
         case SYNC_HOOKS:
             r = runtime_hooks(m, e);

@@ -275,6 +275,8 @@ static int program(struct joining *j, struct err *e)
     root_init(&root);
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || setsid() < 0)
         r = err_errno(e, "new session");
+    if (r == 0)
+        r = sync_wait_go(j->sync[1], NULL, e); /* whatever we say now must come after our number */
     if (r == 0) {
         root.fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC); /* setns made it the container's */
         r = root.fd < 0 ? err_errno(e, "open the root") : launch_prepare(&launch, &root, e);
@@ -284,8 +286,8 @@ static int program(struct joining *j, struct err *e)
     if (r == 0)
         r = tell(j->sync[1], SYNC_READY, 0, e);
     if (r == 0)
-        r = sync_wait(j->sync[1], NULL, e);
-    if (r == SYNC_GO)
+        r = sync_wait_go(j->sync[1], NULL, e);
+    if (r == 0)
         r = prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) < 0 ? err_errno(e, "outlive the runtime") : 0;
     root_fini(&root);
     return r < 0 ? r : launch_exec(&launch, e);
@@ -293,7 +295,7 @@ static int program(struct joining *j, struct err *e)
 
 static int between(struct joining *j, struct err *e)
 {
-    int pidfd = -1, r = sync_wait(j->sync[1], NULL, e);
+    int pidfd = -1, r = sync_wait_go(j->sync[1], NULL, e);
     pid_t pid;
 
     if (r < 0)
@@ -385,6 +387,8 @@ static int make(struct joining *j, struct err *e)
         r = tell(j->sync[0], SYNC_GO, 0, e);
     if (r == 0)
         r = take_pid(j, e);
+    if (r == 0)
+        r = tell(j->sync[0], SYNC_GO, 0, e);
     if (r == 0)
         r = sync_wait(j->sync[0], NULL, e);
     if (r >= 0 && r != SYNC_READY)

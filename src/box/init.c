@@ -26,11 +26,7 @@ enum { STATUS_FAILED = 127 };
 
 static int wait_go(struct making *m, struct err *e)
 {
-    int r = sync_wait(m->sync[1], &m->state.pid, e);
-
-    if (r < 0)
-        return r;
-    return r == SYNC_GO ? 0 : err_set(e, -EPROTO, "unexpected message %d", r);
+    return sync_wait_go(m->sync[1], &m->state.pid, e);
 }
 
 static int tell(struct making *m, enum sync_kind kind, pid_t pid, struct err *e)
@@ -278,8 +274,10 @@ static int between(struct making *m, struct err *e)
     pid = ns_clone(CLONE_PARENT, -1, &pidfd);
     if (pid < 0)
         return err_code(e, pid, "clone the first process");
-    if (pid == 0)
-        return first_process(m, e);
+    if (pid == 0) {
+        r = wait_go(m, e); /* whatever we say now must come after our number */
+        return r < 0 ? r : first_process(m, e);
+    }
     fd_close(&pidfd);
     r = tell(m, SYNC_PID, pid, e);
     if (r < 0)

@@ -62,6 +62,15 @@ int sync_wait(int fd, pid_t *ret_pid, struct err *e)
     return (int)m.kind;
 }
 
+int sync_wait_go(int fd, pid_t *ret_pid, struct err *e)
+{
+    int r = sync_wait(fd, ret_pid, e);
+
+    if (r < 0)
+        return r;
+    return r == SYNC_GO ? 0 : err_set(e, -EPROTO, "unexpected message %d", r);
+}
+
 int sync_send_fd(int socket, int fd, const char *word)
 {
     union {

@@ -5,7 +5,8 @@
  *     runtime                       process
  *        │ <── SYNC_MAPS (staged) ──   │    write my maps
  *        │ ──── SYNC_GO ─────────────> │    maps are written
- *        │ <─── SYNC_PID (staged) ───  │    who the first process is
+ *        │ <─── SYNC_PID (staged) ───  │    who the first process is; from now on it is the one who speaks
+ *        │ ──── SYNC_GO ─────────────> │    (staged) its number is known
  *        │ <─── SYNC_HOOKS ──────────  │    namespaces and mounts are there, the root is not entered
  *        │ ──── SYNC_GO ─────────────> │    prestart and createRuntime hooks have run
  *        │ <─── SYNC_READY ──────────  │    all is done but the exec
@@ -36,6 +37,8 @@ void sync_fail(int fd, const struct err *err);
  * closed.
  */
 int sync_wait(int fd, pid_t *ret_pid, struct err *e);
+/* The same for SYNC_GO alone: 0, or negative. */
+int sync_wait_go(int fd, pid_t *ret_pid, struct err *e);
 /* One file, by SCM_RIGHTS, with a word. */
 int sync_send_fd(int socket, int fd, const char *word);
 int sync_take_fd(int socket);

@@ -132,6 +132,19 @@ def test_exec_process_file(b):
     b("delete", "--force", "c")
 
 
+def test_slow_parents(b):
+    """Each process that makes another stays behind it: what the new one says comes before what its maker says of it."""
+    b.create("sleep", "100", name="d")
+    b("start", "d")
+    b.spec["linux"]["namespaces"].append({"type": "time"})  # so that a process in between is needed
+    b.write("echo", "hello")
+    for words in (["exec", "d", "echo", "hello"], ["run", "c"]):
+        command = [os.path.join(os.path.dirname(b.folder), "box_fault"), "0", "0", *b.command(*words)]
+        r = subprocess.run(command, cwd=b.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, check=False)
+        check(f"{words[0]}: status and output", (r.returncode, r.stderr), (0, "hello\n"))
+    b("delete", "--force", "d")
+
+
 # ---- what the specification asks for ----
 
 def test_namespaces(b):

@@ -8,4 +8,5 @@ box=$SOCLE_BUILD/src/cmd/socle-box
 [ -x "$box" ] || { echo "no $box"; exit 77; }
 unshare -m true 2>/dev/null || { echo "this machine allows no namespaces"; exit 77; }
 here=$(dirname "$0")
+"${CC:-cc}" -std=gnu2x -O2 -Wall -Wextra -D_GNU_SOURCE -o "$TMPDIR/box_fault" "$here/box_fault.c"
 exec python3 "$here/box.py" "$box" "$TMPDIR" "$@"

@@ -1,8 +1,10 @@
 /*
- * test/sys/box_fault.c: makes one system call of a command fail.  Usage: box_fault N ERRNO COMMAND [ARGUMENT]...
+ * test/sys/box_fault.c: makes one system call of a command fail, or its processes run in an unusual order.
+ * Usage: box_fault N ERRNO COMMAND [ARGUMENT]...
  * Counts the system calls of the command and of its children, in the order in which they happen, until a child executes another
  * program; the N-th is not made and returns -ERRNO.  Prints "COUNT NAME-NUMBER": how many there were, and which call the N-th was (-1: there
  * were fewer).  Calls that end or undo things are counted and not failed, see `kept`.  Exit status: the command's; 125: wrong use.
+ * ERRNO 0: no call fails, and every process that made another is held until the other can do no more for QUIET_MS.
  */
 #include <errno.h>
 #include <signal.h>
@@ -16,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PIDS_MAX = 4096, FAILED = 125 };
+enum { PIDS_MAX = 4096, FAILED = 125, QUIET_MS = 20 };
 
 static struct {
     pid_t pid;
@@ -24,6 +26,7 @@ static struct {
 } tracees[PIDS_MAX];
 
 static long count, wanted, error, hit = -1;
+static pid_t held;
 
 /* Nothing can be undone when undoing fails; and a close never leaves the descriptor open, whatever it returns. */
 static bool kept(long nr)
@@ -76,7 +79,7 @@ static void on_syscall(pid_t pid)
     }
     if (info.op != PTRACE_SYSCALL_INFO_ENTRY || kept((long)info.entry.nr))
         return;
-    if (++count != wanted)
+    if (++count != wanted || error == 0)
         return;
     hit = (long)info.entry.nr;
     *f = true;
@@ -93,13 +96,41 @@ static bool is_foreign(pid_t pid, const struct stat *own)
     return stat(path, &st) < 0 || st.st_ino != own->st_ino || st.st_dev != own->st_dev;
 }
 
+static void release(void)
+{
+    if (held)
+        ptrace(PTRACE_SYSCALL, held, 0, 0);
+    held = 0;
+}
+
+static bool is_birth(int status)
+{
+    const int event = status >> 16;
+
+    return event == PTRACE_EVENT_CLONE || event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK;
+}
+
+/* waitpid for any tracee; the held one goes on when the others have been quiet. */
+static pid_t next_stop(int *ret_status)
+{
+    for (int ms = 0; held && ms < QUIET_MS; ms++) {
+        pid_t pid = waitpid(-1, ret_status, __WALL | WNOHANG);
+
+        if (pid != 0)
+            return pid;
+        usleep(1000); /* tidy: allow banned: a tracer has no loop */
+    }
+    release();
+    return waitpid(-1, ret_status, __WALL);
+}
+
 /* Until the command itself ends; whom it leaves behind goes on untraced. */
 static int watch(pid_t first, const struct stat *own)
 {
     int status;
     pid_t pid;
 
-    while ((pid = waitpid(-1, &status, __WALL)) > 0) {
+    while ((pid = next_stop(&status)) > 0) {
         int sig = WIFSTOPPED(status) ? WSTOPSIG(status) : 0;
 
         if (!WIFSTOPPED(status)) {
@@ -109,6 +140,11 @@ static int watch(pid_t first, const struct stat *own)
         }
         if (status >> 8 == (SIGTRAP | PTRACE_EVENT_EXEC << 8) && is_foreign(pid, own)) {
             ptrace(PTRACE_DETACH, pid, 0, 0);
+            continue;
+        }
+        if (error == 0 && is_birth(status)) {
+            release();
+            held = pid;
             continue;
         }
         if (sig == (SIGTRAP | 0x80))

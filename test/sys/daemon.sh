@@ -3,13 +3,14 @@
 # time limit: 1200
 # Root's socled makes a network for its machines: in a network namespace of the test's own, so that the host's links and rules stay as they are.
 set -eu
+here=$(dirname "$0")
+"$here/../../tools/guest/build.sh" >/dev/null || { echo "no sample guest"; exit 77; }
 if [ "${1:-}" != inside ] && [ "$(id -u)" = 0 ] && unshare -n true 2>/dev/null; then
     exec unshare -n "$0" inside
 fi
 [ "${1:-}" != inside ] || ip link set lo up
-cd "$(dirname "$0")/../.."
+cd "$here/../.."
 guest=$PWD/.cache/guest
-[ -f "$guest/vmlinuz" ] || { echo "no sample guest: make guest"; exit 77; }
 python3 test/sys/daemon.py life "$guest/vmlinuz" "$guest/initrd"
 rm -rf "$TMPDIR/d"
 python3 test/sys/daemon.py snap "$guest/vmlinuz" "$guest/initrd" "$guest/root.img"
