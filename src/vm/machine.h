@@ -102,6 +102,7 @@ struct vm {
     u64 went_on_ns; /* when the guest went on after it was stopped, the last time */
     uv_signal_t sigterm, sigint, sighup;
     uv_timer_t grace; /* between the power button and cutting the power */
+    uv_timer_t shed;  /* until the memory of the start is given back */
     bool ending;
     struct control *control;
     struct gdb *gdb;

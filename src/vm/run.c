@@ -7,11 +7,14 @@
 #include "vm/machine.h"
 #include "vm/profile.h"
 #include "vm/save.h"
+#include "vm/shed.h"
 
 #include <signal.h>
 
 /* How long a guest may take to act on its power button before the power is cut (host/spawn.h promises it). */
 #define GRACE_MS 60000
+/* From the start to giving back what only the start needed. */
+#define SHED_MS 500
 
 #define STATE_BIT(s) (1u << (s))
 /* clang-format off */
@@ -496,6 +499,11 @@ static void watch_signal(struct vm *vm, uv_signal_t *s, int sig)
     uv_signal_start(s, on_signal, sig);
 }
 
+static void on_shed(uv_timer_t *)
+{
+    shed_startup();
+}
+
 int run_start(struct vm *vm, struct err *e)
 {
     int r;
@@ -503,6 +511,7 @@ int run_start(struct vm *vm, struct err *e)
     uv_async_init(&vm->loop.uv, &vm->parked, on_parked);
     uv_async_init(&vm->loop.uv, &vm->events, on_events);
     uv_timer_init(&vm->loop.uv, &vm->grace);
+    uv_timer_init(&vm->loop.uv, &vm->shed);
     watch_signal(vm, &vm->sigterm, SIGTERM);
     watch_signal(vm, &vm->sigint, SIGINT);
     watch_signal(vm, &vm->sighup, SIGHUP);
@@ -525,6 +534,8 @@ int run_start(struct vm *vm, struct err *e)
     else
         release_vcpus(vm);
     save_fetch(vm->save);
+    if (vm->confined) /* else somebody debugs, and may have breakpoints */
+        uv_timer_start(&vm->shed, on_shed, SHED_MS, 0);
     return 0;
 }
 

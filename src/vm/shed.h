@@ -3,5 +3,5 @@
  */
 #pragma once
 
-/* To be called when all is made, before the guest runs. */
+/* To be called when all is made; not at once, for a guest that begins needs the host's time more. */
 void shed_startup(void);

@@ -7,7 +7,6 @@
 #include "vm/machine.h"
 #include "vm/profile.h"
 #include "vm/save.h"
-#include "vm/shed.h"
 #include "vm/statefile.h"
 
 #include <stdlib.h>
@@ -115,11 +114,8 @@ int vm_run(struct vm *vm, struct vm_result *ret, struct err *e)
 {
     int r = run_start(vm, e);
 
-    if (r >= 0) {
-        if (vm->confined) /* else somebody debugs, and may have breakpoints */
-            shed_startup();
+    if (r >= 0)
         loop_run(&vm->loop);
-    }
     run_join(vm);
     *ret = vm->result;
     return r;

@@ -257,6 +257,9 @@ void soft_code_flush(struct soft_cpu *c)
 {
     struct code_cache *cc = c->code;
 
+    c->link = NULL;
+    if (cc->used == 0) /* all that is kept here begins with a block */
+        return;
     for (u32 i = 0; i < ARRAY_LEN(cc->pages); i++)
         for (struct code_page *p = cc->pages[i]; p; p = p->next)
             atomic_fetch_and(&c->vm->page_code[p->page], ~(1ull << c->v->index));
@@ -264,7 +267,6 @@ void soft_code_flush(struct soft_cpu *c)
     memset(cc->pages, 0, sizeof(cc->pages));
     cc->used = 0;
     cc->n_fresh = 0;
-    c->link = NULL;
     memset(c->jumps, 0, sizeof(*c->jumps) << SOFT_JUMP_BITS);
     soft_stubs_reset(c);
     soft_jit_reset(c);

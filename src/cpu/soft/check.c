@@ -168,7 +168,7 @@ static enum run on_copy(struct soft_cpu *c, const struct block *b, struct seen *
         if (p->n != b->n || p->sum != b->sum)
             soft_check_give_up(c);
         c->check_dry = true;
-        c->tlb = c->tlb_never;
+        c->tlb = soft_tlb_never(c);
         soft_run_block(c, p);
     }
     c->check_dry = false;

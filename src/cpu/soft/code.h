@@ -55,6 +55,7 @@ void soft_tlb_drop_writes(struct soft_cpu *c);
 void soft_tlb_drop_write(struct soft_cpu *c, const u8 *host);
 /* Host address of a page of the memfd. */
 const u8 *soft_ram_page(const struct soft_vm *vm, u64 page);
+struct tlb_entry *soft_tlb_never(struct soft_cpu *c);
 struct tlb_entry *soft_tlb_of_mode(struct soft_cpu *c);
 struct tlb_entry *soft_tlb_of_fetches(struct soft_cpu *c);
 

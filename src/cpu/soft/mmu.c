@@ -304,6 +304,23 @@ static void make_room(struct tlb_set *s, enum soft_mmu mode, u32 at, u64 lin)
     global[other / 64] = (global[other / 64] & ~(1ull << other % 64)) | was << other % 64;
 }
 
+/* Made when they are first wanted: few guests use all modes of all sets, and touching that much memory is most of a quick start. */
+static struct tlb_entry *entries_of(struct tlb_set *s, u32 mode)
+{
+    if (unlikely(!s->made[mode])) {
+        memset(s->e[mode], 0xff, sizeof(s->e[mode]));
+        s->made[mode] = true;
+    }
+    return s->e[mode];
+}
+
+/* What the CPU reads for itself (descriptors, TSS) goes by the kernel's entries in every mode. */
+static void set_use(struct soft_cpu *c, struct tlb_set *s)
+{
+    entries_of(s, MMU_KERNEL);
+    c->set = s;
+}
+
 /* Remembers a translation for accesses to come. */
 static void fill(struct soft_cpu *c, const struct walk *w, u32 ok)
 {
@@ -317,7 +334,7 @@ static void fill(struct soft_cpu *c, const struct walk *w, u32 ok)
     u32 at = (u32)(lin / GUEST_PAGE) % SOFT_TLB_SIZE;
     u64 bit = 1ull << at % 64, *global = &c->set->global[mode][at / 64];
 
-    t = &c->set->e[mode][at];
+    t = &entries_of(c->set, mode)[at];
     make_room(c->set, mode, at, lin);
     c->set->filled[mode] = true;
     *global = w->leaf & PTE_G && c->cr4 & CR4_PGE ? *global | bit : *global & ~bit;
@@ -439,7 +456,7 @@ static void set_copy_global(struct tlb_set *to, const struct tlb_set *from)
         for (; some; some &= some - 1) {
             u32 k = at + (u32)__builtin_ctzll(some);
 
-            to->e[m][k] = from->e[m][k];
+            entries_of(to, m)[k] = from->e[m][k];
         }
     }
 }
@@ -450,7 +467,7 @@ void soft_tlb_flush_all(struct soft_cpu *c)
         set_clear(c->sets[i]);
         c->sets[i]->pcid = i == 0 ? (c->cr4 & CR4_PCIDE ? c->cr3 & CR3_PCID : 0) : ~0ull;
     }
-    c->set = c->sets[0];
+    set_use(c, c->sets[0]);
     soft_jumps_doubt(c);
     soft_mode_changed(c);
 }
@@ -524,7 +541,7 @@ void soft_tlb_switch(struct soft_cpu *c, u64 cr3, bool keep)
         s->stamp = ++c->last_stamp;
     s->pcid = pcid;
     s->used_at = ++c->tlb_clock;
-    c->set = s;
+    set_use(c, s);
     soft_mode_changed(c);
 }
 
@@ -596,15 +613,11 @@ int soft_tlb_init(struct soft_cpu *c)
 {
     for (u32 i = 0; i < SOFT_TLB_SETS; i++) {
         c->sets[i] = aligned_new(sizeof(struct tlb_set));
-        memset(c->sets[i], 0, offsetof(struct tlb_set, e));
-        memset(c->sets[i]->e, 0xff, sizeof(c->sets[i]->e));
+        memset(c->sets[i], 0, offsetof(struct tlb_set, giant) + sizeof(c->sets[i]->giant));
         c->sets[i]->pcid = i == 0 ? 0 : ~0ull;
     }
-    c->set = c->sets[0];
+    set_use(c, c->sets[0]);
     soft_jumps_doubt(c);
-    c->tlb_never = aligned_new(SOFT_TLB_SIZE * sizeof(struct tlb_entry));
-    memset(c->tlb_never, 0xff, SOFT_TLB_SIZE * sizeof(struct tlb_entry));
-    c->tlb = c->tlb_never;
     return 0;
 }
 
@@ -615,16 +628,27 @@ void soft_tlb_fini(struct soft_cpu *c)
     free(c->tlb_never);
 }
 
+struct tlb_entry *soft_tlb_never(struct soft_cpu *c)
+{
+    const size_t size = SOFT_TLB_SIZE * sizeof(struct tlb_entry);
+
+    if (!c->tlb_never) {
+        c->tlb_never = aligned_new(size);
+        memset(c->tlb_never, 0xff, size);
+    }
+    return c->tlb_never;
+}
+
 /* Which TLB serves the accesses of this mode. */
 struct tlb_entry *soft_tlb_of_mode(struct soft_cpu *c)
 {
     bool watch = (c->dr7 & 0xff) || c->debug_watches || c->check_dry;
     bool align = c->cpl == 3 && (c->cr0 & CR0_AM) && (c->eflags & RF_AC);
 
-    return watch || align ? c->tlb_never : c->set->e[mmu_mode(c, 0)];
+    return watch || align ? soft_tlb_never(c) : entries_of(c->set, mmu_mode(c, 0));
 }
 
 struct tlb_entry *soft_tlb_of_fetches(struct soft_cpu *c)
 {
-    return c->set->e[mmu_mode(c, 0)];
+    return entries_of(c->set, mmu_mode(c, 0));
 }

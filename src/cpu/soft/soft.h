@@ -105,10 +105,11 @@ struct tlb_entry {
 enum soft_mmu { MMU_USER, MMU_KERNEL, MMU_KERNEL_AC /* SMAP does not apply */, MMU_MODES };
 
 struct tlb_set {
-    u64 pcid;    /* whose translations these are */
-    u64 used_at; /* for the choice of a victim */
-    u64 stamp;   /* changes whenever something is forgotten: soft_cpu.stamp */
-    bool filled[MMU_MODES];
+    u64 pcid;               /* whose translations these are */
+    u64 used_at;            /* for the choice of a victim */
+    u64 stamp;              /* changes whenever something is forgotten: soft_cpu.stamp */
+    bool made[MMU_MODES];   /* its entries are there (mmu.c, entries_of) */
+    bool filled[MMU_MODES]; /* one of them may match something */
     u64 global[MMU_MODES]
               [SOFT_TLB_SIZE / 64]; /* one bit an entry: its page is in all address spaces */
     /* One bit for all 2 MiB (1 GiB) of the same number modulo 32, in each half: entries there may be of larger pages. */
@@ -304,7 +305,7 @@ struct soft_cpu {
 
     struct tlb_set *set; /* of the current PCID */
     struct tlb_set *sets[SOFT_TLB_SETS];
-    struct tlb_entry *tlb_never; /* matches nothing: every access is looked at */
+    struct tlb_entry *tlb_never; /* matches nothing: every access is looked at; NULL: not made */
     u64 tlb_clock;
     u64 last_stamp;
     struct jump_entry *jumps; /* 1 << SOFT_JUMP_BITS: linear RIP -> block */
