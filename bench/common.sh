@@ -22,9 +22,7 @@ ratio() { # A / B with two digits; nothing where one is missing
 # Multiboot payloads and the stopwatch, made anew where their sources are newer.
 payload() { # NAME
     if [ ! -s "$made/$1" ] || [ "$tree/bench/$1.S" -nt "$made/$1" ]; then
-        mkdir -p "$made"
-        as --32 -I "$tree/test/payload" -o "$made/$1.o" "$tree/bench/$1.S"
-        ld -m elf_i386 -Ttext 0x400000 --no-warn-rwx-segments -o "$made/$1" "$made/$1.o"
+        "$tree/test/payload/build.sh" "$made" "$tree/bench/$1.S"
     fi
 }
 

@@ -287,15 +287,12 @@ static int go(struct making *m, struct err *e)
 static int take_pid(struct making *m, pid_t pid, struct err *e)
 {
     const pid_t between = m->pid;
+    int r;
 
     m->pid = pid; /* a child of ours (CLONE_PARENT) */
     m->state.pid = pid;
-    while (waitpid(between, NULL, 0) < 0)
-        if (errno != EINTR)
-            return err_errno(e, "wait for the process in between");
-    fd_close(&m->pidfd);
-    m->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    return m->pidfd < 0 ? err_errno(e, "pidfd_open") : 0;
+    r = ns_take_over(between, pid, &m->pidfd, e);
+    return r < 0 ? r : go(m, e);
 }
 
 static int runtime_hooks(struct making *m, struct err *e)
@@ -321,8 +318,6 @@ static int converse(struct making *m, struct err *e)
             break;
         case SYNC_PID:
             r = take_pid(m, pid, e);
-            if (r == 0)
-                r = go(m, e);
             break;
         case SYNC_HOOKS:
             r = runtime_hooks(m, e);

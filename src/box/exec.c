@@ -349,12 +349,8 @@ static int take_pid(struct joining *j, struct err *e)
     if (r != SYNC_PID || pid <= 0)
         return err_set(e, -EPROTO, "unexpected message %d", r);
     j->pid = pid;
-    while (waitpid(middle, NULL, 0) < 0)
-        if (errno != EINTR)
-            return err_errno(e, "wait for the process in between");
-    fd_close(&j->pidfd);
-    j->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    return j->pidfd < 0 ? err_errno(e, "pidfd_open") : 0;
+    r = ns_take_over(middle, pid, &j->pidfd, e);
+    return r < 0 ? r : tell(j->sync[0], SYNC_GO, 0, e);
 }
 
 static int write_pid(const char *path, pid_t pid, struct err *e)
@@ -387,8 +383,6 @@ static int make(struct joining *j, struct err *e)
         r = tell(j->sync[0], SYNC_GO, 0, e);
     if (r == 0)
         r = take_pid(j, e);
-    if (r == 0)
-        r = tell(j->sync[0], SYNC_GO, 0, e);
     if (r == 0)
         r = sync_wait(j->sync[0], NULL, e);
     if (r >= 0 && r != SYNC_READY)

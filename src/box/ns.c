@@ -92,6 +92,16 @@ pid_t ns_clone(u64 flags, int cgroup, int *ret_pidfd)
     return pid < 0 ? -errno : (pid_t)pid;
 }
 
+int ns_take_over(pid_t between, pid_t pid, int *pidfd, struct err *e)
+{
+    while (waitpid(between, NULL, 0) < 0)
+        if (errno != EINTR)
+            return err_errno(e, "wait for the process in between");
+    fd_close(pidfd);
+    *pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    return *pidfd < 0 ? err_errno(e, "pidfd_open") : 0;
+}
+
 int ns_join(const struct ns_plan *p, struct err *e)
 {
     for (unsigned i = 0; i < NS_KINDS; i++)

@@ -25,6 +25,12 @@ int ns_plan_make(struct ns_plan *p, const struct oci *spec, struct err *e);
 /* clone3(2) into a cgroup (-1: none).  0 in the child; else its pid, and *ret_pidfd. */
 pid_t ns_clone(u64 flags, int cgroup, int *ret_pidfd);
 
+/*
+ * In the parent, when a process in between has told `pid`, whom it made by CLONE_PARENT: waits for its end, and replaces *pidfd by
+ * one of `pid`.
+ */
+int ns_take_over(pid_t between, pid_t pid, int *pidfd, struct err *e);
+
 /* In the child: enters what is joined, user first. */
 int ns_join(const struct ns_plan *p, struct err *e);
 /* Becomes root of the user namespace it is in. */

@@ -1,11 +1,14 @@
 #!/bin/sh
-# test/payload/build.sh: assembles every payload into the folder named: test/payload/build.sh DIR
+# test/payload/build.sh: assembles payloads, all of this folder or those named, into a folder: test/payload/build.sh DIR [FILE.S…]
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-mkdir -p "$1"
-for source in "$here"/*.S; do
+dir=$1
+shift
+[ $# -gt 0 ] || set -- "$here"/*.S
+mkdir -p "$dir"
+for source; do
     name=$(basename "$source" .S)
-    as --32 -I "$here" -o "$1/$name.o" "$source"
-    ld -m elf_i386 -Ttext 0x400000 -o "$1/$name" "$1/$name.o" --no-warn-rwx-segments 2>/dev/null ||
-        ld -m elf_i386 -Ttext 0x400000 -o "$1/$name" "$1/$name.o"
+    as --32 -I "$here" -o "$dir/$name.o" "$source"
+    ld -m elf_i386 -Ttext 0x400000 -o "$dir/$name" "$dir/$name.o" --no-warn-rwx-segments 2>/dev/null ||
+        ld -m elf_i386 -Ttext 0x400000 -o "$dir/$name" "$dir/$name.o"
 done

@@ -4,14 +4,12 @@
 # time limit: 120
 set -eu
 tree=$(cd "$(dirname "$0")/../.." && pwd)
-made=$TMPDIR/exits
 "${CC:-cc}" -std=gnu2x -O2 -Wall -Wextra -D_GNU_SOURCE -shared -fPIC -o "$TMPDIR/exit_path.so" "$tree/test/sys/exit_path.c"
-as --32 -I "$tree/test/payload" -o "$made.o" "$tree/bench/exits.S"
-ld -m elf_i386 -Ttext 0x400000 --no-warn-rwx-segments -o "$made" "$made.o"
+"$tree/test/payload/build.sh" "$TMPDIR" "$tree/bench/exits.S"
 
 check() { # ENGINE: exits with 2 × 0 + 1
-    local status=0 allocations formats locks most
-    LD_PRELOAD=$TMPDIR/exit_path.so timeout 50 "$SOCLE_BUILD/src/cmd/socle" run --no-jail --engine "$1" --memory 16M --kernel "$made" \
+    local status=0 allocations formats locks most runs
+    LD_PRELOAD=$TMPDIR/exit_path.so timeout 50 "$SOCLE_BUILD/src/cmd/socle" run --no-jail --engine "$1" --memory 16M --kernel "$TMPDIR/exits" \
         --net none --testdev >"$TMPDIR/out" 2>"$TMPDIR/err" </dev/null || status=$?
     [ $status -eq 1 ] || { echo "FAILED: $1: status $status"; cat "$TMPDIR/out" "$TMPDIR/err"; exit 1; }
     read -r _ _ allocations _ formats _ locks _ most _ runs < <(grep '^exit_path: ' "$TMPDIR/err")

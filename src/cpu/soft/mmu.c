@@ -601,6 +601,8 @@ void soft_tlb_drop_write(struct soft_cpu *c, const u8 *host)
     }
 }
 
+#define TLB_NEVER_BYTES (SOFT_TLB_SIZE * sizeof(struct tlb_entry))
+
 static void *aligned_new(size_t size)
 {
     void *p = aligned_alloc(SOFT_TLB_SIZE * sizeof(struct tlb_entry), size);
@@ -618,6 +620,7 @@ int soft_tlb_init(struct soft_cpu *c)
     }
     set_use(c, c->sets[0]);
     soft_jumps_doubt(c);
+    c->tlb_never = aligned_new(TLB_NEVER_BYTES);
     return 0;
 }
 
@@ -630,12 +633,9 @@ void soft_tlb_fini(struct soft_cpu *c)
 
 struct tlb_entry *soft_tlb_never(struct soft_cpu *c)
 {
-    const size_t size = SOFT_TLB_SIZE * sizeof(struct tlb_entry);
-
-    if (!c->tlb_never) {
-        c->tlb_never = aligned_new(size);
-        memset(c->tlb_never, 0xff, size);
-    }
+    if (!c->never_made)
+        memset(c->tlb_never, 0xff, TLB_NEVER_BYTES);
+    c->never_made = true;
     return c->tlb_never;
 }
 

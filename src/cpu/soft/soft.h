@@ -113,7 +113,8 @@ struct tlb_set {
     u64 global[MMU_MODES]
               [SOFT_TLB_SIZE / 64]; /* one bit an entry: its page is in all address spaces */
     /* One bit for all 2 MiB (1 GiB) of the same number modulo 32, in each half: entries there may be of larger pages. */
-    u64 large, giant;
+    u64 large,
+        giant; /* the last of what soft_tlb_init zeroes: it stays out of the gap to the entries */
     /* So aligned, an entry's address XOR something is another entry's. */
     alignas(SOFT_TLB_SIZE * 32) struct tlb_entry e[MMU_MODES][SOFT_TLB_SIZE];
 };
@@ -305,7 +306,8 @@ struct soft_cpu {
 
     struct tlb_set *set; /* of the current PCID */
     struct tlb_set *sets[SOFT_TLB_SETS];
-    struct tlb_entry *tlb_never; /* matches nothing: every access is looked at; NULL: not made */
+    struct tlb_entry *tlb_never; /* matches nothing: every access is looked at; by soft_tlb_never */
+    bool never_made;
     u64 tlb_clock;
     u64 last_stamp;
     struct jump_entry *jumps; /* 1 << SOFT_JUMP_BITS: linear RIP -> block */
