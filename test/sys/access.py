@@ -91,7 +91,7 @@ def until(what, condition, seconds=SECONDS):
 def answers():
     try:
         return local("GET", "")[0] == 200
-    except OSError:
+    except (OSError, http.client.HTTPException):  # killed in the middle of its answer
         return False
 
 

@@ -71,7 +71,7 @@ def until(what, condition):
 def answers():
     try:
         return bool(get(""))
-    except OSError:
+    except (OSError, http.client.HTTPException):  # killed in the middle of its answer
         return False
 
 
