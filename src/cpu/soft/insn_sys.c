@@ -44,8 +44,8 @@ static void op_hlt(struct soft_cpu *c, const struct uop *op)
     soft_leave(c, soft_next_rip(c, op));
 }
 
-/* A spinner gives its CPU away at once where vCPUs outnumber CPUs, and after a long while elsewhere. */
-enum { PAUSES_CROWDED = 64, PAUSES_ALONE = 8192 };
+/* A spinner gives its CPU away at once where vCPUs outnumber CPUs, and after some microseconds elsewhere. */
+enum { PAUSES_CROWDED = 64, PAUSES_ALONE = 512 };
 
 static void op_pause(struct soft_cpu *c, const struct uop *op)
 {

@@ -6,7 +6,6 @@
  *   (3) An interrupt that finds IF clear sets irq_wait: the loop then looks again as soon as IF is set.
  *   (4) Between sleep and the next block all requests are seen to: a vCPU that is not in_guest holds no stale translation.
  */
-#include "base/clock.h"
 #include "cpu/soft/check.h"
 #include "cpu/soft/code.h"
 #include "cpu/soft/debug.h"
@@ -251,8 +250,7 @@ static void new_quantum(struct soft_cpu *c)
 /* Waits for a request, at most until the next deadline. */
 static void sleep_until(struct soft_cpu *c, u64 deadline_ns)
 {
-    u64 now = soft_now_ns(c->vm), host_at;
-    struct timespec t;
+    u64 now = soft_now_ns(c->vm);
 
     if (deadline_ns <= now)
         return;
@@ -264,18 +262,7 @@ static void sleep_until(struct soft_cpu *c, u64 deadline_ns)
             soft_request(c, REQ_KICK);
         return;
     }
-    host_at = deadline_ns == LAPIC_NEVER ? LAPIC_NEVER : clock_mono_ns() + (deadline_ns - now);
-    t = (struct timespec){ (time_t)(host_at / NSEC_PER_SEC), (long)(host_at % NSEC_PER_SEC) };
-    pthread_mutex_lock(&c->sleep_lock);
-    atomic_store(&c->sleeping, true);
-    while (!atomic_load(&c->request)) {
-        int r = deadline_ns == LAPIC_NEVER ? pthread_cond_wait(&c->awake, &c->sleep_lock)
-                                           : pthread_cond_timedwait(&c->awake, &c->sleep_lock, &t);
-        if (r == ETIMEDOUT)
-            break;
-    }
-    atomic_store(&c->sleeping, false);
-    pthread_mutex_unlock(&c->sleep_lock);
+    soft_idle_wait(c, deadline_ns == LAPIC_NEVER ? LAPIC_NEVER : deadline_ns - now);
 }
 
 /* Signals from other vCPUs. */

@@ -338,6 +338,7 @@ struct soft_cpu {
     u32 pauses;                 /* PAUSE, since the last yield */
     pthread_mutex_t sleep_lock; /* with `awake`: a halted vCPU waits */
     pthread_cond_t awake;
+    u64 poll_ns; /* idle.c: for so long a halted vCPU looks for requests before it sleeps */
 };
 
 static inline u64 *soft_reg(struct soft_cpu *c, u32 at)
@@ -414,6 +415,8 @@ enum vcpu_next soft_run(struct vcpu *v);
 void soft_run_block(struct soft_cpu *c, struct block *b);
 /* A block has ended in a handler that translated code called: where that goes on.  NULL: in soft_run, where c->rip and c->link say. */
 const u8 *soft_run_follow(struct soft_cpu *c);
+/* idle.c.  Waits for a request, at most `ns` (LAPIC_NEVER: without end). */
+void soft_idle_wait(struct soft_cpu *c, u64 ns);
 /* rate.c */
 int soft_rate(const struct cpu_pick *p, struct cpu_rating *ret, struct err *e);
 /* For tests: at most `max` instructions, one by one; VCPU_FAILED: c->event was raised, and is not delivered. */
