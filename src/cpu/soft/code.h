@@ -43,6 +43,8 @@ int soft_decode_init(void);
 
 /* mmu.c */
 int soft_tlb_init(struct soft_cpu *c);
+/* c->tlb is another one, perhaps: what was copied from it is forgotten. */
+void soft_recent_settle(struct soft_cpu *c);
 /* No jump_entry is believed before it was looked at again: a page was forgotten, or blocks were dropped. */
 void soft_jumps_doubt(struct soft_cpu *c);
 static inline void soft_jumps_settle(struct soft_cpu *c)

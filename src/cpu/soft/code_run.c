@@ -464,6 +464,8 @@ static void check(const struct prog *p, struct soft_cpu *c)
         for (u32 m = 0; m < MMU_MODES; m++)
             for (u32 k = 0; c->sets[i]->filled[m] && k < SOFT_TLB_SIZE; k++)
                 check_tlb(p, c, &c->sets[i]->e[m][k], fresh && c->sets[i] == c->set);
+    for (u32 i = 0; i < RECENT_COUNT; i++)
+        check_tlb(p, c, &c->recent[i], fresh);
     if (!soft_code_is_true(c))
         fail(p, "decoded code is not what memory holds");
     if (*jit_verify(c, &at))

@@ -9,6 +9,8 @@
  *   (5) An entry is where its page number says; the one that it drives out goes to the place SOFT_TLB_OTHER away, where
  *       translated code looks next.  Two pages that a loop needs at one place would cost it a walk each round.
  *   (6) Entries are of 4 KiB; whoever forgets one that is a part of a larger page forgets all of that page.
+ *   (7) Translated code has copies of entries, soft_cpu.recent: whatever is forgotten of the set in force is forgotten there, too, and
+ *       all of a ring when another TLB comes in force for it.
  */
 #include "cpu/soft/code.h"
 #include "cpu/soft/insn.h"
@@ -314,10 +316,16 @@ static struct tlb_entry *entries_of(struct tlb_set *s, u32 mode)
     return s->e[mode];
 }
 
+static void recent_forget(struct soft_cpu *c)
+{
+    memset(c->recent, 0xff, sizeof(c->recent));
+}
+
 /* What the CPU reads for itself (descriptors, TSS) goes by the kernel's entries in every mode. */
 static void set_use(struct soft_cpu *c, struct tlb_set *s)
 {
     entries_of(s, MMU_KERNEL);
+    recent_forget(c);
     c->set = s;
 }
 
@@ -410,6 +418,25 @@ bool soft_peek(struct soft_cpu *c, u64 lin, u64 *ret_gpa)
 
 /* The TLB's upkeep. */
 
+/* Whatever a kernel may reach it may also reach while SMAP does not apply. */
+static bool is_wider(const struct soft_cpu *c, const struct tlb_entry *than)
+{
+    return c->tlb == c->set->e[MMU_KERNEL_AC] && than == c->set->e[MMU_KERNEL];
+}
+
+void soft_recent_settle(struct soft_cpu *c)
+{
+    u32 user = c->cpl == 3;
+
+    if (c->recent_of[user] == c->tlb)
+        return;
+    if (user)
+        memset(&c->recent[RECENT_STACK], 0xff, sizeof(c->recent) - sizeof(c->recent[0]));
+    else if (!is_wider(c, c->recent_of[0]))
+        memset(&c->recent[RECENT_KERNEL], 0xff, sizeof(c->recent[0]));
+    c->recent_of[user] = c->tlb;
+}
+
 void soft_jumps_doubt(struct soft_cpu *c)
 {
     for (u32 i = 0; i < SOFT_TLB_SETS; i++)
@@ -480,7 +507,7 @@ static void entries_clear(struct tlb_entry *first, u32 n, u64 lin, u32 bits)
             t->tag_r = t->tag_w = t->tag_x = TLB_NONE;
 }
 
-static void flush_page_of(struct tlb_set *s, u64 lin)
+static void flush_page_of(struct soft_cpu *c, struct tlb_set *s, u64 lin)
 {
     bool giant = s->giant & region_bit(lin, GIANT_BITS),
          large = s->large & region_bit(lin, LARGE_BITS);
@@ -490,6 +517,8 @@ static void flush_page_of(struct tlb_set *s, u64 lin)
         n = min(SOFT_TLB_SIZE, 1u << (bits - PAGE_BITS));
     u32 at = (u32)(lin >> PAGE_BITS) % SOFT_TLB_SIZE & ~(n - 1);
 
+    if (s == c->set)
+        entries_clear(c->recent, RECENT_COUNT, lin, bits);
     for (u32 m = 0; m < MMU_MODES; m++) {
         if (!s->filled[m])
             continue;
@@ -502,7 +531,7 @@ static void flush_page_of(struct tlb_set *s, u64 lin)
 void soft_tlb_flush_page(struct soft_cpu *c, u64 lin)
 {
     for (u32 i = 0; i < SOFT_TLB_SETS; i++) /* a global page is in all of them */
-        flush_page_of(c->sets[i], lin);
+        flush_page_of(c, c->sets[i], lin);
     soft_jumps_doubt(c);
 }
 
@@ -552,9 +581,10 @@ void soft_tlb_invpcid(struct soft_cpu *c, u32 type, u64 pcid, u64 lin)
     if (type >= 2)
         soft_tlb_flush_all(c);
     else if (s && type == 0)
-        flush_page_of(s, lin);
+        flush_page_of(c, s, lin);
     else if (s)
         set_clear_local(s);
+    recent_forget(c);
     soft_jumps_doubt(c);
 }
 
@@ -565,6 +595,16 @@ static void note_dirty(struct soft_cpu *c, const struct tlb_entry *t)
         soft_dirty_host(c->vm, (const u8 *)(uintptr_t)(t->tag_w + (u64)t->addend));
 }
 
+/* Drops the write tags of `n` entries. */
+static void drop_tags(struct soft_cpu *c, struct tlb_entry *first, u32 n, bool log)
+{
+    for (struct tlb_entry *t = first; t < first + n; t++) {
+        if (log)
+            note_dirty(c, t);
+        t->tag_w = TLB_NONE;
+    }
+}
+
 /* Drops every write tag: the next write to each page is looked at. */
 void soft_tlb_drop_writes(struct soft_cpu *c)
 {
@@ -572,16 +612,11 @@ void soft_tlb_drop_writes(struct soft_cpu *c)
 
     for (u32 i = 0; i < SOFT_TLB_SETS * MMU_MODES; i++) {
         struct tlb_set *set = c->sets[i / MMU_MODES];
-        struct tlb_entry *e = set->e[i % MMU_MODES];
 
-        if (!set->filled[i % MMU_MODES])
-            continue;
-        for (struct tlb_entry *t = e; t < e + SOFT_TLB_SIZE; t++) {
-            if (log)
-                note_dirty(c, t);
-            t->tag_w = TLB_NONE;
-        }
+        if (set->filled[i % MMU_MODES])
+            drop_tags(c, set->e[i % MMU_MODES], SOFT_TLB_SIZE, log);
     }
+    drop_tags(c, c->recent, RECENT_COUNT, log);
 }
 
 const u8 *soft_ram_page(const struct soft_vm *vm, u64 page)
@@ -590,15 +625,21 @@ const u8 *soft_ram_page(const struct soft_vm *vm, u64 page)
            page * GUEST_PAGE; /* all of RAM is one mapping, in order of the memfd */
 }
 
+/* Those of `n` entries that lead to the page at `host`. */
+static void drop_tags_of(struct tlb_entry *first, u32 n, const u8 *host)
+{
+    for (struct tlb_entry *t = first; t < first + n; t++)
+        if (t->tag_w + (u64)t->addend == (uintptr_t)host)
+            t->tag_w = TLB_NONE;
+}
+
 void soft_tlb_drop_write(struct soft_cpu *c, const u8 *host)
 {
-    for (u32 i = 0; i < SOFT_TLB_SETS; i++) {
+    for (u32 i = 0; i < SOFT_TLB_SETS; i++)
         for (u32 m = 0; m < MMU_MODES; m++)
-            for (struct tlb_entry *t = c->sets[i]->e[m];
-                 c->sets[i]->filled[m] && t < c->sets[i]->e[m] + SOFT_TLB_SIZE; t++)
-                if (t->tag_w + (u64)t->addend == (uintptr_t)host)
-                    t->tag_w = TLB_NONE;
-    }
+            if (c->sets[i]->filled[m])
+                drop_tags_of(c->sets[i]->e[m], SOFT_TLB_SIZE, host);
+    drop_tags_of(c->recent, RECENT_COUNT, host);
 }
 
 #define TLB_NEVER_BYTES (SOFT_TLB_SIZE * sizeof(struct tlb_entry))

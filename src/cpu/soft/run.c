@@ -203,6 +203,7 @@ void soft_mode_changed(struct soft_cpu *c)
     c->key = key;
     c->tlb = soft_tlb_of_mode(c);
     c->tlb_fetch = soft_tlb_of_fetches(c);
+    soft_recent_settle(c);
     soft_jumps_settle(c);
 }
 

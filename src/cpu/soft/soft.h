@@ -39,6 +39,10 @@ enum {
     SOFT_TLB_SETS = 4,     /* PCIDs that are remembered at a time */
     SOFT_JUMP_BITS = 14,
     LOOP_RUNS = 8,
+    RECENT_COUNT = 64, /* of soft_cpu.recent: */
+    RECENT_KERNEL = 0, /* a kernel's stack; all others are of user code */
+    RECENT_STACK = 1,
+    RECENT_NONE = RECENT_COUNT,
     LOOP_WAITS = 16,
 };
 
@@ -281,6 +285,10 @@ struct soft_cpu {
     bool jit_next; /* a handler called from translated code goes on with the next instruction */
     u64 jit_temp[2]; /* translated code's own */
     struct soft_loop loop;
+    /* Copies of TLB entries: those of the stacks, others by a hash of the register and of where the code is. */
+    struct tlb_entry recent[RECENT_COUNT];
+    const struct tlb_entry
+        *recent_of[2]; /* the TLB they were copied from: that of a kernel, of user code */
     u8 cpl;
     u8 shadow; /* interrupts wait one instruction: bit 0 MOV SS, bit 1 STI */
 

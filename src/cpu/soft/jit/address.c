@@ -64,16 +64,10 @@ bool jit_linear(struct jit_tr *t)
     return true;
 }
 
-static s32 tag_of(u32 access)
-{
-    return access & ACC_WRITE ? (s32)offsetof(struct tlb_entry, tag_w)
-                              : (s32)offsetof(struct tlb_entry, tag_r);
-}
-
 u32 jit_look_up(struct jit_tr *t, u32 size, u32 access)
 {
     struct jit_asm *a = &t->a;
-    s32 tag = tag_of(access);
+    s32 tag = jit_tag_of(access);
 
     asm_mov(a, T1, T0);
     asm_shift(a, true, EXT_SHR, T1, 7); /* 12 for the page, back 5 for the size of an entry */
@@ -86,16 +80,56 @@ u32 jit_look_up(struct jit_tr *t, u32 size, u32 access)
     return asm_jcc(a, CC_NZ);
 }
 
-void jit_check(struct jit_tr *t, u32 size, u32 access)
+/* Accesses that are not aligned may leave the page; they are looked up each time. */
+static bool check_recent(struct jit_tr *t, u32 size, u32 access, u32 recent)
 {
-    jit_second_if(t, jit_look_up(t, size, access), tag_of(access), T2);
+    struct jit_asm *a = &t->a;
+    s32 at;
+
+    if (!(t->b->key & KEY_USER)) /* a kernel's registers point to too much */
+        recent = recent == RECENT_STACK ? RECENT_KERNEL : RECENT_NONE;
+    if (recent == RECENT_NONE || size > 8 || size & (size - 1))
+        return false;
+    at = CTX_AT(recent) + (s32)(recent * (u32)sizeof(struct tlb_entry));
+    asm_mov(a, T2, T0);
+    asm_ri(a, true, EXT_AND, T2, -(s32)GUEST_PAGE | (s32)(size - 1));
+    asm_rm(a, true, OP_CMP, T2, CTX, at + jit_tag_of(access));
+    must(t->flags == FLAGS_IN_CPU);
+    jit_recent_if(t, asm_jcc(a, CC_NZ), at, size, access);
+    asm_rm(a, true, OP_ADD, T0, CTX, at + (s32)offsetof(struct tlb_entry, addend));
+    return true;
+}
+
+void jit_check(struct jit_tr *t, u32 size, u32 access, u32 recent)
+{
+    if (check_recent(t, size, access, recent))
+        return;
+    jit_second_if(t, jit_look_up(t, size, access), jit_tag_of(access), T2);
     asm_rm(&t->a, true, OP_ADD, T0, T1, offsetof(struct tlb_entry, addend));
+}
+
+/*
+ * What else is near the operand of t->op: what the same register has pointed to in code near by.  Other functions have other things in
+ * it, and each instruction by itself would have to find its page by itself.
+ */
+static u32 recent_of(const struct jit_tr *t)
+{
+    const struct uop *op = t->op;
+    bool based = op->seg < SEG_FLAT;
+    u32 region = (u32)(t->b->gpa / 256), base = based ? GPR_COUNT : op->base / 8u;
+
+    if (op->index != REG_ZERO)
+        return RECENT_NONE;
+    if (base == GPR_RSP)
+        return RECENT_STACK;
+    return RECENT_STACK + 1 +
+           ((region * 32 + base) * 0x9e3779b9u >> 16) % (RECENT_COUNT - RECENT_STACK - 1);
 }
 
 bool jit_memory(struct jit_tr *t, u32 size, u32 access)
 {
     if (!jit_linear(t))
         return false;
-    jit_check(t, size, access);
+    jit_check(t, size, access, recent_of(t));
     return true;
 }

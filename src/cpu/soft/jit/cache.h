@@ -55,7 +55,10 @@ struct jit_thunks {
     u32 call; /* T0: index of the instruction, T1: its handler, T2: its block; comes back when the next one follows */
     u32 leave; /* T0: RIP - page_rip, T1: enum jit_exit, T2: the block */
     u32 doubt; /* T1: the jump_entry of RIP = T0, true once more if Z; T2 is lost */
-    u32 cold;  /* T1: a jump_entry whose block has no translation */
+    /* T1: an entry of soft_cpu.recent, T2: linear address of the last byte.  Z: the TLB has the page of T0, and so has the entry now;
+     * T2 is lost. */
+    u32 recent_r, recent_w;
+    u32 cold; /* T1: a jump_entry whose block has no translation */
 };
 
 /* Counted since the vCPU was made. */

@@ -404,7 +404,7 @@ static bool copy_bit(struct jit_tr *t)
     asm_rr(a, true, wide ? OP_MOV : OP_MOVSXD, T1, h);
     asm_shift(a, true, EXT_SAR, T1, wide ? 6 : 5);
     asm_rmx(a, true, OP_LEA, T0, at);
-    jit_check(t, t->in.operand_width / 8u, access_of(&t->opnd[0]));
+    jit_check(t, t->in.operand_width / 8u, access_of(&t->opnd[0]), RECENT_NONE);
     if (jit_host[g] == NO_REG)
         asm_rm(a, true, OP_MOV, T1, CTX, jit_reg_at(g));
     else

@@ -127,7 +127,7 @@ void jit_stack_at(struct jit_tr *t, s32 disp, u32 access)
 {
     jit_flags_lose(t);
     asm_rm(&t->a, t->code64, OP_LEA, T0, GUEST_SP, disp);
-    jit_check(t, t->word, access);
+    jit_check(t, t->word, access, RECENT_STACK);
 }
 
 void jit_move_sp(struct jit_tr *t, s32 by)
@@ -325,7 +325,7 @@ static bool leave(struct jit_tr *t)
         return false;
     jit_flags_lose(t);
     asm_rr(&t->a, t->code64, OP_MOV, T0, RBP);
-    jit_check(t, t->word, ACC_READ);
+    jit_check(t, t->word, ACC_READ, RECENT_STACK);
     asm_rm(&t->a, t->code64, OP_LEA, GUEST_SP, RBP, (s32)t->word);
     asm_rm(&t->a, t->code64, OP_MOV, RBP, T0, 0);
     return true;

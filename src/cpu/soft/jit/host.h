@@ -13,6 +13,7 @@
 #pragma once
 
 #include "cpu/soft/jit/asm.h"
+#include "cpu/soft/soft_mem.h"
 
 enum {
     CTX = R15,
@@ -22,6 +23,13 @@ enum {
     T2 = R11,
     GUEST_SP = R14,
 };
+
+/* Offset in a TLB entry of the tag that has to be right. */
+static inline s32 jit_tag_of(u32 access)
+{
+    return access & ACC_WRITE ? (s32)offsetof(struct tlb_entry, tag_w)
+                              : (s32)offsetof(struct tlb_entry, tag_r);
+}
 
 #define CTX_AT(member) ((s32)offsetof(struct soft_cpu, member) - CTX_BIAS)
 

@@ -55,6 +55,19 @@ void jit_begin(struct rig *r, u64 at, const u8 *code, u32 n)
     memcpy(r->ram + at + n, jit_the_end, sizeof(jit_the_end));
 }
 
+void jit_map(struct rig *r, u64 tables, u64 page)
+{
+    const struct {
+        u64 at, entry;
+    } rows[] = {
+        { 0, (tables + 0x1000) | 7 },      { 0x1000, 0x87 },     { 0x1008, (tables + 0x6000) | 7 },
+        { 0x6000, (tables + 0x7000) | 7 }, { 0x7000, page | 7 },
+    };
+
+    for_each_row(e, rows)
+        mem_write(r->mem, tables + e->at, &e->entry, 8);
+}
+
 const char *jit_differs(const struct rig *a, const struct rig *b)
 {
     static u8 x87[2][VCPU_XSAVE_SIZE];

@@ -24,5 +24,7 @@ extern const u8 jit_the_end[JIT_END_BYTES];
 struct rig *jit_machine(u32 warm, u32 n_cpus);
 /* 64-bit code at `at`, registers and RIG_DATA full of known noise; exceptions end the program, too. */
 void jit_begin(struct rig *r, u64 at, const u8 *code, u32 n);
+/* Page tables at `tables`: 0x40000000 leads to `page`, the first GiB is what it is. */
+void jit_map(struct rig *r, u64 tables, u64 page);
 /* What is different after a program, or "". */
 const char *jit_differs(const struct rig *a, const struct rig *b);

@@ -21,16 +21,6 @@ static void put64(struct rig *r, u64 at, u64 v)
     mem_write(r->mem, at, &v, 8);
 }
 
-/* 0x40000000 leads to `page`; the first GiB is what it is. */
-static void map(struct rig *r, u64 tables, u64 page)
-{
-    put64(r, tables, (tables + 0x1000) | 7);
-    put64(r, tables + 0x1000, 0x87);
-    put64(r, tables + 0x1008, (tables + 0x6000) | 7);
-    put64(r, tables + 0x6000, (tables + 0x7000) | 7);
-    put64(r, tables + 0x7000, page | 7);
-}
-
 /* 50 calls, then what is said, then 50 calls. */
 /* clang-format off */
 static const struct {
@@ -60,8 +50,8 @@ TEST(jit_indirect_calls_see_other_mappings)
 
             ROW(&m->p);
             jit_begin(r, RIG_CODE, m->p.code, m->p.n);
-            map(r, MAPS, CALLED);
-            map(r, MAPS2, OTHER);
+            jit_map(r, MAPS, CALLED);
+            jit_map(r, MAPS2, OTHER);
             mem_write(r->mem, CALLED, called, sizeof(called));
             mem_write(r->mem, OTHER, other, sizeof(other));
             r->c->cr4 |= CR4_PCIDE;

@@ -2,6 +2,7 @@
  * cpu/soft/jit/thunk.c: the ways into translated code, out of it, and from it to the interpreter's handlers.
  */
 #include "cpu/soft/jit/cache.h"
+#include "cpu/soft/soft_mem.h"
 
 #include <stdlib.h>
 
@@ -173,6 +174,35 @@ static void doubt(struct jit_asm *a)
     asm_byte(a, 0xc3);
 }
 
+/* With RAX as scratch: both places of the page in the TLB. */
+static void recent(struct jit_asm *a, u32 access)
+{
+    static const s32 parts[] = { offsetof(struct tlb_entry, tag_r),
+                                 offsetof(struct tlb_entry, tag_w),
+                                 offsetof(struct tlb_entry, addend) };
+    u32 found, no;
+
+    asm_byte(a, 0x50); /* PUSH RAX */
+    asm_ri(a, true, EXT_AND, T2, -(s32)GUEST_PAGE);
+    asm_mov(a, RAX, T0);
+    asm_shift(a, true, EXT_SHR, RAX, 7);
+    asm_ri(a, false, EXT_AND, RAX, (SOFT_TLB_SIZE - 1) * (s32)sizeof(struct tlb_entry));
+    asm_rm(a, true, OP_ADD, RAX, CTX, CTX_AT(tlb));
+    asm_rm(a, true, OP_CMP, T2, RAX, jit_tag_of(access));
+    found = asm_jcc(a, CC_Z);
+    asm_ri(a, true, EXT_XOR, RAX, SOFT_TLB_OTHER * (s32)sizeof(struct tlb_entry));
+    asm_rm(a, true, OP_CMP, T2, RAX, jit_tag_of(access));
+    no = asm_jcc(a, CC_NZ);
+    asm_aim(a, found, a->at);
+    for_each_row(p, parts) {
+        asm_rm(a, true, OP_MOV, T2, RAX, *p);
+        asm_rm(a, true, OP_MOV_TO, T2, T1, *p);
+    }
+    asm_aim(a, no, a->at);
+    asm_byte(a, 0x58); /* POP RAX */
+    asm_byte(a, 0xc3);
+}
+
 void jit_thunks(struct jit_asm *a, struct jit_thunks *ret, bool vec)
 {
     ret->store = a->at;
@@ -187,6 +217,10 @@ void jit_thunks(struct jit_asm *a, struct jit_thunks *ret, bool vec)
     leave(a, ret->store);
     ret->doubt = a->at;
     doubt(a);
+    ret->recent_r = a->at;
+    recent(a, ACC_READ);
+    ret->recent_w = a->at;
+    recent(a, ACC_WRITE);
     ret->cold = a->at;
     cold(a, ret->leave);
 }

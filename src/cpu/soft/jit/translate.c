@@ -12,7 +12,16 @@ void jit_second_if(struct jit_tr *t, u32 from, s32 tag, u32 reg)
     struct jit_cold *k = &t->cold[t->i];
 
     must(k->n_second < SECOND_MAX);
-    k->second[k->n_second++] = (struct jit_second){ from, t->a.at, tag, reg };
+    k->second[k->n_second++] = (struct jit_second){ from, t->a.at, tag, reg, 0, 0 };
+}
+
+void jit_recent_if(struct jit_tr *t, u32 from, s32 recent, u32 size, u32 access)
+{
+    struct jit_cold *k = &t->cold[t->i];
+
+    must(k->n_second < SECOND_MAX);
+    k->second[k->n_second++] =
+        (struct jit_second){ from, t->a.at, jit_tag_of(access), T2, size, recent };
 }
 
 void jit_slow_if(struct jit_tr *t, u32 cc)
@@ -96,14 +105,29 @@ static void cold_doubt(struct jit_tr *t, const struct jit_cold *k)
     asm_aim(a, asm_jcc(a, CC_Z), k->doubt_back);
 }
 
+/* The whole TLB is asked; what it says is kept. */
+static void cold_recent(struct jit_tr *t, const struct jit_second *s)
+{
+    const struct jit_thunks *thunk = &t->c->jit->thunk;
+    struct jit_asm *a = &t->a;
+
+    asm_rm(a, true, OP_LEA, T1, CTX, s->recent);
+    asm_rm(a, true, OP_LEA, T2, T0, (s32)s->size - 1);
+    asm_aim(a, asm_call(a), s->tag == jit_tag_of(ACC_WRITE) ? thunk->recent_w : thunk->recent_r);
+}
+
 static void cold_second(struct jit_tr *t, struct jit_cold *k)
 {
     struct jit_asm *a = &t->a;
 
     for (const struct jit_second *s = k->second; s < k->second + k->n_second; s++) {
         asm_aim(a, s->from, a->at);
-        asm_ri(a, true, EXT_XOR, T1, SOFT_TLB_OTHER * (s32)sizeof(struct tlb_entry));
-        asm_rm(a, true, OP_CMP, s->reg, T1, s->tag);
+        if (s->size) {
+            cold_recent(t, s);
+        } else {
+            asm_ri(a, true, EXT_XOR, T1, SOFT_TLB_OTHER * (s32)sizeof(struct tlb_entry));
+            asm_rm(a, true, OP_CMP, s->reg, T1, s->tag);
+        }
         asm_aim(a, asm_jcc(a, CC_Z), s->back);
         must(k->n_from < COLD_FROM_MAX);
         k->from[k->n_from++] = asm_jmp(a);

@@ -19,8 +19,10 @@ enum { SECOND_MAX = 3, COLD_FROM_MAX = 8, COLDS_MAX = 4 * BLOCK_UOPS_MAX };
 /* A jump away when the TLB's entry T1 was not the right one: the other place is looked at. */
 struct jit_second {
     u32 from, back;
-    s32 tag; /* offset in the entry of what was compared ... */
-    u32 reg; /* ... with this */
+    s32 tag;  /* offset in the entry of what was compared ... */
+    u32 reg;  /* ... with this */
+    u32 size; /* 0, or: so many bytes at T0 are not in the page of soft_cpu.recent at `recent` */
+    s32 recent;
 };
 
 /* Code that is seldom run, written behind the block: the handler of instruction `i`, and back. */
@@ -77,11 +79,14 @@ bool jit_look(struct jit_tr *t);
 void jit_slow_if(struct jit_tr *t, u32 cc);
 /* The same for the jump `from` just written, after a look at the other place of the TLB. */
 void jit_second_if(struct jit_tr *t, u32 from, s32 tag, u32 reg);
+/* The same for one just written that compared with soft_cpu.recent at `recent` of CTX. */
+void jit_recent_if(struct jit_tr *t, u32 from, s32 recent, u32 size, u32 access);
 /* Offset of the next instruction, from the page of the block's first byte. */
 s32 jit_next_off(const struct jit_tr *t);
 
-/* address.c.  T0 = host address of the operand of `size` bytes at linear T0; T1, T2 and flags are lost. */
-void jit_check(struct jit_tr *t, u32 size, u32 access);
+/* address.c.  T0 = host address of the operand of `size` bytes at linear T0; T1, T2 and flags are lost.  `recent`: the entry of
+ * soft_cpu.recent that is looked at first, or RECENT_NONE. */
+void jit_check(struct jit_tr *t, u32 size, u32 access, u32 recent);
 /* T1 = entry of the TLB for `size` bytes at linear T0; T2 and flags are lost.  Returns where the jump is that is taken when there is none. */
 u32 jit_look_up(struct jit_tr *t, u32 size, u32 access);
 /* Host register of the guest's at soft_cpu.reg + `at`, loaded into `temp` where it is in memory; NO_REG: `at` is REG_ZERO. */

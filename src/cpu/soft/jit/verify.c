@@ -16,9 +16,11 @@
 
 /* What is known where the pass is. */
 struct known {
-    u32 reach;  /* T2 is the page of the last byte: of so many from T0 on */
-    u32 tagged; /* ... and equals the tag at `tag`; the jump away from here was seen */
-    u64 tag;    /* offset in struct tlb_entry */
+    u32 reach;   /* T2 is the page of the last byte: of so many from T0 on */
+    u32 tagged;  /* ... and equals the tag at `tag`; the jump away from here was seen */
+    u64 tag;     /* offset in struct tlb_entry */
+    u64 entry;   /* 0, or 1 more than the entry of soft_cpu.recent that it is in */
+    bool copied; /* T2 is T0 */
     bool compared;
     u32 bytes; /* T0 is a host address of so many bytes */
     bool writable;
@@ -96,6 +98,51 @@ static bool learn_temp(struct known *k, const ZydisDecodedInstruction *in,
     return r->reg.value == REG_T0;
 }
 
+/* Is `m` a member of soft_cpu.recent?  Offset in its entry, and which. */
+static bool in_recent(const ZydisDecodedOperand *m, u64 *ret_member, u64 *ret_entry)
+{
+    u64 at = (u64)m->mem.disp.value - (u64)(s64)CTX_AT(recent);
+
+    *ret_member = at % sizeof(struct tlb_entry);
+    *ret_entry = at / sizeof(struct tlb_entry);
+    return m->type == ZYDIS_OPERAND_TYPE_MEMORY && m->mem.base == REG_CTX &&
+           at < sizeof(((struct soft_cpu *)NULL)->recent);
+}
+
+/* MOV T2, T0; AND T2, page and alignment; CMP T2, [recent tag]; JNZ; ADD T0, [its addend]. */
+static bool learn_recent(struct known *k, const ZydisDecodedInstruction *in,
+                         const ZydisDecodedOperand *o)
+{
+    bool t2 = o[0].type == ZYDIS_OPERAND_TYPE_REGISTER && o[0].reg.value == REG_T2;
+    struct known was = *k;
+    u64 member, entry;
+
+    if (in->mnemonic == ZYDIS_MNEMONIC_MOV && t2 && o[1].reg.value == REG_T0) {
+        *k = (struct known){ .copied = true, .kept = was.kept };
+        return true;
+    }
+    if (in->mnemonic == ZYDIS_MNEMONIC_AND && t2 && was.copied) {
+        u64 low = (u64)(o[1].imm.value.s + 4096);
+
+        *k = (struct known){ .reach = low < 8 ? (u32)low + 1 : 0, .kept = was.kept };
+        return true;
+    }
+    if (!in_recent(&o[1], &member, &entry))
+        return false;
+    if (in->mnemonic == ZYDIS_MNEMONIC_CMP && t2) {
+        k->compared = true;
+        k->tag = member;
+        k->entry = entry + 1;
+    } else if (in->mnemonic == ZYDIS_MNEMONIC_ADD && o[0].reg.value == REG_T0) {
+        bool right = member == offsetof(struct tlb_entry, addend) && was.entry == entry + 1;
+
+        *k = (struct known){ .bytes = right ? was.tagged : 0,
+                             .writable = was.tag == offsetof(struct tlb_entry, tag_w),
+                             .kept = was.kept };
+    }
+    return true;
+}
+
 /* LEA T2, [T0 + n]; AND T2, page; CMP T2, [T1 + tag]; JNZ; ADD T0, [T1 + addend]. */
 static void learn(struct known *k, const ZydisDecodedInstruction *in, const ZydisDecodedOperand *o)
 {
@@ -107,7 +154,7 @@ static void learn(struct known *k, const ZydisDecodedInstruction *in, const Zydi
         k->compared = false;
         return;
     }
-    if (learn_temp(k, in, o))
+    if (learn_temp(k, in, o) || learn_recent(k, in, o))
         return;
     if (writes(in, o, REG_T2))
         k->msrs = in->mnemonic == ZYDIS_MNEMONIC_MOV && o[1].type == ZYDIS_OPERAND_TYPE_MEMORY &&
@@ -129,7 +176,7 @@ static void learn(struct known *k, const ZydisDecodedInstruction *in, const Zydi
     else if (in->mnemonic == ZYDIS_MNEMONIC_CMP && o[0].reg.value == REG_T2 && t1) {
         k->compared = true;
         k->tag = (u64)o[1].mem.disp.value;
-    } else if (in->mnemonic == ZYDIS_MNEMONIC_ADD && o[0].reg.value == REG_T0 && t1 &&
+    } else if (in->mnemonic == ZYDIS_MNEMONIC_ADD && o[0].reg.value == REG_T0 && t1 && !was.entry &&
                o[1].mem.disp.value == offsetof(struct tlb_entry, addend))
         *k = (struct known){ .bytes = was.tagged,
                              .writable = was.tag == offsetof(struct tlb_entry, tag_w) };
