@@ -163,20 +163,27 @@ TEST(code_counts_in_itself)
 /* RFLAGS.TF: a trap after each element of a repeated instruction, as CPUs have it. */
 TEST(rep_is_stepped_by_element)
 {
-    struct rig *r = icount_rig(BLOCK_UOPS_MAX);
+    static const u8 ops[] = { 0xa4, 0xaa, 0xac, 0xa6,
+                              0xae }; /* MOVSB, STOSB, LODSB, CMPSB, SCASB */
 
-    rig_mode(r, RIG_LONG);
-    CODE(r, 0xf3, 0xa4);
-    r->c->reg[GPR_RCX] = 3;
-    r->c->reg[GPR_RSI] = RIG_DATA;
-    r->c->reg[GPR_RDI] = RIG_DATA + 100;
-    r->c->eflags |= RF_TF;
-    soft_mode_changed(r->c);
-    CHECK_EQ(rig_step(r), RIG_END_EXCEPTION);
-    CHECK_EQ(r->c->event.vector, VEC_DB);
-    CHECK_EQ(r->c->reg[GPR_RCX], 2);
-    CHECK_EQ(r->c->rip, RIG_CODE);
-    rig_free(r);
+    for (u32 icount = 0; icount < 2; icount++)
+        for_each_row(op, ops) {
+            struct rig *r = icount ? icount_rig(BLOCK_UOPS_MAX) : rig_new(1);
+
+            rig_mode(r, RIG_LONG);
+            CODE(r, 0xf3, *op);
+            r->c->reg[GPR_RCX] = 3;
+            r->c->reg[GPR_RSI] = RIG_DATA;
+            r->c->reg[GPR_RDI] = RIG_DATA + 100;
+            r->c->eflags |= RF_TF;
+            r->c->budget = 100;
+            soft_mode_changed(r->c);
+            CHECK_EQ(rig_step(r), RIG_END_EXCEPTION);
+            CHECK_EQ(r->c->event.vector, VEC_DB);
+            CHECK_EQ(r->c->reg[GPR_RCX], 2);
+            CHECK_EQ(r->c->rip, RIG_CODE);
+            rig_free(r);
+        }
 }
 
 /* The accessed and dirty bits that a walk sets are writes that a migration must see. */

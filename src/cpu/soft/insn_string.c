@@ -122,9 +122,11 @@ static bool interrupted(struct soft_cpu *c, const struct uop *op)
     return true;
 }
 
-/* icount: elements are counted one by one, however they are cut into pieces. */
+/* One where a trap comes after it.  icount: elements are counted one by one, however they are cut into pieces. */
 static u64 affordable(const struct soft_cpu *c, u64 n)
 {
+    if (unlikely(c->eflags & RF_TF))
+        return 1;
     return likely(!c->vm->icount) ? n : min(n, (u64)max(c->budget, (s64)0) + 1);
 }
 
