@@ -18,32 +18,11 @@ import sys
 import time
 import warnings
 
-BUILD = os.environ["SOCLE_BUILD"] + "/src/cmd/"
-DIR = os.environ["TMPDIR"] + "/d"
+from socled import BUILD, DIR, SECONDS, Socled, answer_of, ask as local, checked as ok, ended, until
+
 KERNEL, INITRD = sys.argv[1:3]
-SECONDS = 60
 PASSWORD = "correct horse battery"
 where = fingerprint = None
-
-
-class Unix(http.client.HTTPConnection):
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(SECONDS)
-        self.sock.connect(DIR + "/api.sock")
-
-
-def answer_of(c):
-    r = c.getresponse()
-    text = r.read().decode(errors="replace")
-    c.close()
-    return r.status, json.loads(text) if "json" in (r.getheader("content-type") or "") and text else text, r.headers
-
-
-def local(method, path, body=None):
-    c = Unix("socle")
-    c.request(method, "/1.0" + path, None if body is None else json.dumps(body))
-    return answer_of(c)
 
 
 def context(version=None):
@@ -75,38 +54,14 @@ def remote(method, path, body=None, key=None, headers=None):
     return answer_of(c)
 
 
-def ok(call):
-    status, answer, _ = call
-    assert status < 300, call
-    return answer
+class Listening(Socled):
+    """Where it listened before, if it did."""
 
-
-def until(what, condition, seconds=SECONDS):
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, f"waited in vain: {what}"
-        time.sleep(0.02)
-
-
-def answers():
-    try:
-        return local("GET", "")[0] == 200
-    except (OSError, http.client.HTTPException):  # killed in the middle of its answer
-        return False
-
-
-class Socled:
     def __init__(self):
         global where, fingerprint
-        self.log = open(os.environ["TMPDIR"] + "/socled.log", "ab")
-        self.p = subprocess.Popen([BUILD + "socled", "--dir", DIR, "--listen", where or "127.0.0.1:0"], stderr=self.log)
-        until("socled answers", answers)
+        super().__init__("--listen", where or "127.0.0.1:0")
         server = ok(local("GET", ""))
         where, fingerprint = server["listen"], server["fingerprint"]
-
-    def end(self):
-        self.p.terminate()
-        assert self.p.wait(SECONDS) == 0
 
 
 def login(user, password=PASSWORD, **more):
@@ -118,9 +73,7 @@ def key_of(user):
 
 
 def task(call):
-    number = ok(call)["task"]
-    until(f"task {number}", lambda: ok(local("GET", f"/tasks/{number}"))["state"] not in ("waiting", "running"))
-    t = ok(local("GET", f"/tasks/{number}"))
+    t = ended(ok(call)["task"])
     assert t["state"] == "done", t
 
 
@@ -461,7 +414,7 @@ def hostile():
 
 
 def main():
-    d = Socled()
+    d = Listening()
     tls()
     users()
     codes()
@@ -473,7 +426,7 @@ def main():
     hostile()
     root, was = key_of("root"), fingerprint
     d.end()
-    d = Socled()
+    d = Listening()
     assert fingerprint == was
     assert ok(remote("GET", "/self", key=root))["name"] == "root"  # sessions live on
     assert ok(remote("GET", "/audit?limit=1", key=root))["list"][0]["number"] > last

@@ -16,80 +16,13 @@ import random
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
 
-BUILD = os.environ["SOCLE_BUILD"] + "/src/cmd/"
-DIR = os.environ["TMPDIR"] + "/d"
+from socled import DIR, SECONDS, Socled, Unix, answers, ask, done, ok, socle, task, until
+
 KERNEL, INITRD = sys.argv[2:4]
-SECONDS = 60
-
-
-class Unix(http.client.HTTPConnection):
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(SECONDS)
-        self.sock.connect(DIR + "/api.sock")
-
-
-def ask(method, path, body=None, headers=None):
-    """(status, JSON or text, ETag) of one request."""
-    c = Unix("socle")
-    c.request(method, "/1.0" + path, None if body is None else json.dumps(body), headers or {})
-    r = c.getresponse()
-    data = r.read()
-    c.close()
-    text = data.decode(errors="replace")
-    return r.status, json.loads(text) if "json" in (r.getheader("content-type") or "") and text else text, r.getheader("etag")
-
-
-def ok(method, path, body=None):
-    status, answer, _ = ask(method, path, body)
-    assert status < 300, (method, path, status, answer)
-    return answer
-
-
-def until(what, condition, seconds=SECONDS):
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, f"waited in vain: {what}"
-        time.sleep(0.02)
-
-
-def task(method, path, body=None):
-    """Asks for what begins a task, and waits for its end; the task."""
-    number = ok(method, path, body)["task"]
-    until(f"task {number}", lambda: ok("GET", f"/tasks/{number}")["state"] not in ("waiting", "running"))
-    return ok("GET", f"/tasks/{number}")
-
-
-def done(method, path, body=None):
-    t = task(method, path, body)
-    assert t["state"] == "done", t
-
-
-def answers():
-    try:
-        return ask("GET", "")[0] == 200
-    except (OSError, http.client.HTTPException):  # killed in the middle of its answer
-        return False
-
-
-class Socled:
-    def __init__(self):
-        self.log = open(os.environ["TMPDIR"] + "/socled.log", "ab")
-        self.p = subprocess.Popen([BUILD + "socled", "--dir", DIR], stderr=self.log)
-        until("socled answers", answers)
-
-    def kill(self):
-        self.p.kill()
-        self.p.wait()
-
-    def end(self):
-        self.p.terminate()
-        assert self.p.wait(SECONDS) == 0
 
 
 def machine(name, memory="128M"):
@@ -112,10 +45,6 @@ def processes():
             assert folder not in found, f"two machines of {folder}"
             found[folder] = int(pid)
     return found
-
-
-def socle(*words, **more):
-    return subprocess.run([BUILD + "socle", *words, "--dir", DIR], capture_output=True, text=True, timeout=SECONDS, check=False, **more)
 
 
 # ---- life ----
@@ -192,7 +121,7 @@ def quiet_streams():
 
 def two_clients():
     """Both read, both write: one wins, the other is told."""
-    _, _, etag = ask("GET", "/instances/a")
+    etag = ask("GET", "/instances/a")[2]["etag"]
     got = []
     threads = [threading.Thread(target=lambda n=n: got.append(ask("PATCH", "/instances/a", {"notes": str(n)}, {"If-Match": etag})[0]))
                for n in range(2)]

@@ -7,7 +7,6 @@ makes and deletes networks.  In the end the host is what it was.
 """
 
 import atexit
-import http.client
 import json
 import os
 import random
@@ -18,10 +17,10 @@ import subprocess
 import sys
 import time
 
-BUILD = os.environ["SOCLE_BUILD"] + "/src/cmd/"
-DIR = os.environ["TMPDIR"] + "/d"
+from socled import BUILD, DIR, Socled, answers, ok, until
+
 GUEST = sys.argv[1]
-SECONDS = 100
+SECONDS = 100  # of a guest
 FLOOD = 1000  # datagrams
 KILLS = 8
 
@@ -44,42 +43,12 @@ def socle(*words, status=0):
     return p.stdout + p.stderr
 
 
-class Unix(http.client.HTTPConnection):
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(SECONDS)
-        self.sock.connect(DIR + "/api.sock")
-
-
 def get(path):
-    c = Unix("socle")
-    c.request("GET", "/1.0" + path)
-    r = c.getresponse()
-    answer = json.loads(r.read())
-    c.close()
-    assert r.status == 200, answer
-    return answer
-
-
-def until(what, condition):
-    limit = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < limit, f"waited in vain: {what}"
-        time.sleep(0.05)
-
-
-def answers():
-    try:
-        return bool(get(""))
-    except (OSError, http.client.HTTPException):  # killed in the middle of its answer
-        return False
+    return ok("GET", path)
 
 
 def start_socled():
-    with open(os.environ["TMPDIR"] + "/socled.log", "ab") as log:
-        p = subprocess.Popen([BUILD + "socled", "--dir", DIR], stderr=log)
-    until("socled answers", answers)
-    return p
+    return Socled().p
 
 
 def ours(word):
