@@ -78,11 +78,9 @@ void user_rec_fini(struct user_rec *r)
 
 struct user_rec user_rec_copy(const struct user_rec *r)
 {
-    json_t *j = conf_print(user_fields, r);
     struct user_rec copy;
 
-    must(conf_parse(user_fields, &copy, j, NULL) >= 0);
-    json_decref(j);
+    conf_copy(user_fields, &copy, r);
     return copy;
 }
 

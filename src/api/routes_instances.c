@@ -185,9 +185,7 @@ static int get_instance(struct api_call *c, struct err *e)
     i = host_find_locked(h, c->name);
     if (i) {
         c->ret->etag = i->rev;
-        j = conf_print(instance_fields(), &i->cfg);
-        if (!(c->rights & API_ADMIN)) /* passwords and keys stand there */
-            json_object_del(j, "cloud");
+        j = (c->rights & API_ADMIN ? conf_print : conf_show)(instance_fields(), &i->cfg);
         state = json_pack("{s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "id", i->id,
                           "revision", (json_int_t)i->rev, "state", host_state_words[i->run.state],
                           "since", (json_int_t)i->run.since, "pid", (json_int_t)i->run.pid,

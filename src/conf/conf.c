@@ -1,5 +1,5 @@
 /*
- * conf/conf.c: structs of a field table: defaults, release, and to and from JSON.
+ * conf/conf.c: structs of a field table: defaults, release, and from JSON.
  * Calls of itself go down the tables that the program declares, so their depth is ours, whatever the input holds.
  *   (1) A member is changed only by a value that passed all checks of its row.
  *   (2) After any failure the fields own nothing and are zero.
@@ -333,64 +333,4 @@ int conf_parse_text(const struct field *fields, void *obj, const char *text, siz
     r = conf_parse(fields, obj, json, e);
     json_decref(json);
     return r;
-}
-
-static json_t *print_list(const struct field *f, const struct field_list *list)
-{
-    json_t *array = json_array();
-
-    for (u32 i = 0; i < list->n; i++)
-        json_array_append_new(array, conf_print(f->sub, list_at(f, list, i)));
-    return array;
-}
-
-static json_t *print_int(const struct field *f, u64 v)
-{
-    char text[24];
-
-    if (!conf_in_range(f, v))
-        return NULL;
-    if (v <= INT64_MAX || f->is_signed)
-        return json_integer((json_int_t)v);
-    conf_int_text(f, v, text); /* more than a JSON number of ours holds */
-    return json_string(text);
-}
-
-static json_t *print_field(const struct field *f, const void *obj)
-{
-    const void *at = (const u8 *)obj + f->at;
-    const char *text;
-
-    switch (f->kind) {
-    case FIELD_KIND_INT:
-        return print_int(f, conf_get(f, obj));
-    case FIELD_KIND_BOOL:
-        return json_boolean(conf_get(f, obj));
-    case FIELD_KIND_STR:
-        text = *(const char *const *)at;
-        return text ? json_string(text) : NULL;
-    case FIELD_KIND_ENUM:
-        return json_string(f->words[conf_get(f, obj)]);
-    case FIELD_KIND_LIST:
-        return print_list(f, at);
-    case FIELD_KIND_OBJ:
-        return conf_print(f->sub, at);
-    case FIELD_KIND_STRS:
-    case FIELD_KIND_MAP:
-        return conf_strs_print(f, at);
-    }
-    return NULL;
-}
-
-json_t *conf_print(const struct field *fields, const void *obj)
-{
-    json_t *json = json_object();
-
-    for (const struct field *f = fields; f->name; f++) {
-        json_t *value = print_field(f, obj);
-
-        if (value)
-            json_object_set_new(json, f->name, value);
-    }
-    return json;
 }

@@ -38,8 +38,9 @@ struct field {
     enum field_kind kind;
     u32 at, size; /* of the member */
     bool required;
-    bool first; /* on the command line, a value without "name=" in first place is this one */
-    bool bytes; /* a size: accepts suffixes K M G T */
+    bool first;  /* on the command line, a value without "name=" in first place is this one */
+    bool secret; /* left out by conf_show */
+    bool bytes;  /* a size: accepts suffixes K M G T */
     bool
         is_signed; /* FIELD_KIND_INT: min, max and dflt are s64 in u64; max 0: as far as the type goes */
     u64 min, max,
@@ -123,6 +124,10 @@ const struct field *conf_field_at(const struct field *fields, size_t at);
 
 /* A new reference: the JSON object of `obj`, members with NULL strings left out. */
 json_t *conf_print(const struct field *fields, const void *obj);
+/* The same without the rows that are secret: for who may not see these. */
+json_t *conf_show(const struct field *fields, const void *obj);
+/* A copy of what the fields have into `to`, whatever was there before; other members stay as they are.  Finish with conf_fini. */
+void conf_copy(const struct field *fields, void *to, const void *from);
 /* Help lines: "  name=VALUE   doc (default …, allowed …)". */
 void conf_help(const struct field *fields, const char *indent, struct strbuf *out);
 /* What stands for the value in usage texts: "FILE", "N", "a|b|c". */

@@ -79,6 +79,15 @@ int conf_map_parse(const struct field *f, void *obj, const json_t *j, struct err
     return r;
 }
 
+void conf_strs_copy(const struct field *f, struct field_strs *to, const struct field_strs *from)
+{
+    const u32 n = from->n * words_each(f);
+
+    *to = (struct field_strs){ .items = n ? xnew_n(char *, n) : NULL, .n = from->n };
+    for (u32 i = 0; i < n; i++)
+        to->items[i] = xdup(from->items[i]);
+}
+
 json_t *conf_strs_print(const struct field *f, const struct field_strs *strs)
 {
     json_t *out = f->kind == FIELD_KIND_MAP ? json_object() : json_array();

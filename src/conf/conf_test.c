@@ -331,6 +331,74 @@ TEST(conf_strs)
     conf_fini(more_fields, &m);
 }
 
+TEST(conf_copy)
+{
+    static const char text[] =
+        "{\"name\":\"web\",\"cpus\":4,\"seed\":\"0xfffffffffffffff0\",\"console\":{\"level\":7},"
+        "\"disks\":[{\"file\":\"a\",\"forward\":[{\"rule\":\"x\"},{\"rule\":\"y\"}]},"
+        "{\"file\":\"b\",\"readonly\":true,\"cache\":\"unsafe\"}]}";
+    struct t_vm from, to;
+    struct t_more words, more;
+    struct err e = {};
+    json_t *a, *b;
+
+    memset(&to, 0xa5, sizeof(to)); /* any content */
+    CHECK_OK(conf_parse_text(vm_fields, &from, text, sizeof(text) - 1, &e), &e);
+    conf_copy(vm_fields, &to, &from);
+    a = conf_print(vm_fields, &from);
+    conf_fini(vm_fields, &from); /* nothing is shared */
+    b = conf_print(vm_fields, &to);
+    CHECK(json_equal(a, b));
+    CHECK(
+        conf_list_add(conf_field_at(vm_fields, offsetof(struct t_vm, disks)), &to)); /* it grows */
+    CHECK_EQ(to.disks.n, 3);
+    json_decref(a);
+    json_decref(b);
+    conf_fini(vm_fields, &to);
+
+    CHECK_OK(parse_more(&words, "{\"words\":[\"a\",\"b\"],\"notes\":{\"k\":\"v\"}}", &e), &e);
+    conf_copy(more_fields, &more, &words);
+    CHECK(more.words.items[1] != words.words.items[1]);
+    CHECK_STR(more.words.items[1], "b");
+    CHECK_STR(more.notes.items[1], "v");
+    conf_fini(more_fields, &words);
+    conf_fini(more_fields, &more);
+}
+
+TEST(conf_show)
+{
+    static const struct field inner[] = {
+        FIELD_STR(t_disk, file, "shown"),
+        FIELD_INT(t_disk, queues, "not shown", .secret = true),
+        {},
+    };
+    static const struct field outer[] = {
+        FIELD_STR(t_vm, name, "not shown", .secret = true),
+        FIELD_INT(t_vm, cpus, "shown"),
+        FIELD_LIST(t_vm, disks, inner, t_disk, 2, "in part"),
+        {},
+    };
+    static const char all[] =
+        "{\"name\":\"n\",\"cpus\":2,\"disks\":[{\"file\":\"f\",\"queues\":3}]}";
+    struct t_vm vm;
+    struct err e = {};
+    json_t *json;
+    char *text;
+
+    CHECK_OK(conf_parse_text(outer, &vm, all, sizeof(all) - 1, &e), &e);
+    json = conf_show(outer, &vm);
+    text = json_dumps(json, JSON_COMPACT);
+    CHECK_STR(text, "{\"cpus\":2,\"disks\":[{\"file\":\"f\"}]}");
+    free(text);
+    json_decref(json);
+    json = conf_print(outer, &vm);
+    text = json_dumps(json, JSON_COMPACT);
+    CHECK_STR(text, all);
+    free(text);
+    json_decref(json);
+    conf_fini(outer, &vm);
+}
+
 TEST(conf_strs_refused)
 {
     static const struct {

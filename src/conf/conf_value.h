@@ -21,6 +21,7 @@ void conf_list_drop(const struct field *f, void *obj);
 void conf_strs_fini(const struct field *f, struct field_strs *strs);
 int conf_strs_parse(const struct field *f, void *obj, const json_t *j, struct err *e);
 int conf_map_parse(const struct field *f, void *obj, const json_t *j, struct err *e);
+void conf_strs_copy(const struct field *f, struct field_strs *to, const struct field_strs *from);
 json_t *conf_strs_print(const struct field *f, const struct field_strs *strs);
 int conf_strs_set(const struct field *f, void *obj, const char *value, struct err *e);
 /* "a list", "text", … */

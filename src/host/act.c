@@ -171,15 +171,9 @@ static int import_locked(struct host *h, const char *name, const struct image_so
 {
     struct task_rec rec = { .what = TASK_IMPORT, .uid = who->uid };
     struct host_change c = {};
-    json_t *j = conf_print(image_source_fields, from);
-    int r = conf_parse(image_source_fields, &rec.source, j, e);
 
-    json_decref(j);
     rec.name = xdup(name);
-    if (r < 0) {
-        conf_fini(task_fields, &rec);
-        return r;
-    }
+    conf_copy(image_source_fields, &rec.source, from);
     return host_begin_locked(h, &c, &rec, ret_task, e);
 }
 

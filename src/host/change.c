@@ -316,18 +316,15 @@ static int rename_locked(struct instance *i, const char *to, struct err *e)
     struct host_change c = {};
     const char *was = host_change_key(&c, "name", i->cfg.spec.name),
                *now = host_change_key(&c, "name", to);
-    json_t *j = conf_print(instance_fields(), &i->cfg);
     int r;
 
-    json_object_set_new(j, "name", json_string(to));
-    r = instance_parse(&cfg, j, e);
-    json_decref(j);
-    if (r >= 0) {
-        store_txn_if(&c.txn, now, 0);
-        store_txn_delete(&c.txn, was);
-        host_change_put(&c, now, json_pack("{s:s}", "id", i->id));
-        r = put_cfg(i, &cfg, &c, e);
-    }
+    conf_copy(instance_fields(), &cfg, &i->cfg);
+    free(cfg.spec.name);
+    cfg.spec.name = xdup(to);
+    store_txn_if(&c.txn, now, 0);
+    store_txn_delete(&c.txn, was);
+    host_change_put(&c, now, json_pack("{s:s}", "id", i->id));
+    r = put_cfg(i, &cfg, &c, e);
     instance_cfg_fini(&cfg);
     if (r >= 0)
         move(h, i);

@@ -38,21 +38,15 @@ static void set_apart(struct instance_cfg *c, const char *folder)
     c->autostart = c->protected = c->template = false;
 }
 
-static int clone_cfg(const struct instance *from, const char *name, struct instance_cfg *ret,
-                     struct err *e)
+static void clone_cfg(const struct instance *from, const char *name, struct instance_cfg *ret)
 {
     AUTO(free) char *folder = str_new("%s/instances/i%llu", from->host->dir, from->host->next);
-    json_t *j = conf_print(instance_fields(), &from->cfg);
-    int r;
 
-    json_object_set_new(j, "name", json_string(name));
-    r = instance_parse(ret, j, e);
-    json_decref(j);
-    if (r < 0)
-        return r;
+    conf_copy(instance_fields(), ret, &from->cfg);
+    free(ret->spec.name);
+    ret->spec.name = xdup(name);
     set_apart(ret, folder);
     instance_identify(ret);
-    return 0;
 }
 
 static int check_clone(const struct instance *from, const struct host_cloning *c, struct err *e)
@@ -89,7 +83,7 @@ static int clone_locked(struct host *h, struct instance *from, const struct host
     int r = check_clone(from, c, e);
 
     if (r >= 0)
-        r = clone_cfg(from, c->name, &cfg, e);
+        clone_cfg(from, c->name, &cfg);
     if (r >= 0)
         r = change_check_new(h, &cfg, e);
     if (r >= 0)

@@ -111,7 +111,7 @@ json_t *images_list(const char *pool)
         struct image_cfg c = {};
 
         if (images_get(pool, names[i], &c, NULL) >= 0) {
-            json_t *j = conf_print(image_cfg_fields, &c);
+            json_t *j = conf_show(image_cfg_fields, &c);
 
             json_object_set_new(j, "name", json_string(names[i]));
             json_array_append_new(list, j);

@@ -86,7 +86,8 @@ const struct field instance_own_fields[] = {
               .max = 1000000),
     FIELD_BOOL(instance_cfg, protected, "refuse to delete it"),
     FIELD_BOOL(instance_cfg, template, "it is not started; linked clones build on its disks as they are"),
-    FIELD_OBJ(instance_cfg, cloud, cloud_fields, "what cloud-init in the guest is told, by a read-only disk after the others"),
+    FIELD_OBJ(instance_cfg, cloud, cloud_fields, "what cloud-init in the guest is told, by a read-only disk after the others",
+              .secret = true),
     FIELD_OBJ(instance_cfg, limits, limit_fields, "what its process may take of the host", .metavar = "NAME=VALUE[,...]"),
     {},
 };

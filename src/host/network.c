@@ -85,7 +85,7 @@ int network_load_locked(struct host *h, const char *id, const char *text, size_t
 
 json_t *network_print_locked(const struct network *n)
 {
-    json_t *j = conf_print(network_fields, &n->cfg), *status;
+    json_t *j = conf_show(network_fields, &n->cfg), *status;
     const char *state = n->up ? "up" : n->why[0] ? "failed" : "starting";
 
     status = json_pack("{s:s, s:I}", "state", state, "revision", (json_int_t)n->rev);

@@ -35,7 +35,7 @@ const struct field task_fields[] = {
     FIELD_STR(task_rec, name, "of the instance when it was asked, or of the image or network"),
     FIELD_INT(task_rec, timeout, "seconds that a guest has to shut down"),
     FIELD_BOOL(task_rec, force, "whatever speaks against it"),
-    FIELD_OBJ(task_rec, source, source_fields, "what an image is made of"),
+    FIELD_OBJ(task_rec, source, source_fields, "what an image is made of", .secret = true), /* files of the host */
     FIELD_STR(task_rec, snapshot, "the snapshot's name"),
     FIELD_INT(task_rec, node, "number of the snapshot that was begun; 0: none"),
     FIELD_BOOL(task_rec, memory, "snapshot: of a machine that runs, its memory, too"),
@@ -342,9 +342,8 @@ int task_cancel(struct host *h, u64 number, struct err *e)
 
 json_t *task_print_locked(const struct task *t)
 {
-    json_t *j = conf_print(task_fields, &t->rec);
+    json_t *j = conf_show(task_fields, &t->rec);
 
-    json_object_del(j, "source");
     json_object_set_new(j, "number", json_integer((json_int_t)t->number));
     json_object_set_new(j, "done", json_integer((json_int_t)atomic_load(&t->job.done)));
     json_object_set_new(j, "total", json_integer((json_int_t)atomic_load(&t->job.total)));
