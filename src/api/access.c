@@ -105,13 +105,46 @@ struct user *access_user(const struct access *a, const char *name)
     return u;
 }
 
-struct key *access_key(const struct access *a, const char *id)
+/* IDs are random, and ours: nobody chooses where they are. */
+static struct key **slot_of(struct access *a, const char *id)
 {
-    struct key *k = a->keys;
+    u32 hash = 0;
+
+    for (const char *p = id; *p; p++)
+        hash = hash * 31 + (u8)*p;
+    return &a->by_id[hash % ACCESS_KEY_SLOTS];
+}
+
+struct key *access_key(struct access *a, const char *id)
+{
+    struct key *k = *slot_of(a, id);
 
     while (k && strcmp(k->id, id) != 0)
-        k = k->next;
+        k = k->same;
     return k;
+}
+
+static void insert_key(struct access *a, struct key *k)
+{
+    struct key **slot = slot_of(a, k->id);
+
+    k->next = a->keys;
+    a->keys = k;
+    k->same = *slot;
+    *slot = k;
+}
+
+static void drop_key(struct access *a, struct key *k)
+{
+    struct key **all = &a->keys, **same = slot_of(a, k->id);
+
+    while (*all != k)
+        all = &(*all)->next;
+    while (*same != k)
+        same = &(*same)->same;
+    *all = k->next;
+    *same = k->same;
+    key_free(k);
 }
 
 static struct user *insert_user(struct access *a, const char *name)
@@ -151,8 +184,7 @@ static int load_key(struct access *a, const char *id, const struct store_rec *r,
         return n;
     }
     k->used = k->rec.used;
-    k->next = a->keys;
-    a->keys = k;
+    insert_key(a, k);
     return 0;
 }
 
@@ -202,10 +234,8 @@ void access_close(struct access *a)
         a->users = u->next;
         user_free(u);
     }
-    while ((k = a->keys)) {
-        a->keys = k->next;
-        key_free(k);
-    }
+    while ((k = a->keys))
+        drop_key(a, k);
     free(TAKE(a->tries.slot));
     audit_close(&a->audit);
 }
@@ -349,27 +379,22 @@ int access_key_new(struct access *a, struct key_rec *rec, char ret_text[ACCESS_K
     }
     k->rec = *rec;
     *rec = (struct key_rec){};
-    k->next = a->keys;
-    a->keys = k;
+    insert_key(a, k);
     *ret_id = k->id;
     return 0;
 }
 
 int access_key_delete(struct access *a, const char *id, struct err *e)
 {
-    struct key **p = &a->keys, *k;
+    struct key *k = access_key(a, id);
     int r;
 
-    while (*p && strcmp((*p)->id, id) != 0)
-        p = &(*p)->next;
-    k = *p;
     if (!k)
         return err_set(e, -ENOENT, "there is no token '%.20s'", id);
     r = remove_record(a, "key", id, e);
     if (r < 0)
         return r;
-    *p = k->next;
-    key_free(k);
+    drop_key(a, k);
     return 0;
 }
 

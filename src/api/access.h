@@ -23,6 +23,7 @@ enum {
     ACCESS_SESSION_SECONDS = 24 * 3600,
     ACCESS_USED_SECONDS = 300, /* how exactly the records know when a key was used last */
     ACCESS_KEY_ID = 16,        /* hex digits */
+    ACCESS_KEY_SLOTS = 4096,   /* a power of two: of at most 40,000 keys */
     ACCESS_KEY_MAX = 80,       /* bytes of a key as text: "socle_ID_SECRET" */
     ACCESS_HEADER_MAX = 2048,  /* bytes of a header that is looked at */
 };
@@ -72,8 +73,8 @@ struct key_rec {
 struct key {
     char id[ACCESS_KEY_ID + 1];
     struct key_rec rec;
-    u64 used; /* newer than that of the record */
-    struct key *next;
+    u64 used;                /* newer than that of the record */
+    struct key *next, *same; /* same: of those whose IDs have the same place in `by_id` */
 };
 
 enum { TRIES_MAX = 4096 };
@@ -91,7 +92,8 @@ struct tries {
 struct access {
     struct host *host;
     struct user *users;
-    struct key *keys;
+    struct key *keys;                    /* all of them */
+    struct key *by_id[ACCESS_KEY_SLOTS]; /* where each request looks for its own */
     u32 n_users;
     struct tries tries;
     struct audit audit;
@@ -141,7 +143,7 @@ void user_rec_fini(struct user_rec *r);
 /* A copy of all that is owned. */
 struct user_rec user_rec_copy(const struct user_rec *r);
 
-struct key *access_key(const struct access *a, const char *id);
+struct key *access_key(struct access *a, const char *id);
 /* `rec` is moved; its hash is made here.  `ret_text`: the key, shown once. */
 int access_key_new(struct access *a, struct key_rec *rec, char ret_text[ACCESS_KEY_MAX],
                    const char **ret_id, struct err *e);

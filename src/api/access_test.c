@@ -524,6 +524,40 @@ TEST(access_keys_end)
     access_rig_close(&r);
 }
 
+/* So many that some have the same place: each is found, until it is deleted, and after a restart. */
+TEST(access_many_keys)
+{
+    enum { USERS = 8, EACH = 60, ALL = USERS * EACH };
+    char ids[ALL][ACCESS_KEY_ID + 1];
+    struct access_rig r;
+    struct err e = {};
+    u32 shared = 0;
+
+    access_rig_open(&r, test_dir(), "many");
+    for (u32 n = 0; n < ALL; n++) {
+        struct key_rec rec = { .kind = KEY_TOKEN,
+                               .user = str_new("u%u", n / EACH),
+                               .expires = access_rig_now + 1000 };
+        char text[ACCESS_KEY_MAX];
+        const char *id = "";
+
+        CHECK_OK(access_key_new(&r.access, &rec, text, &id, &e), &e);
+        str_copy(ids[n], sizeof(ids[n]), id);
+    }
+    for (u32 n = 0; n < ALL; n++)
+        shared += access_key(&r.access, ids[n])->same != NULL;
+    CHECK(shared > 0); /* 480 in 4096 places: 28 are expected */
+    for (u32 n = 0; n < ALL; n += 2)
+        CHECK_OK(access_key_delete(&r.access, ids[n], &e), &e);
+    for (u32 round = 0; round < 2; round++) {
+        for (u32 n = 0; n < ALL; n++)
+            CHECK_EQ(access_key(&r.access, ids[n]) != NULL, n % 2);
+        access_rig_restart(&r);
+    }
+    CHECK_EQ(access_key_delete(&r.access, ids[0], &e), -ENOENT);
+    access_rig_close(&r);
+}
+
 /* RFC 6238, appendix B, its last six digits. */
 TEST(access_totp)
 {

@@ -25,6 +25,28 @@ void api_answer_list(struct api_call *c, json_t *list, const char *next)
     api_answer_json(c, j);
 }
 
+/* `next` is the last that was shown, so nobody learns the name of what is not. */
+void api_answer_page(struct api_call *c, const struct api_pages *p)
+{
+    const struct page *q = c->query;
+    struct host *h = c->host;
+    json_t *list = json_array();
+    AUTO(free) char *next = NULL;
+    u32 at;
+
+    host_lock(h);
+    for (at = p->after(h, q->after); at < p->n(h) && json_array_size(list) < q->limit; at++) {
+        json_t *j = p->print(c, at);
+
+        if (j)
+            json_array_append_new(list, j);
+    }
+    if (at < p->n(h))
+        next = xdup(p->name(h, at - 1));
+    host_unlock(h);
+    api_answer_list(c, list, next);
+}
+
 void api_answer_task(struct api_call *c, u64 task, u64 revision)
 {
     api_answer_json(

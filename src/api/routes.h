@@ -19,6 +19,14 @@ extern const struct field page_fields[];
 
 /* {"list": […], "next": "what to give as `after` for more"}; `list` is consumed, `next` NULL: that is all. */
 void api_answer_list(struct api_call *c, json_t *list, const char *next);
+/* What is in the order of names, as a list that comes in pages (QUERY(page)). */
+struct api_pages {
+    u32 (*n)(const struct host *h);
+    u32 (*after)(struct host *h, const char *name); /* the place of the first after it */
+    const char *(*name)(const struct host *h, u32 at);
+    json_t *(*print)(const struct api_call *c, u32 at); /* NULL: it is not the caller's to see */
+};
+void api_answer_page(struct api_call *c, const struct api_pages *p);
 /* Has the instance {name} do something; answers with the task. */
 int api_act(struct api_call *c, const struct host_action *a, struct err *e);
 /* {"task": …, "revision": …} */

@@ -100,8 +100,22 @@ static const struct field edited_fields[] = {
 };
 /* clang-format on */
 
-static json_t *summary(const struct instance *i)
+static u32 count(const struct host *h)
 {
+    return h->n;
+}
+
+static const char *name_of(const struct host *h, u32 at)
+{
+    return h->list[at]->cfg.spec.name;
+}
+
+static json_t *summary(const struct api_call *c, u32 at)
+{
+    const struct instance *i = c->host->list[at];
+
+    if (!api_may_locked(c, API_VIEW, i))
+        return NULL;
     return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "name", i->cfg.spec.name, "id", i->id,
                      "state", host_state_words[i->run.state], "cpus", (json_int_t)i->cfg.spec.cpus,
                      "memory", (json_int_t)i->cfg.spec.memory, "revision", (json_int_t)i->rev);
@@ -109,20 +123,9 @@ static json_t *summary(const struct instance *i)
 
 static int list_instances(struct api_call *c, struct err *e [[maybe_unused]])
 {
-    const struct page *q = c->query;
-    struct host *h = c->host;
-    json_t *list = json_array();
-    AUTO(free) char *next = NULL;
-    u32 at;
+    static const struct api_pages pages = { count, host_after_locked, name_of, summary };
 
-    host_lock(h);
-    for (at = host_after_locked(h, q->after); at < h->n && json_array_size(list) < q->limit; at++)
-        if (api_may_locked(c, API_VIEW, h->list[at]))
-            json_array_append_new(list, summary(h->list[at]));
-    if (at < h->n)
-        next = xdup(h->list[at - 1]->cfg.spec.name);
-    host_unlock(h);
-    api_answer_list(c, list, next);
+    api_answer_page(c, &pages);
     return 0;
 }
 

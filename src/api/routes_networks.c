@@ -18,22 +18,26 @@ static const struct field network_view_fields[] = {
 };
 /* clang-format on */
 
+static u32 count(const struct host *h)
+{
+    return h->nets.n;
+}
+
+static const char *name_of(const struct host *h, u32 at)
+{
+    return h->nets.list[at]->cfg.name;
+}
+
+static json_t *print(const struct api_call *c, u32 at)
+{
+    return network_print_locked(c->host->nets.list[at]);
+}
+
 static int list_networks(struct api_call *c, struct err *e [[maybe_unused]])
 {
-    const struct page *q = c->query;
-    struct host *h = c->host;
-    json_t *list = json_array();
-    AUTO(free) char *next = NULL;
-    u32 at;
+    static const struct api_pages pages = { count, network_after_locked, name_of, print };
 
-    host_lock(h);
-    for (at = network_after_locked(h, q->after); at < h->nets.n && json_array_size(list) < q->limit;
-         at++)
-        json_array_append_new(list, network_print_locked(h->nets.list[at]));
-    if (at < h->nets.n)
-        next = xdup(h->nets.list[at - 1]->cfg.name);
-    host_unlock(h);
-    api_answer_list(c, list, next);
+    api_answer_page(c, &pages);
     return 0;
 }
 
