@@ -40,6 +40,21 @@ const struct field base_fields[] = {
 };
 /* clang-format on */
 
+int host_boot_id(char ret[HOST_BOOT_ID], struct err *e)
+{
+    static const char path[] = "/proc/sys/kernel/random/boot_id";
+    AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char id[HOST_BOOT_ID] = "";
+
+    if (fd < 0 || read(fd, id, sizeof(id) - 1) < 0)
+        return err_errno(e, "read '%s'", path);
+    id[strcspn(id, "\n")] = 0;
+    if (!id[0])
+        return err_set(e, -EIO, "'%s' is empty", path);
+    memcpy(ret, id, sizeof(id));
+    return 0;
+}
+
 bool host_is_alive(const struct instance *i)
 {
     return i->run.state >= HOST_STARTING && i->run.state <= HOST_STOPPING;
@@ -296,30 +311,6 @@ static bool is_silent(const struct instance *i)
     return i->silent;
 }
 
-/* Has the host started since a socled ran here last?  Then machines are to start, and when they are planned, so much is noted. */
-static void look_at_boot_locked(struct host *h)
-{
-    char id[64] = "";
-    AUTO(fd) int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    AUTO(store_rec) struct store_rec was = {};
-    struct host_change c = {};
-    struct err e = {};
-    int r;
-
-    if (fd < 0 || read(fd, id, sizeof(id) - 1) < 0)
-        return;
-    id[strcspn(id, "\n")] = 0;
-    if (store_get(h->store, "boot", &was, NULL) >= 0 && strstr(was.value, id))
-        return;
-    r = schedule_boot_locked(h, &e);
-    if (r >= 0) {
-        host_change_put(&c, "boot", json_pack("{s:s}", "id", id));
-        r = host_change_do(h, &c, NULL, &e);
-    }
-    if (r < 0)
-        log_error("machines that start with the host: %s", e.text);
-}
-
 static void on_store(void *arg)
 {
     struct host *h = arg;
@@ -347,7 +338,7 @@ static void on_begin(uv_timer_t *timer)
     task_resume_locked(h);
     if (h->nets.n)
         network_tidy_locked(h);
-    look_at_boot_locked(h);
+    schedule_look_at_boot_locked(h);
     host_unlock(h);
     start_those(h, is_silent);
     schedule_look(h);

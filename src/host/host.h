@@ -29,6 +29,7 @@ enum {
     HOST_TASK_TRIES_MAX = 3, /* starts of a task whose socled ended */
     HOST_STOP_SECONDS = 60,  /* that a guest has to shut down, unless it is said otherwise */
     HOST_STOP_SECONDS_MAX = 3600,
+    HOST_BOOT_ID = 37, /* bytes of host_boot_id */
 };
 
 enum host_state {
@@ -177,6 +178,8 @@ static inline void host_unlock(struct host *h)
     pthread_mutex_unlock(&h->lock);
 }
 
+/* Which start of the host this is: a UUID of Linux's. */
+int host_boot_id(char ret[HOST_BOOT_ID], struct err *e);
 /* NULL: there is none. */
 struct instance *host_find_locked(struct host *h, const char *name);
 /* The place of the first instance whose name is after `name`. */

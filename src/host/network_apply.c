@@ -43,14 +43,6 @@ struct wish {
 
 /* ---- what shall be ---- */
 
-static void copy_cfg(struct network_cfg *to, const struct network_cfg *from)
-{
-    json_t *j = conf_print(network_fields, from);
-
-    must(conf_parse(network_fields, to, j, NULL) >= 0);
-    json_decref(j);
-}
-
 static char *folder_of(const struct host *h, const char *name)
 {
     return str_new("%s/networks/%s", h->dir, name);
@@ -60,7 +52,7 @@ static void wish_net(struct wish *w, const struct network *n)
 {
     struct wish_net *to = &w->nets[w->n_nets++];
 
-    copy_cfg(&to->cfg, &n->cfg);
+    conf_copy(network_fields, &to->cfg, &n->cfg);
     to->folder = folder_of(w->h, n->cfg.name);
     if (network_is_managed(&n->cfg))
         to->names = network_names_text_locked(w->h, n, to->folder);
@@ -253,31 +245,27 @@ static int interface_setting(const char *name, const char *what, int value, stru
     return access(path, F_OK) < 0 ? 0 : write_setting(path, value, e); /* a host without IPv6 */
 }
 
-static char *boot_id(void)
-{
-    AUTO(fd) int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    char id[37] = "";
-
-    return fd >= 0 && read(fd, id, sizeof(id) - 1) > 0 ? xdup(id) : xdup("none");
-}
-
 /* Have we switched it on, since the host started? */
 static bool is_our_doing(const char *mark)
 {
-    AUTO(free) char *boot = boot_id(), *text = NULL;
     AUTO(fd) int fd = open(mark, O_RDONLY | O_CLOEXEC);
+    AUTO(free) char *text = NULL;
+    char boot[HOST_BOOT_ID];
     size_t len;
 
-    return fd >= 0 && fd_read_whole(fd, 64, &text, &len) >= 0 && len == strlen(boot) &&
-           memcmp(text, boot, len) == 0;
+    return fd >= 0 && host_boot_id(boot, NULL) >= 0 && fd_read_whole(fd, 64, &text, &len) >= 0 &&
+           len == strlen(boot) && memcmp(text, boot, len) == 0;
 }
 
 static int note_doing(const char *mark, struct err *e)
 {
-    AUTO(free) char *boot = boot_id();
+    char boot[HOST_BOOT_ID];
     struct newfile f;
-    int r = newfile_open(&f, mark, e);
+    int r = host_boot_id(boot, e);
 
+    if (r < 0)
+        return r;
+    r = newfile_open(&f, mark, e);
     if (r >= 0 && (r = fd_write_all(f.fd, boot, strlen(boot))) < 0)
         err_code(e, r, "write '%s'", mark);
     if (r >= 0)

@@ -28,8 +28,19 @@ enum {
     MACHINE_UIDS = 0x10000000,
 };
 
+/* Memory of the host, and of machines that run, in the order of pids. */
+struct memory_now {
+    struct guard_host host;
+    struct taken {
+        u32 pid;
+        u64 bytes;
+    } * vm;
+    u32 n;
+};
+
 /* What is to be started. */
 struct plan {
+    struct memory_now memory;
     struct vm_spec spec;
     bool resumes; /* from its suspended state, as the machine that its last start was of */
     char *seed;   /* NULL: none is to be made */
@@ -41,21 +52,57 @@ static void plan_fini(struct plan *p)
     spec_fini(&p->spec);
     cloud_texts_fini(&p->texts);
     free(TAKE(p->seed));
+    free(TAKE(p->memory.vm));
 }
 
-static int check_memory_locked(const struct instance *i, u64 memory, struct err *e)
+static int by_pid(const void *a, const void *b)
+{
+    const struct taken *x = a, *y = b;
+
+    return x->pid < y->pid ? -1 : x->pid > y->pid;
+}
+
+/*
+ * What the host has, and what machines took of it: before the lock is taken, since /proc may be slow.  The host is read last: what
+ * a machine takes meanwhile is counted twice, rather than not at all.
+ */
+static int read_memory(struct host *h, struct memory_now *ret, struct err *e)
+{
+    u32 n = 0;
+
+    host_lock(h);
+    ret->vm = xnew_n(struct taken, h->n + 1);
+    for (u32 k = 0; k < h->n; k++)
+        if (host_is_alive(h->list[k]) && h->list[k]->run.pid)
+            ret->vm[n++].pid = h->list[k]->run.pid;
+    host_unlock(h);
+    for (u32 k = 0; k < n; k++)
+        ret->vm[k].bytes = guard_resident((int)ret->vm[k].pid);
+    qsort(ret->vm, n, sizeof(*ret->vm), by_pid);
+    ret->n = n;
+    return guard_read_host(&ret->host, e);
+}
+
+/* One that was started since then has all of its memory before it. */
+static u64 taken_by(const struct memory_now *now, const struct instance *i)
+{
+    const struct taken key = { .pid = i->run.pid };
+    const struct taken *t = bsearch(&key, now->vm, now->n, sizeof(key), by_pid);
+
+    return t ? t->bytes : 0;
+}
+
+static int check_memory_locked(const struct instance *i, const struct memory_now *now, u64 memory,
+                               struct err *e)
 {
     struct host *h = i->host;
     AUTO(free) struct guard_vm *vms = xnew_n(struct guard_vm, h->n);
-    struct guard_host host;
-    int r = guard_read_host(&host, e);
     u32 n = 0;
 
     for (u32 k = 0; k < h->n; k++)
         if (h->list[k] != i && host_is_alive(h->list[k]))
-            vms[n++] = (struct guard_vm){ h->list[k]->cfg.spec.memory,
-                                          guard_resident((int)h->list[k]->run.pid) };
-    return r < 0 ? r : guard_check(&host, vms, n, i->cfg.spec.name, memory, e);
+            vms[n++] = (struct guard_vm){ h->list[k]->cfg.spec.memory, taken_by(now, h->list[k]) };
+    return guard_check(&now->host, vms, n, i->cfg.spec.name, memory, e);
 }
 
 /* The description with which the machine was started last: what it was may have been edited since. */
@@ -228,7 +275,7 @@ static int plan_locked(struct task *t, const struct process_from *from, struct v
     if (!from && !p->resumes && cloud_is_used(&i->cfg.cloud))
         add_seed(p, i);
     if (r >= 0 && !t->rec.force)
-        r = check_memory_locked(i, p->spec.memory, e);
+        r = check_memory_locked(i, &p->memory, p->spec.memory, e);
     return r < 0 ? r : host_set_state_locked(i, HOST_STARTING, NULL, e);
 }
 
@@ -240,12 +287,14 @@ static int make_plan(struct task *t, const struct process_from *from, u64 log_at
     int r = from ? read_state(from->file, &was, e) : 0;
 
     *p = (struct plan){};
-    if (r < 0)
-        return r;
-    host_lock(t->host);
-    t->inst->run.log_at = log_at;
-    r = plan_locked(t, from, &was, p, e);
-    host_unlock(t->host);
+    if (r >= 0 && !t->rec.force)
+        r = read_memory(t->host, &p->memory, e);
+    if (r >= 0) {
+        host_lock(t->host);
+        t->inst->run.log_at = log_at;
+        r = plan_locked(t, from, &was, p, e);
+        host_unlock(t->host);
+    }
     spec_fini(&was);
     return r;
 }

@@ -10,6 +10,16 @@
 
 #include <stdlib.h>
 
+/* Record boot. */
+struct boot_rec {
+    char *id; /* host_boot_id */
+};
+
+static const struct field boot_fields[] = {
+    FIELD_STR(boot_rec, id, "the start of the host for which machines were planned last"),
+    {},
+};
+
 enum { BOOT_AT_ONCE = 10 /* records of one transaction */ };
 
 static u64 now_seconds(void)
@@ -96,7 +106,7 @@ static int record(struct host *h, struct instance **list, u32 n, struct err *e)
     return host_change_do(h, &c, NULL, e);
 }
 
-int schedule_boot_locked(struct host *h, struct err *e)
+static int plan_boot_locked(struct host *h, struct err *e)
 {
     u32 n;
     AUTO(free) struct instance **list = choose(h, starts_with_host, by_order, &n);
@@ -112,6 +122,43 @@ int schedule_boot_locked(struct host *h, struct err *e)
         r = record(h, list + i, min(n - i, (u32)BOOT_AT_ONCE), e);
     schedule_look(h);
     return r;
+}
+
+/* Is it the start for which machines were planned last? */
+static bool is_planned_locked(struct host *h, const char *boot)
+{
+    AUTO(store_rec) struct store_rec rec = {};
+    struct boot_rec was = {};
+    bool same;
+
+    if (store_get(h->store, "boot", &rec, NULL) < 0)
+        return false;
+    same = conf_parse_text(boot_fields, &was, rec.value, rec.len, NULL) >= 0 && was.id &&
+           strcmp(was.id, boot) == 0;
+    conf_fini(boot_fields, &was);
+    return same;
+}
+
+/* That it is planned is noted after it was: a kill in between plans once more. */
+void schedule_look_at_boot_locked(struct host *h)
+{
+    struct boot_rec rec = {};
+    struct host_change c = {};
+    char boot[HOST_BOOT_ID];
+    struct err e = {};
+    int r = host_boot_id(boot, &e);
+
+    if (r >= 0 && is_planned_locked(h, boot))
+        return;
+    if (r >= 0)
+        r = plan_boot_locked(h, &e);
+    if (r >= 0) {
+        rec.id = boot;
+        host_change_put(&c, "boot", conf_print(boot_fields, &rec));
+        r = host_change_do(h, &c, NULL, &e);
+    }
+    if (r < 0)
+        log_error("machines that start with the host: %s", e.text);
 }
 
 /* ---- the timer ---- */

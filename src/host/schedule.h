@@ -26,8 +26,8 @@ u32 schedule_after(const struct instance_cfg *c, const struct schedule_end *end,
 void schedule_ended_locked(struct instance *i, bool failed, u64 ran);
 /* The same after a start that was ours, and failed, or was cancelled. */
 void schedule_not_started_locked(struct instance *i, bool failed);
-/* The host was started: when each machine with autostart will be; recorded.  Negative: not all of it. */
-int schedule_boot_locked(struct host *h, struct err *e);
+/* Has the host started since a socled ran here last?  Then it is recorded when each machine with autostart will be started. */
+void schedule_look_at_boot_locked(struct host *h);
 /* Something that it depends on has changed.  Any thread. */
 void schedule_look(struct host *h);
 void schedule_open(struct host *h);
