@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "host/cgroup.h"
 #include "host/load.h"
+#include "host/metrics.h"
 #include "host/process.h"
 #include "host/schedule.h"
 
@@ -219,7 +220,8 @@ static int make_folder(const char *path, struct err *e)
 
 static int make_folders(struct host *h, struct err *e)
 {
-    static const char *const folders[] = { "", "/instances", "/images", "/cache", "/networks" };
+    static const char *const folders[] = { "",       "/instances", "/images",
+                                           "/cache", "/networks",  "/metrics" };
     struct stat st;
     int r = 0;
 
@@ -342,6 +344,7 @@ static void on_begin(uv_timer_t *timer)
     host_unlock(h);
     start_those(h, is_silent);
     schedule_look(h);
+    metrics_begin(h);
 }
 
 int host_open(struct host *h, const char *dir, struct loop *l, struct err *e)
@@ -362,6 +365,7 @@ int host_open(struct host *h, const char *dir, struct loop *l, struct err *e)
     uv_timer_init(&l->uv, &h->begin);
     h->begin.data = h;
     schedule_open(h);
+    metrics_open(h);
     if (dir[0] != '/' || strlen(dir) > HOST_DIR_MAX)
         return err_set(e, -EINVAL,
                        "folder '%.90s': a path from the root of at most %d bytes is needed", dir,
@@ -404,6 +408,7 @@ void host_close(struct host *h)
     while (h->n_running || h->nets.working)
         pthread_cond_wait(&h->changed, &h->lock);
     host_unlock(h);
+    metrics_close(h);
     while ((t = h->tasks)) {
         h->tasks = t->next;
         task_free(t);

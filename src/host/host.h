@@ -149,6 +149,7 @@ struct host {
     struct task *tasks; /* newest first */
     u32 n_running;
     struct networks nets;
+    struct metrics *metrics; /* host/metrics.h */
     char *cgroup; /* machines' groups are below it; NULL: none, or (not asked) not known yet */
     bool cgroup_asked;
     bool begun; /* the loop runs: tasks may begin */

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "host/cgroup.h"
 #include "host/exit_status.h"
+#include "host/metrics.h"
 #include "host/schedule.h"
 #include "host/talk.h"
 #include "jail/jail.h"
@@ -117,6 +118,7 @@ static struct end how_it_ended(const struct instance *i, int status)
 
 void process_leave_locked(struct instance *i)
 {
+    metrics_poke(i->host);
     cgroup_leave_locked(i);
     network_tidy_locked(i->host); /* its taps have no other end any more */
 }
@@ -209,6 +211,7 @@ int process_watch(struct instance *i, int pidfd, pid_t pid, bool child, enum hos
     i->run.start_at = 0;
     r = host_set_state_locked(i, state, NULL, e);
     host_unlock(h);
+    metrics_poke(h);
     if (r >= 0)
         r = loop_fd_attach(h->loop, &i->watch, pidfd, UV_READABLE, on_end, i);
     return r;

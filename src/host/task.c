@@ -7,6 +7,7 @@
  *        ^───────────┘ socled ended; after HOST_TASK_TRIES_MAX of these: FAILED
  */
 #include "base/clock.h"
+#include "host/metrics.h"
 #include "host/schedule.h"
 #include "host/task_do.h"
 
@@ -114,6 +115,7 @@ static void drop_instance(struct host *h, struct instance *i)
         if (t->inst == i)
             t->inst = NULL;
     must(i->pidfd < 0);
+    metrics_forget(h, i->id);
     host_instance_free(i);
     network_tidy_locked(h);
 }

@@ -22,7 +22,15 @@ STATE_STRUCT(blk_state, BLK_STATE);
 
 #define BLK_STATS(X) \
     X(reads)         \
-    X(writes) X(flushes) X(discards) X(write_zeroes) X(read_bytes) X(written_bytes) X(errors)
+    X(writes)        \
+    X(flushes)       \
+    X(discards)      \
+    X(write_zeroes)  \
+    X(read_bytes)    \
+    X(written_bytes) \
+    X(read_ns)       \
+    X(write_ns)      \
+    X(errors)
 #define X(name) STAT_##name,
 enum blk_stat { BLK_STATS(X) STATS };
 #undef X
@@ -32,6 +40,7 @@ struct blk_req {
     struct blk_queue *q;
     struct blk_req *next; /* in the held list */
     u32 bytes;            /* of data, in all */
+    u64 begun_ns;
     struct chain c;
     struct iovec iov[VQ_SEGS_MAX]; /* the data's part of the chain; the disk moves through it */
 };

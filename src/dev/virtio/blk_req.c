@@ -7,6 +7,7 @@
  *   (1) Each chain that was popped is pushed exactly once, whatever it held, or dropped by a reset of the device.
  *   (2) Nothing is allocated: requests lie in one block of memory a queue, of which only what was ever used at once is touched.
  */
+#include "base/clock.h"
 #include "dev/virtio/blk_internal.h"
 
 #define TRACE_DEF "dev/trace.def"
@@ -103,6 +104,9 @@ static void on_done(struct disk_req *io)
         hold(r);
         return;
     }
+    if (io->op == DISK_READ || io->op == DISK_WRITE)
+        count(r->q, io->op == DISK_READ ? STAT_read_ns : STAT_write_ns,
+              clock_mono_ns() - r->begun_ns);
     if (io->result < 0)
         log_warn_limited("%s: %s", r->q->b->v.fn.dev.name, strerror(-io->result));
     else if (io->op == DISK_READ)
@@ -124,6 +128,7 @@ static enum blk_status submit(struct blk_req *r, enum disk_op op, u64 sector, u6
     r->io.len = n_sectors * DISK_SECTOR;
     r->io.iov = r->iov;
     r->io.done = on_done;
+    r->begun_ns = clock_mono_ns();
     disk_submit(r->q->disk, &r->io);
     return BLK_PENDING;
 }

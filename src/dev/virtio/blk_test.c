@@ -401,7 +401,10 @@ TEST(blk_error)
 
 static void put_stat(void *arg, const char *name, u64 value)
 {
-    strbuf_add(arg, "%s=%llu ", name, value);
+    const bool time = strstr(name, "_ns") != NULL;
+
+    CHECK(!time || (value > 0 && value < 100 * NSEC_PER_SEC));
+    strbuf_add(arg, time ? "%s " : "%s=%llu ", name, value);
 }
 
 TEST(blk_stats)
@@ -418,7 +421,7 @@ TEST(blk_stats)
     do_one(&t, &bad, T_IN, 0, NULL, NULL);
     t.d->def->stats(t.d, put_stat, &s);
     CHECK_STR(s.text, "reads=1 writes=1 flushes=0 discards=0 write_zeroes=0 read_bytes=512 "
-                      "written_bytes=1024 errors=1 ");
+                      "written_bytes=1024 read_ns write_ns errors=1 ");
     rig_fini(&t);
 }
 

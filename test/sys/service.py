@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""test/sys/service.py: socled as a service of a host, with a real guest on the software engine.  test/sys/service.py GUEST_FOLDER"""
+
+import atexit
+import glob
+import http.client
+import os
+import re
+import signal
+import socket
+import sys
+import time
+
+from socled import DIR, SECONDS, Socled, ask, done, ok, until
+
+GUEST = sys.argv[1]
+LINE = re.compile(r'socle_(host|instance)_[a-z_]+(\{name="[A-Za-z0-9._-]+"\})? [0-9]+(\.[0-9]+)?')
+
+
+# ---- what it measures ----
+
+def switches(pid):
+    """How often its threads were woken."""
+    n = 0
+    for path in glob.glob(f"/proc/{pid}/task/*/status"):
+        with open(path, encoding="ascii") as f:
+            n += int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", f.read(), re.M)[1])
+    return n
+
+
+def rests(pid):
+    """Nothing wakes it for three seconds; what it still had to do at first may."""
+    limit = time.monotonic() + SECONDS
+    while time.monotonic() < limit:
+        before = switches(pid)
+        time.sleep(3)
+        if switches(pid) == before:
+            return
+    raise AssertionError("it is woken though nothing runs and nobody asks")
+
+
+def look(path):
+    """Looks at it until it was measured."""
+    until(f"{path} is measured", lambda: "at" in ok("GET", path))
+    return ok("GET", path)
+
+
+def metrics():
+    assert "at" not in ok("GET", "/instances/a/metrics")
+    assert ask("GET", "/instances/none/metrics")[0] == 404
+    done("POST", "/instances/a/action", {"action": "start"})
+    with socket.socket(socket.AF_UNIX) as console:
+        console.settimeout(SECONDS)
+        console.connect(ok("GET", "/instances/a")["status"]["console"])
+        seen = b""
+        while b"# " not in seen:
+            seen += console.recv(65536)
+        console.sendall(b"while :; do echo x >/f; sync; done\n")
+    until("the guest writes to its disk", lambda: look("/instances/a/metrics").get("write_bytes", 0) > 0)
+    now = look("/instances/a/metrics")
+    assert now["state"] == "running" and now["cpus"] == 2 and now["ram"] == 128 << 20, now
+    assert now["exits"] > 0 and now["cpu"] > 0 and now["balloon"] == 0 and now["memory"] > 16 << 20, now
+    host = look("/metrics/host")
+    assert host["running"] == 1 and 0 < host["memory"] < host["ram"] and host["cpus"] == os.cpu_count() and "exits" not in host, host
+    assert [i["name"] for i in ok("GET", "/metrics/instances")["list"]] == ["a", "b"]
+    history = ok("GET", "/instances/a/metrics/history")
+    column = history["columns"].index("write_bytes")
+    times = [row[0] for row in history["rows"]]
+    assert times == sorted(set(times)) and any(row[column] for row in history["rows"]), history
+    assert all(row[0] > times[-1] for row in ok("GET", f"/instances/a/metrics/history?since={times[-1]}")["rows"])
+    assert len(ok("GET", "/instances/a/metrics/history?step=86400")["rows"]) <= 2
+    assert len(ok("GET", "/metrics/host/history?limit=1")["rows"]) == 1
+    assert ask("GET", "/metrics/host/history?span=years")[0] == 400
+    text = ok("GET", "/metrics")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert all(LINE.fullmatch(line) for line in lines), text
+    assert len([line for line in lines if line.startswith('socle_instance_disk_written_bytes_total{name="a"} ')]) == 1, text
+    assert not any('"b"' in line for line in lines)  # it is off
+    # a machine that does not answer holds up nobody
+    pid = ok("GET", "/instances/a")["status"]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    was = ok("GET", "/metrics/host")["at"]
+    until("the host is measured all the same", lambda: ok("GET", "/metrics/host")["at"] > was + 2)
+    os.kill(pid, signal.SIGCONT)
+
+
+def measured_life():
+    d = Socled()
+    rests(d.p.pid)
+    done("POST", "/images", {"name": "deb", "source": {
+        "kernel": GUEST + "/vmlinuz", "initrd": GUEST + "/initrd", "disk": GUEST + "/root.img",
+        "append": "console=ttyS0 root=/dev/vda rw panic=-1 quiet init=/bin/sh"}})
+    for name in ("a", "b"):
+        done("POST", "/instances", {"name": name, "image": "deb", "memory": "128M", "engine": "soft", "cpus": 2})
+    metrics()
+    done("POST", "/instances/a/action", {"action": "stop", "force": True})
+    kept = ok("GET", "/instances/a/metrics/history")["rows"]
+    d.kill()
+    d = Socled()
+    assert ok("GET", "/instances/a/metrics/history")["rows"] == kept != []
+    for name in ("a", "b"):
+        done("DELETE", f"/instances/{name}")
+    until("what was measured is gone", lambda: os.listdir(DIR + "/metrics") == ["host"])
+    rests(d.p.pid)
+    d.end()
+
+
+def leave_nothing():
+    try:
+        for i in ok("GET", "/instances")["list"]:
+            pid = ok("GET", "/instances/" + i["name"])["status"]["pid"]
+            if pid:
+                os.kill(pid, signal.SIGKILL)
+        os.kill(ok("GET", "")["pid"], signal.SIGKILL)
+    except (OSError, http.client.HTTPException):
+        pass  # it has ended
+
+
+atexit.register(leave_nothing)
+measured_life()
