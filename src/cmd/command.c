@@ -21,6 +21,7 @@ const struct command commands[] = {
     { "create",  "NAME [OPTION]…", "Create a machine that has a name", verb_make_opts, verb_make_more, "" },
     { "list",    "[OPTION]…", "List the machines that have names", verb_print_opts, verb_status_more, "" },
     { "show",    "NAME [OPTION]…", "Show one of them", verb_print_opts, NULL, "" },
+    { "top",     "[OPTION]…", "Show what machines and the host use, all the while", verb_top_opts, verb_top_more, "" },
     { "set",     "NAME FIELD=VALUE…", "Change what it is", verb_plain_opts, verb_set_more, "" },
     { "edit",    "NAME", "Change what it is, as JSON in $VISUAL or $EDITOR", verb_plain_opts, NULL, "" },
     { "rename",  "NAME NEW", "Give it another name", verb_plain_opts, NULL, "" },
@@ -49,7 +50,7 @@ const struct command commands[] = {
     { "audit",   "[OPTION]…", "Show who did what from where, the newest first", verb_audit_opts, NULL, "" },
     { "remote",  "COMMAND [ARGUMENT]…", "Keep the machines that --host names", NULL, remote_more, NULL, remote_main, remote_commands },
     { "help",  "[COMMAND]", "Explain a command", NULL, NULL,
-               "run ctl trace image launch create list show set edit rename delete start stop restart pause resume "
+               "run ctl trace image launch create list show top set edit rename delete start stop restart pause resume "
                "reset suspend console logs event snapshot restore clone backup pool network task info user token audit remote help", help_main },
     {},
 };

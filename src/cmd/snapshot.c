@@ -83,19 +83,18 @@ static json_t *describe(const struct tree_file *f, const struct tree_node *n)
     return j;
 }
 
-static int print_json(const struct tree_file *f, struct err *e)
+static int print_json(const struct verb *v, const struct tree_file *f, struct err *e)
 {
     json_t *list = json_array();
-    AUTO(free) char *text = NULL;
+    int r = 0;
 
     for (u32 i = 0; i < f->t.nodes.n; i++)
-        json_array_append_new(list, describe(f, tree_node(&f->t, i)));
-    text = json_dumps(list, JSON_INDENT(4));
+        if (json_array_append_new(list, describe(f, tree_node(&f->t, i))) < 0)
+            r = err_set(e, -EINVAL, "a name is not UTF-8 text");
+    if (r >= 0)
+        verb_print(v, list);
     json_decref(list);
-    if (!text)
-        return err_set(e, -EINVAL, "a name is not UTF-8 text");
-    printf("%s\n", text);
-    return 0;
+    return r;
 }
 
 int snapshot_run(int (*fn)(struct job *j, void *arg, struct err *e), void *arg, bool quiet,
@@ -114,8 +113,8 @@ int snapshot_file_list(struct verb *v, struct err *e)
     struct tree_file f;
     int r = tree_open(&f, v->args.arg[0], false, e);
 
-    if (r == 0 && v->output == VERB_JSON)
-        r = print_json(&f, e);
+    if (r == 0 && v->output != VERB_TABLE)
+        r = print_json(v, &f, e);
     else if (r == 0)
         snapshot_print(&f.t);
     tree_close(&f);

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char *const outputs[] = { "table", "json", NULL };
+static const char *const outputs[] = { "table", "json", "yaml", NULL };
 
 /* clang-format off */
 const struct field verb_fields[] = {
@@ -27,6 +27,7 @@ const struct field verb_fields[] = {
     FIELD_BYTES(verb, bytes, "so much of its end", .dflt = 64 * 1024, .max = 1 << 20, .metavar = "SIZE"),
     FIELD_BOOL(verb, disks, "only what is on its disks, as after a power cut"),
     FIELD_BOOL(verb, quiet, "show no progress"),
+    FIELD_BOOL(verb, once, "show what there is now, and end"),
     FIELD_BOOL(verb, full, "its disks are copies"),
     FIELD_BOOL(verb, instant, "it goes on from the memory of a machine that runs, or of a snapshot"),
     FIELD_STR(verb, snapshot, "of which it is a clone, in place of what NAME is now", .metavar = "SNAPSHOT"),
@@ -64,6 +65,7 @@ const struct opt verb_logs_opts[] = { DIR_OPT, VERB("messages", ""), VERB("bytes
 const struct opt verb_event_opts[] = { DIR_OPT, VERB("since", ""), {} };
 const struct opt verb_snapshot_opts[] = { DIR_OPT, VERB("disks", ""), {} };
 const struct opt verb_clone_opts[] = { DIR_OPT, VERB("full", ""), VERB("instant", ""), VERB("snapshot", ""), VERB("count", ""), {} };
+const struct opt verb_top_opts[] = { DIR_OPT, VERB("once", ""), OUTPUT_OPT, {} };
 static const struct opt snapshot_delete_opts[] = { DIR_OPT, VERB("quiet", ""), {} };
 const struct opt verb_audit_opts[] = { DIR_OPT, OUTPUT_OPT, VERB("limit", ""), {} };
 const struct opt verb_user_create_opts[] = { DIR_OPT, VERB("role"), { "grant", verb_fields, 0, "grants", "" },
@@ -322,6 +324,7 @@ static const struct verb_row {
     { "create", 1, 1, verb_create },
     { "list", 0, 0, verb_list },
     { "show", 1, 1, verb_show },
+    { "top", 0, 0, verb_top },
     { "set", 2, OPT_ARGS_MAX, verb_set },
     { "edit", 1, 1, verb_edit },
     { "rename", 2, 2, do_rename },

@@ -10,14 +10,14 @@
 #include "host/instance.h"
 #include "host/network.h"
 
-enum { VERB_TABLE, VERB_JSON };
+enum { VERB_TABLE, VERB_JSON, VERB_YAML };
 enum { VERB_CLONES_MAX = 100 };
 
 struct verb {
     /* options */
     char *dir, *host;
-    int output; /* VERB_TABLE, VERB_JSON */
-    bool force, follow, messages, disks, quiet, full, instant;
+    int output; /* VERB_TABLE, … */
+    bool force, follow, messages, disks, quiet, full, instant, once;
     u32 timeout, count;
     char *snapshot, *user_data, *ssh_key, *network_config;
     u64 bytes, since;
@@ -66,20 +66,23 @@ struct column {
 };
 void verb_print_time(const json_t *value, struct strbuf *out);
 void verb_print_yes(const json_t *value, struct strbuf *out);
-/* As a table or as JSON. */
+/* As a table, or as -o says. */
 void verb_print_rows(const struct verb *v, const json_t *list, const struct column *columns, u32 n);
-/* All pages of a list. */
+/* All pages of a list, a new reference; NULL with `e`. */
+json_t *verb_all(struct verb *v, const char *path, struct err *e);
 int verb_print_list(struct verb *v, const char *path, const struct column *columns, u32 n,
                     struct err *e);
 
 int verb_list(struct verb *v, struct err *e);
+int verb_top(struct verb *v, struct err *e);
 int verb_show(struct verb *v, struct err *e);
 int verb_images(struct verb *v, struct err *e);
 int verb_tasks(struct verb *v, struct err *e);
 int verb_task_show(struct verb *v, struct err *e);
 int verb_event(struct verb *v, struct err *e);
 int verb_logs(struct verb *v, struct err *e);
-void verb_print_json(const json_t *j);
+/* As JSON or YAML. */
+void verb_print(const struct verb *v, const json_t *j);
 
 int verb_snapshot(struct verb *v, struct err *e);
 int verb_snapshots(struct verb *v, struct err *e);

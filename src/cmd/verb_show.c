@@ -3,6 +3,7 @@
  */
 #include "base/clock.h"
 #include "cmd/verb.h"
+#include "cmd/yaml.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,12 +12,18 @@
 
 enum { COLUMNS_MAX = 8 };
 
-void verb_print_json(const json_t *j)
+void verb_print(const struct verb *v, const json_t *j)
 {
-    char *text = json_dumps(j, JSON_INDENT(2) | JSON_ENCODE_ANY);
+    AUTO(strbuf) struct strbuf yaml = {};
+    AUTO(free) char *json = NULL;
 
-    printf("%s\n", text ? text : "");
-    free(text);
+    if (v->output == VERB_YAML) {
+        yaml_add(j, &yaml);
+        printf("%s", yaml.text);
+        return;
+    }
+    json = json_dumps(j, JSON_INDENT(2) | JSON_ENCODE_ANY);
+    printf("%s\n", json ? json : "");
 }
 
 /* What a guest, a file or another client may have chosen never moves the cursor. */
@@ -92,32 +99,43 @@ static void print_table(const json_t *list, const struct column *columns, u32 n)
 
 void verb_print_rows(const struct verb *v, const json_t *list, const struct column *columns, u32 n)
 {
-    if (v->output == VERB_JSON)
-        verb_print_json(list);
+    if (v->output != VERB_TABLE)
+        verb_print(v, list);
     else
         print_table(list, columns, n);
+}
+
+json_t *verb_all(struct verb *v, const char *path, struct err *e)
+{
+    json_t *all = json_array();
+    AUTO(free) char *next = xdup(path);
+
+    while (next) {
+        json_t *j = verb_ask(v, "GET", next, NULL, e);
+        const char *after = json_string_value(json_object_get(j, "next"));
+
+        free(next);
+        next = after ? str_new("%s?after=%s", path, after) : NULL;
+        if (!j) {
+            json_decref(all);
+            return NULL;
+        }
+        (void)json_array_extend(all, json_object_get(j, "list"));
+        json_decref(j);
+    }
+    return all;
 }
 
 int verb_print_list(struct verb *v, const char *path, const struct column *columns, u32 n,
                     struct err *e)
 {
-    json_t *all = json_array();
-    AUTO(free) char *next = xdup(path);
-    int r = 0;
+    json_t *all = verb_all(v, path, e);
 
-    while (next && r >= 0) {
-        json_t *j = verb_ask(v, "GET", next, NULL, e);
-        const char *after = json_string_value(json_object_get(j, "next"));
-
-        r = j ? json_array_extend(all, json_object_get(j, "list")) : e->code;
-        free(next);
-        next = after ? str_new("%s?after=%s", path, after) : NULL;
-        json_decref(j);
-    }
-    if (r >= 0)
-        verb_print_rows(v, all, columns, n);
+    if (!all)
+        return e->code;
+    verb_print_rows(v, all, columns, n);
     json_decref(all);
-    return r;
+    return 0;
 }
 
 int verb_list(struct verb *v, struct err *e)
@@ -207,8 +225,8 @@ static int show(struct verb *v, const char *kind, struct err *e)
     if (!j)
         return e->code;
     status = json_object_get(j, "status");
-    if (v->output == VERB_JSON) {
-        verb_print_json(j);
+    if (v->output != VERB_TABLE) {
+        verb_print(v, j);
     } else {
         json_incref(status);
         json_object_del(j, "status");
@@ -241,8 +259,8 @@ int verb_info(struct verb *v, struct err *e)
 
     if (!j)
         return e->code;
-    if (v->output == VERB_JSON)
-        verb_print_json(j);
+    if (v->output != VERB_TABLE)
+        verb_print(v, j);
     else
         print_lines(j);
     json_decref(j);

@@ -80,8 +80,8 @@ int verb_snapshots(struct verb *v, struct err *e)
     size_t i;
     int r = j ? 0 : e->code;
 
-    if (j && v->output == VERB_JSON) {
-        verb_print_json(list);
+    if (j && v->output != VERB_TABLE) {
+        verb_print(v, list);
     } else {
         json_array_foreach(list, i, row) if (r >= 0) r = add_node(&t, row, e);
         if (r >= 0)

@@ -2,19 +2,78 @@
 """test/sys/service.py: socled as a service of a host, with a real guest on the software engine.  test/sys/service.py GUEST_FOLDER"""
 
 import atexit
+import fcntl
 import glob
 import http.client
+import json
 import os
+import pty
 import re
+import select
 import signal
 import socket
+import struct
+import subprocess
 import sys
+import termios
 import time
 
-from socled import DIR, SECONDS, Socled, ask, done, ok, until
+import yaml
+
+from socled import BUILD, DIR, SECONDS, Socled, ask, done, ok, socle, until
 
 GUEST = sys.argv[1]
 LINE = re.compile(r'socle_(host|instance)_[a-z_]+(\{name="[A-Za-z0-9._-]+"\})? [0-9]+(\.[0-9]+)?')
+
+
+# ---- how it is shown ----
+
+def screen_of(fd, word):
+    """What a terminal gets until it has the word."""
+    seen = b""
+    while word not in seen:
+        assert select.select([fd], [], [], SECONDS)[0], seen
+        seen += os.read(fd, 65536)
+    return seen
+
+
+def size(fd, rows, columns):
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def top():
+    shown = socle("top", "--once")
+    assert shown.returncode == 0 and shown.stdout.startswith("1 of 2 machines run"), shown
+    assert re.search(r"^a +[0-9.]+ .* [0-9]+[kM]?$", shown.stdout, re.M) and not re.search("^b ", shown.stdout, re.M), shown
+    told = json.loads(socle("top", "-o", "json").stdout)
+    assert told.keys() == {"host", "instances"} == yaml.safe_load(socle("top", "-o", "yaml").stdout).keys(), told
+    assert all("at" in i for i in told["instances"] if i["state"] == "running") and told["host"]["running"] == 1, told
+    ours, its = pty.openpty()
+    before = termios.tcgetattr(its)
+    size(its, 10, 150)
+    p = subprocess.Popen([BUILD + "socle", "top", "--dir", DIR], stdin=its, stdout=its, stderr=its, env={**os.environ, "TERM": "xterm"})
+    assert b"EXIT/s" in screen_of(ours, b"sorted by")
+    size(its, 8, 40)
+    p.send_signal(signal.SIGWINCH)
+    assert b"EXIT/s" not in screen_of(ours, b"sorted by")
+    size(its, 1, 1)  # no room at all
+    p.send_signal(signal.SIGWINCH)
+    os.write(ours, b"nmz")
+    size(its, 30, 200)
+    p.send_signal(signal.SIGWINCH)
+    screen_of(ours, b"EXIT/s")  # perhaps after a screen of the size before
+    os.write(ours, b"q")
+    screen_of(ours, b"\x1b[?1049l")  # the other screen again
+    assert p.wait(SECONDS) == 0 and termios.tcgetattr(its) == before
+    os.close(ours)
+    os.close(its)
+
+
+def formats():
+    """JSON and YAML say the same."""
+    ok("PATCH", "/instances/b", {"notes": "no: 'x'\n- \u00e4 \U0001f600 \x7f\x85", "tags": [{"tag": "yes"}, {"tag": "1.0"}]})
+    for words in (("list",), ("show", "b"), ("pool", "list"), ("task", "list"), ("info",), ("user", "list")):
+        assert yaml.safe_load(socle(*words, "-o", "yaml").stdout) == json.loads(socle(*words, "-o", "json").stdout), words
 
 
 # ---- what it measures ----
@@ -76,6 +135,8 @@ def metrics():
     assert all(LINE.fullmatch(line) for line in lines), text
     assert len([line for line in lines if line.startswith('socle_instance_disk_written_bytes_total{name="a"} ')]) == 1, text
     assert not any('"b"' in line for line in lines)  # it is off
+    top()
+    formats()
     # a machine that does not answer holds up nobody
     pid = ok("GET", "/instances/a")["status"]["pid"]
     os.kill(pid, signal.SIGSTOP)
