@@ -166,6 +166,48 @@ def measured_life():
     d.end()
 
 
+# ---- what a service manager wants ----
+
+def units():
+    """systemd finds nothing wrong with the units, and each manager has its own folder."""
+    folder = os.environ["TMPDIR"] + "/units"
+    os.mkdir(folder)
+    for manager in ("system", "user"):
+        for unit in ("socled.service", "socled.socket"):
+            with open(f"{BUILD}{manager}-{unit}", encoding="ascii") as f:
+                text = re.sub(r"^ExecStart=\S+/socled ", f"ExecStart={BUILD}socled ", f.read(), flags=re.M)
+            assert not re.search("@[A-Z_]+@", text), text
+            with open(f"{folder}/{unit}", "w", encoding="ascii") as f:
+                f.write(text)
+        p = subprocess.run(["systemd-analyze", f"--{manager}", "--man=no", "verify", folder + "/socled.service", folder + "/socled.socket"],
+                           env={**os.environ, "XDG_RUNTIME_DIR": folder}, capture_output=True, text=True, timeout=SECONDS, check=False)
+        assert p.returncode == 0 and "socled" not in p.stderr, p
+
+
+def said(manager):
+    return manager.recv(4096).decode()
+
+
+def activated():
+    """The first request starts it on the socket that is there; it says when it is ready, and when it ends, and leaves the socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(SECONDS)
+        manager.bind(os.environ["TMPDIR"] + "/notify")
+        p = subprocess.Popen(["systemd-socket-activate", "--listen", DIR + "/api.sock", "-E", "NOTIFY_SOCKET=" + manager.getsockname(),
+                              BUILD + "socled", "--dir", DIR], stderr=subprocess.DEVNULL)
+        try:
+            until("the socket is there", lambda: os.path.exists(DIR + "/api.sock"))
+            inode = os.stat(DIR + "/api.sock").st_ino
+            assert ok("GET", "")["pid"] == p.pid
+            assert said(manager) == "READY=1"
+            p.terminate()
+            assert said(manager) == "STOPPING=1" and p.wait(SECONDS) == 0
+            assert os.stat(DIR + "/api.sock").st_ino == inode
+        finally:
+            p.kill()
+    os.unlink(DIR + "/api.sock")
+
+
 def leave_nothing():
     try:
         for i in ok("GET", "/instances")["list"]:
@@ -178,4 +220,7 @@ def leave_nothing():
 
 
 atexit.register(leave_nothing)
+units()
+os.mkdir(DIR, 0o700)
+activated()
 measured_life()
