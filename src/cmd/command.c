@@ -45,13 +45,14 @@ const struct command commands[] = {
     { "network", "COMMAND [ARGUMENT]…", "Keep the networks that machines' cards are on", NULL, NULL, NULL, network_main, network_commands },
     { "task",    "COMMAND [ARGUMENT]…", "Show and cancel what socled is doing", NULL, NULL, NULL, task_main, task_commands },
     { "info",    "[OPTION]…", "Show what socled is, and where it answers HTTPS", verb_print_opts, NULL, "" },
+    { "doctor",  "[OPTION]…", "Look at what this host has of what machines want, and say what to do", verb_doctor_opts, verb_doctor_more, "" },
     { "user",    "COMMAND [ARGUMENT]…", "Keep users who log in by HTTPS, and what each may do", NULL, NULL, NULL, user_main, user_commands },
     { "token",   "COMMAND [ARGUMENT]…", "Keep tokens, which programs show by HTTPS", NULL, NULL, NULL, token_main, token_commands },
     { "audit",   "[OPTION]…", "Show who did what from where, the newest first", verb_audit_opts, NULL, "" },
     { "remote",  "COMMAND [ARGUMENT]…", "Keep the machines that --host names", NULL, remote_more, NULL, remote_main, remote_commands },
     { "help",  "[COMMAND]", "Explain a command", NULL, NULL,
                "run ctl trace image launch create list show top set edit rename delete start stop restart pause resume "
-               "reset suspend console logs event snapshot restore clone backup pool network task info user token audit remote help", help_main },
+               "reset suspend console logs event snapshot restore clone backup pool network task info doctor user token audit remote help", help_main },
     {},
 };
 /* clang-format on */

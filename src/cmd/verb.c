@@ -65,6 +65,7 @@ const struct opt verb_logs_opts[] = { DIR_OPT, VERB("messages", ""), VERB("bytes
 const struct opt verb_event_opts[] = { DIR_OPT, VERB("since", ""), {} };
 const struct opt verb_snapshot_opts[] = { DIR_OPT, VERB("disks", ""), {} };
 const struct opt verb_clone_opts[] = { DIR_OPT, VERB("full", ""), VERB("instant", ""), VERB("snapshot", ""), VERB("count", ""), {} };
+const struct opt verb_doctor_opts[] = { VERB("dir", "DIR"), OUTPUT_OPT, {} };
 const struct opt verb_top_opts[] = { DIR_OPT, VERB("once", ""), OUTPUT_OPT, {} };
 static const struct opt snapshot_delete_opts[] = { DIR_OPT, VERB("quiet", ""), {} };
 const struct opt verb_audit_opts[] = { DIR_OPT, OUTPUT_OPT, VERB("limit", ""), {} };
@@ -310,6 +311,14 @@ void verb_status_more(struct strbuf *out)
     strbuf_add(out, "Exit status: 0 done, 1 refused or failed, 2 the command line is wrong.\n");
 }
 
+void verb_doctor_more(struct strbuf *out)
+{
+    strbuf_add(
+        out,
+        "`note`: machines run, but slower, with less room, or behind fewer walls; `bad`: something "
+        "will fail, and the exit status is 1. What is found is of the user who asks.\n");
+}
+
 /* ---- rows; those of command.c without a main are here, too ---- */
 
 /* clang-format off */
@@ -338,6 +347,7 @@ static const struct verb_row {
     { "suspend", 1, OPT_ARGS_MAX, do_suspend },
     { "console", 1, 1, do_console },
     { "info", 0, 0, verb_info },
+    { "doctor", 0, 0, verb_doctor, .alone = true },
     { "audit", 0, 0, verb_audit },
     { "logs", 1, 1, verb_logs },
     { "event", 0, 0, verb_event },

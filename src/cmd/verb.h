@@ -74,6 +74,7 @@ int verb_print_list(struct verb *v, const char *path, const struct column *colum
                     struct err *e);
 
 int verb_list(struct verb *v, struct err *e);
+int verb_doctor(struct verb *v, struct err *e);
 int verb_top(struct verb *v, struct err *e);
 int verb_show(struct verb *v, struct err *e);
 int verb_images(struct verb *v, struct err *e);

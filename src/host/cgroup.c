@@ -99,8 +99,7 @@ char *cgroup_base(const char *top, const char *own, bool systemd, struct err *e)
     return TAKE(base);
 }
 
-/* Where version 2 is mounted, alone or beside the first. */
-static const char *find_top(void)
+const char *cgroup_top(void)
 {
     static const char *const places[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
     struct statfs fs;
@@ -111,10 +110,15 @@ static const char *find_top(void)
     return NULL;
 }
 
+void cgroup_controllers(const char *folder, char *ret, size_t size)
+{
+    read_text(folder, "cgroup.controllers", ret, size);
+}
+
 /* NULL: there are none here, which is said once. */
 static const char *base_locked(struct host *h)
 {
-    const char *top = find_top();
+    const char *top = cgroup_top();
     struct err e = {};
     char own[4096], *path;
 

@@ -17,6 +17,10 @@ struct cgroup_usage {
     u64 memory; /* bytes, what the host caches for it included; 0: not counted */
 };
 
+/* Where version 2 is mounted, alone or beside the first; NULL: nowhere. */
+const char *cgroup_top(void);
+/* The names of what a group's children can be limited in, with spaces between; "" when it cannot be read. */
+void cgroup_controllers(const char *folder, char *ret, size_t size);
 /* The folder for ours below the mounted `top`; owned.  NULL, with `e`: there is none. */
 char *cgroup_base(const char *top, const char *own, bool systemd, struct err *e);
 /* At the end of a socled; machines' groups stay. */

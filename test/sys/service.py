@@ -208,6 +208,27 @@ def activated():
     os.unlink(DIR + "/api.sock")
 
 
+# ---- what the host has ----
+
+def doctor(*before, folder=DIR, status=0):
+    p = subprocess.run([*before, BUILD + "socle", "doctor", "-o", "json", "--dir", folder], capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert p.returncode == status, p
+    return {f["what"]: f for f in json.loads(p.stdout)}
+
+
+def examined():
+    """What a host lacks is found, with what is to be done about it; only what would fail is an error."""
+    whole = doctor()
+    assert len(whole) == 9 and all(f["found"] and f["state"] in ("ok", "note") for f in whole.values()), whole
+    assert "'soft' runs" in whole["engine"]["found"] and whole["files"]["state"] == "ok", whole
+    poor = doctor("prlimit", "--nofile=100:100", folder="/proc/none", status=1)
+    assert poor["files"]["state"] == "note" and "100 open files" in poor["files"]["found"] and "4096" in poor["files"]["advice"], poor
+    assert poor["space"]["state"] == "bad" and "'/proc'" in poor["space"]["found"] and poor["space"]["advice"], poor
+    if os.geteuid() == 0:  # without capabilities nothing can be given up but by a namespace of users, and no tap be made
+        weak = doctor("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+        assert weak["networks"]["state"] == "note" and weak["networks"]["advice"], weak
+
+
 def leave_nothing():
     try:
         for i in ok("GET", "/instances")["list"]:
@@ -223,4 +244,5 @@ atexit.register(leave_nothing)
 units()
 os.mkdir(DIR, 0o700)
 activated()
+examined()
 measured_life()
