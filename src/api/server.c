@@ -298,8 +298,11 @@ static void on_async_closed(uv_handle_t *handle)
 
 void server_close(struct server *s)
 {
+    struct loop *l = s ? s->loop : NULL;
+
     if (!s)
         return;
+    loop_hold(l); /* tasks go on, and watch what they started */
     host_lock(s->host);
     s->host->on_change = NULL;
     host_unlock(s->host);
@@ -315,4 +318,5 @@ void server_close(struct server *s)
         uv_run(&s->loop->uv, UV_RUN_NOWAIT);
     access_close(&s->access);
     uv_close((uv_handle_t *)&s->changed, on_async_closed); /* frees us */
+    loop_release(l);
 }

@@ -34,6 +34,7 @@ static void on_wake(uv_async_t *a)
 
 int loop_init(struct loop *l, const char *name)
 {
+    pthread_mutexattr_t recursive;
     int r;
 
     *l = (struct loop){ .name = name };
@@ -45,6 +46,10 @@ int loop_init(struct loop *l, const char *name)
         uv_loop_close(&l->uv);
         return r;
     }
+    pthread_mutexattr_init(&recursive);
+    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&l->held, &recursive);
+    pthread_mutexattr_destroy(&recursive);
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->done, NULL);
     atomic_init(&l->closed, true);
@@ -65,10 +70,22 @@ void loop_run(struct loop *l)
         stop = l->stop;
         pthread_mutex_unlock(&l->lock);
     } while (!stop);
+    loop_hold(l);
     pthread_mutex_lock(&l->lock);
     atomic_store(&l->closed, true);
     pthread_mutex_unlock(&l->lock);
     on_wake(&l->wake); /* whoever asked while we were leaving is still answered */
+    loop_release(l);
+}
+
+void loop_hold(struct loop *l)
+{
+    pthread_mutex_lock(&l->held);
+}
+
+void loop_release(struct loop *l)
+{
+    pthread_mutex_unlock(&l->held);
 }
 
 static void *loop_main(void *arg)
@@ -138,6 +155,7 @@ void loop_fini(struct loop *l)
     uv_walk(&l->uv, close_handle, NULL);
     while (uv_loop_close(&l->uv) == UV_EBUSY) /* each round runs close callbacks */
         uv_run(&l->uv, UV_RUN_NOWAIT);
+    pthread_mutex_destroy(&l->held);
     pthread_mutex_destroy(&l->lock);
     pthread_cond_destroy(&l->done);
     *l = (struct loop){};
@@ -146,11 +164,17 @@ void loop_fini(struct loop *l)
 void loop_call(struct loop *l, void (*fn)(void *arg), void *arg)
 {
     struct loop_call c = { .fn = fn, .arg = arg };
+    bool closed;
 
     pthread_mutex_lock(&l->lock);
-    if (atomic_load(&l->closed) || pthread_equal(l->runner, pthread_self())) {
+    closed = atomic_load(&l->closed);
+    if (closed || pthread_equal(l->runner, pthread_self())) {
         pthread_mutex_unlock(&l->lock);
+        if (closed)
+            loop_hold(l);
         fn(arg);
+        if (closed)
+            loop_release(l);
         return;
     }
     c.next = l->calls;

@@ -19,8 +19,9 @@ struct loop {
     pthread_cond_t done;     /* a call was finished */
     struct loop_call *calls; /* newest first */
     bool stop;
-    atomic_bool closed; /* the thread ended or never ran: calls run on the caller's thread */
-    const char *name;   /* of the thread; borrowed */
+    atomic_bool closed;   /* the thread ended or never ran: calls run on the caller's thread */
+    pthread_mutex_t held; /* recursive; who touches a closed loop has it, before `lock` */
+    const char *name;     /* of the thread; borrowed */
     /* First thing on the new thread (a jail's last step); may be NULL. */
     void (*on_start)(void *arg);
     void *on_start_arg;
@@ -36,6 +37,9 @@ int loop_start(struct loop *l);
 void loop_stop(struct loop *l);
 /* loop_stop, then waits for the thread.  Harmless when it was never started. */
 void loop_join(struct loop *l);
+/* Once loop_run has returned, for who still turns the loop or closes handles while others call: their calls wait between. */
+void loop_hold(struct loop *l);
+void loop_release(struct loop *l);
 /* Closes what handles are left, frees.  Not while it runs. */
 void loop_fini(struct loop *l);
 
