@@ -5,6 +5,7 @@
  */
 #include "api/server_internal.h"
 
+#include <fcntl.h>
 #include <sodium.h>
 #include <stdlib.h>
 
@@ -237,6 +238,30 @@ static void too_many_streams(struct client *c)
     api_error(&c->answer, 503, "try_later", &e);
 }
 
+static void on_gone(struct loop_fd *f, int events [[maybe_unused]])
+{
+    struct client *c = f->arg;
+
+    loop_fd_close(&c->gone);
+    lws_set_timeout(c->wsi, PENDING_TIMEOUT_HTTP_CONTENT, LWS_TO_KILL_ASYNC);
+}
+
+int client_watch(struct client *c)
+{
+    if (c->gone_fd >= 0)
+        return 0;
+    c->gone_fd = fcntl(lws_get_socket_fd(c->wsi), F_DUPFD_CLOEXEC, 3);
+    return c->gone_fd < 0 ? -1
+                          : loop_fd_open(c->server->loop, &c->gone, c->gone_fd,
+                                         UV_READABLE | UV_DISCONNECT, on_gone, c);
+}
+
+static void unwatch(struct client *c)
+{
+    loop_fd_close(&c->gone);
+    fd_close(&c->gone_fd);
+}
+
 /* Sends the head, and asks to be called for the rest. */
 static int answer(struct client *c)
 {
@@ -265,11 +290,12 @@ static int write_body(struct client *c)
                           n == left ? LWS_WRITE_HTTP_FINAL : LWS_WRITE_HTTP) < 0)
         return -1;
     c->sent += n;
-    if (c->sent < c->answer.body.len) {
+    if (c->sent < c->answer.body.len || lws_partial_buffered(c->wsi)) {
         lws_set_timeout(c->wsi, PENDING_TIMEOUT_HTTP_CONTENT, SERVER_SECONDS);
         lws_callback_on_writable(c->wsi);
-        return 0;
+        return client_watch(c);
     }
+    unwatch(c);
     answer_fini(c);
     c->answering = false;
     if (c->end)
@@ -343,7 +369,7 @@ static int hash_later(struct client *c)
     *p = j;
     c->hashing = j;
     start_hashes(s);
-    return 0;
+    return client_watch(c);
 }
 
 void client_end_hashes(struct server *s)
@@ -508,6 +534,7 @@ void client_fini(struct client *c)
         c->hashing->client = NULL;
     if (c->mode != CLIENT_REQUEST)
         c->server->n_streams--;
+    unwatch(c);
     events_end(c);
     relay_end(c);
     if (c->body.text)

@@ -5,30 +5,9 @@
  */
 #include "api/server_internal.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 enum { EVENTS_AT_ONCE = 64 };
-
-static void on_gone(struct loop_fd *f, int events [[maybe_unused]])
-{
-    struct client *c = f->arg;
-
-    loop_fd_close(&c->gone);
-    lws_set_timeout(c->wsi, PENDING_TIMEOUT_HTTP_CONTENT, LWS_TO_KILL_ASYNC);
-}
-
-/* libwebsockets does not read from the client of server-sent events any more, but is woken for what it sends, and for its end, without
- * end.  It has nothing to say: when it does, or goes, the connection closes. */
-static int watch_end(struct client *c)
-{
-    c->gone_fd = fcntl(lws_get_socket_fd(c->wsi), F_DUPFD_CLOEXEC, 3);
-    if (c->gone_fd < 0 || loop_fd_open(c->server->loop, &c->gone, c->gone_fd,
-                                       UV_READABLE | UV_DISCONNECT, on_gone, c) < 0)
-        return -1;
-    return lws_http_mark_sse(c->wsi) ? -1 : 0;
-}
 
 /* What may be seen now, so that its end is told. */
 static void note_seen(struct client *c)
@@ -49,15 +28,15 @@ int events_begin(struct client *c)
     c->sent = 0;
     if (!(c->rights & API_VIEW))
         note_seen(c);
-    return c->mode == CLIENT_SSE ? watch_end(c) : 0;
+    if (c->mode == CLIENT_EVENTS)
+        return 0;
+    return client_watch(c) < 0 || lws_http_mark_sse(c->wsi) ? -1 : 0;
 }
 
 void events_end(struct client *c)
 {
     json_decref(c->seen);
     c->seen = NULL;
-    loop_fd_close(&c->gone);
-    fd_close(&c->gone_fd);
 }
 
 static bool may_see(struct client *c, const json_t *event)

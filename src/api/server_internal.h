@@ -88,7 +88,7 @@ struct client {
     /* a stream */
     u64 from;
     json_t *seen; /* IDs of instances that a stream showed to who may not see all */
-    int gone_fd;  /* the socket once more, to see that its client went away */
+    int gone_fd;  /* the socket once more: client_watch */
     struct loop_fd gone;
     struct relay relay;
 };
@@ -105,6 +105,9 @@ int client_on_writable(struct client *c);
 int client_on_upgrade(struct client *c);
 /* Has the one that opened a stream still the right to it?  Notes that its key is in use. */
 bool client_still_may(struct client *c);
+/* libwebsockets does not read while it answers, but is woken without end by what the client sends, and by its end.  From now on a client
+ * that does either is dropped. */
+int client_watch(struct client *c);
 /* libwebsockets writes its own bytes before ours. */
 int client_write(struct client *c, const char *data, size_t len, enum lws_write_protocol how);
 /* Waits until no password is being hashed. */
