@@ -88,6 +88,25 @@ TEST(icount_counts_deliveries)
     rig_free(r);
 }
 
+/* Of a block that is left by a fault only what was done before it counts, also where the operand's address is the handler's own sum. */
+TEST(icount_ends_at_faults_of_masked_stores)
+{
+    for (u32 max = 1; max <= BLOCK_UOPS_MAX; max *= 2) {
+        struct rig *r = icount_rig(max);
+        u16 gp = RIG_CODE + 0x80;
+
+        rig_mode(r, RIG_REAL);
+        /* nop; maskmovdqu [edi], xmm0, xmm1; nop; nop */
+        CODE(r, 0x90, 0x67, 0x66, 0x0f, 0xf7, 0xc1, 0x90, 0x90);
+        mem_write(r->mem, gp, (const u8[]){ 0x0f, 0x31, 0xeb, 0xfe }, 4); /* rdtsc; jmp $ */
+        mem_write(r->mem, VEC_GP * 4, &gp, 2);
+        r->c->reg[GPR_RDI] = 0x20000;
+        CHECK_EQ(run_to(r, 100), VCPU_KICKED);
+        CHECK_EQ(r->c->reg[GPR_RAX], 3); /* the first one, the delivery, RDTSC */
+        rig_free(r);
+    }
+}
+
 /* REP STOSB writes INC EDX (real mode: INC DX) over its first byte: it is fetched again after the element that does. */
 TEST(rep_overwrites_itself)
 {

@@ -18,14 +18,11 @@ enum {
 /* Linear address of an element at `by` bytes from the operand's first byte. */
 static u64 element_lin(struct soft_cpu *c, const struct uop *op, u64 by, u32 size, u32 access)
 {
-    struct uop at = *op;
+    u64 ea = soft_ea(c, op) + by;
 
-    if (op->seg >= SEG_COUNT) {
-        u64 ea = soft_ea(c, op) + by;
-        return op->asize == SIZE_64 ? ea : op->asize == SIZE_32 ? (u32)ea : (u16)ea;
-    }
-    at.disp = (s32)(at.disp + (s64)by);
-    return soft_lin(c, &at, size, access);
+    if (op->asize != SIZE_64)
+        ea = op->asize == SIZE_32 ? (u32)ea : (u16)ea;
+    return op->seg >= SEG_COUNT ? ea : soft_seg_linear(c, op, op->seg, ea, size, access);
 }
 
 static u8 vec_number(ZydisRegister r)
@@ -52,10 +49,7 @@ static u64 gather_lin(struct soft_cpu *c, const struct uop *op, u32 i, u32 size)
         memcpy(&by32, index + 4 * i, 4);
         by = by32;
     }
-    u64 ea = soft_ea(c, op) + ((u64)by << op->scale);
-    if (op->asize != SIZE_64)
-        ea = op->asize == SIZE_32 ? (u32)ea : (u16)ea;
-    return op->seg >= SEG_COUNT ? ea : soft_seg_linear(c, op, op->seg, ea, size, ACC_READ);
+    return element_lin(c, op, (u64)by << op->scale, size, ACC_READ);
 }
 
 /* A fault leaves the elements before it done, and their mask clear: the instruction goes on with the rest. */
