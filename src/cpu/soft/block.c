@@ -272,12 +272,15 @@ void soft_code_flush(struct soft_cpu *c)
     soft_jit_reset(c);
 }
 
-/* The rest of the block under way would be stale: it is left after this instruction. */
+/*
+ * The rest of the block under way is stale where the write met it: it is left after this instruction.  Only then: a block that is
+ * still found has the handlers it was decoded to, which the translator looks at.
+ */
 static void cut_current(struct soft_cpu *c, const struct uop *op)
 {
     struct block *b = c->block;
 
-    if (!op || !b || op < b->ops || op >= b->ops + b->n)
+    if (!op || !b || !(b->key & KEY_DROPPED) || op < b->ops || op >= b->ops + b->n)
         return;
     for (struct uop *u = b->ops + (op - b->ops) + 1; u < b->ops + b->n; u++)
         u->fn = soft_op_cut;

@@ -154,6 +154,29 @@ TEST(jit_does_as_the_interpreter)
         }
 }
 
+/* clang-format off */
+static const struct program beside =
+    /* lea 2f+1(%rip),%rdi; mov $30,%ecx; 1: call 2f; incb (%rdi); movups 0x10000(,%rcx,8),%xmm0; paddb %xmm0,%xmm1; mov $0x10200,%edi; dec %ecx; jnz 1b; jmp 3f; 2: mov $1,%al; add %al,%bl; ret; 3: movups %xmm1,0x10100 */
+    ROW_OF("a block that wrote to the one beside it", "\x48\x8d\x3d\x24\x00\x00\x00\xb9\x1e\x00\x00\x00\xe8\x19\x00\x00\x00\xfe\x07\x0f\x10\x04\xcd\x00\x00\x01\x00\x66\x0f\xfc\xc8\xbf\x00\x02\x01\x00\xff\xc9\x75\xe4\xeb\x05\xb0\x01\x00\xc3\xc3\x0f\x11\x0c\x25\x00\x01\x01\x00");
+/* clang-format on */
+
+/* A block that ran before it was translated, and wrote to other code of its page meanwhile, is translated whole. */
+TEST(jit_translates_what_wrote_to_code_before)
+{
+    for (u32 warm = 1; warm < 5; warm++) {
+        struct rig *a = jit_machine(warm, 1), *b = jit_machine(0, 1);
+
+        jit_begin(a, RIG_CODE, beside.code, beside.n);
+        jit_begin(b, RIG_CODE, beside.code, beside.n);
+        CHECK_EQ(vcpu_run(a->c->v), VCPU_KICKED);
+        CHECK_EQ(vcpu_run(b->c->v), VCPU_KICKED);
+        CHECK_STR(jit_differs(a, b), "");
+        CHECK(a->c->jit->stats.blocks > 0);
+        rig_free(a);
+        rig_free(b);
+    }
+}
+
 /* xor eax, eax; mov ecx, 10000; 1: add eax, ecx; dec ecx; jnz 1b */
 static const u8 sum[] = { 0x31, 0xc0, 0xb9, 0x10, 0x27, 0, 0, 0x01, 0xc8, 0xff, 0xc9, 0x75, 0xfa };
 enum { SUM = 10000 * 10001 / 2 };
