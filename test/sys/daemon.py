@@ -470,7 +470,9 @@ def restarts():
     assert status("r")["restarts"] == 0, status("r")
     crash("r")
     until("it has failed", lambda: status("r")["state"] == "failed")
-    done("POST", "/instances/r/action", {"action": "stop"})  # before it is started again
+    # before it is started again; on a slow host its start has begun, and is waited for
+    until("it is stopped", lambda: ask("POST", "/instances/r/action", {"action": "stop", "force": True})[0] < 300)
+    until("it is off", lambda: status("r")["state"] == "off")
     assert status("r")["start_at"] == 0, status("r")
     ok("PATCH", "/instances/r", {"restart": "always"})
     done("POST", "/instances/r/action", {"action": "start"})
