@@ -160,6 +160,14 @@ static bool on_key(struct top *t, int key)
     return true;
 }
 
+/* getch says the same when nobody pressed a key and when nobody can any more. */
+static bool is_gone(void)
+{
+    struct pollfd p = { .fd = STDIN_FILENO, .events = POLLIN };
+
+    return poll(&p, 1, 0) == 1 && p.revents & (POLLHUP | POLLERR | POLLNVAL);
+}
+
 /* Keys are answered at once; a second after it was asked it is asked again.  curses turns SIGWINCH into a key. */
 static int watch(struct verb *v, struct top *t, struct err *e)
 {
@@ -168,6 +176,7 @@ static int watch(struct verb *v, struct top *t, struct err *e)
 
     for (bool more = true; more && r >= 0;) {
         const u64 now = clock_mono_ns();
+        int key;
 
         if (now >= due) {
             r = ask(v, t, e);
@@ -177,7 +186,10 @@ static int watch(struct verb *v, struct top *t, struct err *e)
             break;
         draw(t);
         timeout((int)((due - min(due, clock_mono_ns())) / NSEC_PER_MSEC) + 1);
-        more = on_key(t, getch());
+        key = getch();
+        if (key == ERR && is_gone())
+            return err_set(e, -EIO, "the terminal is gone");
+        more = on_key(t, key);
     }
     return r;
 }

@@ -65,7 +65,10 @@ def top():
     os.write(ours, b"q")
     screen_of(ours, b"\x1b[?1049l")  # the other screen again
     assert p.wait(SECONDS) == 0 and termios.tcgetattr(its) == before
+    p = subprocess.Popen([BUILD + "socle", "top", "--dir", DIR], stdin=its, stdout=its, stderr=subprocess.PIPE, env={**os.environ, "TERM": "xterm"})
+    screen_of(ours, b"sorted by")
     os.close(ours)
+    assert b"the terminal is gone" in p.communicate(timeout=SECONDS)[1]
     os.close(its)
 
 
