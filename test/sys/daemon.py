@@ -488,6 +488,7 @@ def restarts():
     os.kill(list(processes().values())[0], signal.SIGKILL)
     d = Socled()
     until("the next socled starts it again", lambda: status("r")["state"] == "running")
+    until("the start is done", lambda: all(t["state"] not in ("waiting", "running") for t in ok("GET", "/tasks")["list"]))
     done("DELETE", "/instances/r?force=on")
     return d
 
