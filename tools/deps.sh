@@ -13,10 +13,12 @@ build   libseccomp-dev libcap-ng-dev
 build   zlib1g-dev liblzma-dev liblz4-dev libzstd-dev
 build   libzydis-dev
 build   libnl-route-3-dev libnftables-dev libarchive-dev
+build   nodejs npm
 build   libncurses-dev
 build   libsqlite3-dev libwebsockets-dev libwebsockets-evlib-uv libssl-dev libsodium-dev libcurl4-openssl-dev
 check   clang-14 clang libclang-rt-14-dev clang-format-14 clang-tidy-14
 check   python3 python3-yaml codespell shellcheck qemu-utils iproute2 acpica-tools gdb dnsmasq-base nftables systemd
+check   chromium
 guest   mmdebstrap e2fsprogs fakeroot uidmap zstd xz-utils lz4 gzip python3
 lab     qemu-system-x86 busybox-static cpio kmod zstd xz-utils gcc libc6-dev linux-libc-dev dnsmasq-base nftables iproute2
 bench   qemu-system-x86 cpio gcc libc6-dev python3
@@ -61,6 +63,12 @@ main() {
     missing=$(printf '%s\n' "$all" | awk -v have="$have" '
         BEGIN { n = split(have, h); for (i = 1; i <= n; i++) seen[h[i]] = 1 }
         !($1 in seen)' | tr '\n' ' ')
+
+    # Where node is not Debian's, npm comes with it, and Debian's npm would replace both.
+    if command -v node >/dev/null && command -v npm >/dev/null; then
+        # shellcheck disable=SC2086
+        missing=$(printf '%s\n' $missing | grep -vxE 'nodejs|npm' | tr '\n' ' ')
+    fi
 
     case " $* " in
     *" guest "* | *" lab "* | *" all "*) need_lists=yes ;; # these fetch packages of their own

@@ -186,6 +186,26 @@ static int add_header(struct client *c, const char *name, const char *value, u8 
                                        (int)strlen(value), p, end);
 }
 
+static bool is_head(const struct client *c)
+{
+    return strcmp(c->method, "HEAD") == 0;
+}
+
+static int write_file_head(struct client *c)
+{
+    u8 buf[LWS_PRE + HEAD_MAX], *start = buf + LWS_PRE, *p = start, *end = buf + sizeof(buf) - 1;
+    struct web_header all[WEB_HEADERS];
+
+    if (lws_add_http_common_headers(c->wsi, (unsigned)c->answer.status, c->file->type,
+                                    c->answer.status == 304 ? 0 : c->file->len, &p, end))
+        return -1;
+    web_headers(c->file, all);
+    for (const struct web_header *h = all; h->name; h++)
+        if (add_header(c, h->name, h->value, &p, end))
+            return -1;
+    return lws_finalize_write_http_header(c->wsi, start, &p, end);
+}
+
 static int write_head(struct client *c)
 {
     u8 buf[LWS_PRE + HEAD_MAX], *start = buf + LWS_PRE, *p = start, *end = buf + sizeof(buf) - 1;
@@ -216,6 +236,7 @@ static void answer_fini(struct client *c)
         sodium_memzero(c->answer.body.text, c->answer.body.len);
     strbuf_fini(&c->answer.body);
     free(c->answer.relay);
+    c->file = NULL;
     sodium_memzero(&c->answer, sizeof(c->answer));
 }
 
@@ -270,7 +291,7 @@ static int answer(struct client *c)
     c->ready = false;
     c->answering = true;
     c->sent = 0;
-    if (write_head(c))
+    if (c->file ? write_file_head(c) : write_head(c))
         return -1;
     if (c->answer.stream) {
         c->mode = CLIENT_SSE;
@@ -284,13 +305,16 @@ static int answer(struct client *c)
 
 static int write_body(struct client *c)
 {
-    const size_t left = c->answer.body.len - c->sent, n = min(left, (size_t)SERVER_CHUNK);
+    const char *body = c->file ? (const char *)c->file->data : c->answer.body.text;
+    const size_t all = c->file ? c->file->len : c->answer.body.len,
+                 len = is_head(c) || c->answer.status == 304 ? 0 : all, left = len - c->sent,
+                 n = min(left, (size_t)SERVER_CHUNK);
 
-    if (n && client_write(c, c->answer.body.text + c->sent, n,
-                          n == left ? LWS_WRITE_HTTP_FINAL : LWS_WRITE_HTTP) < 0)
+    if (n &&
+        client_write(c, body + c->sent, n, n == left ? LWS_WRITE_HTTP_FINAL : LWS_WRITE_HTTP) < 0)
         return -1;
     c->sent += n;
-    if (c->sent < c->answer.body.len || lws_partial_buffered(c->wsi)) {
+    if (c->sent < len || lws_partial_buffered(c->wsi)) {
         lws_set_timeout(c->wsi, PENDING_TIMEOUT_HTTP_CONTENT, SERVER_SECONDS);
         lws_callback_on_writable(c->wsi);
         return client_watch(c);
@@ -406,8 +430,28 @@ static void handle(struct client *c, bool websocket)
     strbuf_fini(&c->body);
 }
 
+static int answer_file(struct client *c)
+{
+    char accept[200], match[200];
+    const struct web_request rq = { c->method, c->path, accept, match };
+
+    header(c->wsi, WSI_TOKEN_HTTP_ACCEPT_ENCODING, accept, sizeof(accept));
+    header(c->wsi, WSI_TOKEN_HTTP_IF_NONE_MATCH, match, sizeof(match));
+    answer_fini(c);
+    c->answer.status = web_find(c->server->web, &rq, &c->file);
+    if (c->answer.status == 404)
+        refuse(c, 404, "not_found", "there is no such file");
+    else if (c->answer.status == 405)
+        refuse(c, 405, "method", "a page is only read");
+    else if (c->answer.status == 406)
+        refuse(c, 406, "invalid", "pages are sent compressed by gzip");
+    return answer(c);
+}
+
 static int respond(struct client *c)
 {
+    if (c->server->web && web_is_path(c->path))
+        return answer_file(c);
     handle(c, false);
     return c->answer.later ? hash_later(c) : answer(c);
 }

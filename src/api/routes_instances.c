@@ -35,6 +35,7 @@ struct edited {
 };
 struct summary {
     char *name, *id, *state;
+    struct field_strs tags;
     u32 cpus;
     u64 memory, revision;
 };
@@ -91,6 +92,7 @@ static const struct field summary_fields[] = {
     FIELD_INT(summary, cpus, "virtual CPUs"),
     FIELD_INT(summary, memory, "bytes of guest RAM"),
     FIELD_INT(summary, revision, "of what is configured: its ETag"),
+    FIELD_STRS(summary, tags, INSTANCE_TAGS_MAX, "words to find it by"),
     {},
 };
 static const struct field edited_fields[] = {
@@ -99,6 +101,16 @@ static const struct field edited_fields[] = {
     {},
 };
 /* clang-format on */
+
+static json_t *tags_json(const struct instance *i)
+{
+    const struct instance_tag *tag = i->cfg.tags.items;
+    json_t *list = json_array();
+
+    for (u32 n = 0; n < i->cfg.tags.n; n++)
+        json_array_append_new(list, json_string(tag[n].tag));
+    return list;
+}
 
 static u32 count(const struct host *h)
 {
@@ -116,9 +128,10 @@ static json_t *summary(const struct api_call *c, u32 at)
 
     if (!api_may_locked(c, API_VIEW, i))
         return NULL;
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "name", i->cfg.spec.name, "id", i->id,
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:o}", "name", i->cfg.spec.name, "id", i->id,
                      "state", host_state_words[i->run.state], "cpus", (json_int_t)i->cfg.spec.cpus,
-                     "memory", (json_int_t)i->cfg.spec.memory, "revision", (json_int_t)i->rev);
+                     "memory", (json_int_t)i->cfg.spec.memory, "revision", (json_int_t)i->rev,
+                     "tags", tags_json(i));
 }
 
 static int list_instances(struct api_call *c, struct err *e [[maybe_unused]])

@@ -291,6 +291,11 @@ int server_open(struct loop *l, struct host *h, int listener, const char *tls, s
     return 0;
 }
 
+void server_serve(struct server *s, const struct web_file *files)
+{
+    s->web = files;
+}
+
 static void on_async_closed(uv_handle_t *handle)
 {
     free(handle->data);

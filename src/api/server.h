@@ -12,6 +12,7 @@
 struct host;
 struct loop;
 struct server;
+struct web_file;
 
 enum {
     SERVER_CLIENTS_MAX = 256,
@@ -29,5 +30,7 @@ int server_listen(const char *path, struct err *e);
  * server_close, before the host is closed. */
 int server_open(struct loop *l, struct host *h, int listener, const char *tls, struct server **ret,
                 struct err *e);
+/* From now on what is not the API's is looked for in `files` (web.h), which stay. */
+void server_serve(struct server *s, const struct web_file *files);
 /* Ends connections; what is being answered is cut off. */
 void server_close(struct server *s);

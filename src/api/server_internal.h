@@ -6,6 +6,7 @@
 
 #include "api/api.h"
 #include "api/server.h"
+#include "api/web.h"
 #include "base/loop.h"
 
 #include <libwebsockets.h>
@@ -35,6 +36,7 @@ struct peer {
 struct server {
     struct loop *loop;
     struct host *host;
+    const struct web_file *web; /* NULL: no console */
     struct access access;
     struct lws_context *context;
     struct door local, tls;
@@ -82,7 +84,8 @@ struct client {
     struct err denied;
     /* the answer */
     struct api_answer answer;
-    struct hash_job *hashing; /* it comes when this is done */
+    const struct web_file *file; /* in its place */
+    struct hash_job *hashing;    /* it comes when this is done */
     size_t sent;
     bool ready, answering, end; /* end: the connection closes after the answer */
     /* a stream */

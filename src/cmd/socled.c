@@ -5,6 +5,7 @@
 #include "base/base.h"
 
 #include "api/server.h"
+#include "api/web.h"
 #include "cmd/opt.h"
 #include "host/exit_status.h"
 #include "host/host.h"
@@ -106,6 +107,7 @@ static int serve(struct loop *l, struct host *h, const char *tls, struct signals
     r = server_open(l, h, listener, tls, &server, e);
     if (r < 0)
         return r;
+    server_serve(server, web_files);
     uv_signal_init(&l->uv, &s->term);
     uv_signal_init(&l->uv, &s->interrupt);
     s->term.data = s->interrupt.data = l;

@@ -1,0 +1,103 @@
+/* web/src/core/api.ts: requests.  A refusal is an ApiError; that the session ended is told to whoever listens. */
+import type { ApiPath } from "./types";
+
+type Method = "GET" | "POST" | "PATCH" | "DELETE";
+
+export interface Call {
+  method: Method;
+  /* a path of the API's document, and what stands for its {…} in their order */
+  path: ApiPath;
+  names?: string[];
+  query?: Record<string, string | number | boolean>;
+  body?: unknown;
+  ifMatch?: string;
+}
+
+export interface Answer<T> {
+  value: T;
+  etag: string;
+}
+
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    sentence: string,
+    readonly field?: string,
+  ) {
+    super(sentence);
+  }
+}
+
+let onEnded: () => void = () => {};
+
+/* Called when a request was refused because nobody is logged in (any more). */
+export function whenSessionEnds(then: () => void): void {
+  onEnded = then;
+}
+
+export function urlOf(call: Pick<Call, "path" | "names" | "query">): string {
+  const names = [...(call.names ?? [])];
+  const path = call.path.replace(/\{\w+\}/g, () => encodeURIComponent(names.shift() ?? ""));
+  const query = new URLSearchParams(Object.entries(call.query ?? {}).map(([k, v]) => [k, String(v)]));
+
+  return query.size ? `${path}?${query}` : path;
+}
+
+async function refusal(r: Response): Promise<ApiError> {
+  try {
+    const { error } = (await r.json()) as { error: { sentence: string; field?: string } };
+    return new ApiError(r.status, error.sentence, error.field);
+  } catch {
+    return new ApiError(r.status, `${r.status} ${r.statusText}`);
+  }
+}
+
+async function send(call: Call): Promise<Response> {
+  const headers: Record<string, string> = call.method === "GET" ? {} : { "X-Socle": "1" };
+  const body = call.body === undefined ? null : JSON.stringify(call.body);
+  let r: Response;
+
+  if (body !== null) headers["Content-Type"] = "application/json";
+  if (call.ifMatch) headers["If-Match"] = call.ifMatch;
+  try {
+    r = await fetch(urlOf(call), { method: call.method, headers, body });
+  } catch {
+    throw new ApiError(0, "unreachable");
+  }
+  if (r.ok) return r;
+  if (r.status === 401 && call.path !== "/1.0/login") onEnded();
+  throw await refusal(r);
+}
+
+export async function ask<T>(call: Call): Promise<Answer<T>> {
+  const r = await send(call);
+  const text = await r.text();
+
+  return { value: (text ? JSON.parse(text) : null) as T, etag: r.headers.get("etag") ?? "" };
+}
+
+export async function get<T>(path: ApiPath, names: string[] = [], query: Call["query"] = {}): Promise<T> {
+  return (await ask<T>({ method: "GET", path, names, query })).value;
+}
+
+/* All pages of a list. */
+export async function list<T>(path: ApiPath, names: string[] = [], limit?: number): Promise<T[]> {
+  const all: T[] = [];
+  let after: string | undefined;
+
+  do {
+    const query = { ...(limit ? { limit } : {}), ...(after ? { after } : {}) };
+    const page = await get<{ list: T[]; next?: string }>(path, names, query);
+    all.push(...page.list);
+    after = page.next;
+  } while (after);
+  return all;
+}
+
+export async function text(call: Call): Promise<string> {
+  return (await send(call)).text();
+}
+
+export function socketUrl(path: string): string {
+  return `wss://${location.host}${path}`;
+}

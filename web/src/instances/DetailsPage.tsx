@@ -1,0 +1,98 @@
+/* web/src/instances/DetailsPage.tsx: one instance: its head with what it can do, and its tabs. */
+import { Alert, Breadcrumb, BreadcrumbItem, EmptyState, PageSection, Spinner, Tab, Tabs, TabTitleText, Title } from "@patternfly/react-core";
+import { lazy, Suspense, type ReactNode } from "react";
+import { Link, useNavigate, useParams } from "react-router-dom";
+import { ApiError } from "@/core/api";
+import { t, type TextKey } from "@/core/text";
+import type { Instance } from "@/core/types";
+import { useInstance } from "@/core/use";
+import { ErrorAlert } from "@/parts/Dialogs";
+import { StateLabel } from "@/parts/StateLabel";
+import { Actions } from "./Actions";
+import { Disks } from "./Disks";
+import { Hardware } from "./Hardware";
+import { Logs } from "./Logs";
+import { Nets } from "./Nets";
+import { Overview } from "./Overview";
+import { Raw } from "./Raw";
+import { Snapshots } from "./Snapshots";
+
+/* xterm.js is loaded when it is looked at. */
+const Console = lazy(() => import("./Console"));
+
+export interface Of {
+  instance: Instance;
+  etag: string;
+}
+
+const TABS: { key: string; text: TextKey; view: (of: Of) => ReactNode }[] = [
+  { key: "overview", text: "tab.overview", view: (of) => <Overview {...of} /> },
+  { key: "console", text: "tab.console", view: (of) => <Console {...of} /> },
+  { key: "hardware", text: "tab.hardware", view: (of) => <Hardware {...of} /> },
+  { key: "disks", text: "tab.disks", view: (of) => <Disks {...of} /> },
+  { key: "network", text: "tab.network", view: (of) => <Nets {...of} /> },
+  { key: "snapshots", text: "tab.snapshots", view: (of) => <Snapshots {...of} /> },
+  { key: "logs", text: "tab.logs", view: (of) => <Logs {...of} /> },
+  { key: "raw", text: "tab.raw", view: (of) => <Raw {...of} /> },
+];
+
+export function DetailsPage() {
+  const { name = "", tab = "overview" } = useParams();
+  const { data, error } = useInstance(name);
+  const go = useNavigate();
+  const shown = TABS.find((x) => x.key === tab) ?? TABS[0];
+
+  if (error instanceof ApiError && error.status === 404)
+    return (
+      <PageSection>
+        <EmptyState titleText={t("instance.gone", { name })} headingLevel="h1">
+          <Link to="/instances">{t("instance.to_list")}</Link>
+        </EmptyState>
+      </PageSection>
+    );
+  if (!data) return <PageSection>{error ? <ErrorAlert error={error} /> : <Spinner aria-label={t("loading")} />}</PageSection>;
+
+  const of = { instance: data.value, etag: data.etag };
+  const { status } = data.value;
+  return (
+    <PageSection isFilled className="details">
+      <Breadcrumb>
+        <BreadcrumbItem>
+          <Link to="/instances">{t("nav.instances")}</Link>
+        </BreadcrumbItem>
+        <BreadcrumbItem isActive>{name}</BreadcrumbItem>
+      </Breadcrumb>
+      <div className="page-head">
+        <div className="title-state">
+          <Title headingLevel="h1">{name}</Title>
+          <StateLabel state={status.state} />
+        </div>
+        <Actions {...of} />
+      </div>
+      {status.state === "failed" && status.why && (
+        <Alert isInline variant="danger" title={t("instance.failed")} className="gap">
+          {status.why}
+        </Alert>
+      )}
+      <Tabs
+        activeKey={shown?.key ?? ""}
+        onSelect={(_, key) => go(`/instances/${encodeURIComponent(name)}/${key}`)}
+        aria-label={t("instance.tabs", { name })}
+        component="nav"
+      >
+        {TABS.map((x) => (
+          <Tab
+            key={x.key}
+            eventKey={x.key}
+            title={<TabTitleText>{t(x.text)}</TabTitleText>}
+            href={`/instances/${encodeURIComponent(name)}/${x.key}`}
+            onClick={(e) => e.preventDefault()}
+          />
+        ))}
+      </Tabs>
+      <div className="tab-body" key={`${status.id} ${shown?.key}`}>
+        <Suspense fallback={<Spinner aria-label={t("loading")} />}>{shown?.view(of)}</Suspense>
+      </div>
+    </PageSection>
+  );
+}

@@ -1,0 +1,138 @@
+/*
+ * web/src/instances/Table.tsx: the table of instances.  Only rows in sight are in the page, so that ten thousand scroll as ten do.
+ */
+import { Checkbox, Label } from "@patternfly/react-core";
+import {
+  createColumnHelper,
+  flexRender,
+  getCoreRowModel,
+  getSortedRowModel,
+  useReactTable,
+  type RowSelectionState,
+  type SortingState,
+} from "@tanstack/react-table";
+import { useVirtualizer } from "@tanstack/react-virtual";
+import { useRef, useState } from "react";
+import { Link } from "react-router-dom";
+import { bytes } from "@/core/format";
+import { t } from "@/core/text";
+import type { Summary } from "@/core/types";
+import { StateLabel } from "@/parts/StateLabel";
+
+const ROW_PX = 44;
+const TAGS = 4;
+
+interface Props {
+  rows: Summary[];
+  chosen: RowSelectionState;
+  onChosen: (next: RowSelectionState) => void;
+  onTag: (tag: string) => void;
+}
+
+const column = createColumnHelper<Summary>();
+
+function columns(onTag: Props["onTag"]) {
+  return [
+    column.display({
+      id: "mark",
+      header: ({ table }) => (
+        <Checkbox
+          id="mark-all"
+          aria-label={t("instances.mark_all")}
+          isChecked={table.getIsAllRowsSelected() ? true : table.getIsSomeRowsSelected() ? null : false}
+          onChange={(_, on) => table.toggleAllRowsSelected(on)}
+        />
+      ),
+      cell: ({ row }) => (
+        <Checkbox
+          id={`mark-${row.id}`}
+          aria-label={t("instances.mark", { name: row.original.name })}
+          isChecked={row.getIsSelected()}
+          onChange={(_, on) => row.toggleSelected(on)}
+        />
+      ),
+    }),
+    column.accessor("name", {
+      header: () => t("instances.name"),
+      cell: (c) => <Link to={`/instances/${encodeURIComponent(c.getValue())}`}>{c.getValue()}</Link>,
+    }),
+    column.accessor("state", { header: () => t("instances.state"), cell: (c) => <StateLabel state={c.getValue()} /> }),
+    column.accessor("cpus", { header: () => t("instances.cpus") }),
+    column.accessor("memory", { header: () => t("instances.memory"), cell: (c) => bytes(c.getValue()) }),
+    column.accessor((i) => i.tags.join(" "), {
+      id: "tags",
+      header: () => t("instances.tags"),
+      cell: ({ row }) =>
+        row.original.tags.slice(0, TAGS).map((x) => (
+          <Label key={x} isCompact variant="outline" onClick={() => onTag(x)}>
+            {x}
+          </Label>
+        )),
+    }),
+  ];
+}
+
+const ARIA_SORT = { asc: "ascending", desc: "descending" } as const;
+
+export function InstanceTable(p: Props) {
+  const [sorting, setSorting] = useState<SortingState>([{ id: "name", desc: false }]);
+  const scroller = useRef<HTMLDivElement>(null);
+  const [cols] = useState(() => columns(p.onTag));
+  const table = useReactTable({
+    data: p.rows,
+    columns: cols,
+    state: { sorting, rowSelection: p.chosen },
+    getRowId: (i) => i.id,
+    onSortingChange: setSorting,
+    onRowSelectionChange: (next) => p.onChosen(typeof next === "function" ? next(p.chosen) : next),
+    getCoreRowModel: getCoreRowModel(),
+    getSortedRowModel: getSortedRowModel(),
+  });
+  const { rows } = table.getRowModel();
+  const virtual = useVirtualizer({
+    count: rows.length,
+    getScrollElement: () => scroller.current,
+    estimateSize: () => ROW_PX,
+    overscan: 12,
+  });
+
+  return (
+    <div className="grid" ref={scroller} role="table" tabIndex={0} aria-label={t("nav.instances")} aria-rowcount={rows.length + 1}>
+      <div role="rowgroup" className="grid-head">
+        <div role="row" className="grid-row" aria-rowindex={1}>
+          {table.getFlatHeaders().map((h) => {
+            const sorted = h.column.getIsSorted();
+            return (
+              <div key={h.id} role="columnheader" className={`cell cell-${h.id}`} {...(sorted ? { "aria-sort": ARIA_SORT[sorted] } : {})}>
+                {h.column.getCanSort() ? (
+                  <button type="button" className="sort" onClick={h.column.getToggleSortingHandler()}>
+                    {flexRender(h.column.columnDef.header, h.getContext())}
+                    <span aria-hidden="true">{sorted === "asc" ? " ↑" : sorted === "desc" ? " ↓" : ""}</span>
+                  </button>
+                ) : (
+                  flexRender(h.column.columnDef.header, h.getContext())
+                )}
+              </div>
+            );
+          })}
+        </div>
+      </div>
+      <div role="rowgroup" className="grid-body" style={{ height: virtual.getTotalSize() }}>
+        {virtual.getVirtualItems().map((v) => {
+          const row = rows[v.index];
+          return (
+            row && (
+              <div key={row.id} role="row" className="grid-row" aria-rowindex={v.index + 2} style={{ transform: `translateY(${v.start}px)` }}>
+                {row.getVisibleCells().map((c) => (
+                  <div key={c.id} role="cell" className={`cell cell-${c.column.id}`}>
+                    {flexRender(c.column.columnDef.cell, c.getContext())}
+                  </div>
+                ))}
+              </div>
+            )
+          );
+        })}
+      </div>
+    </div>
+  );
+}
