@@ -91,7 +91,7 @@ export default function CreatePage() {
             footer={<Footer why={bad[i]} onCancel={() => go("/instances")} />}
           >
             <View draft={draft} set={set} />
-            {bad[i] && <Alert isInline isPlain variant="warning" title={bad[i]} className="gap" />}
+            {bad[i] && <Alert component="p" isInline isPlain variant="warning" title={bad[i]} className="gap" />}
           </WizardStep>
         ))}
         <WizardStep
@@ -110,7 +110,7 @@ export default function CreatePage() {
           }
         >
           <ErrorAlert error={error} />
-          {bad.find(Boolean) && <Alert isInline variant="warning" title={bad.find(Boolean)} className="gap" />}
+          {bad.find(Boolean) && <Alert component="p" isInline variant="warning" title={bad.find(Boolean)} className="gap" />}
           <Review draft={draft} set={set} call={call} />
         </WizardStep>
       </Wizard>

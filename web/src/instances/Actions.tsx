@@ -106,7 +106,7 @@ export function Actions(of: Of) {
           {item("delete", t("delete.verb"), () => setDialog("delete"), true)}
         </DropdownList>
       </Dropdown>
-      {error && <Alert isInline variant="danger" title={error} className="action-error" />}
+      {error && <Alert component="p" isInline variant="danger" title={error} className="action-error" />}
       {(dialog === "stop" || dialog === "restart") && <StopDialog name={name} verb={dialog} onClose={() => setDialog(undefined)} />}
       {dialog === "reset" && (
         <Confirm

@@ -2,32 +2,14 @@
 import { Alert, Button } from "@patternfly/react-core";
 import { useState } from "react";
 import { ask } from "@/core/api";
+import { forEach } from "@/core/each";
 import { useSession } from "@/core/session";
 import { t } from "@/core/text";
 import type { Action, Summary, TaskStarted } from "@/core/types";
 import { Confirm } from "@/parts/Dialogs";
 import { VERB_TEXT, whyNot } from "./actions";
 
-const AT_ONCE = 4;
 const VERBS: Action[] = ["start", "stop", "restart", "suspend"];
-
-/* A few at a time; returns what was refused. */
-export async function forEach<T>(all: T[], run: (x: T) => Promise<unknown>): Promise<Error[]> {
-  const left = [...all];
-  const errors: Error[] = [];
-
-  await Promise.all(
-    Array.from({ length: AT_ONCE }, async () => {
-      for (let x = left.shift(); x !== undefined; x = left.shift())
-        try {
-          await run(x);
-        } catch (e) {
-          errors.push(e as Error);
-        }
-    }),
-  );
-  return errors;
-}
 
 export function Bulk({ marked, onClear }: { marked: Summary[]; onClear: () => void }) {
   const { self } = useSession();
@@ -72,7 +54,7 @@ export function Bulk({ marked, onClear }: { marked: Summary[]; onClear: () => vo
         </>
       )}
       {errors.length > 0 && (
-        <Alert isInline variant="danger" title={t("bulk.failed", { n: errors.length })}>
+        <Alert component="p" isInline variant="danger" title={t("bulk.failed", { n: errors.length })}>
           {[...new Set(errors.map((e) => e.message))].slice(0, 5).join("; ")}
         </Alert>
       )}

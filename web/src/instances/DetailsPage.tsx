@@ -1,7 +1,7 @@
 /* web/src/instances/DetailsPage.tsx: one instance: its head with what it can do, and its tabs. */
-import { Alert, Breadcrumb, BreadcrumbItem, EmptyState, PageSection, Spinner, Tab, Tabs, TabTitleText, Title } from "@patternfly/react-core";
+import { Alert, Breadcrumb, BreadcrumbItem, EmptyState, Nav, NavItem, NavList, PageSection, Spinner, Title } from "@patternfly/react-core";
 import { lazy, Suspense, type ReactNode } from "react";
-import { Link, useNavigate, useParams } from "react-router-dom";
+import { Link, useParams } from "react-router-dom";
 import { ApiError } from "@/core/api";
 import { t, type TextKey } from "@/core/text";
 import type { Instance } from "@/core/types";
@@ -39,7 +39,6 @@ const TABS: { key: string; text: TextKey; view: (of: Of) => ReactNode }[] = [
 export function DetailsPage() {
   const { name = "", tab = "overview" } = useParams();
   const { data, error } = useInstance(name);
-  const go = useNavigate();
   const shown = TABS.find((x) => x.key === tab) ?? TABS[0];
 
   if (error instanceof ApiError && error.status === 404)
@@ -70,26 +69,19 @@ export function DetailsPage() {
         <Actions {...of} />
       </div>
       {status.state === "failed" && status.why && (
-        <Alert isInline variant="danger" title={t("instance.failed")} className="gap">
+        <Alert component="p" isInline variant="danger" title={t("instance.failed")} className="gap">
           {status.why}
         </Alert>
       )}
-      <Tabs
-        activeKey={shown?.key ?? ""}
-        onSelect={(_, key) => go(`/instances/${encodeURIComponent(name)}/${key}`)}
-        aria-label={t("instance.tabs", { name })}
-        component="nav"
-      >
-        {TABS.map((x) => (
-          <Tab
-            key={x.key}
-            eventKey={x.key}
-            title={<TabTitleText>{t(x.text)}</TabTitleText>}
-            href={`/instances/${encodeURIComponent(name)}/${x.key}`}
-            onClick={(e) => e.preventDefault()}
-          />
-        ))}
-      </Tabs>
+      <Nav variant="horizontal-subnav" aria-label={t("instance.tabs", { name })} className="tabs">
+        <NavList>
+          {TABS.map((x) => (
+            <NavItem key={x.key} isActive={x === shown}>
+              <Link to={`/instances/${encodeURIComponent(name)}/${x.key}`}>{t(x.text)}</Link>
+            </NavItem>
+          ))}
+        </NavList>
+      </Nav>
       <div className="tab-body" key={`${status.id} ${shown?.key}`}>
         <Suspense fallback={<Spinner aria-label={t("loading")} />}>{shown?.view(of)}</Suspense>
       </div>

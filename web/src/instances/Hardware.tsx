@@ -126,7 +126,7 @@ export function Hardware(of: Of) {
       }}
     >
       {saved !== undefined && (
-        <Alert isInline variant={saved ? "warning" : "success"} title={t(saved ? "hardware.saved_later" : "hardware.saved")} />
+        <Alert component="p" isInline variant={saved ? "warning" : "success"} title={t(saved ? "hardware.saved_later" : "hardware.saved")} />
       )}
       {!wrong && <ErrorAlert error={error} />}
       {text("cpus", later)}

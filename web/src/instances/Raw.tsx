@@ -49,9 +49,9 @@ export function Raw(of: Of) {
         void save();
       }}
     >
-      {saved !== undefined && <Alert isInline variant={saved ? "warning" : "success"} title={t(saved ? "hardware.saved_later" : "hardware.saved")} />}
+      {saved !== undefined && <Alert component="p" isInline variant={saved ? "warning" : "success"} title={t(saved ? "hardware.saved_later" : "hardware.saved")} />}
       <ErrorAlert error={error} />
-      {why && <Alert isInline variant="warning" title={t("raw.wrong")}>{why}</Alert>}
+      {why && <Alert component="p" isInline variant="warning" title={t("raw.wrong")}>{why}</Alert>}
       <TextArea
         aria-label={t("raw.label")}
         className="raw"

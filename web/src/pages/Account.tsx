@@ -28,7 +28,7 @@ function Password() {
   return (
     <Form onSubmit={(e) => void submit(e)}>
       <ErrorAlert error={error} />
-      {done && <Alert isInline variant="success" title={t("account.changed")} />}
+      {done && <Alert component="p" isInline variant="success" title={t("account.changed")} />}
       <FormGroup label={t("account.old")} fieldId="old-password">
         <TextInput id="old-password" type="password" value={old} onChange={(_, v) => setOld(v)} autoComplete="current-password" />
       </FormGroup>
@@ -62,7 +62,7 @@ function Codes() {
     }
   }
 
-  if (done) return <Alert isInline variant="success" title={t("account.codes_on")} />;
+  if (done) return <Alert component="p" isInline variant="success" title={t("account.codes_on")} />;
   return (
     <>
       <ErrorAlert error={error} />

@@ -47,7 +47,7 @@ export default function TokensPage() {
       }))}
     >
       {made && (
-        <Alert isInline variant="success" title={t("tokens.made")} className="gap">
+        <Alert component="p" isInline variant="success" title={t("tokens.made")} className="gap">
           <ClipboardCopy isReadOnly isCode hoverTip={t("copy")} clickTip={t("copied")} textAriaLabel={t("tokens.token")}>
             {made}
           </ClipboardCopy>

@@ -23,7 +23,7 @@ import { t } from "@/core/text";
 export function ErrorAlert({ error, title }: { error: unknown; title?: string }) {
   if (!error) return null;
   return (
-    <Alert isInline variant="danger" title={title ?? t("error.title")} className="gap">
+    <Alert component="p" isInline variant="danger" title={title ?? t("error.title")} className="gap">
       {error instanceof Error ? error.message : String(error)}
     </Alert>
   );

@@ -62,6 +62,7 @@ function Broken() {
   if (state !== "broken") return null;
   return (
     <Alert
+      component="p"
       isInline
       variant="warning"
       title={t("live.reconnecting")}

@@ -28,7 +28,7 @@ function LoginForm({ before, error, onLogin }: LoginViewProps) {
 
   return (
     <Form onSubmit={(e) => void submit(e)}>
-      {failed && <Alert isInline variant="danger" title={failed} />}
+      {failed && <Alert component="p" isInline variant="danger" title={failed} />}
       <FormGroup label={t("login.user")} fieldId="login-user">
         <TextInput id="login-user" value={user} onChange={(_, v) => setUser(v)} autoComplete="username" autoFocus={!before} />
       </FormGroup>

@@ -108,7 +108,8 @@ export function TaskToasts() {
     () =>
       live.watch((events) => {
         const more = events.map(toastOf).filter((x) => x !== undefined);
-        if (more.length) setToasts((old) => [...more.reverse(), ...old].slice(0, TOASTS));
+        /* One that ended may be written again: the newest word counts. */
+        for (const toast of more) setToasts((old) => [toast, ...old.filter((x) => x.number !== toast.number)].slice(0, TOASTS));
       }),
     [live],
   );
@@ -117,6 +118,7 @@ export function TaskToasts() {
     <AlertGroup isToast isLiveRegion>
       {toasts.map((x) => (
         <Alert
+          component="p"
           key={x.number}
           variant={x.failed ? "danger" : "success"}
           title={x.text}

@@ -1,0 +1,169 @@
+/* web/src/logic.test.ts: what needs no page: names, sizes, texts, trees, changes, events. */
+import { describe, expect, it } from "vitest";
+import { bodyOf, commandOf, EMPTY, wrong, type Draft } from "./create/config";
+import { urlOf } from "./core/api";
+import { forEach } from "./core/each";
+import { bytes, parseBytes, shellWord, sizeText } from "./core/format";
+import { staleAfter, withState } from "./core/live";
+import { plain } from "./core/plain";
+import { t, word } from "./core/text";
+import type { LiveEvent, Snapshot, Summary } from "./core/types";
+import { whyNot, type Subject, type Verb } from "./instances/actions";
+import { changes } from "./instances/edit";
+import { filter, matches, tagsOf } from "./instances/filter";
+import { place } from "./instances/tree";
+
+describe("sizes", () => {
+  it.each([
+    ["512M", 512 * 2 ** 20],
+    ["2 GiB", 2 ** 31],
+    ["1.5g", 1.5 * 2 ** 30],
+    ["4096", 4096],
+    ["1TB", 2 ** 40],
+    ["", NaN],
+    ["-1", NaN],
+    ["1P", NaN],
+    ["12x", NaN],
+  ])("%s", (text, want) => expect(parseBytes(text)).toBe(want));
+  it.each([2 ** 20, 192 * 2 ** 20, 2 ** 30, 5 * 2 ** 40, 1000, 1])("%i is read as it was written", (n) =>
+    expect(parseBytes(sizeText(n))).toBe(n),
+  );
+  it("are short", () => expect([bytes(0), bytes(1536), bytes(2 ** 30), bytes(123.4 * 2 ** 20)]).toEqual(["0 B", "1.5 KiB", "1 GiB", "123 MiB"]));
+});
+
+describe("text of guests", () => {
+  it.each([
+    ["\x1b[31mred\x1b[0m", "red"],
+    ["\x1b]0;title\x07after", "after"],
+    ["\x1b]8;;http://x\x1b\\link", "link"],
+    ["a\r\nb", "a\nb"],
+    ["nul\0bell\x07", "nul\ufffdbell\ufffd"],
+    ["abc\u202efed", "abc\ufffdfed"],
+    ["\x1b]0;never ended", ""],
+    ["<b>", "<b>"],
+  ])("%j", (text, want) => expect(plain(text)).toBe(want));
+  it("is read to its end", () => expect(plain("\x1b[".repeat(200000) + "end")).toBe("nd"));
+});
+
+describe("paths", () => {
+  it("encode names", () =>
+    expect(urlOf({ path: "/1.0/instances/{name}/snapshots/{snapshot}", names: ["a/../b", "c?d"] })).toBe("/1.0/instances/a%2F..%2Fb/snapshots/c%3Fd"));
+  it("have queries", () => expect(urlOf({ path: "/1.0/instances", query: { limit: 2, after: "a&b" } })).toBe("/1.0/instances?limit=2&after=a%26b"));
+  it("are quoted for a shell", () => expect([shellWord("a-b"), shellWord("it's"), shellWord("$(x)")]).toEqual(["a-b", `'it'\\''s'`, "'$(x)'"]));
+});
+
+const summary = (name: string, state = "off", tags: string[] = []): Summary => ({ name, id: name, state, tags, cpus: 1, memory: 1, revision: 1 });
+
+describe("search", () => {
+  const all = [summary("web1", "running", ["prod"]), summary("web2", "off", ["test"]), summary("db", "off", ["prod", "eu"])];
+
+  it("finds words in any order", () => expect([matches("web prod", "PROD we"), matches("web", "db")]).toEqual([true, false]));
+  it("joins text, state and tag", () => {
+    const names = (w: Partial<Parameters<typeof filter>[1]>) => filter(all, { text: "", state: "", tag: "", ...w }).map((i) => i.name);
+    expect(names({})).toEqual(["web1", "web2", "db"]);
+    expect(names({ text: "prod" })).toEqual(["web1", "db"]);
+    expect(names({ tag: "prod", state: "off" })).toEqual(["db"]);
+  });
+  it("knows the tags", () => expect(tagsOf(all)).toEqual(["eu", "prod", "test"]));
+});
+
+describe("what is possible", () => {
+  const can = (verb: Verb, more: Partial<Subject>) => whyNot(verb, { state: "off", mayOperate: true, mayAdmin: true, ...more }) === undefined;
+
+  it.each<[Verb, Partial<Subject>, boolean]>([
+    ["start", { state: "off" }, true],
+    ["start", { state: "running" }, false],
+    ["start", { state: "off", template: true }, false],
+    ["start", { state: "off", mayOperate: false }, false],
+    ["stop", { state: "running" }, true],
+    ["stop", { state: "off" }, false],
+    ["stop", { state: "failed", startAt: 5 }, true],
+    ["delete", { state: "off" }, true],
+    ["delete", { state: "off", protected: true }, false],
+    ["delete", { state: "off", template: true }, true],
+    ["delete", { state: "running" }, false],
+    ["delete", { state: "off", mayAdmin: false }, false],
+    ["snapshot", { state: "suspended" }, false],
+    ["restore", { state: "suspended" }, true],
+  ])("%s %j: %s", (verb, more, want) => expect(can(verb, more)).toBe(want));
+});
+
+describe("the tree of snapshots", () => {
+  const snap = (name: string, created: number, parent?: string): Snapshot => ({ name, created, ...(parent ? { parent } : {}) });
+
+  it("draws branches in columns of their own", () => {
+    const placed = place([snap("a", 1), snap("b", 2, "a"), snap("c", 3, "a"), snap("d", 4, "b")]);
+    expect(placed.map((p) => [p.snapshot.name, p.row, p.column, p.parentRow])).toEqual([
+      ["a", 0, 0, undefined],
+      ["b", 1, 1, 0],
+      ["c", 2, 0, 0],
+      ["d", 3, 1, 1],
+    ]);
+  });
+  it("takes a parent that is gone for none", () => expect(place([snap("b", 2, "gone")])[0]?.parentRow).toBeUndefined());
+  it("is no tree without snapshots", () => expect(place([])).toEqual([]));
+});
+
+describe("changes", () => {
+  it("send what differs, and null for what was taken away", () =>
+    expect(changes({ a: 1, b: [1], c: "x", d: true }, { a: 1, b: [1, 2], d: true, e: 0 })).toEqual({ b: [1, 2], c: null, e: 0 }));
+  it("are none of the same", () => expect(changes({ a: { b: 1 } }, { a: { b: 1 } })).toEqual({}));
+});
+
+describe("events", () => {
+  const event = (more: Partial<LiveEvent>): LiveEvent => ({ type: "state", revision: 1, ...more });
+
+  it("change one row", () => {
+    const list = [summary("a"), summary("b")];
+    const next = withState(list, event({ id: "b", state: "running" }));
+    expect([next[0] === list[0], next[1]?.state, list[1]?.state]).toEqual([true, "running", "off"]);
+    expect(withState(list, event({ id: "x", state: "running" }))).toBe(list);
+    expect(withState(list, event({ id: "b", state: "off" }))).toBe(list);
+  });
+  it("say what is old", () => {
+    expect(staleAfter([event({ type: "network" })])).toEqual(["networks"]);
+    expect(staleAfter([event({ type: "state", id: "a", deleted: true })])).toContain("instances");
+    expect(staleAfter([event({ type: "state", id: "a", state: "off" })])).not.toContain("instances");
+  });
+});
+
+describe("a new instance", () => {
+  const draft: Draft = { ...EMPTY, name: "web1", image: "debian" };
+
+  it("is three words by default", () => expect(bodyOf(draft)).toEqual({ name: "web1", image: "debian", cpus: 1, memory: "1G" }));
+  it("has all that was said", () => {
+    const d: Draft = { ...draft, from: "kernel", kernel: "/k", initrd: "/i", net: "network", network: "lab", forwards: "tcp:1:2, udp:3:4", keys: "k1\n\nk2", userData: "#cloud-config", tags: "a b", disks: [{ file: "/d d", readonly: true }], start: false };
+    expect(bodyOf(d)).toMatchObject({ kernel: "/k", initrd: "/i", nets: [{ network: "lab", forward: [{ rule: "tcp:1:2" }, { rule: "udp:3:4" }] }], cloud: { keys: [{ key: "k1" }, { key: "k2" }], user_data: "#cloud-config" } });
+    expect(bodyOf(d)).not.toHaveProperty("image");
+    expect(commandOf(d)).toBe("socle create web1 --kernel /k --initrd /i --cpus 1 --memory 1G --tag a --tag b --disk '/d d,readonly' --net network=lab,forward=tcp:1:2,forward=udp:3:4 --ssh-key keys.pub --user-data user-data.yaml");
+  });
+  it.each<[Partial<Draft>, Parameters<typeof wrong>[1], boolean]>([
+    [{}, "source", true],
+    [{ name: "" }, "source", false],
+    [{ name: "../x" }, "source", false],
+    [{ name: "taken" }, "source", false],
+    [{ from: "kernel", kernel: "relative" }, "source", false],
+    [{ cpus: "0" }, "size", false],
+    [{ cpus: "1.5" }, "size", false],
+    [{ memory: "1K" }, "size", false],
+    [{ memory: "lots" }, "size", false],
+    [{ disks: [{ file: "", readonly: false }] }, "disks", false],
+    [{ net: "network", network: "" }, "network", false],
+  ])("%j in %s: %s", (more, step, good) => expect(wrong({ ...draft, ...more }, step, ["taken"]) === undefined).toBe(good));
+});
+
+describe("bulk actions", () => {
+  it("do all, and tell what failed", async () => {
+    const done: number[] = [];
+    const errors = await forEach([1, 2, 3, 4, 5, 6], async (n) => {
+      if (n === 3) throw new Error("no");
+      done.push(n);
+    });
+    expect([done.sort(), errors.map((e) => e.message)]).toEqual([[1, 2, 4, 5, 6], ["no"]]);
+  });
+});
+
+describe("texts", () => {
+  it("take values as they are", () => expect(t("delete.title", { name: "<b>{name}</b>" })).toBe("Delete <b>{name}</b>?"));
+  it("have words of the API, and those that come later", () => expect([word("state", "off"), word("state", "new-one")]).toEqual(["off", "new-one"]));
+});
