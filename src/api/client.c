@@ -432,19 +432,28 @@ static void handle(struct client *c, bool websocket)
 
 static int answer_file(struct client *c)
 {
+    static const struct {
+        int status;
+        const char *code, *why;
+    } refusals[] = {
+        { 404, "not_found", "there is no such file" },
+        { 405, "method", "a page is only read" },
+        { 406, "invalid", "pages are sent compressed by gzip" },
+    };
     char accept[200], match[200];
     const struct web_request rq = { c->method, c->path, accept, match };
+    struct err e = {};
 
     header(c->wsi, WSI_TOKEN_HTTP_ACCEPT_ENCODING, accept, sizeof(accept));
     header(c->wsi, WSI_TOKEN_HTTP_IF_NONE_MATCH, match, sizeof(match));
+    strbuf_fini(&c->body);
     answer_fini(c);
     c->answer.status = web_find(c->server->web, &rq, &c->file);
-    if (c->answer.status == 404)
-        refuse(c, 404, "not_found", "there is no such file");
-    else if (c->answer.status == 405)
-        refuse(c, 405, "method", "a page is only read");
-    else if (c->answer.status == 406)
-        refuse(c, 406, "invalid", "pages are sent compressed by gzip");
+    for_each_row(r, refusals)
+        if (r->status == c->answer.status) {
+            err_set(&e, -EINVAL, "%s", r->why);
+            api_error(&c->answer, r->status, r->code, &e);
+        }
     return answer(c);
 }
 
