@@ -54,6 +54,9 @@ export default function CreatePage() {
     if (taken) setDraft((d) => (d.name ? d : { ...d, name: freeName(d.image || "vm", taken) }));
   }, [taken, draft.image]);
 
+  /* On a phone PatternFly's button of the steps has a label of its own, which hides the step that it shows from who cannot see it. */
+  useEffect(() => document.querySelector(".pf-v6-c-wizard__toggle")?.removeAttribute("aria-label"));
+
   const set = (more: Partial<Draft>) => setDraft((d) => ({ ...d, ...more }));
   const body = bodyOf(draft);
   const call: Call = { method: "POST", path: "/1.0/instances", body };

@@ -125,10 +125,6 @@ export function Hardware(of: Of) {
         if (dirty && !bad) void save();
       }}
     >
-      {saved !== undefined && (
-        <Alert component="p" isInline variant={saved ? "warning" : "success"} title={t(saved ? "hardware.saved_later" : "hardware.saved")} />
-      )}
-      {!wrong && <ErrorAlert error={error} />}
       {text("cpus", later)}
       {text("memory", later)}
       <FormGroup label={t("overview.engine")} fieldId="hw-engine">
@@ -154,6 +150,10 @@ export function Hardware(of: Of) {
       {flag("autostart")}
       {flag("protected")}
       {flag("template")}
+      {saved !== undefined && (
+        <Alert component="p" isInline variant={saved ? "warning" : "success"} title={t(saved ? "hardware.saved_later" : "hardware.saved")} />
+      )}
+      {!wrong && <ErrorAlert error={error} />}
       <ActionGroup>
         <Button type="submit" isDisabled={!dirty || bad || !self.admin}>
           {t("save")}
