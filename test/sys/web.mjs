@@ -1,0 +1,331 @@
+/* test/sys/web.mjs: a browser against a real socled with a real guest.  test/sys/web.sh */
+import assert from "node:assert/strict";
+import { closeSync, ftruncateSync, openSync, readFileSync } from "node:fs";
+import https from "node:https";
+import { axeSource, browser, logIn, PASSWORD, root, Socled, sleep, until, visitor } from "./web_rig.mjs";
+
+const FIRST_LOAD_MAX = 350 * 1024;
+const MANY = 10000;
+const guest = `${root}.cache/guest/`;
+const socled = new Socled(`${process.env.TMPDIR}/d`, process.env.SOCLE_BUILD);
+
+/* ---- files, without a browser ---- */
+
+function fetchFile(path, headers = {}, method = "GET") {
+  return new Promise((resolve, reject) => {
+    https
+      .request(socled.url + path, { method, headers, rejectUnauthorized: false }, (r) => {
+        let n = 0;
+        r.on("data", (d) => (n += d.length));
+        r.on("end", () => resolve({ status: r.statusCode, headers: r.headers, bytes: n }));
+      })
+      .on("error", reject)
+      .end();
+  });
+}
+
+async function files() {
+  const index = await fetchFile("/", { "accept-encoding": "gzip, br" });
+
+  assert.equal(index.status, 200);
+  assert.match(index.headers["content-security-policy"], /^default-src 'none'; script-src 'self'; style-src 'self';/);
+  assert.doesNotMatch(index.headers["content-security-policy"], /unsafe|\*/);
+  assert.equal(index.headers["cache-control"], "no-cache");
+  assert.equal(index.headers["content-encoding"], "gzip");
+  assert.equal(index.headers["x-frame-options"], "DENY");
+  const again = await fetchFile("/", { "if-none-match": index.headers.etag });
+  assert.deepEqual([again.status, again.bytes], [304, 0]);
+  const head = await fetchFile("/", {}, "HEAD");
+  assert.deepEqual([head.status, head.bytes, head.headers["content-length"]], [200, 0, String(index.bytes)]);
+  assert.equal((await fetchFile("/instances/web.1/console")).status, 200);
+  assert.equal((await fetchFile("/assets/none.js")).status, 404);
+  assert.equal((await fetchFile("/", { "accept-encoding": "identity" })).status, 406);
+  assert.equal((await fetchFile("/", {}, "POST")).status, 405);
+  assert.equal((await fetchFile("/1.0")).status, 401);
+}
+
+/* ---- what all pages must be ---- */
+
+const faults = [];
+
+async function accessible(page, what) {
+  if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(readFileSync(axeSource, "utf8"));
+  const bad = await page.evaluate(async () => {
+    const { violations } = await window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] });
+    return violations.map((v) => `${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160)).join(" | ")}`);
+  });
+  faults.push(...bad.map((f) => `${what}: ${f}`));
+}
+
+const button = (page, name) => page.getByRole("button", { name, exact: true });
+const dialog = (page) => page.getByRole("dialog");
+const tab = (page, name) => page.getByRole("navigation", { name: /^Parts of/ }).getByRole("link", { name, exact: true });
+
+/* ---- parts ---- */
+
+async function login(page) {
+  let bytes = 0;
+  const cdp = await page.context().newCDPSession(page);
+
+  await cdp.send("Network.enable");
+  cdp.on("Network.loadingFinished", (e) => (bytes += e.encodedDataLength));
+  await page.goto(`${socled.url}/instances`);
+  await page.getByLabel("User", { exact: true }).fill("root");
+  await page.getByLabel("Password", { exact: true }).fill("wrong password");
+  await button(page, "Log in").click();
+  await page.getByText("the user's name, password or code is wrong").waitFor();
+  await accessible(page, "login");
+  await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+  await button(page, "Log in").click();
+  await page.getByText("There are no instances yet").waitFor();
+  await page.locator("[data-live=live]").waitFor({ state: "attached" });
+  assert.ok(bytes > 100000 && bytes < FIRST_LOAD_MAX, `the first load is ${bytes} bytes`);
+  console.log(`first load: ${Math.round(bytes / 1024)} KiB`);
+}
+
+async function create(page) {
+  await page.getByRole("main").getByRole("link", { name: "Create instance" }).first().click();
+  await page.getByLabel("Name", { exact: true }).fill("web1");
+  await button(page, "Next").click();
+  await page.getByLabel("Memory", { exact: true }).fill("lots");
+  await page.getByText("Memory is a size").waitFor();
+  await page.getByLabel("Memory", { exact: true }).fill("192M");
+  await page.getByLabel("Engine").selectOption("soft");
+  await page.getByLabel("Tags").fill("prod eu");
+  await accessible(page, "create");
+  await button(page, "Next").click();
+  await button(page, "Next").click();
+  await page.getByLabel("none", { exact: true }).check();
+  await page.getByRole("contentinfo").or(page.locator("footer")).getByRole("button", { name: "Review" }).click();
+  await button(page, "Show as command").click();
+  assert.match(await page.locator("pre").first().innerText(), /^socle launch web1 --image debian --cpus 1 --memory 192M --engine soft --tag prod --tag eu --net none$/);
+  await button(page, "Create and start").click();
+  await page.waitForURL("**/instances/web1/console");
+}
+
+const screen = (page) => page.locator(".xterm-rows").innerText();
+
+async function type(page, text, want) {
+  await page.locator(".xterm-helper-textarea").focus();
+  await page.keyboard.type(text + "\n");
+  await until(`the console says ${want}`, async () => (await screen(page)).replaceAll("\u00a0", " ").includes(want));
+}
+
+async function openConsole(page) {
+  await tab(page, "Console").click();
+  await page.locator("[data-console=connected]").waitFor();
+}
+
+async function console_(page) {
+  await page.locator("[data-console=connected]").waitFor();
+  await until("the guest's shell", async () => (await screen(page)).includes("Run /bin/sh as init"));
+  await type(page, "echo so-$((40+2)); mark=kept", "so-42");
+  await accessible(page, "console");
+}
+
+async function snapshots(page) {
+  await tab(page, "Snapshots").click();
+  await button(page, "Take snapshot").click();
+  await dialog(page).getByLabel("Name").fill("first");
+  await accessible(page, "dialog");
+  await dialog(page).getByRole("button", { name: "Take snapshot" }).click();
+  await page.locator(".snapshot-name", { hasText: "first" }).waitFor();
+  await page.getByText("now builds on this").waitFor();
+  await openConsole(page);
+  await type(page, "mark=lost; echo broken-$((1+1))", "broken-2");
+  await tab(page, "Snapshots").click();
+  await button(page, "Restore").click();
+  assert.ok(await dialog(page).getByRole("button", { name: "Restore" }).isDisabled());
+  await dialog(page).getByLabel(/Type/).fill("web1");
+  await dialog(page).getByRole("button", { name: "Restore" }).click();
+  await page.getByText("Restore web1: done").waitFor();
+  await openConsole(page);
+  await type(page, "echo mark-$mark", "mark-kept");
+  await tab(page, "Snapshots").click();
+  await page.locator(".snapshots").getByRole("button", { name: "Clone" }).click();
+  await dialog(page).getByLabel("Name of the clone").fill("web2");
+  await dialog(page).getByRole("button", { name: "Clone" }).click();
+  await page.waitForURL("**/instances/web2");
+  await page.getByRole("main").getByText("off", { exact: true }).first().waitFor();
+  assert.equal(await button(page, "Stop").getAttribute("aria-disabled"), "true");
+  await button(page, "Stop").hover();
+  await page.getByText("It is off; this needs it starting, running, paused, stopping").waitFor();
+}
+
+/* What a guest or a name says is shown, and nothing of it is done. */
+async function hostile(page) {
+  await socled.ask("PATCH", "/instances/web1", { notes: "<img src=x onerror=alert(1)><script>alert(2)</script>" });
+  await page.goto(`${socled.url}/instances/web1/console`);
+  await page.locator("[data-console=connected]").waitFor();
+  await type(page, "printf '\\033]0;owned\\007<script>alert(3)</script>\\033[31m%s\\033[0m\\n' red-$((2+2))", "<script>alert(3)</script>red-4");
+  await type(page, "head -c 1500000 /dev/zero | tr '\\0' 'A'; echo; echo after-$((3+3))", "after-6");
+  assert.equal(await page.title(), "Socle");
+  await tab(page, "Overview").click();
+  await page.getByText("<img src=x onerror=alert(1)>").waitFor();
+  await tab(page, "Logs").click();
+  await until("the log", async () => (await page.locator("pre.log").innerText()).includes("after-6"));
+  assert.doesNotMatch(await page.locator("pre.log").innerText(), /\u001b/);
+  assert.equal(await page.locator("main img, main script").count(), 0);
+}
+
+/* A form outlives its session; an edit that comes after somebody else's is refused. */
+async function sessions(page) {
+  await tab(page, "Hardware").click();
+  await page.getByLabel("Notes").fill("half written");
+  for (const s of (await socled.ask("GET", "/tokens")).list) await socled.ask("DELETE", `/tokens/${s.id}`);
+  await page.getByText("Your session has ended").waitFor();
+  await dialog(page).getByLabel("Password").fill(PASSWORD);
+  await dialog(page).getByRole("button", { name: "Log in" }).click();
+  await dialog(page).waitFor({ state: "hidden" });
+  assert.equal(await page.getByLabel("Notes").inputValue(), "half written");
+  await button(page, "Save").click();
+  await page.getByText(/Saved/).first().waitFor();
+  assert.equal((await socled.ask("GET", "/instances/web1")).notes, "half written");
+}
+
+/* socled is killed, and comes again. */
+async function killed(page) {
+  await socled.kill();
+  await page.getByText("The connection to the server is lost").waitFor();
+  await accessible(page, "no connection");
+  await socled.start();
+  await page.locator("[data-live=live]").waitFor({ state: "attached" });
+  await page.getByText("The connection to the server is lost").waitFor({ state: "hidden" });
+  await openConsole(page);
+  await type(page, "echo again-$((4+4))", "again-8");
+}
+
+/* Another browser sees what this one does. */
+async function ends(page, other) {
+  await logIn(other, socled, "/instances");
+  await page.goto(`${socled.url}/instances`);
+  await page.getByLabel("Mark web1").check();
+  await accessible(page, "instances");
+  await page.getByRole("button", { name: /^Stop \(1\)/ }).click();
+  await dialog(page).getByRole("button", { name: "Stop" }).click();
+  await other.locator(".grid-row", { hasText: "web1" }).getByText("stopping").waitFor();
+  await socled.ask("POST", "/instances/web1/action", { action: "stop", force: true }).catch(() => {});
+  for (const t of (await socled.ask("GET", "/tasks")).list) if (t.state === "running") await socled.ask("DELETE", `/tasks/${t.number}`).catch(() => {});
+  await until("web1 is told to end", async () => {
+    const { status } = await socled.ask("GET", "/instances/web1");
+    if (status.state !== "off") await socled.ask("POST", "/instances/web1/action", { action: "stop", force: true }).catch(() => {});
+    return status.state === "off";
+  });
+  await other.locator(".grid-row", { hasText: "web1" }).getByText("off", { exact: true }).waitFor();
+  for (const name of ["web2", "web1"]) {
+    await page.goto(`${socled.url}/instances/${name}`);
+    await page.getByRole("button", { name: `More that ${name} can do` }).click();
+    await page.getByRole("menuitem", { name: "Delete" }).click();
+    await dialog(page).getByLabel(/Type/).fill(name);
+    await dialog(page).getByRole("button", { name: "Delete" }).click();
+    await page.waitForURL("**/instances");
+    await page.getByText(`Delete ${name}: done`).waitFor();
+    await other.locator(".grid-row", { hasText: name }).waitFor({ state: "detached" });
+  }
+}
+
+/* Ten thousand rows are a list of which a window is in the page. */
+async function many(page) {
+  const all = Array.from({ length: MANY }, (_, n) => ({
+    name: `vm${String(n).padStart(5, "0")}`, id: `i${n}`, state: n % 3 ? "off" : "running", cpus: 1, memory: 2 ** 30, revision: 1, tags: [],
+  }));
+
+  await page.route("**/1.0/instances?limit=*", (r) => r.fulfill({ json: { list: all } }));
+  await page.goto(`${socled.url}/instances`);
+  await page.getByText(`${MANY} of ${MANY}`).waitFor();
+  const frames = await page.evaluate(async () => {
+    const grid = document.querySelector(".grid");
+    const begin = performance.now();
+    let n = 0;
+    while (performance.now() - begin < 1000) {
+      grid.scrollTop += 400;
+      await new Promise(requestAnimationFrame);
+      n++;
+    }
+    grid.scrollTop = grid.scrollHeight;
+    return n;
+  });
+  console.log(`${MANY} rows: ${frames} frames in a second of scrolling`);
+  await page.getByText(all[MANY - 1].name).waitFor();
+  assert.ok((await page.locator(".grid-row").count()) < 100);
+  await page.getByPlaceholder("Search by name or tag").fill("vm00042");
+  await page.getByText(`1 of ${MANY}`).waitFor();
+  await page.unroute("**/1.0/instances?limit=*");
+}
+
+async function pages(page) {
+  for (const scheme of ["light", "dark"])
+    for (const [width, height] of [[1280, 800], [360, 740]])
+      for (const path of ["/", "/instances", "/create", "/images", "/networks", "/users", "/tokens", "/audit", "/account", "/nowhere"]) {
+        const what = `${path} ${scheme} ${width}`;
+        await page.emulateMedia({ colorScheme: scheme });
+        await page.setViewportSize({ width, height });
+        await page.goto(socled.url + path);
+        await page.locator("[data-live=live]").waitFor({ state: "attached" });
+        await page.locator("h1").waitFor();
+        await sleep(150);
+        await accessible(page, what);
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+        assert.ok(wide <= 0, `${what}: wider than the window by ${wide}`);
+      }
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.emulateMedia({ colorScheme: "light" });
+}
+
+async function keys(page) {
+  await page.goto(`${socled.url}/`);
+  await page.locator("[data-live=live]").waitFor({ state: "attached" });
+  await page.keyboard.press("Control+k");
+  await dialog(page).getByRole("textbox").fill("netw");
+  await page.keyboard.press("Enter");
+  await page.waitForURL("**/networks");
+  await page.locator("h1").click();
+  await page.keyboard.press("?");
+  await dialog(page).getByText("Search on this page").waitFor();
+  await page.keyboard.press("Escape");
+  await page.goBack();
+  await page.waitForURL(`${socled.url}/`);
+}
+
+async function main() {
+  const disk = openSync(`${process.env.TMPDIR}/disk`, "w");
+
+  ftruncateSync(disk, 16 << 20);
+  closeSync(disk);
+  await socled.start();
+  await socled.ask("POST", "/users", { name: "root", password: PASSWORD, role: "admin" });
+  await socled.task("POST", "/images", {
+    name: "debian",
+    source: { kernel: `${guest}vmlinuz`, initrd: `${guest}initrd`, disk: `${process.env.TMPDIR}/disk`, append: "panic=-1 rdinit=/bin/sh" },
+  });
+  await files();
+
+  const b = await browser();
+  const { page, wrong } = await visitor(b, socled);
+  const other = await visitor(b, socled);
+  const steps = [login, create, console_, snapshots, hostile, sessions, killed, (p) => ends(p, other.page), many, keys, pages];
+
+  page.on("dialog", (d) => wrong.push(`dialog: ${d.message()}`));
+  try {
+    for (const step of steps) {
+      const begin = Date.now();
+      await step(page);
+      console.log(`${step.name || "ends"}: ${((Date.now() - begin) / 1000).toFixed(1)} s`);
+    }
+    assert.deepEqual([...wrong, ...other.wrong, ...faults], []);
+  } catch (e) {
+    if (faults.length) console.log(faults);
+    await page.screenshot({ path: `${process.env.TMPDIR}/failed.png` }).catch(() => {});
+    throw e;
+  } finally {
+    await b.close();
+  }
+}
+
+try {
+  await main();
+} finally {
+  for (const i of (await socled.ask("GET", "/instances").catch(() => ({ list: [] }))).list)
+    await socled.task("POST", `/instances/${i.name}/action`, { action: "stop", force: true }).catch(() => {});
+  await socled.kill("SIGTERM");
+}
