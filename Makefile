@@ -1,7 +1,7 @@
 # Forwards only: each target is one line of a tool that says what it does.  CONTRIBUTING.md tells when to use which.
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
-.PHONY: all run check check-full bench fuzz lint lint-fast fmt gdb trace cov docs map new-dev hooks guest clean install
+.PHONY: all run check check-full bench fuzz lint lint-fast fmt gdb trace cov docs map new-dev hooks guest screens clean install
 
 all:            ## install what the build needs and build
 	@tools/deps.sh build
@@ -45,6 +45,10 @@ hooks:          ## check each commit before it is made
 guest:          ## build the sample guest
 	@tools/deps.sh guest
 	@tools/guest/build.sh
+screens:        ## take the pictures of doc/screens anew
+	@tools/deps.sh build check guest
+	@tools/build.sh dev
+	@tools/screens.sh
 install:        ## release build into DESTDIR and prefix
 	@tools/build.sh rel
 	@meson install -C build/rel --no-rebuild

@@ -1,0 +1,91 @@
+/* tools/screens.mjs: the pictures of doc/screens.  tools/screens.sh */
+import { closeSync, ftruncateSync, openSync, statSync } from "node:fs";
+import { browser, logIn, PASSWORD, root, sleep, Socled, until, visitor } from "../test/sys/web_rig.mjs";
+
+const BYTES_MAX = 60 * 1024;
+const DESKTOP = { width: 1100, height: 680 };
+const PHONE = { width: 390, height: 700 };
+const guest = `${root}.cache/guest/`;
+const socled = new Socled(`${process.env.TMPDIR}/d`, process.env.SOCLE_BUILD);
+
+const MACHINES = [
+  { name: "web1", tags: ["prod", "eu"], on: true },
+  { name: "web2", tags: ["prod", "eu"] },
+  { name: "db1", tags: ["prod", "backup"], on: true },
+  { name: "build", tags: ["ci"], on: true, paused: true },
+  { name: "router", tags: ["net"] },
+  { name: "win-test", tags: ["test"] },
+];
+
+/* name of the picture, page, size, scheme */
+const SHOTS = [
+  ["login", "/", DESKTOP, "light"],
+  ["dashboard", "/", DESKTOP, "light"],
+  ["instances", "/instances", DESKTOP, "light"],
+  ["console", "/instances/web1/console", DESKTOP, "light"],
+  ["snapshots", "/instances/web1/snapshots", DESKTOP, "light"],
+  ["create", "/create", DESKTOP, "light"],
+  ["hardware-dark", "/instances/web1/hardware", DESKTOP, "dark"],
+  ["dashboard-dark", "/", DESKTOP, "dark"],
+  ["instances-dark", "/instances", DESKTOP, "dark"],
+  ["instances-phone", "/instances", PHONE, "light"],
+  ["console-phone", "/instances/web1/console", PHONE, "light"],
+  ["snapshots-phone", "/instances/web1/snapshots", PHONE, "dark"],
+  ["dashboard-phone-dark", "/", PHONE, "dark"],
+];
+
+async function prepare() {
+  const disk = openSync(`${process.env.TMPDIR}/disk`, "w");
+
+  ftruncateSync(disk, 16 << 20);
+  closeSync(disk);
+  await socled.start();
+  await socled.ask("POST", "/users", { name: "root", password: PASSWORD, role: "admin" });
+  await socled.task("POST", "/images", {
+    name: "debian",
+    source: { kernel: `${guest}vmlinuz`, initrd: `${guest}initrd`, disk: `${process.env.TMPDIR}/disk`, append: "panic=-1 rdinit=/bin/sh" },
+  });
+  for (const { name, tags, on, paused } of MACHINES) {
+    await socled.task("POST", "/instances", { name, image: "debian", memory: "192M", engine: "soft", nets: [], tags: tags.map((tag) => ({ tag })) });
+    if (on) await socled.task("POST", `/instances/${name}/action`, { action: "start" });
+    if (paused) await socled.task("POST", `/instances/${name}/action`, { action: "pause" });
+  }
+  await until("web1's shell", async () => (await socled.ask("GET", "/instances/web1/log")).includes("Run /bin/sh as init"));
+  const snapshot = (name) => socled.task("POST", "/instances/web1/snapshots", { name });
+  await snapshot("installed");
+  await snapshot("before-upgrade");
+  await snapshot("upgraded");
+  await socled.task("POST", "/instances/web1/restore", { snapshot: "before-upgrade" });
+  await snapshot("patched");
+}
+
+async function shoot(page, [name, path, size, scheme]) {
+  const file = `${root}doc/screens/${name}.jpg`;
+
+  await page.setViewportSize(size);
+  await page.emulateMedia({ colorScheme: scheme });
+  await page.goto(socled.url + path);
+  if (name !== "login") await page.locator("[data-live=live]").waitFor({ state: "attached" });
+  if (path.endsWith("console")) {
+    await page.locator("[data-console=connected]").waitFor();
+    await page.locator(".xterm-helper-textarea").focus();
+    await page.keyboard.type("clear; uname -sr; head -n 4 /etc/os-release\n");
+  }
+  await sleep(800);
+  await page.screenshot({ path: file, type: "jpeg", quality: 72 });
+  const { size: bytes } = statSync(file);
+  if (bytes > BYTES_MAX) throw new Error(`${file} has ${bytes} bytes; ${BYTES_MAX} are allowed`);
+}
+
+try {
+  await prepare();
+  const b = await browser();
+  const { page } = await visitor(b, socled);
+  await shoot(page, SHOTS[0]);
+  await logIn(page, socled);
+  for (const shot of SHOTS.slice(1)) await shoot(page, shot);
+  await b.close();
+} finally {
+  for (const { name } of MACHINES) await socled.task("POST", `/instances/${name}/action`, { action: "stop", force: true }).catch(() => {});
+  await socled.kill("SIGTERM");
+}
