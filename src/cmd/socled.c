@@ -32,7 +32,8 @@ struct signals {
 static const struct field fields[] = {
     FIELD_STR(socled, dir, "where all is kept", .metavar = "DIR"),
     FIELD_STR(socled, listen,
-              "answer HTTPS there, too: [ADDRESS][:PORT], port 7443 unless it is said",
+              "answer HTTPS there, too, and serve the console: [ADDRESS][:PORT], port 7443 unless "
+              "it is said",
               .metavar = "ADDRESS"),
     FIELD_BOOL(socled, verbose, "say more on standard error"),
     FIELD_BOOL(socled, version, "show the version"),
