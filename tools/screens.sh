@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 export SOCLE_BUILD=${SOCLE_BUILD:-$PWD/build/dev}
 if [ "${1:-}" != inside ]; then
     tools/guest/build.sh >/dev/null
+    tools/web.py
     if [ "$(id -u)" = 0 ] && unshare -n true 2>/dev/null; then
         exec unshare -n "$0" inside
     fi

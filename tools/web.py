@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """tools/web.py: builds the console in web/ and writes its files as a C table: tools/web.py OPENAPI_PROGRAM OUT.c DEPFILE
+Without arguments it only installs what web/package-lock.json names, which tests need.
 
 npm and Vite take most of a minute, so what they make is kept in .cache/web under a hash of all that it is made of (sources, lock file,
 the API's document, this program), which every build tree shares.  Nothing runs when the hash is known.
 """
 
+import contextlib
 import fcntl
 import gzip
 import hashlib
@@ -44,15 +46,18 @@ def key_of(files, document):
     return h.hexdigest()[:32]
 
 
-def run(*command):
+def run(*command, hint=""):
     done = subprocess.run(command, cwd=WEB, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
         sys.stderr.write(done.stdout.decode(errors="replace"))
-        sys.exit(f"web: {' '.join(command)} failed")
+        sys.exit(f"web: {' '.join(command)} failed{hint}")
 
 
 def install():
-    """What the lock file names, unless it is there."""
+    """What the lock file names, unless it is there.  Under the lock."""
+    for program in ("node", "npm"):
+        if not shutil.which(program):
+            sys.exit(f"web: '{program}' is missing, which the console in the browser is built with; run `tools/deps.sh build`")
     lock, stamp = os.path.join(WEB, "package-lock.json"), os.path.join(WEB, "node_modules/.socle-lock")
     with open(lock, "rb") as f:
         want = hashlib.sha256(f.read()).hexdigest()
@@ -60,15 +65,12 @@ def install():
         with open(stamp, encoding="ascii") as f:
             if f.read() == want:
                 return
-    run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+    run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", hint="; it fetches what web/package-lock.json names: is there a network?")
     with open(stamp, "w", encoding="ascii") as f:
         f.write(want)
 
 
 def build(document, dist):
-    for program in ("node", "npm"):
-        if not shutil.which(program):
-            sys.exit(f"web: '{program}' is missing, which the console in the browser is built with; run `tools/deps.sh build`")
     install()
     os.makedirs(os.path.join(WEB, "gen"), exist_ok=True)
     with open(os.path.join(WEB, "gen/openapi.json"), "wb") as f:
@@ -106,13 +108,19 @@ def forget_old():
         os.unlink(path)
 
 
+@contextlib.contextmanager
+def locked():
+    os.makedirs(CACHE, exist_ok=True)
+    with open(os.path.join(CACHE, "lock"), "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def main(program, out, depfile):
     document = subprocess.run([program], stdout=subprocess.PIPE, check=True).stdout
     files, folders = sources()
-    os.makedirs(CACHE, exist_ok=True)
     made = os.path.join(CACHE, key_of(files, document) + ".c")
-    with open(os.path.join(CACHE, "lock"), "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked():
         if not os.path.exists(made):
             with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
                 build(document, os.path.join(scratch, "dist"))
@@ -127,6 +135,10 @@ def main(program, out, depfile):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
+    if len(sys.argv) == 1:
+        with locked():
+            install()
+    elif len(sys.argv) == 4:
+        main(*sys.argv[1:])
+    else:
         sys.exit(__doc__)
-    main(*sys.argv[1:])

@@ -196,8 +196,8 @@ static int write_file_head(struct client *c)
     u8 buf[LWS_PRE + HEAD_MAX], *start = buf + LWS_PRE, *p = start, *end = buf + sizeof(buf) - 1;
     struct web_header all[WEB_HEADERS];
 
-    if (lws_add_http_common_headers(c->wsi, (unsigned)c->answer.status, c->file->type,
-                                    c->answer.status == 304 ? 0 : c->file->len, &p, end))
+    if (lws_add_http_common_headers(c->wsi, (unsigned)c->answer.status, c->file->type, c->file->len,
+                                    &p, end))
         return -1;
     web_headers(c->file, all);
     for (const struct web_header *h = all; h->name; h++)
@@ -277,10 +277,31 @@ int client_watch(struct client *c)
                                          UV_READABLE | UV_DISCONNECT, on_gone, c);
 }
 
-static void unwatch(struct client *c)
+static int write_body(struct client *c)
 {
-    loop_fd_close(&c->gone);
-    fd_close(&c->gone_fd);
+    const char *body = c->file ? (const char *)c->file->data : c->answer.body.text;
+    const size_t all = c->file ? c->file->len : c->answer.body.len,
+                 len = is_head(c) || c->answer.status == 304 ? 0 : all, left = len - c->sent,
+                 n = min(left, (size_t)SERVER_CHUNK);
+
+    if (n &&
+        client_write(c, body + c->sent, n, n == left ? LWS_WRITE_HTTP_FINAL : LWS_WRITE_HTTP) < 0)
+        return -1;
+    c->sent += n;
+    if (c->sent < len || lws_partial_buffered(c->wsi)) {
+        lws_set_timeout(c->wsi, PENDING_TIMEOUT_HTTP_CONTENT, SERVER_SECONDS);
+        if (client_watch(c) < 0)
+            return -1;
+    }
+    if (c->sent < len) {
+        lws_callback_on_writable(c->wsi);
+        return 0;
+    }
+    answer_fini(c);
+    c->answering = false;
+    if (c->end)
+        return -1;
+    return lws_http_transaction_completed(c->wsi) ? -1 : 0;
 }
 
 /* Sends the head, and asks to be called for the rest. */
@@ -299,32 +320,10 @@ static int answer(struct client *c)
         if (events_begin(c) < 0)
             return -1;
     }
+    if (!c->answer.stream && (is_head(c) || !c->answer.body.len) && !c->file)
+        return write_body(c); /* at once: nothing tells the client to wait with its next request */
     lws_callback_on_writable(c->wsi);
     return 0;
-}
-
-static int write_body(struct client *c)
-{
-    const char *body = c->file ? (const char *)c->file->data : c->answer.body.text;
-    const size_t all = c->file ? c->file->len : c->answer.body.len,
-                 len = is_head(c) || c->answer.status == 304 ? 0 : all, left = len - c->sent,
-                 n = min(left, (size_t)SERVER_CHUNK);
-
-    if (n &&
-        client_write(c, body + c->sent, n, n == left ? LWS_WRITE_HTTP_FINAL : LWS_WRITE_HTTP) < 0)
-        return -1;
-    c->sent += n;
-    if (c->sent < len || lws_partial_buffered(c->wsi)) {
-        lws_set_timeout(c->wsi, PENDING_TIMEOUT_HTTP_CONTENT, SERVER_SECONDS);
-        lws_callback_on_writable(c->wsi);
-        return client_watch(c);
-    }
-    unwatch(c);
-    answer_fini(c);
-    c->answering = false;
-    if (c->end)
-        return -1;
-    return lws_http_transaction_completed(c->wsi) ? -1 : 0;
 }
 
 /* ---- answers that come later ---- */
@@ -502,8 +501,12 @@ int client_on_body(struct client *c, const void *data, size_t len)
     return 0;
 }
 
+/* libwebsockets tells it once more, and for ever, when another request comes behind it. */
 int client_on_body_end(struct client *c)
 {
+    if (c->complete)
+        return -1;
+    c->complete = true;
     return c->answering || c->hashing ? 0 : respond(c);
 }
 
@@ -587,7 +590,8 @@ void client_fini(struct client *c)
         c->hashing->client = NULL;
     if (c->mode != CLIENT_REQUEST)
         c->server->n_streams--;
-    unwatch(c);
+    loop_fd_close(&c->gone);
+    fd_close(&c->gone_fd);
     events_end(c);
     relay_end(c);
     if (c->body.text)

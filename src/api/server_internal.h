@@ -87,6 +87,7 @@ struct client {
     const struct web_file *file; /* in its place */
     struct hash_job *hashing;    /* it comes when this is done */
     size_t sent;
+    bool complete;              /* its body has come */
     bool ready, answering, end; /* end: the connection closes after the answer */
     /* a stream */
     u64 from;

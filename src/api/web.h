@@ -23,7 +23,7 @@ struct web_request {
 
 /* Is the path one of the console's, not of the API's? */
 bool web_is_path(const char *path);
-/* 200, 304: *ret_file is what it is about; 404, 405, 406: there is none. */
+/* 200; 304: *ret_file is what it is about, and not sent; 404, 405, 406: there is none. */
 int web_find(const struct web_file *files, const struct web_request *rq,
              const struct web_file **ret_file);
 

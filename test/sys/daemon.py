@@ -85,6 +85,14 @@ def hostile():
         s.close()
     until("it answers after all that", answers)
     assert ok("GET", "")["revision"] == before
+    # one after the other in one packet: those with a body may be dropped, and end nothing
+    for requests in (b"PP", b"GP", b"GPP", b"PGP"):
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(DIR + "/api.sock")
+        s.sendall(b"".join(
+            b"GET /1.0 HTTP/1.1\r\nHost: x\r\n\r\n" if r == ord("G") else b"POST /1.0/instances HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}" for r in requests))
+        until("it answers after " + requests.decode(), answers)
+        s.close()
     # deep, wide, wrong
     for body in ({"name": "x"}, [], {"name": "x", "kernel": "/k", "tags": [{"tag": "t"}] * 100}, {"name": "x" * 100, "kernel": "/k"}):
         assert ask("POST", "/instances", body)[0] == 400, body

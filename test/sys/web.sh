@@ -7,6 +7,7 @@ here=$(dirname "$0")
 if [ "${1:-}" != inside ]; then
     [ -x "${CHROMIUM:-/usr/bin/chromium}" ] || { echo "no chromium"; exit 77; }
     "$here/../../tools/guest/build.sh" >/dev/null || { echo "no sample guest"; exit 77; }
+    "$here/../../tools/web.py"
     (cd "$here/../../web" && npm test --silent)
     if [ "$(id -u)" = 0 ] && unshare -n true 2>/dev/null; then
         exec unshare -n "$0" inside
