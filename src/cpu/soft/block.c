@@ -1,6 +1,17 @@
 /*
  * cpu/soft/block.c: the decoded blocks of one vCPU: lookup, making, and dropping when their bytes are written.
  * The rules (1) to (3) are in code.h.
+ *
+ * Who keeps a pointer to a block beyond its run.  Dropped (page_drop), its memory stays and its key equals none; flushed
+ * (soft_code_flush), its memory is reused.  Flushes come from block_make, before it takes room, from soft_code_attend, and from
+ * soft_state_set and soft_regs_set, whose vCPU is parked; never from a handler.
+ *   hash, page lists   zeroed by a flush; a dropped block is taken out of both
+ *   block.succ         dies with its block; the key of what it leads to is looked at, and so is the mapping, between pages
+ *   soft_cpu.jumps     zeroed by a flush; a drop changes the stamp, after which the key is looked at
+ *   soft_cpu.link, .block   NULL after a flush; whoever calls soft_block reads `link` again.  check.c does not put them back
+ *   jit_block, edges   of the same life as the block; a drop takes the jumps back that lead to it and from it
+ *   translated code    names blocks in calls of handlers and ways out; jit_call comes back to it only when its handler made no block
+ *   check.suspect      compared, never followed
  */
 #include "cpu/soft/code.h"
 #include "cpu/soft/jit/jit.h"
@@ -258,6 +269,7 @@ void soft_code_flush(struct soft_cpu *c)
     struct code_cache *cc = c->code;
 
     c->link = NULL;
+    c->block = NULL;
     if (cc->used == 0) /* all that is kept here begins with a block */
         return;
     for (u32 i = 0; i < ARRAY_LEN(cc->pages); i++)

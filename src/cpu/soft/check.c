@@ -141,11 +141,11 @@ static void put_back(struct soft_cpu *c)
     c->cr2 = b->cr2;
     c->budget = b->budget;
     c->event = b->event;
-    c->block = b->block;
     c->base_rip = b->base_rip;
     c->shadow = b->shadow;
-    c->link = b->link;
-    c->link_near = b->link_near;
+    /* What they were may be gone: without room for the other block all is dropped. */
+    c->block = NULL;
+    c->link = NULL;
 }
 
 /* The two runs. */
