@@ -3,6 +3,7 @@ import { closeSync, ftruncateSync, openSync, statSync } from "node:fs";
 import { browser, logIn, PASSWORD, root, sleep, Socled, until, visitor } from "../test/sys/web_rig.mjs";
 
 const BYTES_MAX = 60 * 1024;
+const CURVES_MS = 20000; /* until they are lines */
 const DESKTOP = { width: 1240, height: 700 };
 const PHONE = { width: 390, height: 700 };
 const guest = `${root}.cache/guest/`;
@@ -66,7 +67,7 @@ async function shoot(page, [name, path, size, scheme]) {
     await page.locator(".xterm-helper-textarea").focus();
     await page.keyboard.type("printf '\\033c'; uname -srm; echo it has booted\n");
   }
-  await sleep(800);
+  await sleep(path === "/" ? CURVES_MS : 800);
   for (let quality = 80; quality === 80 || statSync(file).size > BYTES_MAX; quality -= 10) {
     if (quality < 40) throw new Error(`${file} has more than ${BYTES_MAX} bytes`);
     await page.screenshot({ path: file, type: "jpeg", quality });

@@ -168,6 +168,26 @@ async function hostile(page) {
   assert.equal(await page.locator("main img, main script").count(), 0);
 }
 
+/* Curves of what a guest that works, and the host, use. */
+async function usage(page) {
+  const curve = (name) => page.getByRole("img", { name });
+
+  await page.goto(`${socled.url}/`);
+  await curve(/^CPU: \d/).waitFor();
+  await curve(/^Memory: [1-9]/).waitFor();
+  await page.goto(`${socled.url}/instances/web1/console`);
+  await page.locator("[data-console=connected]").waitFor();
+  await type(page, "(while :; do :; done) & echo busy-$((5+5))", "busy-10");
+  await tab(page, "Overview").click();
+  await curve(/^CPU: (?!0\.0)\d/).waitFor();
+  await until("a line of what came", async () => (await curve(/^Memory: [1-9]/).locator("path").getAttribute("d")).includes("L"));
+  await accessible(page, "overview");
+  await page.getByLabel("Time that is shown").selectOption("a month");
+  await page.locator(".curve").or(page.getByText("Nothing was measured.")).first().waitFor();
+  await openConsole(page);
+  await type(page, "kill $!; echo calm-$((6+6))", "calm-12");
+}
+
 /* A form outlives its session; an edit that comes after somebody else's is refused. */
 async function sessions(page) {
   await tab(page, "Hardware").click();
@@ -303,7 +323,7 @@ async function main() {
   const b = await browser();
   const { page, wrong } = await visitor(b, socled);
   const other = await visitor(b, socled);
-  const steps = [login, create, console_, snapshots, hostile, sessions, killed, (p) => ends(p, other.page), many, keys, pages];
+  const steps = [login, create, console_, snapshots, hostile, usage, sessions, killed, (p) => ends(p, other.page), many, keys, pages];
 
   page.on("dialog", (d) => wrong.push(`dialog: ${d.message()}`));
   try {

@@ -8,6 +8,7 @@ import { staleAfter, withState } from "./core/live";
 import { plain } from "./core/plain";
 import { t, word } from "./core/text";
 import type { LiveEvent, Snapshot, Summary } from "./core/types";
+import { curveOf, joined, lastTime, queryOf, spans, type History } from "./core/usage";
 import { whyNot, type Subject, type Verb } from "./instances/actions";
 import { changes } from "./instances/edit";
 import { filter, matches, tagsOf } from "./instances/filter";
@@ -166,4 +167,32 @@ describe("bulk actions", () => {
 describe("texts", () => {
   it("take values as they are", () => expect(t("delete.title", { name: "<b>{name}</b>" })).toBe("Delete <b>{name}</b>?"));
   it("have words of the API, and those that come later", () => expect([word("state", "off"), word("state", "new-one")]).toEqual(["off", "new-one"]));
+});
+
+describe("what was used", () => {
+  const live = spans[0]!;
+  const columns = ["time", "cpu", "read_bytes", "write_bytes"];
+  const rows = (...of: (number | null)[][]): History => ({ columns, rows: of });
+
+  it("is asked for by seconds, or as averages of minutes", () => {
+    expect(queryOf(live, 7)).toEqual({ since: 7, span: "seconds" });
+    expect(queryOf(spans[2]!, 7)).toEqual({ since: 7, span: "minutes", step: 600 });
+  });
+  it("grows by what is new, and loses what is old", () => {
+    const h = joined(rows([10, 1, 0, 0], [11, 2, 0, 0]), rows([11, 9, 0, 0], [12, 3, 0, 0]), 10);
+    expect(h.rows.map((r) => [r[0], r[1]])).toEqual([[11, 2], [12, 3]]);
+    expect([lastTime(h), lastTime(undefined), lastTime(rows())]).toEqual([12, 0, 0]);
+  });
+  it("is a line in its box, by the largest", () =>
+    expect(curveOf(rows([700, 50, 0, 0], [850, 100, 0, 0], [1000, 0, 0, 0]), ["cpu"], { ...live, seconds: 300, step: 50 }, 1000, 300, 40)).toEqual({
+      path: "M0.0 20.0h0L150.0 0.0L300.0 40.0",
+      last: 0,
+      most: 100,
+    }));
+  it("adds columns, and has gaps where nothing was measured", () => {
+    const c = curveOf(rows([900, null, 1, 2], [901, null, null, 4], [950, null, 5, 5], [951, 1, null, null]), ["read_bytes", "write_bytes"], live, 1000, 300, 10);
+    expect([c.path.match(/[ML]/g)?.join(""), c.last, c.most]).toEqual(["MLM", 10, 10]);
+  });
+  it("is nothing when nothing is known", () =>
+    expect(curveOf(rows([900, null, 0, 0]), ["cpu", "none"], live, 1000, 300, 10)).toEqual({ path: "", last: undefined, most: 0 }));
 });

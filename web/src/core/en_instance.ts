@@ -63,6 +63,7 @@ export const instance = {
   "overview.machine": "Machine",
   "overview.now": "Now",
   "overview.about": "About",
+  "overview.usage": "What it uses",
   "overview.image": "Image",
   "overview.kernel": "Kernel",
   "overview.engine": "Engine",

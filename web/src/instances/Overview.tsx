@@ -13,6 +13,7 @@ import type { ReactNode } from "react";
 import { Link } from "react-router-dom";
 import { ago, bytes, when } from "@/core/format";
 import { t } from "@/core/text";
+import { Usage } from "@/parts/Usage";
 import { isAlive } from "./actions";
 import type { Of } from "./DetailsPage";
 
@@ -71,6 +72,12 @@ export function Overview({ instance }: Of) {
               ],
             ]}
           />
+        </CardBody>
+      </Card>
+      <Card isCompact>
+        <CardTitle component="h2">{t("overview.usage")}</CardTitle>
+        <CardBody>
+          <Usage path="/1.0/instances/{name}/metrics" names={[instance.name]} />
         </CardBody>
       </Card>
       <Card isCompact>

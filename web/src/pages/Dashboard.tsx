@@ -5,6 +5,7 @@ import type { ReactNode } from "react";
 import { Link } from "react-router-dom";
 import { get } from "@/core/api";
 import { ago, bytes } from "@/core/format";
+import { useSession } from "@/core/session";
 import { t, word } from "@/core/text";
 import type { Server, Summary, Task } from "@/core/types";
 import { isOpen, useInstances, useNetworks, useTasks } from "@/core/use";
@@ -12,6 +13,7 @@ import { isAlive } from "@/instances/actions";
 import { Facts } from "@/instances/Overview";
 import { ErrorAlert } from "@/parts/Dialogs";
 import { StateLabel } from "@/parts/StateLabel";
+import { Usage } from "@/parts/Usage";
 
 const RECENT = 8;
 const DAY_S = 86400;
@@ -60,6 +62,7 @@ function attention(instances: Summary[], tasks: Task[], networks: { name: string
 }
 
 export function Dashboard() {
+  const { self } = useSession();
   const server = useQuery({ queryKey: ["server"], queryFn: () => get<Server>("/1.0") });
   const instances = useInstances();
   const tasks = useTasks().data ?? [];
@@ -105,6 +108,11 @@ export function Dashboard() {
           {open.length === 0 && <p className="nothing">{t("dashboard.idle")}</p>}
           <ul className="lines">{open.slice(0, RECENT).map((x) => <TaskLine key={x.number} task={x} />)}</ul>
         </Box>
+        {self.view && (
+          <Box title={t("dashboard.usage")}>
+            <Usage path="/1.0/metrics/host" />
+          </Box>
+        )}
         <Box title={t("dashboard.host")}>
           <Facts
             rows={[
