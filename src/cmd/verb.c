@@ -28,6 +28,7 @@ const struct field verb_fields[] = {
     FIELD_BOOL(verb, disks, "only what is on its disks, as after a power cut"),
     FIELD_BOOL(verb, quiet, "show no progress"),
     FIELD_BOOL(verb, once, "show what there is now, and end"),
+    FIELD_BOOL(verb, watch, "show it anew whenever something has changed"),
     FIELD_BOOL(verb, full, "its disks are copies"),
     FIELD_BOOL(verb, instant, "it goes on from the memory of a machine that runs, or of a snapshot"),
     FIELD_STR(verb, snapshot, "of which it is a clone, in place of what NAME is now", .metavar = "SNAPSHOT"),
@@ -59,6 +60,7 @@ const struct field verb_fields[] = {
 
 const struct opt verb_plain_opts[] = { DIR_OPT, {} };
 const struct opt verb_print_opts[] = { DIR_OPT, OUTPUT_OPT, {} };
+const struct opt verb_watch_opts[] = { DIR_OPT, OUTPUT_OPT, VERB("watch", ""), {} };
 const struct opt verb_force_opts[] = { DIR_OPT, VERB("force", ""), {} };
 const struct opt verb_stop_opts[] = { DIR_OPT, VERB("timeout", ""), VERB("force", ""), {} };
 const struct opt verb_logs_opts[] = { DIR_OPT, VERB("messages", ""), VERB("bytes", ""), {} };
@@ -387,15 +389,15 @@ static const struct verb_row {
 
 /* clang-format off */
 const struct command pool_commands[] = {
-    { "pool list",   "[OPTION]…", "List the images that machines are made of", verb_print_opts, NULL, "" },
+    { "pool list",   "[OPTION]…", "List the images that machines are made of", verb_watch_opts, NULL, "" },
     { "pool import", "NAME --kernel FILE [OPTION]…", "Make an image of copies of a kernel, an initrd and a disk", import_opts, NULL, "" },
     { "pool delete", "NAME", "Delete an image of which no machine was made", verb_plain_opts, NULL, "" },
     {},
 };
 
 const struct command network_commands[] = {
-    { "network list",   "[OPTION]…", "List the networks that machines' cards are on", verb_print_opts, NULL, "" },
-    { "network show",   "NAME [OPTION]…", "Show one", verb_print_opts, NULL, "" },
+    { "network list",   "[OPTION]…", "List the networks that machines' cards are on", verb_watch_opts, NULL, "" },
+    { "network show",   "NAME [OPTION]…", "Show one", verb_watch_opts, NULL, "" },
     { "network create", "NAME [OPTION]…", "Create one", network_opts, NULL, "" },
     { "network set",    "NAME FIELD=VALUE…", "Change what it is", verb_plain_opts, NULL, "" },
     { "network delete", "NAME", "Delete one that no card is on", verb_plain_opts, NULL, "" },
@@ -404,15 +406,15 @@ const struct command network_commands[] = {
 
 const struct command snapshot_commands[] = {
     { "snapshot take",    "NAME [SNAPSHOT] [OPTION]…", "Take a snapshot: `snapshot NAME` alone is the same", verb_snapshot_opts, NULL, "" },
-    { "snapshot list",    "NAME|DISK [OPTION]…", "Show a machine's snapshots, as the tree that they are", verb_print_opts, NULL, "FILE" },
+    { "snapshot list",    "NAME|DISK [OPTION]…", "Show a machine's snapshots, as the tree that they are", verb_watch_opts, NULL, "FILE" },
     { "snapshot restore", "NAME|DISK SNAPSHOT", "Go back to a snapshot; what the machine is now is lost", verb_plain_opts, NULL, "FILE" },
     { "snapshot delete",  "NAME|DISK SNAPSHOT [OPTION]…", "Delete a snapshot; what others need of it is kept", snapshot_delete_opts, NULL, "FILE" },
     {},
 };
 
 const struct command task_commands[] = {
-    { "task list",   "[OPTION]…", "List what socled is doing and did, the newest first", verb_print_opts, NULL, "" },
-    { "task show",   "NUMBER [OPTION]…", "Show one", verb_print_opts, NULL, "" },
+    { "task list",   "[OPTION]…", "List what socled is doing and did, the newest first", verb_watch_opts, NULL, "" },
+    { "task show",   "NUMBER [OPTION]…", "Show one", verb_watch_opts, NULL, "" },
     { "task cancel", "NUMBER", "Cancel one", verb_plain_opts, NULL, "" },
     {},
 };
@@ -459,7 +461,11 @@ static int talk(struct verb *v, const struct verb_row *row, struct err *e)
         v->host = xdup(host);
     if (!row->alone && !file)
         r = rest_open(&v->rest, v->dir, v->host, e);
-    if (r >= 0)
+    if (r >= 0 && file && v->watch)
+        r = err_set(e, -EINVAL, "--watch: a file tells nobody that it changes; name a machine");
+    else if (r >= 0 && v->watch)
+        r = verb_watch(v, row->fn, e);
+    else if (r >= 0)
         r = file ? row->file_fn(v, e) : row->fn(v, e);
     if (r >= 0 && fflush(stdout) != 0)
         r = err_errno(e, "write to standard output");

@@ -17,7 +17,7 @@ struct verb {
     /* options */
     char *dir, *host;
     int output; /* VERB_TABLE, … */
-    bool force, follow, messages, disks, quiet, full, instant, once;
+    bool force, follow, messages, disks, quiet, full, instant, once, watch;
     u32 timeout, count;
     char *snapshot, *user_data, *ssh_key, *network_config;
     u64 bytes, since;
@@ -72,6 +72,9 @@ void verb_print_rows(const struct verb *v, const json_t *list, const struct colu
 json_t *verb_all(struct verb *v, const char *path, struct err *e);
 int verb_print_list(struct verb *v, const char *path, const struct column *columns, u32 n,
                     struct err *e);
+
+/* Does it now, and whenever something has changed, until it fails or the connection ends. */
+int verb_watch(struct verb *v, int (*fn)(struct verb *v, struct err *e), struct err *e);
 
 int verb_list(struct verb *v, struct err *e);
 int verb_doctor(struct verb *v, struct err *e);

@@ -79,6 +79,30 @@ def formats():
         assert yaml.safe_load(socle(*words, "-o", "yaml").stdout) == json.loads(socle(*words, "-o", "json").stdout), words
 
 
+def watched():
+    """--watch shows what changes when it does, on a terminal in place of what was; it ends with socled's word."""
+    p = subprocess.Popen([BUILD + "socle", "list", "--watch", "--dir", DIR], stdout=subprocess.PIPE, text=True)
+    shown = [p.stdout.readline() for _ in range(3)]
+    assert [line.split()[0] for line in shown] == ["NAME", "a", "b"], shown
+    done("POST", "/instances", {"name": "c", "image": "deb"})
+    while not shown[-1].startswith("c "):
+        shown.append(p.stdout.readline())
+        assert shown[-1], shown
+    assert shown[-4].startswith("NAME") and "\x1b" not in "".join(shown), shown
+    p.kill()
+    p.wait()
+    p.stdout.close()
+    ours, its = pty.openpty()
+    p = subprocess.Popen([BUILD + "socle", "show", "c", "--watch", "--dir", DIR], stdout=its, stderr=subprocess.PIPE, text=True)
+    screen_of(ours, b"\x1b[H\x1b[J")
+    done("DELETE", "/instances/c")
+    assert "there is no instance 'c'" in p.communicate(timeout=SECONDS)[1] and p.returncode == 1
+    os.close(ours)
+    os.close(its)
+    refused = socle("snapshot", "list", "--watch", "/x/disk.qcow2")
+    assert refused.returncode == 1 and "--watch" in refused.stderr, refused
+
+
 # ---- what it measures ----
 
 def switches(pid):
@@ -140,6 +164,7 @@ def metrics():
     assert not any('"b"' in line for line in lines)  # it is off
     top()
     formats()
+    watched()
     # a machine that does not answer holds up nobody
     pid = ok("GET", "/instances/a")["status"]["pid"]
     os.kill(pid, signal.SIGSTOP)
