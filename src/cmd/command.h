@@ -11,7 +11,7 @@ struct command {
     const char *doc;                  /* one line */
     const struct opt *opts;           /* NULL: none */
     void (*more)(struct strbuf *out); /* what its help and the manual say besides; may be NULL */
-    const char *complete;             /* words for its arguments, or "FILE" */
+    const char *complete;             /* words for its arguments, "FILE", or a mark of names.h */
     /* without the program's and the command's names; an exit status.  NULL: verb_run */
     int (*main)(int argc, char **argv);
     const struct command

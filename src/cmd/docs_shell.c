@@ -2,6 +2,7 @@
  * cmd/docs_shell.c: completion scripts for bash, zsh and fish, from the commands' and options' rows.
  */
 #include "cmd/command.h"
+#include "cmd/names.h"
 
 #include <stdio.h>
 
@@ -28,7 +29,7 @@ static const char *bash_reply(const char *words)
 /* The words that a command's arguments may be: those of its row, or its own commands. */
 static void add_arguments(const struct command *c, struct strbuf *out)
 {
-    if (c->complete && !is_path(c->complete))
+    if (c->complete && !is_path(c->complete) && !names_kind_of(c->complete))
         strbuf_add(out, " %s", c->complete);
     for (const struct command *s = c->subs; s && s->name; s++)
         strbuf_add(out, " %s", s->name + strlen(c->name) + 1);
@@ -58,12 +59,18 @@ static void bash_values(const struct command *c, struct strbuf *out)
 
 static void bash_command(const struct command *c, struct strbuf *out)
 {
+    const struct names_kind *k = names_kind_of(c->complete);
+
     strbuf_add(out, "    '%s') words='", c->name);
     for (const struct opt *o = c->opts; o && o->name; o++)
         strbuf_add(out, "--%s ", o->name);
     strbuf_add(out, "--help");
     add_arguments(c, out);
-    strbuf_add(out, "' ;;\n");
+    strbuf_add(out, "'");
+    if (k)
+        strbuf_add(out, "; [[ $cur == -* ]] || words+=\" $(socle --names %s 2>/dev/null)\"",
+                   k->word);
+    strbuf_add(out, " ;;\n");
     for (const struct command *s = c->subs; s && s->name; s++)
         bash_command(s, out);
 }
@@ -141,14 +148,20 @@ static void zsh_option(const struct opt *o, struct strbuf *out)
 
 static void zsh_command(const struct command *c, struct strbuf *out)
 {
+    const struct names_kind *k = names_kind_of(c->complete);
     AUTO(strbuf) struct strbuf words = {};
 
     add_arguments(c, &words);
     strbuf_add(out, "    '%s') _arguments \\\n", c->name);
     for (const struct opt *o = c->opts; o && o->name; o++)
         zsh_option(o, out);
-    strbuf_add(out, "        '--help[show help]' \\\n        '*:argument:%s%s%s' ;;\n",
-               words.len ? "(" : "_files", words.len ? words.text + 1 : "", words.len ? ")" : "");
+    strbuf_add(out, "        '--help[show help]' \\\n        '*:argument:");
+    if (k)
+        strbuf_add(out, "{compadd --%s ${(f)\"$(socle --names %s 2>/dev/null)\"}}' ;;\n",
+                   words.len ? words.text : "", k->word);
+    else
+        strbuf_add(out, "%s%s%s' ;;\n", words.len ? "(" : "_files", words.len ? words.text + 1 : "",
+                   words.len ? ")" : "");
     for (const struct command *s = c->subs; s && s->name; s++)
         zsh_command(s, out);
 }
@@ -214,9 +227,14 @@ static void fish_command(const struct command *c, struct strbuf *out)
 {
     for (const struct opt *o = c->opts; o && o->name; o++)
         fish_option(c, o, out);
-    if (c->complete && !is_path(c->complete)) {
+    const struct names_kind *k = names_kind_of(c->complete);
+
+    if (c->complete && *c->complete && !is_path(c->complete)) {
         fish_seen(c, out);
-        strbuf_add(out, " -a '%s'\n", c->complete);
+        if (k)
+            strbuf_add(out, " -f -a '(socle --names %s 2>/dev/null)'\n", k->word);
+        else
+            strbuf_add(out, " -a '%s'\n", c->complete);
     }
     for (const struct command *s = c->subs; s && s->name; s++) {
         fish_seen(c, out);

@@ -110,7 +110,7 @@ static int local_open(struct rest *r, struct err *e)
 {
     const struct timeval limit = { .tv_sec = REST_SECONDS };
 
-    r->fd = dial_or_start(r->dir, e);
+    r->fd = r->never_starts ? dial(r->dir, e) : dial_or_start(r->dir, e);
     if (r->fd >= 0)
         setsockopt(r->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
     return r->fd < 0 ? r->fd : 0;
@@ -159,6 +159,12 @@ int rest_open(struct rest *r, const char *dir, const char *host, struct err *e)
         return err_set(e, -EINVAL,
                        "no folder: --dir DIR, a path from the root when it does not exist");
     return local_open(r, e);
+}
+
+int rest_open_running(struct rest *r, struct err *e)
+{
+    *r = (struct rest){ .fd = -1, .link = &local, .dir = host_default_dir(), .never_starts = true };
+    return r->dir ? local_open(r, e) : err_set(e, -EINVAL, "no folder");
 }
 
 static void hang_up(struct rest *r)

@@ -29,6 +29,7 @@ struct rest {
     const struct rest_link *link;
     char *dir;         /* of our own socled; NULL: it is on another machine */
     const char *token; /* that is shown to it; NULL: none */
+    bool never_starts; /* one that does not answer is not started */
     int fd;            /* of the request that is under way; -1: none */
     void *conn;        /* what belongs to it */
     struct strbuf got;
@@ -38,6 +39,8 @@ struct rest {
 /* `dir` NULL: the user's own.  Connects, or starts socled and waits until it answers.  `host` not NULL: a remote's name or URL.
  * Finish with rest_close, also after a failure. */
 int rest_open(struct rest *r, const char *dir, const char *host, struct err *e);
+/* The user's own, if it answers. */
+int rest_open_running(struct rest *r, struct err *e);
 void rest_close(struct rest *r);
 
 struct rest_request {

@@ -4,12 +4,24 @@
 #include "base/base.h"
 
 #include "cmd/command.h"
+#include "cmd/names.h"
 #include "cmd/remote.h"
 #include "host/exit_status.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
+
+/* False: there is no such kind. */
+static bool names_status(const char *kind, int *ret_status)
+{
+    struct strbuf out = {};
+
+    if (!names_add(kind, &out))
+        return false;
+    *ret_status = out.len ? command_print(&out) : 0;
+    return true;
+}
 
 /* What is asked by an option in place of a command.  False: it is a command. */
 static bool program_option(int argc, char **argv, int *ret_status)
@@ -22,6 +34,8 @@ static bool program_option(int argc, char **argv, int *ret_status)
         strbuf_add(&out, "socle %s\n", SOCLE_VERSION);
     else if (strcmp(argv[1], "--man") == 0)
         docs_man(&out);
+    else if (argc == 3 && strcmp(argv[1], "--names") == 0)
+        return names_status(argv[2], ret_status);
     else if (argc < 3 || strcmp(argv[1], "--completion") != 0 || !docs_completion(argv[2], &out))
         return false;
     *ret_status = command_print(&out);

@@ -391,24 +391,24 @@ static const struct verb_row {
 const struct command pool_commands[] = {
     { "pool list",   "[OPTION]…", "List the images that machines are made of", verb_watch_opts, NULL, "" },
     { "pool import", "NAME --kernel FILE [OPTION]…", "Make an image of copies of a kernel, an initrd and a disk", import_opts, NULL, "" },
-    { "pool delete", "NAME", "Delete an image of which no machine was made", verb_plain_opts, NULL, "" },
+    { "pool delete", "NAME", "Delete an image of which no machine was made", verb_plain_opts, NULL, "IMAGES" },
     {},
 };
 
 const struct command network_commands[] = {
     { "network list",   "[OPTION]…", "List the networks that machines' cards are on", verb_watch_opts, NULL, "" },
-    { "network show",   "NAME [OPTION]…", "Show one", verb_watch_opts, NULL, "" },
+    { "network show",   "NAME [OPTION]…", "Show one", verb_watch_opts, NULL, "NETWORKS" },
     { "network create", "NAME [OPTION]…", "Create one", network_opts, NULL, "" },
-    { "network set",    "NAME FIELD=VALUE…", "Change what it is", verb_plain_opts, NULL, "" },
-    { "network delete", "NAME", "Delete one that no card is on", verb_plain_opts, NULL, "" },
+    { "network set",    "NAME FIELD=VALUE…", "Change what it is", verb_plain_opts, NULL, "NETWORKS" },
+    { "network delete", "NAME", "Delete one that no card is on", verb_plain_opts, NULL, "NETWORKS" },
     {},
 };
 
 const struct command snapshot_commands[] = {
-    { "snapshot take",    "NAME [SNAPSHOT] [OPTION]…", "Take a snapshot: `snapshot NAME` alone is the same", verb_snapshot_opts, NULL, "" },
-    { "snapshot list",    "NAME|DISK [OPTION]…", "Show a machine's snapshots, as the tree that they are", verb_watch_opts, NULL, "FILE" },
-    { "snapshot restore", "NAME|DISK SNAPSHOT", "Go back to a snapshot; what the machine is now is lost", verb_plain_opts, NULL, "FILE" },
-    { "snapshot delete",  "NAME|DISK SNAPSHOT [OPTION]…", "Delete a snapshot; what others need of it is kept", snapshot_delete_opts, NULL, "FILE" },
+    { "snapshot take",    "NAME [SNAPSHOT] [OPTION]…", "Take a snapshot: `snapshot NAME` alone is the same", verb_snapshot_opts, NULL, "INSTANCES" },
+    { "snapshot list",    "NAME|DISK [OPTION]…", "Show a machine's snapshots, as the tree that they are", verb_watch_opts, NULL, "INSTANCES" },
+    { "snapshot restore", "NAME|DISK SNAPSHOT", "Go back to a snapshot; what the machine is now is lost", verb_plain_opts, NULL, "INSTANCES" },
+    { "snapshot delete",  "NAME|DISK SNAPSHOT [OPTION]…", "Delete a snapshot; what others need of it is kept", snapshot_delete_opts, NULL, "INSTANCES" },
     {},
 };
 

@@ -103,6 +103,21 @@ def watched():
     assert refused.returncode == 1 and "--watch" in refused.stderr, refused
 
 
+def completed():
+    """Names are completed, and asking for them starts nothing."""
+    script = f"""PATH={BUILD}:$PATH; SOCLE_DIR=$1; export SOCLE_DIR; eval "$(socle --completion bash)"
+        COMP_WORDS=($2); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _socle; printf '%s\\n' "${{COMPREPLY[@]}}" """
+
+    def reply(words, folder=DIR):
+        return subprocess.run(["bash", "-c", script, "-", folder, words], capture_output=True, text=True, timeout=SECONDS, check=True, cwd="/").stdout.split()
+
+    assert "a" in reply("socle start a") and "b" in reply("socle start a b")
+    assert "deb" in reply("socle pool delete d") and "a" not in reply("socle pool delete d")
+    assert "a" in reply("socle snapshot list a") and "restore" in reply("socle snapshot r")
+    nobody = os.environ["TMPDIR"] + "/nobody"
+    assert "a" not in reply("socle start a", nobody) and not os.path.exists(nobody)
+
+
 # ---- what it measures ----
 
 def switches(pid):
@@ -165,6 +180,7 @@ def metrics():
     top()
     formats()
     watched()
+    completed()
     # a machine that does not answer holds up nobody
     pid = ok("GET", "/instances/a")["status"]["pid"]
     os.kill(pid, signal.SIGSTOP)
