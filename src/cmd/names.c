@@ -4,7 +4,7 @@
  */
 #include "cmd/names.h"
 
-#include "cmd/rest.h"
+#include "cmd/verb.h"
 
 #include <stdlib.h>
 
@@ -23,48 +23,36 @@ const struct names_kind *names_kind_of(const char *mark)
     return NULL;
 }
 
-/* Names are letters, digits, dots, dashes and underscores (spec_name_ok); whatever else a server says is left out. */
-static void add_name(const char *name, struct strbuf *out)
+/* Whatever else a server says is left out: a shell takes it apart. */
+static void add_all(struct verb *v, const char *path, struct strbuf *out)
 {
-    static const char allowed[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    struct err e = {};
+    json_t *list = verb_all(v, path, &e), *row;
+    size_t i;
 
-    if (name && *name && !name[strspn(name, allowed)])
-        strbuf_add(out, "%s\n", name);
-}
+    json_array_foreach(list, i, row)
+    {
+        const char *name = json_string_value(json_object_get(row, "name"));
 
-static void add_all(struct rest *r, const char *path, struct strbuf *out)
-{
-    AUTO(free) char *next = xdup(path);
-
-    while (next) {
-        const struct rest_request rq = { .method = "GET", .path = next };
-        struct err e = {};
-        json_t *j = rest_ask(r, &rq, NULL, &e), *list = json_object_get(j, "list"), *row;
-        const char *after = json_string_value(json_object_get(j, "next"));
-        size_t i;
-
-        json_array_foreach(list, i, row)
-            add_name(json_string_value(json_object_get(row, "name")), out);
-        free(next);
-        next = after ? str_new("%s?after=%s", path, after) : NULL;
-        json_decref(j);
+        if (name && spec_name_ok(name))
+            strbuf_add(out, "%s\n", name);
     }
+    json_decref(list);
 }
 
 bool names_add(const char *kind, struct strbuf *out)
 {
     const char *host = getenv("SOCLE_HOST");
-    struct rest r;
+    struct verb v = {};
     struct err e = {};
 
     for (const struct names_kind *k = names_kinds; k->mark; k++) {
         if (strcmp(k->word, kind) != 0)
             continue;
         if (!host || !*host) { /* another machine is not asked at each key */
-            if (rest_open_running(&r, &e) >= 0)
-                add_all(&r, k->path, out);
-            rest_close(&r);
+            if (rest_open_running(&v.rest, &e) >= 0)
+                add_all(&v, k->path, out);
+            rest_close(&v.rest);
         }
         return true;
     }

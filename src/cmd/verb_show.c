@@ -1,5 +1,5 @@
 /*
- * cmd/verb_show.c: `socle list, show, logs, event, pool list, task list, task show`: what prints.
+ * cmd/verb_show.c: `socle list, show, info, doctor, logs, event, pool list, task list, task show`: what prints.
  */
 #include "base/clock.h"
 #include "cmd/doctor.h"
