@@ -1,12 +1,11 @@
 /* tools/screens.mjs: the pictures of doc/screens.  tools/screens.sh */
-import { closeSync, ftruncateSync, openSync, statSync } from "node:fs";
-import { browser, logIn, PASSWORD, root, sleep, Socled, until, visitor } from "../test/sys/web_rig.mjs";
+import { statSync } from "node:fs";
+import { browser, logIn, root, sleep, Socled, until, visitor } from "../test/sys/web_rig.mjs";
 
 const BYTES_MAX = 60 * 1024;
 const CURVES_MS = 20000; /* until they are lines */
 const DESKTOP = { width: 1240, height: 700 };
 const PHONE = { width: 390, height: 700 };
-const guest = `${root}.cache/guest/`;
 const socled = new Socled(`${process.env.TMPDIR}/d`, process.env.SOCLE_BUILD);
 
 const MACHINES = [
@@ -31,16 +30,7 @@ const SHOTS = [
 ];
 
 async function prepare() {
-  const disk = openSync(`${process.env.TMPDIR}/disk`, "w");
-
-  ftruncateSync(disk, 16 << 20);
-  closeSync(disk);
-  await socled.start();
-  await socled.ask("POST", "/users", { name: "root", password: PASSWORD, role: "admin" });
-  await socled.task("POST", "/images", {
-    name: "debian",
-    source: { kernel: `${guest}vmlinuz`, initrd: `${guest}initrd`, disk: `${process.env.TMPDIR}/disk`, append: "panic=-1 rdinit=/bin/sh" },
-  });
+  await socled.startWithImage();
   for (const { name, tags, on, paused } of MACHINES) {
     await socled.task("POST", "/instances", { name, image: "debian", memory: "192M", engine: "soft", nets: [], tags: tags.map((tag) => ({ tag })) });
     if (on) await socled.task("POST", `/instances/${name}/action`, { action: "start" });

@@ -1,12 +1,11 @@
 /* test/sys/web.mjs: a browser against a real socled with a real guest.  test/sys/web.sh */
 import assert from "node:assert/strict";
-import { closeSync, ftruncateSync, openSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import https from "node:https";
-import { axeSource, browser, logIn, PASSWORD, root, Socled, sleep, until, visitor } from "./web_rig.mjs";
+import { axeSource, browser, logIn, PASSWORD, Socled, sleep, until, visitor } from "./web_rig.mjs";
 
 const FIRST_LOAD_MAX = 350 * 1024;
 const MANY = 10000;
-const guest = `${root}.cache/guest/`;
 const socled = new Socled(`${process.env.TMPDIR}/d`, process.env.SOCLE_BUILD);
 
 /* ---- files, without a browser ---- */
@@ -308,16 +307,7 @@ async function keys(page) {
 }
 
 async function main() {
-  const disk = openSync(`${process.env.TMPDIR}/disk`, "w");
-
-  ftruncateSync(disk, 16 << 20);
-  closeSync(disk);
-  await socled.start();
-  await socled.ask("POST", "/users", { name: "root", password: PASSWORD, role: "admin" });
-  await socled.task("POST", "/images", {
-    name: "debian",
-    source: { kernel: `${guest}vmlinuz`, initrd: `${guest}initrd`, disk: `${process.env.TMPDIR}/disk`, append: "panic=-1 rdinit=/bin/sh" },
-  });
+  await socled.startWithImage();
   await files();
 
   const b = await browser();

@@ -1,7 +1,7 @@
 /* test/sys/web_rig.mjs: a socled with users and a browser, for what looks at the console: test/sys/web.mjs, tools/screens.mjs. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, ftruncateSync, openSync } from "node:fs";
 import http from "node:http";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
@@ -42,6 +42,21 @@ export class Socled {
     closeSync(log);
     await until("socled answers", () => this.ask("GET", "").catch(() => null));
     this.where = (await this.ask("GET", "")).listen;
+  }
+
+  /* With the user root, and the image "debian": the sample guest's kernel, whose shell needs no disk, and an empty one. */
+  async startWithImage() {
+    const guest = `${root}.cache/guest/`, path = `${this.dir}.disk`;
+    const disk = openSync(path, "w");
+
+    ftruncateSync(disk, 16 << 20);
+    closeSync(disk);
+    await this.start();
+    await this.ask("POST", "/users", { name: "root", password: PASSWORD, role: "admin" });
+    await this.task("POST", "/images", {
+      name: "debian",
+      source: { kernel: `${guest}vmlinuz`, initrd: `${guest}initrd`, disk: path, append: "panic=-1 rdinit=/bin/sh" },
+    });
   }
 
   async kill(signal = "SIGKILL") {
