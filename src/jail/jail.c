@@ -1,5 +1,5 @@
 /*
- * jail/jail.c: the steps by which socle-vm gives up files, namespaces, user, capabilities; the
+ * jail/jail.c: the steps by which socle-vm, and socle-unpack, give up files, namespaces, user, capabilities; the
  * table below is their order.
  * Called once, by the only thread there is.
  *   (1) A root process makes its namespaces with its own capabilities, then becomes somebody else;
@@ -152,13 +152,22 @@ static bool may(unsigned capability)
     return capng_have_capability(CAPNG_EFFECTIVE, capability);
 }
 
-static int drop_bounding(struct jail *)
+/* The capabilities that stay, to the sets of `type`. */
+static void add_kept(const struct jail *j, capng_type_t type)
+{
+    for (unsigned i = 0; i < 64; i++)
+        if (j->cfg->keep_caps >> i & 1)
+            (void)capng_update(CAPNG_ADD, type, i);
+}
+
+static int drop_bounding(struct jail *j)
 {
     if (capng_get_caps_process() < 0)
         return -EPERM;
     if (!may(CAP_SETPCAP))
         return JAIL_NOT_ASKED; /* what an exec may gain is nothing already: no_new_privs */
     capng_clear(CAPNG_SELECT_BOUNDS);
+    add_kept(j, CAPNG_BOUNDING_SET);
     return capng_apply(CAPNG_SELECT_BOUNDS) < 0 ? -EPERM : JAIL_DONE;
 }
 
@@ -242,6 +251,8 @@ static int empty_root(struct jail *j)
 {
     int r = j->report->code[JAIL_MOUNT_NS];
 
+    if (j->cfg->keep_root)
+        return JAIL_NOT_ASKED;
     if (r == JAIL_DONE)
         r = enter_new_root(j->cfg);
     if (r < 0 && may(CAP_SYS_CHROOT) && !j->cfg->keep_net)
@@ -254,16 +265,17 @@ static int change_ids(struct jail *j)
     const uid_t uid = j->cfg->uid ? j->cfg->uid : NOBODY;
     const gid_t gid = j->cfg->gid ? j->cfg->gid : NOBODY;
 
-    if (geteuid() != 0)
+    if (geteuid() != 0 || j->cfg->keep_ids)
         return JAIL_NOT_ASKED;
     if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
         return -errno;
     return JAIL_DONE;
 }
 
-static int drop_caps(struct jail *)
+static int drop_caps(struct jail *j)
 {
     capng_clear(CAPNG_SELECT_CAPS);
+    add_kept(j, CAPNG_EFFECTIVE | CAPNG_PERMITTED);
     return capng_apply(CAPNG_SELECT_CAPS) < 0 ? -EPERM : JAIL_DONE;
 }
 
@@ -302,12 +314,29 @@ static int allow_resolv_conf(int rules)
                                                                                            : 0;
 }
 
+/* Below a directory that is kept: all that could be forbidden, or reading and executing. */
+static int allow_dirs(const struct jail_cfg *cfg, int rules, u64 all)
+{
+    const u64 read =
+        LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
+
+    for (unsigned i = 0; i < cfg->n_dirs; i++) {
+        const struct landlock_path_beneath_attr attr = { cfg->dirs[i].write ? all : read,
+                                                         cfg->dirs[i].fd };
+
+        if (syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &attr, 0) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
 static int landlock(struct jail *j)
 {
     AUTO(fd) int rules = -1;
     struct landlock_rights rights;
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     size_t i;
+    int r;
 
     if (abi < 1)
         return abi < 0 ? -errno : -EOPNOTSUPP;
@@ -318,12 +347,10 @@ static int landlock(struct jail *j)
     rules = (int)syscall(SYS_landlock_create_ruleset, &rights, landlock_abi[i].size, 0);
     if (rules < 0)
         return -errno;
-    if (j->cfg->keep_net) {
-        int r = allow_resolv_conf(rules);
-
-        if (r < 0)
-            return r;
-    }
+    if (j->cfg->keep_net && (r = allow_resolv_conf(rules)) < 0)
+        return r;
+    if ((r = allow_dirs(j->cfg, rules, rights.fs)) < 0)
+        return r;
     return syscall(SYS_landlock_restrict_self, rules, 0) < 0 ? -errno : JAIL_DONE;
 }
 

@@ -1,16 +1,23 @@
 /*
- * jail/jail.h: what socle-vm gives up before its guest runs.
+ * jail/jail.h: what socle-vm gives up before its guest runs, and socle-unpack before it reads an image.
  * Order of use:  open every file  →  jail_enter on the only thread  →  start threads, each of which
  * calls jail_seccomp with its role first  →  jail_seccomp(JAIL_MAIN) on the first thread.  None of
  * it can be undone.
  *   (1) What was opened before stays usable: memfds, /dev/kvm and what it gave, taps, disks,
  *       sockets, io_uring.
- *   (2) Nothing new can be opened by path, except /etc/resolv.conf with keep_net.
+ *   (2) Nothing new can be opened by path, except /etc/resolv.conf with keep_net, and
+ *       what is in `dirs`.
  *   (3) No step is left out silently: what the host forbids is in the report.
  */
 #pragma once
 
 #include "base/base.h"
+
+/* A directory that stays usable below its descriptor. */
+struct jail_dir {
+    int fd;
+    bool write; /* else it is read, and what is in it executed */
+};
 
 struct jail_cfg {
     u32 uid, gid;    /* whom a root process becomes; 0: 65534 */
@@ -20,6 +27,11 @@ struct jail_cfg {
     u32 files_max;   /* RLIMIT_NOFILE; 0: as it is */
     const int *keep; /* close all but 0, 1, 2 and these, in any order; NULL: close nothing */
     unsigned n_keep;
+    bool keep_ids;  /* who runs it stays: root of a user namespace, who was made before */
+    bool keep_root; /* the host's files stay, as far as Landlock allows `dirs` */
+    u64 keep_caps;  /* 1 << CAP_…: those that stay, in this process only */
+    const struct jail_dir *dirs; /* n_dirs of them */
+    unsigned n_dirs;
 };
 
 /* In the order in which they are done; jail.c says what each is. */
@@ -70,6 +82,7 @@ enum jail_role {
     JAIL_VCPU,   /* runs the guest and its exits */
     JAIL_IO,     /* disks, taps */
     JAIL_IO_NET, /* user-mode network: may make sockets of the internet families */
+    JAIL_UNPACK, /* reads an image, makes its files */
     JAIL_ROLES,
 };
 

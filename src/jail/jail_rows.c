@@ -1,11 +1,12 @@
 /*
- * jail/jail_rows.c: which system calls may a thread of socle-vm make, in which role, and why?
+ * jail/jail_rows.c: which system calls may a thread of socle-vm, or socle-unpack, make, in which role, and why?
  * The only list: jail_gen compiles it to filters when the program is built, jail_rows_print shows
  * it, the test walks it.
  *   (1) A call without a row ends the process (jail_seccomp.c).  Several rows of one call: any of
  *       them allows it.
  *   (2) Nothing here makes a process or a thread, makes memory executable, or changes a credential;
- *       nothing opens by path but JAIL_IO_NET for reading, in a root that holds resolv.conf only.
+ *       nothing opens by path but JAIL_IO_NET for reading, in a root that holds resolv.conf only, and
+ *       JAIL_UNPACK, whose paths begin at its descriptors.
  *   (3) The first thread starts all others before it loads its own filter, and each of them loads
  *       its filter first: so no row is for starting one.
  */
@@ -29,6 +30,8 @@
 #define N     (1u << JAIL_IO_NET)
 #define LOOPS (M | I | N)
 #define ALL   (M | V | I | N)
+#define U     (1u << JAIL_UNPACK)
+#define EVERY (ALL | U)
 
 #define SYS(name, roles, why)                                \
     {                                                        \
@@ -51,32 +54,32 @@
 static const struct jail_row rows[] = {
     /* the frequent ones */
     IOCTL(KVM_RUN,                   V,     "runs the guest"),
-    SYS(read,                        ALL,   "eventfds, timerfds, console, control socket, taps"),
-    SYS(write,                       ALL,   "eventfds (kicks, irqfds), console, taps, messages on stderr"),
+    SYS(read,                        EVERY, "eventfds, timerfds, console, control socket, taps"),
+    SYS(write,                       EVERY, "eventfds (kicks, irqfds), console, taps, messages on stderr"),
     SYS(epoll_wait,                  LOOPS, "libuv waits"),
     SYS(epoll_pwait,                 LOOPS, "libuv waits"),
     SYS(io_uring_enter,              I | M, "submits disk requests and takes completions"),
-    SYS(futex,                       ALL,   "locks and condition variables"),
+    SYS(futex,                       EVERY, "locks and condition variables"),
     SYS(readv,                       LOOPS, "taps: header and data"),
     SYS(writev,                      ALL,   "taps, console, libuv streams"),
     SYS(recvmsg,                     LOOPS, "control socket, also with files that it hands in; packets"),
     SYS(sendmsg,                     LOOPS, "answers on the control socket; packets"),
-    SYS(clock_gettime,               ALL,   "time where the vDSO cannot say it"),
-    SYS(clock_getres,                ALL,   "libuv looks whether the coarse clock is good enough"),
-    SYS(gettimeofday,                ALL,   "as clock_gettime"),
+    SYS(clock_gettime,               EVERY, "time where the vDSO cannot say it"),
+    SYS(clock_getres,                EVERY, "libuv looks whether the coarse clock is good enough"),
+    SYS(gettimeofday,                EVERY, "as clock_gettime"),
 
     /* disks */
     SYS(preadv,                      I | M, "disk reads without io_uring"),
     SYS(preadv2,                     I | M, "disk reads that may not wait"),
     SYS(pwritev,                     I | M, "disk writes without io_uring"),
     SYS(pwritev2,                    I | M, "disk writes with RWF_DSYNC"),
-    SYS(pread64,                     I | M, "image headers and tables"),
-    SYS(pwrite64,                    I | M, "image headers and tables"),
+    SYS(pread64,                     I | M | U,"image headers and tables"),
+    SYS(pwrite64,                    I | M | U,"image headers and tables"),
     SYS(fdatasync,                   I | M, "a guest's flush"),
-    SYS(fsync,                       I | M, "a guest's flush after the file grew"),
+    SYS(fsync,                       I | M | U,"a guest's flush after the file grew"),
     SYS(fallocate,                   ALL,   "discard and write-zeroes; balloon pages back to the host"),
-    SYS(ftruncate,                   I | M, "an image that grows or is resized"),
-    SYS(lseek,                       I | M | N, "holes of a file; stdio on resolv.conf"),
+    SYS(ftruncate,                   I | M | U,"an image that grows or is resized"),
+    SYS(lseek,                       I | M | N | U, "holes of a file; stdio on resolv.conf"),
     SYS(io_uring_register,           I | M, "buffers, files and event fd of a ring"),
     SYS(io_uring_setup,              M,     "rings for an overlay that a disk goes on in"),
     IOCTL(BLKDISCARD,                I | M, "discard on a host block device"),
@@ -105,7 +108,7 @@ static const struct jail_row rows[] = {
     SYS(connect,                     N,     "libslirp: the guest's connections"),
     SYS(bind,                        N,     "libslirp: UDP and ICMP, forwarded ports"),
     SYS(listen,                      N,     "libslirp: forwarded ports"),
-    SYS_IF(openat, N, LACKS, 2, O_ACCMODE | O_CREAT | O_TRUNC, "libslirp reads resolv.conf, all that its root holds"),
+    SYS_IF(openat, N | U, LACKS, 2, O_ACCMODE | O_CREAT | O_TRUNC, "libslirp reads resolv.conf, all that its root holds; tables of character sets, which an empty root does not hold"),
 
     /* loops, timers, files */
     SYS(epoll_ctl,                   ALL,   "fds of a loop come and go"),
@@ -115,48 +118,69 @@ static const struct jail_row rows[] = {
     SYS(timerfd_create,              M | V, "a timer device comes into use"),
     SYS(timerfd_settime,             ALL,   "the guest programs a timer"),
     SYS(timerfd_gettime,             ALL,   "the guest reads a timer"),
-    SYS(close,                       ALL,   "connections, eventfds, files handed in"),
-    SYS_IF(fcntl, ALL, EQ, 1, F_GETFL,      "is an fd non-blocking"),
-    SYS_IF(fcntl, ALL, EQ, 1, F_SETFL,      "make it so"),
-    SYS_IF(fcntl, ALL, EQ, 1, F_GETFD,      "is an fd close-on-exec"),
-    SYS_IF(fcntl, ALL, EQ, 1, F_SETFD,      "make it so"),
+    SYS(close,                       EVERY, "connections, eventfds, files handed in"),
+    SYS_IF(fcntl, EVERY, EQ, 1, F_GETFL,      "is an fd non-blocking"),
+    SYS_IF(fcntl, EVERY, EQ, 1, F_SETFL,      "make it so"),
+    SYS_IF(fcntl, EVERY, EQ, 1, F_GETFD,      "is an fd close-on-exec"),
+    SYS_IF(fcntl, EVERY, EQ, 1, F_SETFD,      "make it so"),
     SYS_IF(fcntl, I | M, EQ, 1, F_OFD_SETLK, "locks of images"),
     SYS_IF(fcntl, M, EQ, 1, F_DUPFD_CLOEXEC, "a second fd for another thread"),
     SYS_IF(newfstatat, ALL, HAS, 3, AT_EMPTY_PATH, "fstat as glibc does it: AT_EMPTY_PATH"),
     SYS_IF(newfstatat, N, EQ, 3, 0,         "libslirp: did resolv.conf change"),
-    SYS(fstat,                       ALL,   "size and kind of an open file"),
+    SYS(fstat,                       EVERY, "size and kind of an open file"),
     IOCTL(TCGETS,                    M,     "the terminal's mode; stdio asks whether it is one"),
     IOCTL(TCSETS,                    M,     "the terminal back to its mode"),
     IOCTL(TCSETSW,                   M,     "the terminal back to its mode, after its output"),
     IOCTL(TCSETSF,                   M,     "the terminal back to its mode, input dropped"),
     IOCTL(TIOCGWINSZ,                M,     "the terminal's size is the guest console's"),
 
+    /* layers of images: below descriptors, and Landlock lets it nowhere else */
+    SYS(openat2,                     U,     "each entry's directory, each file; below the layer's root"),
+    SYS(newfstatat,                  U,     "what is at an entry's name"),
+    SYS(mkdirat,                     U,     "directories of a layer"),
+    SYS(mknodat,                     U,     "whiteouts, FIFOs, devices where they are allowed"),
+    SYS(symlinkat,                   U,     "symbolic links of a layer"),
+    SYS(linkat,                      U,     "hard links of a layer"),
+    SYS(readlinkat,                  U,     "a directory becomes a layer"),
+    SYS(unlinkat,                    U,     "an entry that is replaced, a layer that is removed"),
+    SYS(renameat2,                   U,     "a layer that is complete gets its name"),
+    SYS(getdents64,                  U,     "a layer is removed, a directory becomes one"),
+    SYS(fchownat,                    U,     "owners of a layer's files"),
+    SYS(fchmodat,                    U,     "their modes"),
+    SYS(fchmod,                      U,     "modes of directories"),
+    SYS(utimensat,                   U,     "times of a layer's files"),
+    SYS(fsetxattr,                   U,     "file capabilities, opaque directories"),
+    SYS(fgetxattr,                   U,     "what is noted of a layer; a directory becomes one"),
+    SYS(flistxattr,                  U,     "a directory becomes a layer"),
+    SYS(flock,                       U,     "who makes a layer holds its lock"),
+    SYS(syncfs,                      U,     "a layer is on the disk before it has its name"),
+
     /* memory: never executable */
-    SYS_IF(mmap, ALL, LACKS, 2, PROT_EXEC,     "heap, large allocations"),
-    SYS_IF(mprotect, ALL, LACKS, 2, PROT_EXEC, "heap grows"),
-    SYS(munmap,                      ALL,   "heap, stacks"),
-    SYS(mremap,                      ALL,   "heap: realloc of large blocks"),
-    SYS(madvise,                     ALL,   "balloon, free page reporting, heap trim"),
-    SYS(brk,                         ALL,   "heap"),
+    SYS_IF(mmap, EVERY, LACKS, 2, PROT_EXEC,     "heap, large allocations"),
+    SYS_IF(mprotect, EVERY, LACKS, 2, PROT_EXEC, "heap grows"),
+    SYS(munmap,                      EVERY, "heap, stacks"),
+    SYS(mremap,                      EVERY, "heap: realloc of large blocks"),
+    SYS(madvise,                     EVERY, "balloon, free page reporting, heap trim"),
+    SYS(brk,                         EVERY, "heap"),
 
     /* signals and threads of this process only */
-    SYS(rt_sigreturn,                ALL,   "end of a handler"),
-    SYS(rt_sigprocmask,              ALL,   "glibc and libuv around their work"),
-    SYS_IF(rt_sigaction, ALL, BELOW, 0, SIGSYS, "abort; libuv; not the handler that ends this process"),
+    SYS(rt_sigreturn,                EVERY, "end of a handler"),
+    SYS(rt_sigprocmask,              EVERY, "glibc and libuv around their work"),
+    SYS_IF(rt_sigaction, EVERY, BELOW, 0, SIGSYS, "abort; libuv; not the handler that ends this process"),
     SYS(rt_sigtimedwait,             V,     "takes a kick that came too late"),
-    SYS(sigaltstack,                 ALL,   "a thread ends"),
-    SYS_IF(tgkill, ALL, EQ, 0, JAIL_OWN_PID, "kicks a vCPU out of the guest; abort"),
-    SYS(getpid,                      ALL,   "tgkill, abort"),
-    SYS(gettid,                      ALL,   "tgkill, abort"),
-    SYS(sched_yield,                 ALL,   "spinning libraries"),
-    SYS(clock_nanosleep,             ALL,   "short waits"),
-    SYS(nanosleep,                   ALL,   "short waits"),
-    SYS(restart_syscall,             ALL,   "the kernel resumes a sleep after a stop"),
-    SYS(exit,                        ALL,   "a thread ends"),
-    SYS(exit_group,                  ALL,   "the process ends"),
-    SYS_IF(prctl, ALL, EQ, 0, PR_SET_NAME,  "a thread names itself"),
-    SYS_IF(prctl, ALL, EQ, 0, PR_GET_NAME,  "its first trace record keeps its name"),
-    SYS(getrandom,                   ALL,   "the guest's entropy device; hash seeds"),
+    SYS(sigaltstack,                 EVERY, "a thread ends"),
+    SYS_IF(tgkill, EVERY, EQ, 0, JAIL_OWN_PID, "kicks a vCPU out of the guest; abort"),
+    SYS(getpid,                      EVERY, "tgkill, abort"),
+    SYS(gettid,                      EVERY, "tgkill, abort"),
+    SYS(sched_yield,                 EVERY, "spinning libraries"),
+    SYS(clock_nanosleep,             EVERY, "short waits"),
+    SYS(nanosleep,                   EVERY, "short waits"),
+    SYS(restart_syscall,             EVERY, "the kernel resumes a sleep after a stop"),
+    SYS(exit,                        EVERY, "a thread ends"),
+    SYS(exit_group,                  EVERY, "the process ends"),
+    SYS_IF(prctl, EVERY, EQ, 0, PR_SET_NAME,  "a thread names itself"),
+    SYS_IF(prctl, EVERY, EQ, 0, PR_GET_NAME,  "its first trace record keeps its name"),
+    SYS(getrandom,                   EVERY, "the guest's entropy device; hash seeds"),
     SYS(getrusage,                   M | V, "CPU time for statistics and steal time"),
     SYS(sysinfo,                     M,     "free memory of the host for the balloon"),
 
@@ -228,26 +252,24 @@ static const struct jail_row rows[] = {
 
 #ifdef JAIL_SANITIZED
     /* AddressSanitizer: none of it is in what users get */
-    SYS(openat,                      ALL,   "sanitizer: looks for /proc/self/maps; the root is empty"),
-    SYS(open,                        ALL,   "sanitizer: as openat"),
-    SYS(readlink,                    ALL,   "sanitizer: /proc/self/exe for its report"),
-    SYS(stat,                        ALL,   "sanitizer: looks for a symbolizer"),
+    SYS(openat,                      EVERY, "sanitizer: looks for /proc/self/maps; the root is empty"),
+    SYS(open,                        EVERY, "sanitizer: as openat"),
+    SYS(readlink,                    EVERY, "sanitizer: /proc/self/exe for its report"),
+    SYS(stat,                        EVERY, "sanitizer: looks for a symbolizer"),
     SYS(newfstatat,                  ALL,   "sanitizer: looks for a symbolizer"),
-    SYS(mprotect,                    ALL,   "sanitizer: shadow memory"),
-    SYS(sched_getaffinity,           ALL,   "sanitizer: how many CPUs"),
-    SYS(getrusage,                   I | N, "sanitizer: memory limits"),
-    SYS(prctl,                       ALL,   "sanitizer: thread name and dumpable in its report"),
-    SYS(getrlimit,                   ALL,   "sanitizer: end of the stack"),
-    SYS(prlimit64,                   ALL,   "sanitizer: end of the stack"),
+    SYS(mprotect,                    EVERY, "sanitizer: shadow memory"),
+    SYS(sched_getaffinity,           EVERY, "sanitizer: how many CPUs"),
+    SYS(getrusage,                   I | N | U, "sanitizer: memory limits"),
+    SYS(prctl,                       EVERY, "sanitizer: thread name and dumpable in its report"),
+    SYS(getrlimit,                   EVERY, "sanitizer: end of the stack"),
+    SYS(prlimit64,                   EVERY, "sanitizer: end of the stack"),
 #endif
 };
 /* clang-format on */
 
 static const char *const role_names[JAIL_ROLES] = {
-    [JAIL_MAIN] = "main",
-    [JAIL_VCPU] = "vcpu",
-    [JAIL_IO] = "io",
-    [JAIL_IO_NET] = "io-net",
+    [JAIL_MAIN] = "main",     [JAIL_VCPU] = "vcpu",     [JAIL_IO] = "io",
+    [JAIL_IO_NET] = "io-net", [JAIL_UNPACK] = "unpack",
 };
 
 const struct jail_row *jail_rows(unsigned *ret_n)

@@ -133,7 +133,8 @@ TEST(other_call_tables_are_refused)
 }
 
 enum { MAIN = 1 << JAIL_MAIN, VCPU = 1 << JAIL_VCPU, IO = 1 << JAIL_IO, IO_NET = 1 << JAIL_IO_NET };
-enum { EVERY = MAIN | VCPU | IO | IO_NET };
+enum { UNPACK = 1 << JAIL_UNPACK };
+enum { MACHINE = MAIN | VCPU | IO | IO_NET, EVERY = MACHINE | UNPACK };
 
 TEST(what_no_role_may_do)
 {
@@ -165,14 +166,14 @@ TEST(what_no_role_may_do)
         { "code in new memory",       EVERY,           SYS_mmap,          { 0, 4096, PROT_READ | PROT_EXEC } },
         { "code in protection keys",  EVERY,           SYS_pkey_mprotect, {} },
         { "write a file by path",     EVERY,           SYS_creat,         {} },
-        { "open by path, newer",      EVERY,           SYS_openat2,       {} },
+        { "open by path, newer",      MACHINE,         SYS_openat2,       {} },
         { "our handler of SIGSYS",    EVERY,           SYS_rt_sigaction,  { SIGSYS } },
         { "the same, cut by kernel",  EVERY,           SYS_rt_sigaction,  { 1ull << 32 | SIGSYS } },
         { "a new machine",            EVERY,           SYS_ioctl,         { 3, KVM_CREATE_VM } },
         { "a new vCPU",               EVERY,           SYS_ioctl,         { 3, KVM_CREATE_VCPU } },
         { "input to the terminal",    EVERY,           SYS_ioctl,         { 0, TIOCSTI } },
-        { "run the guest",            MAIN | IO | IO_NET, SYS_ioctl,      { 3, KVM_RUN } },
-        { "internet",                 MAIN | VCPU | IO, SYS_socket,       { AF_INET } },
+        { "run the guest",            MAIN | IO | IO_NET | UNPACK, SYS_ioctl,      { 3, KVM_RUN } },
+        { "internet",                 MAIN | VCPU | IO | UNPACK, SYS_socket,       { AF_INET } },
         { "local sockets",            EVERY,           SYS_socket,        { AF_UNIX } },
         { "raw packets",              EVERY,           SYS_socket,        { AF_PACKET } },
         { "netlink",                  EVERY,           SYS_socket,        { AF_NETLINK } },
@@ -180,8 +181,8 @@ TEST(what_no_role_may_do)
         { "a vCPU's wait on a loop",  VCPU,            SYS_epoll_wait,    {} },
 #ifndef JAIL_SANITIZED
         { "read a file by path",      MAIN | VCPU | IO, SYS_openat,       { 0, 0, O_RDONLY } },
-        { "write a file by path",     IO_NET,          SYS_openat,        { 0, 0, O_RDWR } },
-        { "make a file",              IO_NET,          SYS_openat,        { 0, 0, O_CREAT } },
+        { "write a file by path",     IO_NET | UNPACK, SYS_openat,        { 0, 0, O_RDWR } },
+        { "make a file",              IO_NET | UNPACK, SYS_openat,        { 0, 0, O_CREAT } },
         { "code in old memory",       EVERY,           SYS_mprotect,      { 0, 4096, PROT_EXEC } },
         { "look at a path",           MAIN | VCPU | IO, SYS_newfstatat,   { 0, 0, 0, 0 } },
 #endif
