@@ -25,6 +25,8 @@ static const struct opt opts[] = {
     { "tag",              work_cfg_fields, 0, "tag",              NULL,   0 },
     { "remove",           work_cfg_fields, 0, "remove",           NULL,   0 },
     { "clean",            work_cfg_fields, 0, "clean",            NULL,   0 },
+    { "credentials",      work_cfg_fields, 0, "credentials",      "FILE", 0 },
+    { "insecure",         work_cfg_fields, 0, "insecure",         NULL,   0 },
     { "allow-devices",    work_cfg_fields, 0, "allow_devices",    NULL,   0 },
     { "force-user-xattr", work_cfg_fields, 0, "force_user_xattr", NULL,   0 },
     {},

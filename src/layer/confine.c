@@ -19,7 +19,7 @@ static bool is_dir(int fd)
 
 int confine_enter(const struct confine_cfg *cfg, struct err *e)
 {
-    const int keep[] = { cfg->pool, cfg->source };
+    const int keep[] = { cfg->pool, cfg->source, cfg->layout };
     const struct jail_dir dirs[] = { { cfg->pool, true }, { cfg->source, false } };
     const struct jail_cfg jail = {
         .keep = keep,

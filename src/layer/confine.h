@@ -9,6 +9,7 @@
 struct confine_cfg {
     int pool;     /* a directory, to write */
     int source;   /* a file, or a directory to read; -1: none */
+    int layout;   /* the folder that the source is in, kept for its lock; -1: none */
     bool devices; /* keeps CAP_MKNOD */
     bool trusted; /* keeps CAP_SYS_ADMIN, without which trusted.overlay.opaque cannot be set */
 };

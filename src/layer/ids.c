@@ -54,12 +54,14 @@ struct ids_range ids_parse(const char *text, const char *name, u32 uid)
 static struct ids_range read_range(const char *file, const char *name, u32 uid)
 {
     AUTO(fd) int fd = open(file, O_RDONLY | O_CLOEXEC);
+    AUTO(strbuf) struct strbuf whole = {};
     AUTO(free) char *text = NULL;
     size_t len;
 
     if (fd < 0 || fd_read_whole(fd, FILE_MAX, &text, &len) < 0)
         return (struct ids_range){};
-    return ids_parse(text, name, uid);
+    strbuf_add_mem(&whole, text, len); /* with a NUL */
+    return ids_parse(whole.text, name, uid);
 }
 
 void ids_find(struct ids *ret)

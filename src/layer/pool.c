@@ -57,6 +57,22 @@ int pool_find(int pool, const char *name, struct pool_info *ret)
     return 1;
 }
 
+int pool_list(int pool, struct strbuf *to, struct err *e)
+{
+    AUTO(fd) int fd = beneath_open(pool, ".", O_RDONLY | O_DIRECTORY, 0);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *de;
+
+    if (!d)
+        return err_errno(e, "read the pool");
+    TAKE_FD(fd);
+    while ((de = readdir(d)))
+        if (pool_name_ok(de->d_name))
+            strbuf_add(to, "%s\n", de->d_name);
+    closedir(d);
+    return 0;
+}
+
 /* While it is held, nobody makes or looks for a directory that has no lock yet. */
 static int lock_pool(int pool, struct err *e)
 {

@@ -33,6 +33,9 @@ bool pool_name_ok(const char *name);
 /* 1 and what it has, 0, or a negative errno. */
 int pool_find(int pool, const char *name, struct pool_info *ret);
 
+/* Adds the name of each layer, and a line feed. */
+int pool_list(int pool, struct strbuf *to, struct err *e);
+
 /* An empty directory of mode 0755.  Finish with pool_new_fini, also after a failure. */
 int pool_new(int pool, struct pool_new *ret, struct err *e);
 /* It is complete.  1: it has the name now; 0: another one had it already, and it is the same. */

@@ -6,8 +6,8 @@
 #include "layer/import.h"
 
 struct work_cfg {
-    char *pool, *source, *tag, *remove;
-    bool clean, allow_devices, force_user_xattr;
+    char *pool, *source, *tag, *remove, *credentials;
+    bool clean, allow_devices, force_user_xattr, insecure;
 };
 
 extern const struct field work_cfg_fields[];

@@ -14,6 +14,7 @@ import threading
 import time
 
 import layer_image as im
+import layer_registry as registry
 
 UNPACK, TMP = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ""
 
@@ -485,6 +486,86 @@ def check_deep_tree(base):
     assert outside(base)[1] == before
 
 
+def check_registry(base):
+    pool = Pool(base)
+    layout = im.Layout(base + "/pulled")
+    layout.image([BASE, UPPER, TOP], "zstd", {"Cmd": ["a"]})
+    arm = layout.image([[im.file("arm")]], tag=None, platform=("linux", "arm64"))
+    index = layout.json({"schemaVersion": 2, "manifests": [arm, layout.manifests[0]]}, "application/vnd.oci.image.index.v1+json")
+    layout.manifests.append({**index, "annotations": {"org.opencontainers.image.ref.name": "all"}})
+    with open(base + "/credentials", "w") as f:
+        f.write(registry.USER + "\n")
+    credentials = ("--credentials", base + "/credentials")
+    other = registry.Registry(layout)
+    ways = [({}, ()), ({"auth": "basic"}, credentials), ({"auth": "bearer"}, ()), ({"auth": "bearer", "user": registry.USER}, credentials),
+            ({"flaky": True}, ()), ({"auth": "bearer", "redirect": f"http://{other.host.replace('localhost', '127.0.0.1')}/elsewhere/"}, ())]
+    for how, options in ways:
+        server, fresh = registry.Registry(layout, **how), Pool(base)
+        image = fresh.load(f"docker://{server.host}/some/image:all", *options)
+        assert image["kind"] == "oci" and image["tag"] == "all" and image["digest"] == layout.manifests[0]["digest"], image
+        compare(fresh.shows(image), [BASE, UPPER, TOP])
+        assert sorted(os.listdir(fresh.path)) == sorted(x["name"] for x in image["layers"])
+        before = len(server.seen)
+        assert all(x["reused"] for x in fresh.load(f"{server.host}/some/image", *options)["layers"])
+        layers = [d["digest"] for d in json.load(open(f"{layout.path}/blobs/sha256/{image['digest'][7:]}"))["layers"]]
+        assert not [path for path, _ in server.seen[before:] if any(x in path for x in layers)], "what the pool has was fetched"
+        assert fresh.load(f"{server.host}/some/image@{image['digest']}", *options)["digest"] == image["digest"]
+        server.close()
+    assert other.seen and not [x for x in other.seen if x[1]], "a token went to another host"
+    server = registry.Registry(layout, auth="basic")
+    wrong = base + "/wrong"
+    with open(wrong, "w") as f:
+        f.write("me:wrong")
+    pool.refuse(f"{server.host}/some/image", "other credentials")
+    pool.refuse(f"{server.host}/some/image", "other credentials", "--credentials", wrong)
+    server.close()
+    server = registry.Registry(layout)
+    pool.refuse(f"{server.host}/some/image:none", "does not have it: manifest unknown")
+    pool.refuse(f"{server.host}/some/other", "does not have it")
+    for name, words in (("some/Image", "small letters"), ("some/../x", "small letters"), ("some/image:a b", "a tag has"),
+                        ("some/image@sha256:1", "64 digits"), ("some/image?x", "small letters")):
+        pool.refuse(f"docker://{server.host}/{name}", words)
+    server.close()
+    lies = [(lambda d: d + b" ", "the answer has more than"), (lambda d: d[:-1], "told of it"), (lambda d: d[:-1] + b"?", "its SHA-256 is")]
+    for change, words in lies:
+        server = registry.Registry(layout, change=lambda d, c=change: c(d) if d[:4] == b"\x28\xb5\x2f\xfd" else d)
+        pool.refuse(f"{server.host}/some/image", words)
+        server.close()
+    server = registry.Registry(layout, change=lambda d: d + b" " * (5 << 20))
+    pool.refuse(f"{server.host}/some/image", "more than 4194304 bytes")
+    server.close()
+    server = registry.Registry(layout, redirect="file:///etc/passwd?")
+    pool.refuse(f"{server.host}/some/image", "")
+    server.close()
+    server = registry.Registry(layout)
+    pool.refuse(f"docker://[::1]:{server.server_address[1]}/some/image", "")  # it listens elsewhere: tries, and gives up
+    server.close()
+    other.close()
+
+
+def check_debian_registry(base):
+    """Debian's registry, to which skopeo gave the image."""
+    if not shutil.which("docker-registry") or not shutil.which("skopeo"):
+        return
+    config, port = base + "/registry.yml", random.randrange(20000, 30000)
+    with open(config, "w") as f:
+        json.dump({"version": 0.1, "storage": {"filesystem": {"rootdirectory": base + "/registry"}}, "http": {"addr": f"127.0.0.1:{port}"}}, f)
+    server = subprocess.Popen(["docker-registry", "serve", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            if subprocess.run(["skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false", f"oci:{base}/good-gzip:latest",
+                               f"docker://127.0.0.1:{port}/a/b:v1"], stderr=subprocess.DEVNULL).returncode == 0:
+                break
+            time.sleep(0.1)
+        pool = Pool(base)
+        image = pool.load(f"127.0.0.1:{port}/a/b:v1")
+        assert image["tag"] == "v1"
+        compare(pool.shows(image), [BASE, UPPER, TOP])
+    finally:
+        server.terminate()
+        server.wait()
+
+
 def check_user(base, ranges):
     """As an ordinary user, with ids of its own or without."""
     name = f"socle-layer-{os.getpid()}"
@@ -511,9 +592,12 @@ def check_user(base, ranges):
             pool.refuse(bad.write(), "is none of the ids that may be used here")
         else:
             assert len(pool.load(bad.write())["layers"]) == 1
-        pool.refuse_devices = im.Layout(home + "/dev")
-        pool.refuse_devices.image([[im.device("null")]])
-        pool.refuse(pool.refuse_devices.write(), "make device", "--allow-devices")
+        dev = im.Layout(home + "/dev")
+        dev.image([[im.device("null")]])
+        pool.refuse(dev.write(), "make device", "--allow-devices")
+        server = registry.Registry(layout)
+        assert all(x["reused"] for x in pool.load(f"{server.host}/some/image")["layers"])
+        server.close()
         for layer in os.listdir(pool.path):
             pool.run("--remove", layer)
         assert os.listdir(pool.path) == []
@@ -528,7 +612,7 @@ def main():
         global UNPACK, __file__
         UNPACK = shutil.copy(UNPACK, base)
         here = os.path.dirname(os.path.abspath(__file__))
-        for name in ("layer_image.py", "layer.py"):
+        for name in ("layer_image.py", "layer_registry.py", "layer.py"):
             shutil.copy(f"{here}/{name}", base)
         __file__ = base + "/layer.py"
         layout = check_good(base)
@@ -541,6 +625,8 @@ def main():
         check_kill(base)
         check_race(base)
         check_deep_tree(base)
+        check_registry(base)
+        check_debian_registry(base)
         if shutil.which("useradd"):
             if shutil.which("newuidmap"):
                 check_user(base, True)
