@@ -214,7 +214,9 @@ static int get_config(struct pull *p, const struct manifest *m, struct manifest_
     if (r == 0)
         r = manifest_config_parse(to.text.text ? to.text.text : "", to.text.len, ret, e);
     sink_fini(&to);
-    return r < 0 ? err_wrap(e, "the image's configuration") : 0;
+    if (r < 0)
+        err_wrap(e, "the image's configuration");
+    return r;
 }
 
 static int pull_image(struct pull *p, struct err *e)

@@ -410,7 +410,7 @@ def check_part(base):
 
 def large(base):
     layout = im.Layout(base + "/large")
-    layout.image([[im.file(f"d{i % 50}/f{k}-{i}", b"x" * 3000) for i in range(1500)] for k in range(3)])
+    layout.image([[im.file(f"d{i % 50}/f{k}-{i}", b"x" * 3000) for i in range(600)] for k in range(3)])
     return layout.write()
 
 
@@ -422,7 +422,7 @@ def check_kill(base):
     image = whole.load(source)
     took = time.monotonic() - start
     seen = 0
-    for i in range(12):
+    for i in range(8):
         how = signal.SIGTERM if i % 4 == 3 else signal.SIGKILL
         p = subprocess.Popen([UNPACK, "--pool", pool.path, "--source", source], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         try:
@@ -543,6 +543,50 @@ def check_registry(base):
     other.close()
 
 
+def status_of(pid):
+    with open(f"/proc/{pid}/status") as f:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+
+
+def check_confined(base):
+    """What the process may when it reads an image, and what its child may when it has the network."""
+    source, pool = large(base + "/confined"), Pool(base)
+    p = subprocess.Popen([UNPACK, "--pool", pool.path, "--source", source], stdout=subprocess.PIPE)
+    while status_of(p.pid)["Seccomp"] != "2" and p.poll() is None:
+        pass
+    p.send_signal(signal.SIGSTOP)
+    seen = status_of(p.pid)
+    # CHOWN DAC_OVERRIDE FOWNER FSETID SETFCAP, and SYS_ADMIN for trusted.*
+    assert int(seen["CapEff"], 16) == int(seen["CapPrm"], 16) == int(seen["CapBnd"], 16) == 0x1b | 1 << 31 | 1 << 21, seen
+    assert seen["CapInh"].strip("0") == "" and seen["NoNewPrivs"] == "1" and seen["Seccomp"] == "2", seen
+    assert os.readlink(f"/proc/{p.pid}/ns/net") != os.readlink("/proc/self/ns/net")
+    assert os.listdir(f"/proc/{p.pid}/root") == []
+    p.send_signal(signal.SIGCONT)
+    assert p.communicate() and p.returncode == 0
+
+    layout = im.Layout(base + "/hangs")
+    layout.image([[im.file("a")]])
+    digest = json.load(open(f"{layout.path}/blobs/sha256/{layout.manifests[0]['digest'][7:]}"))["layers"][0]["digest"]
+    for how in signal.SIGTERM, signal.SIGKILL:
+        server = registry.Registry(layout, hang=digest)
+        p = subprocess.Popen([UNPACK, "--pool", pool.path, "--source", f"{server.host}/some/image"], stdout=subprocess.PIPE,
+                             stderr=subprocess.DEVNULL)
+        assert server.hung.wait(20)
+        child = int(open(f"/proc/{p.pid}/task/{p.pid}/children").read())
+        seen = status_of(child)
+        assert seen["CapEff"].strip("0") == "" and seen["Uid"].split() == ["65534"] * 4 and seen["NoNewPrivs"] == "1", seen
+        p.send_signal(how)
+        out = p.communicate()[0]
+        deadline = time.monotonic() + 20
+        while os.path.exists(f"/proc/{child}") and status_of(child)["State"][0] != "Z":
+            assert time.monotonic() < deadline, "what fetches outlives who wants it"
+            time.sleep(0.01)
+        left = [x for x in os.listdir(pool.path) if x.startswith(".new-")]
+        assert (b"canceled" in out and not left) if how == signal.SIGTERM else len(left) == 1, (out, left)
+        server.close()
+    assert pool.run("--clean") == {"removed": 1}
+
+
 def check_debian_registry(base):
     """Debian's registry, to which skopeo gave the image."""
     if not shutil.which("docker-registry") or not shutil.which("skopeo"):
@@ -626,6 +670,7 @@ def main():
         check_race(base)
         check_deep_tree(base)
         check_registry(base)
+        check_confined(base)
         check_debian_registry(base)
         if shutil.which("useradd"):
             if shutil.which("newuidmap"):

@@ -1,6 +1,6 @@
 #!/bin/bash
 # test/sys/layer.sh: images become layers: what overlayfs shows of them is what was meant, and bad ones touch nothing.
-# time limit: 300
+# time limit: 600
 set -eu
 unpack=$SOCLE_BUILD/src/cmd/socle-unpack
 [ "$(id -u)" = 0 ] || { echo "only root may mount overlays and make users here"; exit 77; }

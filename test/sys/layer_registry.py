@@ -15,6 +15,7 @@ class Registry(http.server.ThreadingHTTPServer):
     def __init__(self, layout, **how):
         super().__init__(("127.0.0.1", 0), Handler)
         self.layout, self.how, self.seen, self.failed = layout, how, [], set()
+        self.hung, self.go_on = threading.Event(), threading.Event()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
@@ -25,6 +26,7 @@ class Registry(http.server.ThreadingHTTPServer):
         pass  # whoever asked has had enough
 
     def close(self):
+        self.go_on.set()
         self.shutdown()
         self.server_close()
 
@@ -88,6 +90,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 if what in (desc["digest"], desc.get("annotations", {}).get("org.opencontainers.image.ref.name")):
                     return self.blob(desc["digest"])
             return self.answer(404, b'{"errors":[{"message":"manifest unknown"}]}')
+        if kind == "blobs" and what == self.server.how.get("hang"):
+            self.server.hung.set()
+            self.server.go_on.wait(60)
+            return self.answer(500)
         if kind == "blobs" and "redirect" in self.server.how:
             return self.answer(307, Location=self.server.how["redirect"] + what)
         return self.blob(what)
