@@ -263,7 +263,7 @@ static int prepare(struct making *m, const struct box_global *g, const char *id,
                          ((struct oci_map *)m->spec.os.gidMappings.items)->size == 1;
     m->late_files = geteuid() != 0;
     if (r == 0 && !m->late_files)
-        r = host_files_open(&m->host, &m->spec, m->bundle, m->in_user_ns, e);
+        r = host_files_open(&m->host, &m->spec, m->bundle, m->in_user_ns, m->ns.join[NS_USER], e);
     if (r == 0)
         r = open_console(m, ret_console, e);
     if (r == 0)

@@ -3,6 +3,7 @@
  * of its mount: the process that attaches them needs no path of the host, and no right to one.  (A user without privilege
  * may copy mounts in a namespace of its own only; then the first process does this, before anything else is in there.)
  */
+#include "box/ns.h"
 #include "box/path.h"
 #include "box/root.h"
 
@@ -12,6 +13,12 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+
+struct opening {
+    const struct oci *spec;
+    int bundle;
+    int user; /* the joined user namespace, or -1 */
+};
 
 static int *new_fds(u32 n)
 {
@@ -62,7 +69,42 @@ static int open_root(struct host_files *h, const struct oci *spec, int bundle, s
     return r < 0 ? err_code(e, r, "root.path: '%.120s'", spec->root.path) : 0;
 }
 
-static int open_bind(const struct oci_mount *m, int bundle, int *ret, struct err *e)
+/* Whose maps a mount is shifted by: its own, or those of the container; the descriptor is *ret. */
+static int open_maps(const struct opening *o, const struct oci_mount *m, int *ret, struct err *e)
+{
+    const bool own = m->uidMappings.n || m->gidMappings.n;
+    const struct field_list *uids = own ? &m->uidMappings : &o->spec->os.uidMappings;
+    const struct field_list *gids = own ? &m->gidMappings : &o->spec->os.gidMappings;
+
+    if (!own && o->user >= 0)
+        *ret = fcntl(o->user, F_DUPFD_CLOEXEC, 0);
+    else if (!uids->n || !gids->n)
+        return err_set(e, -EINVAL, "it must have both uid and gid mappings");
+    else
+        return *ret = ns_new_user(uids, gids, e);
+    return *ret < 0 ? err_errno(e, "user namespace") : 0;
+}
+
+static int shift_owners(const struct opening *o, const struct oci_mount *m,
+                        const struct mount_plan *p, int fd, struct err *e)
+{
+    AUTO(fd) int user = -1;
+    char type[32];
+    int r = open_maps(o, m, &user, e);
+
+    if (r >= 0)
+        r = mount_idmap(fd, user, p->rec_idmap);
+    if (r >= 0)
+        return 0;
+    mount_type_of(o->bundle, m->source, type);
+    if (r == -EINVAL && !e->code)
+        err_set(e, r, "file system '%s', or one below it, cannot be", *type ? type : "unknown");
+    else if (!e->code)
+        err_code(e, r, "file system '%s'", *type ? type : "unknown");
+    return err_wrap(e, "mounts: idmap '%.60s' of '%.60s'", m->source, m->destination);
+}
+
+static int open_bind(const struct opening *o, const struct oci_mount *m, int *ret, struct err *e)
 {
     struct mount_plan p;
     int r = mount_plan_make(&p, m, e);
@@ -72,12 +114,14 @@ static int open_bind(const struct oci_mount *m, int bundle, int *ret, struct err
     if (p.bind && (!m->source || !*m->source))
         r = err_set(e, -EINVAL, "mounts: '%.80s' is bound without a source", m->destination);
     if (p.bind && r >= 0) {
-        r = *ret = mount_clone(bundle, m->source, p.recursive);
+        r = *ret = mount_clone(o->bundle, m->source, p.recursive);
         if (r >= 0)
             r = mount_change(*ret, &p);
         if (r < 0)
             err_code(e, r, "mounts: open source '%.100s' of '%.80s'", m->source, m->destination);
     }
+    if (p.idmap && r >= 0)
+        r = shift_owners(o, m, &p, *ret, e);
     mount_plan_fini(&p);
     return min(r, 0);
 }
@@ -127,8 +171,9 @@ static int copy_nodes_of(struct host_files *h, const struct oci *spec, struct er
 }
 
 int host_files_open(struct host_files *h, const struct oci *spec, int bundle, bool copy_nodes,
-                    struct err *e)
+                    int user, struct err *e)
 {
+    const struct opening o = { spec, bundle, user };
     u32 i = 0;
     int r;
 
@@ -140,7 +185,7 @@ int host_files_open(struct host_files *h, const struct oci *spec, int bundle, bo
     for_each_of(const struct oci_mount, m, &spec->mounts)
     {
         if (r == 0)
-            r = open_bind(m, bundle, &h->binds[i++], e);
+            r = open_bind(&o, m, &h->binds[i++], e);
     }
     if (r == 0 && spec->os.maskedPaths.n) {
         h->null = copy_node("/dev/null", S_IFCHR, makedev(1, 3));

@@ -55,9 +55,9 @@ static json_t *seccomp(void)
                      words(archs), "knownFlags", words(flags), "supportedFlags", words(flags));
 }
 
-static json_t *off(void)
+static json_t *enabled(bool on)
 {
-    return json_pack("{s:b}", "enabled", 0);
+    return json_pack("{s:b}", "enabled", on);
 }
 
 int box_features_print(struct err *e)
@@ -70,8 +70,8 @@ int box_features_print(struct err *e)
         "{s:o, s:o, s:{s:b, s:b, s:b, s:b, s:b}, s:o, s:{s:b}, s:{s:b}, s:o, s:o, s:{s:o}, s:o}",
         "namespaces", words(oci_ns_words), "capabilities", capabilities(), "cgroup", "v1", 0, "v2",
         1, "systemd", 0, "systemdUser", 0, "rdma", 1, "seccomp", seccomp(), "apparmor", "enabled",
-        1, "selinux", "enabled", 1, "intelRdt", off(), "memoryPolicy", off(), "mountExtensions",
-        "idmap", off(), "netDevices", off());
+        1, "selinux", "enabled", 1, "intelRdt", enabled(false), "memoryPolicy", enabled(false),
+        "mountExtensions", "idmap", enabled(true), "netDevices", enabled(false));
     json_t *json = json_pack(
         "{s:s, s:s, s:o, s:o, s:o, s:{s:s, s:s}, s:[]}", "ociVersionMin", "1.0.0", "ociVersionMax",
         BOX_OCI_VERSION, "hooks", words(oci_hook_words), "mountOptions", mount_options(), "linux",

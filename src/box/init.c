@@ -150,7 +150,7 @@ static int open_files(struct making *m, struct err *e)
 
     if (bundle < 0)
         return err_errno(e, "open bundle '%.120s'", m->state.bundle);
-    return host_files_open(&m->host, &m->spec, bundle, true, e);
+    return host_files_open(&m->host, &m->spec, bundle, true, m->ns.join[NS_USER], e);
 }
 
 static int build(struct making *m, struct launch *launch, struct err *e)

@@ -5,14 +5,16 @@
 
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 /* <sys/mount.h> cannot be had together with <linux/mount.h>. */
 enum { PRIVATE = 1 << 18, SLAVE = 1 << 19, SHARED = 1 << 20, UNBINDABLE = 1 << 17 };
 
-enum effect { ATTR = 1, PROPAGATION, BIND, COPY_UP, NOTHING, REFUSED };
+enum effect { ATTR = 1, PROPAGATION, BIND, IDMAP, COPY_UP, NOTHING, REFUSED };
 
 #define ATIME MOUNT_ATTR__ATIME
 
@@ -49,7 +51,7 @@ static const struct option {
     { "defaults",      NOTHING, 0,                   0,                       false },
     { "remount",       REFUSED, 0,                   0,                       false },
     { "tmpcopyup",     COPY_UP, 0,                   0,                       false },
-    { "idmap",         REFUSED, 0,                   0,                       true },
+    { "idmap",         IDMAP, 0,                     0,                       true },
     { "copy-symlink",  REFUSED, 0,                   0,                       false },
     { "src-nofollow",  REFUSED, 0,                   0,                       false },
     { "dest-nofollow", REFUSED, 0,                   0,                       false },
@@ -104,6 +106,10 @@ static void apply(struct mount_plan *p, const struct option *o, bool rec)
         p->bind = true;
         p->recursive = rec;
         break;
+    case IDMAP:
+        p->idmap = true;
+        p->rec_idmap = rec;
+        break;
     case COPY_UP:
         p->copy_up = true;
         break;
@@ -116,6 +122,7 @@ static void apply(struct mount_plan *p, const struct option *o, bool rec)
 int mount_plan_make(struct mount_plan *p, const struct oci_mount *m, struct err *e)
 {
     const bool typed_bind = m->type && strcmp(m->type, "bind") == 0;
+    int r = 0;
 
     *p = (struct mount_plan){ .bind = typed_bind };
     p->data.items = m->options.n ? xnew_n(char *, m->options.n) : NULL;
@@ -133,13 +140,16 @@ int mount_plan_make(struct mount_plan *p, const struct oci_mount *m, struct err 
             apply(p, o, rec);
         }
     }
-    if (p->bind && p->data.n) {
-        err_set(e, -EINVAL, "mounts: option '%.40s' of bind mount '%.80s' is unknown",
-                p->data.items[0], m->destination);
+    p->idmap |= m->uidMappings.n || m->gidMappings.n;
+    if (p->bind && p->data.n)
+        r = err_set(e, -EINVAL, "mounts: option '%.40s' of bind mount '%.80s' is unknown",
+                    p->data.items[0], m->destination);
+    else if (p->idmap && !p->bind)
+        r = err_set(e, -EINVAL, "mounts: '%.80s' is idmapped, and only bind mounts can be",
+                    m->destination);
+    if (r < 0)
         mount_plan_fini(p);
-        return -EINVAL;
-    }
-    return 0;
+    return r;
 }
 
 void mount_plan_fini(struct mount_plan *p)
@@ -177,6 +187,41 @@ int mount_change(int fd, const struct mount_plan *p)
     if (r == 0 && p->propagation)
         r = set_attr(fd, p->rec_propagation, 0, 0, p->propagation);
     return r;
+}
+
+int mount_idmap(int fd, int user, bool recursive)
+{
+    struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (u64)user };
+
+    return syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attr,
+                   sizeof(attr)) < 0
+               ? -errno
+               : 0;
+}
+
+/* Its line of mountinfo: "ID PARENT DEV ROOT PATH OPTIONS [TAG]… - TYPE SOURCE OPTIONS" (proc(5)). */
+void mount_type_of(int dir, const char *path, char type[32])
+{
+    FILE *mounts = fopen("/proc/self/mountinfo", "re");
+    AUTO(free) char *line = NULL;
+    char want[32] = "", *at;
+    struct statx st;
+    size_t size = 0;
+
+    type[0] = 0;
+    if (!mounts)
+        return;
+    if (statx(dir, path, 0, STATX_MNT_ID, &st) == 0 && (st.stx_mask & STATX_MNT_ID))
+        str_fmt(want, sizeof(want), "%llu ", st.stx_mnt_id);
+    while (*want && getline(&line, &size, mounts) > 0) {
+        at = str_starts(line, want) ? strstr(line, " - ") : NULL;
+        if (!at)
+            continue;
+        at += strlen(" - ");
+        str_fmt(type, 32, "%.*s", (int)min(strcspn(at, " \n"), (size_t)31), at);
+        break;
+    }
+    fclose(mounts);
 }
 
 /* What the kernel wrote about the last failure, without its "e ". */

@@ -7,9 +7,10 @@
 
 /* What a mount's options mean. */
 struct mount_plan {
-    bool bind, recursive; /* rbind */
-    bool copy_up;         /* what is below is to be in it, too */
-    u64 set, clear;       /* MOUNT_ATTR_* */
+    bool bind, recursive;  /* rbind */
+    bool copy_up;          /* what is below is to be in it, too */
+    bool idmap, rec_idmap; /* owners are shifted; in the whole tree */
+    u64 set, clear;        /* MOUNT_ATTR_* */
     u64 rec_set, rec_clear;
     u64 propagation; /* MS_PRIVATE, …; 0: private */
     bool rec_propagation;
@@ -26,6 +27,10 @@ const char *mount_option_name(unsigned i);
 int mount_clone(int dir, const char *path, bool recursive);
 /* Attributes and propagation. */
 int mount_change(int fd, const struct mount_plan *p);
+/* Shifts the owners as the user namespace says whose descriptor is `user`. */
+int mount_idmap(int fd, int user, bool recursive);
+/* The file system that `path` is on, "" where that is unknown. */
+void mount_type_of(int dir, const char *path, char type[32]);
 /* A new file system, detached; `late` attributes are left for mount_change. */
 int mount_new(const char *type, const char *source, const struct mount_plan *p, u64 late,
               struct err *e);

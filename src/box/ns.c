@@ -17,6 +17,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -211,6 +212,44 @@ int ns_write_maps(const struct ns_plan *p, const struct oci *spec, pid_t pid, st
         return err_code(e, r, "user namespace: deny setgroups");
     r = write_map(pid, false, &spec->os.uidMappings, e);
     return r < 0 ? r : write_map(pid, true, &spec->os.gidMappings, e);
+}
+
+static int hold_user(pid_t pid, const struct field_list *uids, const struct field_list *gids,
+                     struct err *e)
+{
+    char path[64];
+    int r = write_map(pid, false, uids, e);
+
+    if (r == 0)
+        r = write_map(pid, true, gids, e);
+    if (r < 0)
+        return r;
+    str_fmt(path, sizeof(path), "/proc/%d/ns/user", pid);
+    r = open(path, O_RDONLY | O_CLOEXEC);
+    return r < 0 ? err_errno(e, "open a user namespace") : r;
+}
+
+/* There is no other way than a process that was there for a moment. */
+int ns_new_user(const struct field_list *uids, const struct field_list *gids, struct err *e)
+{
+    AUTO(fd) int pidfd = -1;
+    const pid_t us = getpid();
+    pid_t pid = ns_clone(CLONE_NEWUSER, -1, &pidfd);
+    int r;
+
+    if (pid < 0)
+        return err_code(e, pid, "new user namespace");
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+        while (getppid() == us)
+            pause();
+        _exit(0);
+    }
+    r = hold_user(pid, uids, gids, e);
+    kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    return r;
 }
 
 bool ns_is_initial_user(void)

@@ -40,5 +40,7 @@ int ns_set_clocks(const struct oci *spec, struct err *e);
 
 /* In the parent: the maps of process `pid`'s user namespace; by newuidmap(1) when we may not. */
 int ns_write_maps(const struct ns_plan *p, const struct oci *spec, pid_t pid, struct err *e);
+/* A descriptor of a new user namespace with these maps (lists of struct oci_map), and nobody in it. */
+int ns_new_user(const struct field_list *uids, const struct field_list *gids, struct err *e);
 /* Is this process privileged where it is, and where it is, is it the first user namespace? */
 bool ns_is_initial_user(void);

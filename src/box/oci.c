@@ -19,6 +19,8 @@ static const struct field mount_fields[] = {
     FIELD_STR(oci_mount, type, "file system"),
     FIELD_STR(oci_mount, source, "what is mounted"),
     FIELD_STRS(oci_mount, options, 256, "options of mount(8)"),
+    FIELD_LIST(oci_mount, uidMappings, oci_map_fields, oci_map, OCI_MAPS_MAX, "owners are shifted"),
+    FIELD_LIST(oci_mount, gidMappings, oci_map_fields, oci_map, OCI_MAPS_MAX, "groups are shifted"),
     {},
 };
 

@@ -39,6 +39,7 @@ struct oci_map {
 struct oci_mount {
     char *destination, *type, *source;
     struct field_strs options;
+    struct field_list uidMappings, gidMappings; /* struct oci_map */
 };
 
 struct oci_gid {

@@ -13,8 +13,6 @@
 static const struct {
     const char *where, *why;
 } refused[] = {
-    { "mounts.uidMappings", "idmapped mounts are not supported" },
-    { "mounts.gidMappings", "idmapped mounts are not supported" },
     { "process.user.username", "it is for Windows" },
     { "process.execCPUAffinity", "the CPUs of an exec are those of its container" },
     { "process.commandLine", "it is for Windows" },

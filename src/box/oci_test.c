@@ -99,7 +99,7 @@ TEST(oci_refused)
         { "what we cannot", "", ",\"intelRdt\":{\"closID\":\"a\"}", "",
           "field 'linux.intelRdt' cannot be applied" },
         { "in a list", "", "", ",\"mounts\":[{\"destination\":\"/x\",\"uidMappings\":[{}]}]",
-          "field 'mounts.uidMappings' cannot be applied" },
+          "mounts 0: uidMappings 0: 'containerID' is missing" },
         { "notify", "", ",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_NOTIFY\"}", "",
           "'SCMP_ACT_NOTIFY'" },
         { "another system", "", "", ",\"windows\":{\"a\":1}", "'windows' cannot be applied" },
@@ -161,7 +161,7 @@ TEST(oci_deep_and_large)
 TEST(mount_options)
 {
     static char words[][16] = { "ro", "rrw", "rslave", "rbind", "noatime" }, where[] = "/x";
-    static char size[] = "size=1", refused[] = "idmap";
+    static char size[] = "size=1", refused[] = "remount", idmap[] = "ridmap";
     char *texts[] = { words[0], words[1], words[2], words[3], words[4] };
     struct oci_mount m = { .destination = where, .options = { texts, 5 } };
     struct mount_plan p;
@@ -179,6 +179,13 @@ TEST(mount_options)
     CHECK_HAS(e.text, "'size=1'");
     texts[0] = refused;
     CHECK(mount_plan_make(&p, &m, &e) == -ENOTSUP);
+    texts[0] = idmap;
+    CHECK_OK(mount_plan_make(&p, &m, &e), &e);
+    CHECK(p.idmap && p.rec_idmap);
+    mount_plan_fini(&p);
+    texts[3] = texts[0];
+    CHECK(mount_plan_make(&p, &m, &e) == -EINVAL);
+    CHECK_HAS(e.text, "only bind mounts");
     CHECK_EQ(mount_propagation("rshared", &rec), MS_SHARED);
     CHECK(rec);
     CHECK_EQ(mount_propagation("ro", &rec), 0);

@@ -21,9 +21,9 @@ struct host_files { /* -1: not needed */
 
 void host_files_init(struct host_files *h);
 void host_files_fini(struct host_files *h);
-/* `base`: the bundle's directory.  With `copy_nodes` device files are copied. */
+/* With `copy_nodes` device files are copied.  `user`: the user namespace that is joined, -1: none is. */
 int host_files_open(struct host_files *h, const struct oci *spec, int bundle, bool copy_nodes,
-                    struct err *e);
+                    int user, struct err *e);
 
 struct root {
     int fd;  /* its top */

@@ -254,6 +254,54 @@ def test_mounts(b):
     has("no source", b.run("true").stderr, "'/nowhere' of '/x': No such file")
 
 
+def test_idmap(b):
+    """Owners of a bind mount are shifted: by maps of its own, by those of the container, of a user namespace that is joined."""
+    os.makedirs(b.folder + "/src/sub")
+    for name, owner in (("a", 0), ("b", 7), ("out", 5000), ("sub/c", 7)):
+        with open(f"{b.folder}/src/{name}", "w", encoding="utf-8") as f:
+            f.write("x")
+        os.chown(f"{b.folder}/src/{name}", owner, owner)
+    subprocess.run(["mount", "-t", "tmpfs", "t", b.folder + "/src/sub"], check=True)
+    subprocess.run(["touch", b.folder + "/src/sub/c"], check=True)
+    os.chown(b.folder + "/src/sub/c", 7, 7)
+    own = [{"containerID": 0, "hostID": 100000, "size": 1000}]
+    script = "stat -c '%n %u %g' a b out sub/c; touch new"
+    mount = {"destination": "/m", "type": "bind", "source": b.folder + "/src", "options": ["rbind"]}
+    b.spec["mounts"].append(mount)
+    b.spec["process"]["cwd"] = "/m"
+    try:
+        mount.update({"uidMappings": own, "gidMappings": own})
+        r = b.run("sh", "-c", script)
+        check("by its own maps " + r.stderr, r.stdout.splitlines()[:4], ["a 100000 100000", "b 100007 100007", "out 65534 65534", "sub/c 7 7"])
+        has("an owner without a map cannot write", r.stderr, "Value too large")
+        mount["options"] = ["rbind", "ridmap"]
+        check("the whole tree", b.run("sh", "-c", script).stdout.splitlines()[3:], ["sub/c 100007 100007"])
+        del mount["uidMappings"]
+        has("one of two", b.run("true").stderr, f"idmap '{b.folder}/src' of '/m': it must have both uid and gid mappings")
+        del mount["gidMappings"]
+        has("none", b.run("true").stderr, "it must have both")
+        linux = b.spec["linux"]
+        linux["namespaces"].append({"type": "user"})
+        linux["uidMappings"] = linux["gidMappings"] = own
+        b.spec["process"]["user"] = {"uid": 0, "gid": 0}
+        b.create("sh", "-c", script + "; sleep 100")
+        b("start", "c")
+        until("it ran", lambda: os.path.exists(b.folder + "/src/new"))
+        check("by the container's", b.output().splitlines(), ["a 0 0", "b 7 7", "out 65534 65534", "sub/c 7 7"])
+        check("who writes inside owns outside", os.stat(b.folder + "/src/new").st_uid, 0)
+        pid = json.loads(b("state", "c").stdout)["pid"]
+        linux["namespaces"][-1]["path"] = f"/proc/{pid}/ns/user"
+        linux.update({"uidMappings": [], "gidMappings": []})
+        check("by a joined one", b.run("sh", "-c", script, name="d").stdout.splitlines()[:2], ["a 0 0", "b 7 7"])
+        b("delete", "--force", "c")
+        b.reset()["mounts"].append({**mount, "source": "/proc", "options": ["bind", "idmap"], "uidMappings": own, "gidMappings": own})
+        has("a file system that refuses", b.run("true").stderr, "idmap '/proc' of '/m': file system 'proc', or one below it, cannot be")
+        b.spec["mounts"][-1] = {"destination": "/m", "type": "tmpfs", "source": "t", "uidMappings": own, "gidMappings": own}
+        has("no bind mount", b.run("true").stderr, "only bind mounts can be")
+    finally:
+        subprocess.run(["umount", b.folder + "/src/sub"], check=True)
+
+
 def test_readonly_root_and_masks(b):
     passes(b, "touch /x 2>/dev/null || echo ro; cat /proc/timer_list | head -c 1; ls /sys/firmware; "
               "(echo > /proc/sys/kernel/domainname) 2>/dev/null || echo ro", "ro\nro")
@@ -447,7 +495,9 @@ def test_propagation(b):
 def test_features(b):
     f = json.loads(b("features").stdout)
     check("version", f["ociVersionMax"], "1.2.0")
-    check("not claimed", f["linux"]["mountExtensions"]["idmap"]["enabled"], False)
+    check("claimed", f["linux"]["mountExtensions"]["idmap"]["enabled"], True)
+    check("options", {"idmap", "ridmap"} - set(f["mountOptions"]), set())
+    check("not claimed", f["linux"]["intelRdt"]["enabled"], False)
     has("version", b("--version").stdout, "spec: 1.2.0")
 
 
