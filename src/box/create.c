@@ -5,6 +5,7 @@
  */
 #include "box/hook.h"
 #include "box/making.h"
+#include "box/notify.h"
 #include "box/supervise.h"
 #include "box/term.h"
 
@@ -28,6 +29,7 @@ static void making_init(struct making *m, const struct box_new *o, bool run)
                           .sync = { -1, -1 },
                           .fifo = -1,
                           .console = -1,
+                          .notify = -1,
                           .pidfd = -1 };
     box_dir_init(&m->dir);
     cgroup_init(&m->cgroup);
@@ -47,6 +49,7 @@ static void making_fini(struct making *m)
     fd_close(&m->sync[1]);
     fd_close(&m->fifo);
     fd_close(&m->console);
+    fd_close(&m->notify);
     fd_close(&m->pidfd);
     for (u32 i = 0; i < m->env.n; i++)
         free(m->env.items[i]);
@@ -207,6 +210,20 @@ static int open_console(struct making *m, int *ret_ours, struct err *e)
     return r;
 }
 
+/* What the program tells of itself is passed on by us, or by `start`. */
+static int open_notify(struct making *m, struct err *e)
+{
+    int r;
+
+    if (!notify_wanted())
+        return 0;
+    r = notify_prepare(&m->dir, &m->spec, e);
+    if (r < 0)
+        return r;
+    m->env.items[m->env.n++] = xdup("NOTIFY_SOCKET=" NOTIFY_PLACE "/" NOTIFY_NAME);
+    return m->run ? notify_listen(&m->dir, &m->notify, e) : 0;
+}
+
 /* sd_listen_fds(3): the descriptors are passed on, and the program is process 1 of its namespace. */
 static u32 listen_fds(struct making *m)
 {
@@ -215,7 +232,6 @@ static u32 listen_fds(struct making *m)
 
     if (!n || str_u64(n, &count) < 0 || count == 0 || count > 1024)
         return 0;
-    m->env.items = xnew_n(char *, 2);
     m->env.items[m->env.n++] = str_new("LISTEN_FDS=%llu", count);
     m->env.items[m->env.n++] = xdup("LISTEN_PID=1");
     return (u32)count;
@@ -240,6 +256,7 @@ static int prepare(struct making *m, const struct box_global *g, const char *id,
     const struct oci_namespace *user;
     int r;
 
+    m->env.items = xnew_n(char *, 3);
     m->preserve = m->opts->preserve_fds + listen_fds(m);
     r = launch_close_inherited(m->preserve, e);
     if (r == 0)
@@ -256,6 +273,9 @@ static int prepare(struct making *m, const struct box_global *g, const char *id,
     m->state.id = xdup(id);
     m->state.created = now_text();
     m->state.owner = str_new("%u", getuid());
+    r = open_notify(m, e);
+    if (r < 0)
+        return r;
     user = oci_ns(&m->spec, NS_USER);
     m->in_user_ns = user || is_unprivileged();
     r = ns_plan_make(&m->ns, &m->spec, e);
@@ -439,8 +459,10 @@ static int poststart(const struct oci *spec, const struct box_state *s, struct e
 static int start(const struct box_dir *d, const struct box_state *s, struct err *e)
 {
     const enum box_status status = box_status_of(d, s);
-    struct oci spec = {};
+    AUTO(fd) int notify = -1;
+    AUTO(fd) int pidfd = -1;
     AUTO(fd) int fifo = -1;
+    struct oci spec = {};
     int r;
 
     if (status == BOX_STOPPED)
@@ -450,6 +472,12 @@ static int start(const struct box_dir *d, const struct box_state *s, struct err 
     r = box_spec_load(d, &spec, e);
     if (r < 0)
         return r;
+    r = notify_listen(d, &notify, e);
+    if (r < 0) {
+        oci_fini(&spec);
+        return r;
+    }
+    pidfd = notify >= 0 ? (int)syscall(SYS_pidfd_open, s->pid, 0) : -1;
     fifo = openat(d->fd, "start", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
     if (fifo < 0 || unlinkat(d->fd, "start", 0) < 0 || fd_write_all(fifo, "", 1) < 0)
         r = err_errno(e, "start '%s'", d->id);
@@ -458,6 +486,10 @@ static int start(const struct box_dir *d, const struct box_state *s, struct err 
     if (r < 0)
         kill(s->pid, SIGKILL);
     oci_fini(&spec);
+    if (r == 0 && pidfd >= 0) {
+        box_dir_unlock(d); /* other commands are to work meanwhile */
+        notify_wait(notify, pidfd, s->pid);
+    }
     return r;
 }
 
@@ -495,7 +527,7 @@ static int wait_end(struct making *m, int console, struct err *e)
     if (console >= 0 && master < 0)
         return err_code(e, master, "take the terminal");
     box_dir_unlock(&m->dir); /* other commands are to work meanwhile */
-    status = supervise(m->pid, m->pidfd, master, e);
+    status = supervise(m->pid, m->pidfd, master, m->notify, e);
     if (status < 0)
         return status;
     m->pid = 0;

@@ -448,7 +448,7 @@ static int run(struct joining *j, struct err *e)
     }
     if (r < 0 || j->opts->detach)
         return r;
-    return supervise(j->pid, j->pidfd, master, e);
+    return supervise(j->pid, j->pidfd, master, -1, e);
 }
 
 int box_exec(const struct box_global *g, const struct box_exec *o, const char *id, unsigned n_args,

@@ -176,6 +176,17 @@ static int find_program(struct launch *l, struct err *e)
                    name);
 }
 
+/* Is a variable one of those that we set, too?  Ours is to be the only one. */
+static bool is_ours(const struct launch *l, const char *variable)
+{
+    const size_t len = strcspn(variable, "=") + 1;
+
+    for (u32 i = 0; i < l->env.n; i++)
+        if (strncmp(l->env.items[i], variable, len) == 0)
+            return true;
+    return false;
+}
+
 /* What execve wants ends with NULL. */
 static void fill_vectors(struct launch *l)
 {
@@ -185,7 +196,8 @@ static void fill_vectors(struct launch *l)
     memcpy(l->argv, l->p->args.items, l->p->args.n * sizeof(*l->argv));
     l->envp = xnew_n(char *, (size_t)l->p->env.n + l->env.n + 1);
     for (u32 i = 0; i < l->p->env.n; i++)
-        l->envp[n++] = l->p->env.items[i];
+        if (!is_ours(l, l->p->env.items[i]))
+            l->envp[n++] = l->p->env.items[i];
     for (u32 i = 0; i < l->env.n; i++)
         l->envp[n++] = l->env.items[i];
 }

@@ -120,12 +120,14 @@ void box_dir_unlock(const struct box_dir *d)
 
 void box_dir_remove(struct box_dir *d)
 {
-    static const char *const files[] = { "config.json", "state.json", "start", "new" };
+    static const char *const files[] = { "config.json", "state.json", "start", "new",
+                                         "notify/notify.sock" };
 
     if (d->fd < 0)
         return;
     for_each_row(name, files)
         unlinkat(d->fd, *name, 0);
+    unlinkat(d->fd, "notify", AT_REMOVEDIR);
     unlinkat(d->root, d->id, AT_REMOVEDIR);
     fd_close(&d->fd);
 }

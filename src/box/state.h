@@ -3,6 +3,7 @@
  *     config.json   the specification it was made of
  *     state.json    struct box_state, once its process is there
  *     start         a FIFO that its first process reads from: `start` writes into it and removes it
+ *     notify/       the directory of the socket that its program tells of its readiness (box/notify.h)
  * Making the directory claims the id.  Whoever changes a container holds a lock on the directory.
  */
 #pragma once

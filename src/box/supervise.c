@@ -3,6 +3,8 @@
  */
 #include "box/supervise.h"
 
+#include "box/notify.h"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -77,12 +79,13 @@ static bool make_raw(struct termios *old)
     return tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
 }
 
-static void relay(int signals, int pidfd, int master)
+static void relay(int signals, int pidfd, int master, int notify)
 {
     struct pollfd p[] = { { .fd = pidfd, .events = POLLIN },
                           { .fd = signals, .events = POLLIN },
                           { .fd = master, .events = POLLIN },
-                          { .fd = master >= 0 ? STDIN_FILENO : -1, .events = POLLIN } };
+                          { .fd = master >= 0 ? STDIN_FILENO : -1, .events = POLLIN },
+                          { .fd = notify, .events = POLLIN } };
 
     for (;;) {
         if (poll(p, ARRAY_LEN(p), -1) < 0 && errno != EINTR)
@@ -97,12 +100,15 @@ static void relay(int signals, int pidfd, int master)
             (void)!write(master, &end, 1);
             p[3].fd = -1;
         }
+        /* We are the one to watch: signals come to us, and the end is ours. */
+        if (p[4].revents && notify_pass(notify, getpid()))
+            p[4].fd = -1;
         if (p[0].revents && (p[2].fd < 0 || !p[2].revents))
             return;
     }
 }
 
-int supervise(pid_t pid, int pidfd, int master, struct err *e)
+int supervise(pid_t pid, int pidfd, int master, int notify, struct err *e)
 {
     AUTO(fd) int signals = -1;
     struct termios old;
@@ -118,7 +124,7 @@ int supervise(pid_t pid, int pidfd, int master, struct err *e)
         copy_size(master);
         raw = make_raw(&old);
     }
-    relay(signals, pidfd, master);
+    relay(signals, pidfd, master, notify);
     if (raw)
         tcsetattr(STDIN_FILENO, TCSANOW, &old);
     while (waitpid(pid, &status, 0) < 0)

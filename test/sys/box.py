@@ -113,6 +113,53 @@ def test_signals_are_passed(b):
         check("its status", p.wait(LIMIT), 128 + 9)
 
 
+def heard(listener):
+    """What a program tells its supervisor, with the barrier let go: (lines, the barrier came)."""
+    listener.settimeout(LIMIT)
+    first = listener.recv(4096).decode().split()
+    text, control, _, _ = listener.recvmsg(4096, socket.CMSG_SPACE(4))
+    fds = array.array("i")
+    fds.frombytes(control[0][2][:4])
+    os.close(fds[0])
+    return first, text
+
+
+def test_notify(b):
+    """sd_notify of the program: it has a socket of its own, and READY=1 alone goes on, with whom to watch."""
+
+    def say(pid, text):
+        program = "import socket,sys\nsocket.socket(socket.AF_UNIX,socket.SOCK_DGRAM).sendto(sys.argv[2].encode(),sys.argv[1])"
+        subprocess.run([sys.executable, "-c", program, f"/proc/{pid}/root/run/notify/notify.sock", text], check=True, timeout=LIMIT)
+    os.makedirs(b.rootfs + "/run")
+    tell = "sock=$NOTIFY_SOCKET; test -S $sock && test ! -w /run/notify && echo $sock; sleep 100"
+    b.spec["process"]["env"].append("NOTIFY_SOCKET=/other")
+    b.spec["process"]["user"] = {"uid": 5, "gid": 5}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(b.folder + "/notify")
+        env = {"env": {**os.environ, "NOTIFY_SOCKET": b.folder + "/notify"}}
+        check("create", b.create("sh", "-c", tell, **env).returncode, 0)
+        with subprocess.Popen(b.command("start", "c"), **env) as start:
+            until("it runs", lambda: b.output())
+            check("its socket", b.output(), "/run/notify/notify.sock\n")
+            pid = json.loads(b("state", "c").stdout)["pid"]
+            say(pid, "STATUS=soon")
+            check("start waits", start.poll(), None)
+            say(pid, "STATUS=now\nREADY=1")
+            check("passed on", heard(listener), ([f"MAINPID={pid}", "READY=1"], b"BARRIER=1"))
+            check("start", start.wait(LIMIT), 0)
+        check("delete", b("delete", "--force", "c").returncode, 0)
+        check("nothing is left", os.listdir(b.state), [])
+        with subprocess.Popen(b.command("run", "c"), cwd=b.folder, stdout=subprocess.PIPE, text=True, **env) as run:
+            check("in the foreground", run.stdout.readline(), "/run/notify/notify.sock\n")
+            pid = json.loads(b("state", "c").stdout)["pid"]
+            say(pid, "READY=1")
+            check("the runtime is the one to watch", heard(listener), ([f"MAINPID={run.pid}", "READY=1"], b"BARRIER=1"))
+            b("kill", "c", "KILL")
+        b.create("true", **env)
+        check("an end without it", b("start", "c", **env).returncode, 0)
+        b("delete", "--force", "c")
+
+
 def test_exec_process_file(b):
     b.create("sleep", "100")
     b("start", "c")
