@@ -4,6 +4,7 @@
  * state, pid file.  Mounts and namespaces end with the process.
  */
 #include "box/hook.h"
+#include "box/listener.h"
 #include "box/making.h"
 #include "box/notify.h"
 #include "box/supervise.h"
@@ -29,6 +30,7 @@ static void making_init(struct making *m, const struct box_new *o, bool run)
                           .sync = { -1, -1 },
                           .fifo = -1,
                           .console = -1,
+                          .listener = -1,
                           .notify = -1,
                           .pidfd = -1 };
     box_dir_init(&m->dir);
@@ -49,6 +51,7 @@ static void making_fini(struct making *m)
     fd_close(&m->sync[1]);
     fd_close(&m->fifo);
     fd_close(&m->console);
+    fd_close(&m->listener);
     fd_close(&m->notify);
     fd_close(&m->pidfd);
     for (u32 i = 0; i < m->env.n; i++)
@@ -287,6 +290,8 @@ static int prepare(struct making *m, const struct box_global *g, const char *id,
     if (r == 0)
         r = open_console(m, ret_console, e);
     if (r == 0)
+        r = listener_prepare(&m->dir, &m->spec.os.seccomp, &m->listener, e);
+    if (r == 0)
         r = make_cgroup(m, g, e);
     return r < 0 ? r : make_fifo(m, e);
 }
@@ -473,6 +478,8 @@ static int start(const struct box_dir *d, const struct box_state *s, struct err 
     if (r < 0)
         return r;
     r = notify_listen(d, &notify, e);
+    if (r == 0)
+        r = listener_offer(d, &spec.os.seccomp, e);
     if (r < 0) {
         oci_fini(&spec);
         return r;
@@ -545,6 +552,8 @@ int box_run(const struct box_global *g, const struct box_new *o, const char *id,
     if (!o->detach)
         supervise_block();
     r = make(&m, g, id, &console, e);
+    if (r == 0)
+        r = listener_offer(&m.dir, &m.spec.os.seccomp, e);
     if (r == 0)
         r = let_go(&m, e);
     if (r == 0)

@@ -4,6 +4,7 @@
  * becomes the program.  Neither can be traced or read from inside before the exec (CVE-2016-9962), and both are in the
  * container's cgroup from their first instant.
  */
+#include "box/listener.h"
 #include "box/making.h"
 #include "box/path.h"
 #include "box/supervise.h"
@@ -31,6 +32,8 @@ struct joining {
     u64 flags;  /* namespaces to join */
     int sync[2];
     int console;
+    int agent; /* a connection to who answers for the filter */
+    pid_t own; /* the new process's number outside, when it knows it */
     pid_t pid;
     int pidfd;
 };
@@ -44,6 +47,7 @@ static void joining_fini(struct joining *j)
     fd_close(&j->sync[0]);
     fd_close(&j->sync[1]);
     fd_close(&j->console);
+    fd_close(&j->agent);
     fd_close(&j->pidfd);
     oci_fini(&j->spec);
 }
@@ -266,6 +270,7 @@ static int program(struct joining *j, struct err *e)
 {
     struct launch launch = { .p = &j->spec.process,
                              .seccomp = &j->spec.os.seccomp,
+                             .agent = j->agent,
                              .preserve = j->opts->preserve_fds,
                              .new_keyring = false,
                              .in_user_ns = j->flags & CLONE_NEWUSER };
@@ -276,7 +281,8 @@ static int program(struct joining *j, struct err *e)
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || setsid() < 0)
         r = err_errno(e, "new session");
     if (r == 0)
-        r = sync_wait_go(j->sync[1], NULL, e); /* whatever we say now must come after our number */
+        r = sync_wait_go(j->sync[1], &j->own,
+                         e); /* whatever we say now must come after our number */
     if (r == 0) {
         root.fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC); /* setns made it the container's */
         r = root.fd < 0 ? err_errno(e, "open the root") : launch_prepare(&launch, &root, e);
@@ -290,6 +296,9 @@ static int program(struct joining *j, struct err *e)
     if (r == 0)
         r = prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) < 0 ? err_errno(e, "outlive the runtime") : 0;
     root_fini(&root);
+    if (r == 0 && j->agent >= 0)
+        launch.agent_text = box_process_text(&j->state, BOX_RUNNING, &j->spec.annotations, j->own,
+                                             j->spec.os.seccomp.listenerMetadata);
     return r < 0 ? r : launch_exec(&launch, e);
 }
 
@@ -350,7 +359,7 @@ static int take_pid(struct joining *j, struct err *e)
         return err_set(e, -EPROTO, "unexpected message %d", r);
     j->pid = pid;
     r = ns_take_over(middle, pid, &j->pidfd, e);
-    return r < 0 ? r : tell(j->sync[0], SYNC_GO, 0, e);
+    return r < 0 ? r : tell(j->sync[0], SYNC_GO, pid, e);
 }
 
 static int write_pid(const char *path, pid_t pid, struct err *e)
@@ -378,6 +387,7 @@ static int make(struct joining *j, struct err *e)
     if (j->pid == 0)
         join_main(j);
     fd_close(&j->sync[1]);
+    fd_close(&j->agent); /* its end tells the agent that all was said */
     r = launch_oom(j->pid, &j->spec.process, geteuid() != 0 || !ns_is_initial_user(), e);
     if (r == 0)
         r = tell(j->sync[0], SYNC_GO, 0, e);
@@ -432,7 +442,9 @@ static int run(struct joining *j, struct err *e)
     AUTO(fd) int master = -1;
     int r = open_console(j, &console, e);
 
-    if (r == 0)
+    if (r == 0 && box_filter_asks(&j->spec.os.seccomp))
+        j->agent = r = listener_connect(&j->spec.os.seccomp, e);
+    if (r >= 0)
         r = make(j, e);
     if (r == 0)
         r = begin(j, e);
@@ -454,7 +466,9 @@ static int run(struct joining *j, struct err *e)
 int box_exec(const struct box_global *g, const struct box_exec *o, const char *id, unsigned n_args,
              char *const *args, struct err *e)
 {
-    struct joining j = { .opts = o, .target = -1, .sync = { -1, -1 }, .console = -1, .pidfd = -1 };
+    struct joining j = {
+        .opts = o, .target = -1, .sync = { -1, -1 }, .console = -1, .agent = -1, .pidfd = -1
+    };
     int r;
 
     if (!o->process && n_args == 0)

@@ -4,6 +4,7 @@
 #include "box/box.h"
 #include "box/caps.h"
 #include "box/mount.h"
+#include "box/seccomp.h"
 
 #include <fcntl.h>
 #include <seccomp.h>
@@ -47,12 +48,18 @@ static json_t *seccomp(void)
 {
     static const char *const archs[] = { "SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32",
                                          NULL };
-    static const char *const flags[] = { "SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG",
-                                         "SECCOMP_FILTER_FLAG_SPEC_ALLOW", NULL };
+    json_t *known = json_array(), *supported = json_array();
+    const char *flag;
+    bool here;
 
+    for (unsigned i = 0; (flag = box_filter_flag(i, &here)); i++) {
+        json_array_append_new(known, json_string(flag));
+        if (here)
+            json_array_append_new(supported, json_string(flag));
+    }
     return json_pack("{s:b, s:o, s:o, s:o, s:o, s:o}", "enabled", 1, "actions",
                      words(oci_seccomp_actions), "operators", words(oci_seccomp_ops), "archs",
-                     words(archs), "knownFlags", words(flags), "supportedFlags", words(flags));
+                     words(archs), "knownFlags", known, "supportedFlags", supported);
 }
 
 static json_t *enabled(bool on)

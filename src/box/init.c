@@ -5,6 +5,7 @@
  *   (2) It cannot be traced or read by processes of a namespace that it joins (not dumpable: CVE-2016-9962).
  */
 #include "box/hook.h"
+#include "box/listener.h"
 #include "box/making.h"
 #include "box/path.h"
 #include "box/term.h"
@@ -219,11 +220,23 @@ static int become_first(struct making *m, struct err *e)
     return r;
 }
 
+/* Who answers for the filter: `start` and `run` have sent the connection before they let us go on. */
+static int meet_agent(struct making *m, struct launch *launch, struct err *e)
+{
+    if (m->listener < 0)
+        return 0;
+    launch->agent_text = box_process_text(&m->state, BOX_CREATED, &m->spec.annotations,
+                                          m->state.pid, m->spec.os.seccomp.listenerMetadata);
+    launch->agent = listener_take(m->listener, e);
+    return min(launch->agent, 0);
+}
+
 static int first_process(struct making *m, struct err *e)
 {
     struct launch launch = { .p = &m->spec.process,
                              .seccomp = &m->spec.os.seccomp,
                              .env = m->env,
+                             .agent = -1,
                              .preserve = m->preserve,
                              .make_cwd = true,
                              .new_keyring = !m->opts->no_new_keyring,
@@ -242,6 +255,8 @@ static int first_process(struct making *m, struct err *e)
         r = wait_start(m, e);
     if (r == 0)
         r = run_hooks(m, HOOK_START_CONTAINER, BOX_CREATED, e);
+    if (r == 0)
+        r = meet_agent(m, &launch, e);
     return r < 0 ? r : launch_exec(&launch, e);
 }
 

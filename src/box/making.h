@@ -24,11 +24,12 @@ struct making {
     struct ns_plan ns;
     struct host_files host;
     int bundle;
-    int sync[2]; /* the runtime's end, the process's end */
-    int fifo;    /* the process's, for create */
-    int console; /* the process's: a socket that takes the terminal's master */
-    int notify;  /* the runtime's, for run: what the program tells of itself */
-    pid_t pid;   /* of what we have to end when we fail */
+    int sync[2];  /* the runtime's end, the process's end */
+    int fifo;     /* the process's, for create */
+    int console;  /* the process's: a socket that takes the terminal's master */
+    int listener; /* the process's: a socket that takes the connection to the filter's agent */
+    int notify;   /* the runtime's, for run: what the program tells of itself */
+    pid_t pid;    /* of what we have to end when we fail */
     int pidfd;
     u32 preserve;          /* descriptors after 2 that the program gets */
     struct field_strs env; /* LISTEN_*, NOTIFY_SOCKET for the program */

@@ -177,13 +177,14 @@ struct oci_seccomp_rule {
     struct field_list args; /* struct oci_seccomp_arg */
 };
 
-enum { OCI_NO_SECCOMP = 8 }; /* as defaultAction: the row after the last action */
+enum { OCI_ACT_NOTIFY = 8, OCI_NO_SECCOMP }; /* the last action; as defaultAction: none is given */
 
 struct oci_seccomp {
     int defaultAction;
     s64 defaultErrnoRet;
     struct field_strs architectures, flags;
     struct field_list syscalls; /* struct oci_seccomp_rule */
+    char *listenerPath, *listenerMetadata;
 };
 
 struct oci_offset {

@@ -7,9 +7,11 @@ const char *const oci_ns_words[] = { "user", "mount",  "pid",  "network", "ipc",
                                      "uts",  "cgroup", "time", NULL };
 /* At the place of their meaning in seccomp.c's tables. */
 const char *const oci_seccomp_actions[] = {
-    "SCMP_ACT_KILL",  "SCMP_ACT_KILL_THREAD", "SCMP_ACT_KILL_PROCESS",
-    "SCMP_ACT_TRAP",  "SCMP_ACT_ERRNO",       "SCMP_ACT_TRACE",
-    "SCMP_ACT_ALLOW", "SCMP_ACT_LOG",         NULL,
+    "SCMP_ACT_KILL",         "SCMP_ACT_KILL_THREAD",
+    "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP",
+    "SCMP_ACT_ERRNO",        "SCMP_ACT_TRACE",
+    "SCMP_ACT_ALLOW",        "SCMP_ACT_LOG",
+    "SCMP_ACT_NOTIFY",       NULL,
 };
 const char *const oci_seccomp_ops[] = { "SCMP_CMP_NE",        "SCMP_CMP_LT", "SCMP_CMP_LE",
                                         "SCMP_CMP_EQ",        "SCMP_CMP_GE", "SCMP_CMP_GT",
@@ -180,6 +182,8 @@ static const struct field seccomp_fields[] = {
     FIELD_STRS(oci_seccomp, architectures, 32, "of which programs"),
     FIELD_STRS(oci_seccomp, flags, 8, "SECCOMP_FILTER_FLAG_*"),
     FIELD_LIST(oci_seccomp, syscalls, syscall_fields, oci_seccomp_rule, OCI_RULES_MAX, "rules"),
+    FIELD_STR(oci_seccomp, listenerPath, "socket of an agent that is asked"),
+    FIELD_STR(oci_seccomp, listenerMetadata, "for the agent"),
     {},
 };
 

@@ -102,6 +102,13 @@ TEST(oci_refused)
           "mounts 0: uidMappings 0: 'containerID' is missing" },
         { "notify", "", ",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_NOTIFY\"}", "",
           "'SCMP_ACT_NOTIFY'" },
+        { "nobody to notify", "",
+          ",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"mkdir\"],"
+          "\"action\":\"SCMP_ACT_NOTIFY\"}]}",
+          "", "needs a listenerPath" },
+        { "nobody to tell", "",
+          ",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"listenerMetadata\":\"x\"}", "",
+          "listenerMetadata needs" },
         { "another system", "", "", ",\"windows\":{\"a\":1}", "'windows' cannot be applied" },
         { "capability", ",\"capabilities\":{\"bounding\":[\"CAP_FLY\"]}", "", "",
           "'CAP_FLY' is unknown" },

@@ -6,8 +6,8 @@
  */
 #include "box/process.h"
 
+#include "box/listener.h"
 #include "box/path.h"
-#include "box/seccomp.h"
 
 #include <fcntl.h>
 #include <grp.h>
@@ -275,6 +275,14 @@ static int become_user(const struct launch *l, struct err *e)
     return 0;
 }
 
+static int load_filter(const struct launch *l, struct err *e)
+{
+    if (!l->filter)
+        return 0;
+    return l->agent >= 0 ? listener_load(l->filter, l->agent, l->agent_text, e)
+                         : box_filter_load(l->filter, e);
+}
+
 static int give_up_rights(struct launch *l, struct err *e)
 {
     int r;
@@ -282,7 +290,7 @@ static int give_up_rights(struct launch *l, struct err *e)
     if (l->p->noNewPrivileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return err_errno(e, "process.noNewPrivileges");
     /* Without it a filter needs CAP_SYS_ADMIN, which goes below. */
-    r = l->p->noNewPrivileges ? 0 : box_filter_load(l->filter, e);
+    r = l->p->noNewPrivileges ? 0 : load_filter(l, e);
     if (r < 0)
         return r;
     r = caps_bound(&l->caps);
@@ -294,7 +302,7 @@ static int give_up_rights(struct launch *l, struct err *e)
     r = caps_set(&l->caps);
     if (r < 0)
         return err_code(e, r, "process.capabilities");
-    return l->p->noNewPrivileges ? box_filter_load(l->filter, e) : 0;
+    return l->p->noNewPrivileges ? load_filter(l, e) : 0;
 }
 
 int launch_exec(struct launch *l, struct err *e)

@@ -7,6 +7,7 @@
 
 #include "box/caps.h"
 #include "box/root.h"
+#include "box/seccomp.h"
 
 struct launch {
     const struct oci_process *p;
@@ -15,11 +16,13 @@ struct launch {
     unsigned preserve;     /* descriptors after 2 that stay open */
     bool make_cwd;
     bool new_keyring;
-    bool in_user_ns; /* not the first one: some things may be forbidden there */
+    bool in_user_ns;  /* not the first one: some things may be forbidden there */
+    int agent;        /* a connection to who answers for the filter, -1: nobody does */
+    char *agent_text; /* what it is told; owned */
 
     /* made by launch_prepare */
     struct caps caps;
-    void *filter;
+    struct box_filter *filter;
     char *program; /* owned */
     char **argv, **envp;
 };

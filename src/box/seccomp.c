@@ -3,7 +3,13 @@
  */
 #include "box/seccomp.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <seccomp.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* As oci_seccomp_actions. */
 static const struct {
@@ -14,6 +20,7 @@ static const struct {
     { SCMP_ACT_KILL_PROCESS, false }, { SCMP_ACT_TRAP, false },
     { SCMP_ACT_ERRNO(0), true },      { SCMP_ACT_TRACE(0), true },
     { SCMP_ACT_ALLOW, false },        { SCMP_ACT_LOG, false },
+    { SCMP_ACT_NOTIFY, false },
 };
 static_assert(ARRAY_LEN(actions) == OCI_NO_SECCOMP, "an action a word");
 
@@ -21,14 +28,16 @@ static_assert(ARRAY_LEN(actions) == OCI_NO_SECCOMP, "an action a word");
 static const enum scmp_compare ops[] = { SCMP_CMP_NE, SCMP_CMP_LT, SCMP_CMP_LE,       SCMP_CMP_EQ,
                                          SCMP_CMP_GE, SCMP_CMP_GT, SCMP_CMP_MASKED_EQ };
 
+/* `with`: what it is of no use without. */
 static const struct {
     const char *name;
-    enum scmp_filter_attr attr;
-    u32 value;
+    u32 flag, with;
 } flags[] = {
-    { "SECCOMP_FILTER_FLAG_TSYNC", SCMP_FLTATR_CTL_TSYNC, 1 },
-    { "SECCOMP_FILTER_FLAG_LOG", SCMP_FLTATR_CTL_LOG, 1 },
-    { "SECCOMP_FILTER_FLAG_SPEC_ALLOW", SCMP_FLTATR_CTL_SSB, 1 },
+    { "SECCOMP_FILTER_FLAG_TSYNC", SECCOMP_FILTER_FLAG_TSYNC, 0 },
+    { "SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG, 0 },
+    { "SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW, 0 },
+    { "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+      SECCOMP_FILTER_FLAG_NEW_LISTENER },
 };
 
 static u32 action_of(int word, s64 value)
@@ -57,17 +66,36 @@ static int add_arch(scmp_filter_ctx ctx, const char *word, struct err *e)
     return r < 0 && r != -EEXIST ? err_code(e, r, "linux.seccomp: add '%s'", word) : 0;
 }
 
-static int add_flag(scmp_filter_ctx ctx, const char *word, struct err *e)
+const char *box_filter_flag(unsigned i, bool *ret)
+{
+    if (i >= ARRAY_LEN(flags))
+        return NULL;
+    /* The kernel looks at the flags before it reads the filter. */
+    *ret = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags[i].flag | flags[i].with, NULL) < 0 &&
+           errno == EFAULT;
+    return flags[i].name;
+}
+
+static int add_flag(u32 *set, const char *word, struct err *e)
 {
     for_each_row(f, flags) {
-        int r;
-
         if (strcmp(f->name, word) != 0)
             continue;
-        r = seccomp_attr_set(ctx, f->attr, f->value);
-        return r < 0 ? err_code(e, r, "linux.seccomp.flags: '%s'", word) : 0;
+        if ((*set & f->with) == f->with)
+            *set |= f->flag;
+        return 0;
     }
     return err_set(e, -ENOTSUP, "linux.seccomp.flags: '%.60s' is not supported", word);
+}
+
+bool box_filter_asks(const struct oci_seccomp *spec)
+{
+    for_each_of(const struct oci_seccomp_rule, rule, &spec->syscalls)
+    {
+        if (rule->action == OCI_ACT_NOTIFY)
+            return true;
+    }
+    return false;
 }
 
 /* One rule for one call; with several comparisons of one argument libseccomp wants a rule each. */
@@ -119,8 +147,6 @@ static int fill(scmp_filter_ctx ctx, const struct oci_seccomp *spec, struct err 
         return err_code(e, r, "linux.seccomp");
     for (u32 i = 0; i < spec->architectures.n && r == 0; i++)
         r = add_arch(ctx, spec->architectures.items[i], e);
-    for (u32 i = 0; i < spec->flags.n && r == 0; i++)
-        r = add_flag(ctx, spec->flags.items[i], e);
     for_each_of(const struct oci_seccomp_rule, rule, &spec->syscalls)
     {
         if (r == 0)
@@ -129,34 +155,74 @@ static int fill(scmp_filter_ctx ctx, const struct oci_seccomp *spec, struct err 
     return r;
 }
 
-int box_filter_new(const struct oci_seccomp *spec, void **ret, struct err *e)
+/* What libseccomp would load.  By ourselves, because it knows not all flags, and does more than the one call. */
+static int export(scmp_filter_ctx ctx, struct box_filter *f, struct err *e)
 {
-    scmp_filter_ctx ctx;
+    AUTO(fd) int fd = memfd_create("seccomp", MFD_CLOEXEC);
+    AUTO(free) char *code = NULL;
+    size_t len;
+    int r = fd < 0 ? -errno : seccomp_export_bpf(ctx, fd);
+
+    if (r == 0)
+        r = fd_read_whole(fd, BPF_MAXINSNS * sizeof(struct sock_filter), &code, &len);
+    if (r == -EFBIG)
+        return err_set(e, r, "linux.seccomp: the filter is longer than the %d steps of the kernel",
+                       BPF_MAXINSNS);
+    if (r < 0)
+        return err_code(e, r, "linux.seccomp: make the filter");
+    f->code = (struct sock_filter *)(void *)TAKE(code);
+    f->n = (u16)(len / sizeof(struct sock_filter));
+    return 0;
+}
+
+static int make(struct box_filter *f, const struct oci_seccomp *spec, struct err *e)
+{
+    scmp_filter_ctx ctx = seccomp_init(action_of(spec->defaultAction, spec->defaultErrnoRet));
+    int r = 0;
+
+    if (!ctx)
+        return err_set(e, -ENOMEM, "linux.seccomp: no filter");
+    f->flags = box_filter_asks(spec) ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0;
+    for (u32 i = 0; i < spec->flags.n && r == 0; i++)
+        r = add_flag(&f->flags, spec->flags.items[i], e);
+    if ((f->flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) && (f->flags & SECCOMP_FILTER_FLAG_TSYNC))
+        f->flags |= SECCOMP_FILTER_FLAG_TSYNC_ESRCH; /* else two results would be one number */
+    if (r == 0)
+        r = fill(ctx, spec, e);
+    if (r == 0)
+        r = export(ctx, f, e);
+    seccomp_release(ctx);
+    return r;
+}
+
+int box_filter_new(const struct oci_seccomp *spec, struct box_filter **ret, struct err *e)
+{
+    struct box_filter *f;
     int r;
 
     *ret = NULL;
     if (spec->defaultAction == OCI_NO_SECCOMP)
         return 0;
-    ctx = seccomp_init(action_of(spec->defaultAction, spec->defaultErrnoRet));
-    if (!ctx)
-        return err_set(e, -ENOMEM, "linux.seccomp: no filter");
-    r = fill(ctx, spec, e);
+    f = xnew(struct box_filter);
+    r = make(f, spec, e);
     if (r < 0)
-        seccomp_release(ctx);
+        box_filter_free(f);
     else
-        *ret = ctx;
+        *ret = f;
     return r;
 }
 
-int box_filter_load(void *filter, struct err *e)
+int box_filter_load(const struct box_filter *filter, struct err *e)
 {
-    int r = filter ? seccomp_load(filter) : 0;
+    const struct sock_fprog program = { filter->n, filter->code };
+    long r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, filter->flags, &program);
 
-    return r < 0 ? err_code(e, r, "load the seccomp filter") : 0;
+    return r < 0 ? err_errno(e, "load the seccomp filter, flags %#x", filter->flags) : (int)r;
 }
 
-void box_filter_free(void *filter)
+void box_filter_free(struct box_filter *filter)
 {
     if (filter)
-        seccomp_release(filter);
+        free(filter->code);
+    free(filter);
 }

@@ -120,8 +120,8 @@ void box_dir_unlock(const struct box_dir *d)
 
 void box_dir_remove(struct box_dir *d)
 {
-    static const char *const files[] = { "config.json", "state.json", "start", "new",
-                                         "notify/notify.sock" };
+    static const char *const files[] = { "config.json", "state.json", "start",
+                                         "seccomp",     "new",        "notify/notify.sock" };
 
     if (d->fd < 0)
         return;
@@ -245,22 +245,41 @@ enum box_status box_status_of(const struct box_dir *d, const struct box_state *s
     return frozen ? BOX_PAUSED : BOX_RUNNING;
 }
 
-char *box_state_text(const struct box_state *s, enum box_status status,
-                     const struct field_strs *annotations)
+static json_t *state_json(const struct box_state *s, enum box_status status,
+                          const struct field_strs *annotations)
 {
     json_t *json =
         json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s}", "ociVersion", BOX_OCI_VERSION, "id", s->id,
                   "pid", status == BOX_STOPPED ? 0 : s->pid, "status", box_status_words[status],
                   "bundle", s->bundle, "created", s->created, "owner", s->owner);
     json_t *notes = json_object();
-    char *text;
 
     for (u32 i = 0; i < annotations->n; i++)
         json_object_set_new(notes, annotations->items[2 * i],
                             json_string(annotations->items[2 * i + 1]));
     json_object_set_new(json, "annotations", notes);
-    text = json_dumps(json, JSON_INDENT(2));
+    return json;
+}
+
+static char *take_text(json_t *json)
+{
+    char *text = json_dumps(json, JSON_INDENT(2));
+
     json_decref(json);
     must(text);
     return text;
+}
+
+char *box_state_text(const struct box_state *s, enum box_status status,
+                     const struct field_strs *annotations)
+{
+    return take_text(state_json(s, status, annotations));
+}
+
+char *box_process_text(const struct box_state *s, enum box_status status,
+                       const struct field_strs *annotations, pid_t pid, const char *metadata)
+{
+    return take_text(json_pack("{s:s, s:[s], s:i, s:s*, s:o}", "ociVersion", BOX_OCI_VERSION, "fds",
+                               "seccompFd", "pid", pid, "metadata", metadata, "state",
+                               state_json(s, status, annotations)));
 }

@@ -3,6 +3,7 @@
  *     config.json   the specification it was made of
  *     state.json    struct box_state, once its process is there
  *     start         a FIFO that its first process reads from: `start` writes into it and removes it
+ *     seccomp       a socket of its first process, which takes the connection to an agent there (box/listener.h)
  *     notify/       the directory of the socket that its program tells of its readiness (box/notify.h)
  * Making the directory claims the id.  Whoever changes a container holds a lock on the directory.
  */
@@ -58,6 +59,9 @@ void box_state_fini(struct box_state *s);
 u64 box_pid_started(pid_t pid);
 enum box_status box_status_of(const struct box_dir *d, const struct box_state *s);
 
+/* What the agent of a seccomp filter gets with its descriptor: ContainerProcessState of the specification; owned text. */
+char *box_process_text(const struct box_state *s, enum box_status status,
+                       const struct field_strs *annotations, pid_t pid, const char *metadata);
 /* The OCI state of a container, as `state` prints it and hooks read it; owned text. */
 char *box_state_text(const struct box_state *s, enum box_status status,
                      const struct field_strs *annotations);

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 
 APPLETS = "sh true false ls cat ps id mount sleep hostname echo env head ip test kill readlink dd touch pwd tty stat mknod ulimit grep seq".split()
 LIMIT = 30  # seconds, for each command
@@ -90,3 +91,27 @@ def traces(bundle):
     for folder, folders, files in os.walk(bundle.folder):
         found.update("file " + os.path.join(folder, name) for name in folders + files)
     return found
+
+
+def check(what, got, want):
+    if got != want:
+        raise AssertionError(f"{what}: got {got!r}, want {want!r}")
+
+
+def has(what, text, part):
+    if part not in text:
+        raise AssertionError(f"{what}: {part!r} is not in {text!r}")
+
+
+def until(what, condition):
+    end = time.monotonic() + LIMIT
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"not in time: {what}")
+        time.sleep(0.01)
+
+
+def passes(b, script, want="", status=0, **more):
+    r = b.run("sh", "-c", script, **more)
+    check(f"status of {script!r} ({r.stderr})", r.returncode, status)
+    check(f"output of {script!r}", r.stdout.strip(), want)
