@@ -62,7 +62,7 @@ static int open_root(struct host_files *h, const struct oci *spec, int bundle, s
     /* What the container mounts must not come out, so never shared while it is built; root_protect does the rest. */
     p.propagation = mount_propagation(spec->os.rootfsPropagation, &p.rec_propagation);
     p.propagation = p.propagation & (MS_SLAVE | MS_SHARED) ? MS_SLAVE : 0;
-    h->root = mount_clone(bundle, spec->root.path, true);
+    h->root = mount_clone(bundle, spec->root.path, AT_RECURSIVE);
     if (h->root < 0)
         return err_code(e, h->root, "root.path: open '%.120s'", spec->root.path);
     r = mount_change(h->root, &p);
@@ -114,7 +114,9 @@ static int open_bind(const struct opening *o, const struct oci_mount *m, int *re
     if (p.bind && (!m->source || !*m->source))
         r = err_set(e, -EINVAL, "mounts: '%.80s' is bound without a source", m->destination);
     if (p.bind && r >= 0) {
-        r = *ret = mount_clone(o->bundle, m->source, p.recursive);
+        r = *ret = mount_clone(o->bundle, m->source,
+                               (p.recursive ? AT_RECURSIVE : 0) |
+                                   (p.src_nofollow || p.copy_link ? AT_SYMLINK_NOFOLLOW : 0));
         if (r >= 0)
             r = mount_change(*ret, &p);
         if (r < 0)
@@ -129,7 +131,7 @@ static int open_bind(const struct opening *o, const struct oci_mount *m, int *re
 /* A copy of a device file of the host; never of anything else. */
 static int copy_node(const char *path, mode_t kind, dev_t dev)
 {
-    AUTO(fd) int fd = mount_clone(AT_FDCWD, path, false);
+    AUTO(fd) int fd = mount_clone(AT_FDCWD, path, 0);
     struct stat st;
 
     if (fd < 0)

@@ -14,7 +14,7 @@
 /* <sys/mount.h> cannot be had together with <linux/mount.h>. */
 enum { PRIVATE = 1 << 18, SLAVE = 1 << 19, SHARED = 1 << 20, UNBINDABLE = 1 << 17 };
 
-enum effect { ATTR = 1, PROPAGATION, BIND, IDMAP, COPY_UP, NOTHING, REFUSED };
+enum effect { ATTR = 1, PROPAGATION, BIND, IDMAP, FLAG, DEFAULT, NOTHING };
 
 #define ATIME MOUNT_ATTR__ATIME
 
@@ -24,6 +24,7 @@ static const struct option {
     enum effect effect;
     u64 set, clear; /* MOUNT_ATTR_*; of PROPAGATION the kind; of BIND whether it is recursive */
     bool rec;       /* "r" before the name does it for the whole tree */
+    size_t flag;    /* of FLAG: which of the plan */
 } options[] = {
     { "ro",            ATTR, MOUNT_ATTR_RDONLY,      0,                       true },
     { "rw",            ATTR, 0,                      MOUNT_ATTR_RDONLY,       true },
@@ -49,12 +50,17 @@ static const struct option {
     { "unbindable",    PROPAGATION, UNBINDABLE,      0,                       true },
     { "bind",          BIND, 0,                      0,                       true },
     { "defaults",      NOTHING, 0,                   0,                       false },
-    { "remount",       REFUSED, 0,                   0,                       false },
-    { "tmpcopyup",     COPY_UP, 0,                   0,                       false },
     { "idmap",         IDMAP, 0,                     0,                       true },
-    { "copy-symlink",  REFUSED, 0,                   0,                       false },
-    { "src-nofollow",  REFUSED, 0,                   0,                       false },
-    { "dest-nofollow", REFUSED, 0,                   0,                       false },
+    { "remount",       FLAG, 0, 0, false, offsetof(struct mount_plan, remount) },
+    { "tmpcopyup",     FLAG, 0, 0, false, offsetof(struct mount_plan, copy_up) },
+    { "copy-symlink",  FLAG, 0, 0, false, offsetof(struct mount_plan, copy_link) },
+    { "src-nofollow",  FLAG, 0, 0, false, offsetof(struct mount_plan, src_nofollow) },
+    { "dest-nofollow", FLAG, 0, 0, false, offsetof(struct mount_plan, dest_nofollow) },
+    { "silent",        NOTHING, 0,                   0,                       false },
+    { "loud",          NOTHING, 0,                   0,                       false },
+    { "async",         DEFAULT, 0,                   0,                       false },
+    { "nomand",        DEFAULT, 0,                   0,                       false },
+    { "nolazytime",    DEFAULT, 0,                   0,                       false },
 };
 /* clang-format on */
 
@@ -77,7 +83,7 @@ const char *mount_option_name(unsigned i)
 
     if (i >= 2 * ARRAY_LEN(options))
         return NULL;
-    if (options[i / 2].effect == REFUSED || (i % 2 && !options[i / 2].rec))
+    if (i % 2 && !options[i / 2].rec)
         return "";
     str_fmt(recursive, sizeof(recursive), "%s%s", i % 2 ? "r" : "", options[i / 2].name);
     return recursive;
@@ -110,11 +116,11 @@ static void apply(struct mount_plan *p, const struct option *o, bool rec)
         p->idmap = true;
         p->rec_idmap = rec;
         break;
-    case COPY_UP:
-        p->copy_up = true;
+    case FLAG:
+        *(bool *)((u8 *)p + o->flag) = true;
         break;
+    case DEFAULT:
     case NOTHING:
-    case REFUSED:
         break;
     }
 }
@@ -130,15 +136,11 @@ int mount_plan_make(struct mount_plan *p, const struct oci_mount *m, struct err 
         bool rec;
         const struct option *o = find(m->options.items[i], &rec);
 
-        if (!o) {
-            p->data.items[p->data.n++] = m->options.items[i];
-        } else if (o->effect == REFUSED) {
-            mount_plan_fini(p);
-            return err_set(e, -ENOTSUP, "mounts: option '%s' of '%.80s' is not supported",
-                           m->options.items[i], m->destination);
-        } else {
+        if (o)
             apply(p, o, rec);
-        }
+        /* What a new file system does by default may undo what an option before said; a copy has no such. */
+        if (!o || (o->effect == DEFAULT && !p->bind))
+            p->data.items[p->data.n++] = m->options.items[i];
     }
     p->idmap |= m->uidMappings.n || m->gidMappings.n;
     if (p->bind && p->data.n)
@@ -146,6 +148,12 @@ int mount_plan_make(struct mount_plan *p, const struct oci_mount *m, struct err 
                     p->data.items[0], m->destination);
     else if (p->idmap && !p->bind)
         r = err_set(e, -EINVAL, "mounts: '%.80s' is idmapped, and only bind mounts can be",
+                    m->destination);
+    else if (p->remount && !p->bind)
+        r = err_set(e, -ENOTSUP, "mounts: option 'remount' of '%.80s' is for bind mounts only",
+                    m->destination);
+    else if (p->copy_up && (!m->type || strcmp(m->type, "tmpfs") != 0 || p->bind))
+        r = err_set(e, -EINVAL, "mounts: option 'tmpcopyup' of '%.80s' is for a tmpfs only",
                     m->destination);
     if (r < 0)
         mount_plan_fini(p);
@@ -158,10 +166,10 @@ void mount_plan_fini(struct mount_plan *p)
     p->data = (struct field_strs){};
 }
 
-int mount_clone(int dir, const char *path, bool recursive)
+int mount_clone(int dir, const char *path, int flags)
 {
     long fd = syscall(SYS_open_tree, dir, path,
-                      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0) |
+                      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (unsigned)flags |
                           (*path ? 0 : AT_EMPTY_PATH));
 
     return fd < 0 ? -errno : (int)fd;

@@ -7,10 +7,13 @@
 
 /* What a mount's options mean. */
 struct mount_plan {
-    bool bind, recursive;  /* rbind */
-    bool copy_up;          /* what is below is to be in it, too */
-    bool idmap, rec_idmap; /* owners are shifted; in the whole tree */
-    u64 set, clear;        /* MOUNT_ATTR_* */
+    bool bind, recursive; /* rbind */
+    bool copy_up;         /* what is below is to be in it, too */
+    bool remount; /* flags alone are changed, which for a copy of a mount is no other thing */
+    bool src_nofollow, dest_nofollow; /* a link is what is meant */
+    bool copy_link;                   /* a source that is a link is made anew, not mounted */
+    bool idmap, rec_idmap;            /* owners are shifted; in the whole tree */
+    u64 set, clear;                   /* MOUNT_ATTR_* */
     u64 rec_set, rec_clear;
     u64 propagation; /* MS_PRIVATE, …; 0: private */
     bool rec_propagation;
@@ -23,8 +26,8 @@ void mount_plan_fini(struct mount_plan *p);
 /* Names of all options, for `features`; NULL after the last. */
 const char *mount_option_name(unsigned i);
 
-/* A detached copy of what `path` names (dir AT_FDCWD), or of `dir` itself when path is "". */
-int mount_clone(int dir, const char *path, bool recursive);
+/* A detached copy of what `path` names (dir AT_FDCWD), or of `dir` itself when path is "".  Flags: AT_RECURSIVE, AT_SYMLINK_NOFOLLOW. */
+int mount_clone(int dir, const char *path, int flags);
 /* Attributes and propagation. */
 int mount_change(int fd, const struct mount_plan *p);
 /* Shifts the owners as the user namespace says whose descriptor is `user`. */

@@ -168,7 +168,8 @@ TEST(oci_deep_and_large)
 TEST(mount_options)
 {
     static char words[][16] = { "ro", "rrw", "rslave", "rbind", "noatime" }, where[] = "/x";
-    static char size[] = "size=1", refused[] = "remount", idmap[] = "ridmap";
+    static char size[] = "size=1", remount[] = "remount", copy_up[] = "tmpcopyup",
+                idmap[] = "ridmap";
     char *texts[] = { words[0], words[1], words[2], words[3], words[4] };
     struct oci_mount m = { .destination = where, .options = { texts, 5 } };
     struct mount_plan p;
@@ -184,8 +185,12 @@ TEST(mount_options)
     texts[0] = size;
     CHECK(mount_plan_make(&p, &m, &e) < 0);
     CHECK_HAS(e.text, "'size=1'");
-    texts[0] = refused;
-    CHECK(mount_plan_make(&p, &m, &e) == -ENOTSUP);
+    texts[0] = remount;
+    CHECK_OK(mount_plan_make(&p, &m, &e), &e);
+    mount_plan_fini(&p);
+    texts[0] = copy_up;
+    CHECK(mount_plan_make(&p, &m, &e) == -EINVAL);
+    CHECK_HAS(e.text, "'tmpcopyup' of '/x'");
     texts[0] = idmap;
     CHECK_OK(mount_plan_make(&p, &m, &e), &e);
     CHECK(p.idmap && p.rec_idmap);
@@ -193,6 +198,9 @@ TEST(mount_options)
     texts[3] = texts[0];
     CHECK(mount_plan_make(&p, &m, &e) == -EINVAL);
     CHECK_HAS(e.text, "only bind mounts");
+    texts[0] = remount;
+    texts[3] = texts[1];
+    CHECK(mount_plan_make(&p, &m, &e) == -ENOTSUP);
     CHECK_EQ(mount_propagation("rshared", &rec), MS_SHARED);
     CHECK(rec);
     CHECK_EQ(mount_propagation("ro", &rec), 0);

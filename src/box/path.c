@@ -124,6 +124,21 @@ int path_make(int root, const char *path, bool is_file)
     return path_open(root, path, O_PATH);
 }
 
+int path_make_nofollow(int root, const char *path, bool is_file)
+{
+    AUTO(fd) int parent = -1;
+    char name[256];
+    int r;
+
+    parent = path_make_parent(root, path, name);
+    if (parent < 0)
+        return parent;
+    r = is_file ? mknodat(parent, name, S_IFREG | 0644, 0) : mkdirat(parent, name, 0755);
+    if (r < 0 && errno != EEXIST)
+        return -errno;
+    return open_how(parent, name, O_PATH | O_NOFOLLOW, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
+}
+
 int path_write(int dir, const char *path, const char *text)
 {
     AUTO(fd) int fd = path_open_beneath(dir, path, O_WRONLY);

@@ -15,6 +15,8 @@ int path_open_beneath(int dir, const char *path, int flags);
 int path_open_here(const char *path, int flags);
 /* As path_open with O_PATH; directories that are missing are made, and at the end a directory or, with is_file, an empty file. */
 int path_make(int root, const char *path, bool is_file);
+/* The same, but a link at the end is what is opened. */
+int path_make_nofollow(int root, const char *path, bool is_file);
 /* The directory that `path` lies in, made where missing, and the name there. */
 int path_make_parent(int root, const char *path, char name[256]);
 

@@ -7,10 +7,11 @@
  */
 #include "box/root.h"
 
+#include "box/copy_up.h"
 #include "box/path.h"
 
-#include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/mount.h>
@@ -127,54 +128,101 @@ static int new_mount(const struct oci_mount *m, const struct mount_plan *p, bool
     return fd;
 }
 
-/* tmpcopyup has nothing to do where nothing is below; engines ask for it with each tmpfs. */
-static int check_copy_up(struct root *r, const struct oci_mount *m, struct err *e)
+static bool has_option(const struct mount_plan *p, const char *start)
 {
-    AUTO(fd) int fd = path_open(r->fd, m->destination, O_RDONLY | O_DIRECTORY);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    struct dirent *entry;
-    unsigned n = 0;
+    for (u32 i = 0; i < p->data.n; i++)
+        if (str_starts(p->data.items[i], start))
+            return true;
+    return false;
+}
 
-    if (!dir)
-        return fd == -ENOENT ? 0
-                             : err_code(e, fd < 0 ? fd : -errno, "mount '%.100s'", m->destination);
-    (void)TAKE_FD(fd);
-    while (n == 0 && (entry = readdir(dir)))
-        n += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
-    closedir(dir);
-    return n == 0 ? 0
-                  : err_set(e, -ENOTSUP,
-                            "mounts: option 'tmpcopyup' of '%.80s' is not supported, "
-                            "as the directory is not empty",
-                            m->destination);
+/* What the new file system will cover, into it. */
+static int fill(struct root *r, const struct oci_mount *m, const struct mount_plan *p, int made,
+                struct err *e)
+{
+    const bool top = !has_option(p, "mode=") && !has_option(p, "uid=") && !has_option(p, "gid=");
+    AUTO(fd) int below = path_open(r->fd, m->destination, O_RDONLY | O_DIRECTORY);
+    int ret = below;
+
+    if (ret == -ENOENT)
+        return 0;
+    if (ret < 0)
+        err_code(e, ret, "open what is there");
+    else
+        ret = copy_up(below, made, top, e);
+    return ret < 0 ? err_wrap(e, "mounts: tmpcopyup of '%.80s'", m->destination) : 0;
+}
+
+/* A source that is a link, made anew; one that is there already and the same is fine.  1: the source is none. */
+static int copy_link(struct root *r, const struct oci_mount *m, int link, struct err *e)
+{
+    char want[PATH_MAX] = "", have[PATH_MAX] = "", name[256];
+    AUTO(fd) int parent = -1;
+    struct stat st;
+
+    if (fstat(link, &st) < 0)
+        return err_errno(e, "mounts: source of '%.100s'", m->destination);
+    if (!S_ISLNK(st.st_mode))
+        return 1;
+    parent = path_make_parent(r->fd, m->destination, name);
+    if (parent < 0)
+        return err_code(e, parent, "mounts: open destination '%.100s'", m->destination);
+    if (readlinkat(link, "", want, sizeof(want) - 1) < 0)
+        return err_errno(e, "mounts: read the link '%.100s'", m->source);
+    if (symlinkat(want, parent, name) == 0)
+        return 0;
+    if (errno == EEXIST && readlinkat(parent, name, have, sizeof(have) - 1) >= 0 &&
+        strcmp(want, have) == 0)
+        return 0;
+    return err_set(e, -EEXIST, "mounts: copy-symlink: '%.80s' is there, and no link to '%.80s'",
+                   m->destination, want);
+}
+
+static int attach(struct root *r, const struct oci_mount *m, const struct mount_plan *p, int fd,
+                  struct err *e)
+{
+    const bool file = p->bind && is_file(fd);
+    AUTO(fd)
+    int target = p->dest_nofollow ? path_make_nofollow(r->fd, m->destination, file)
+                                  : open_target(r, m->destination, file, e);
+    int ret = target;
+
+    if (ret >= 0)
+        ret = mount_attach(fd, target);
+    return ret < 0 && !e->code ? err_code(e, ret, "mount '%.100s'", m->destination) : min(ret, 0);
+}
+
+/* A file system of the kernel's. */
+static int add_new(struct root *r, const struct oci_mount *m, const struct mount_plan *p,
+                   struct err *e)
+{
+    bool late = false;
+    AUTO(fd) int made = new_mount(m, p, &late, e);
+    int ret = min(made, 0);
+
+    if (ret == 0 && p->copy_up)
+        ret = fill(r, m, p, made, e);
+    if (ret == 0)
+        ret = attach(r, m, p, made, e);
+    if (ret < 0)
+        return ret;
+    ret = remember(r, m, made, late);
+    return ret < 0 ? err_code(e, ret, "mount '%.100s'", m->destination) : 0;
 }
 
 /* `bind` is the runtime's copy of the source, or -1. */
 static int add_mount(struct root *r, const struct oci_mount *m, int bind, struct err *e)
 {
     struct mount_plan p;
-    AUTO(fd) int made = -1;
-    AUTO(fd) int target = -1;
-    bool late = false;
     int ret = mount_plan_make(&p, m, e);
 
     if (ret < 0)
         return ret;
-    if (p.copy_up)
-        ret = check_copy_up(r, m, e);
-    if (ret == 0 && bind < 0) {
-        made = new_mount(m, &p, &late, e);
-        ret = min(made, 0);
-    }
+    ret = p.copy_link ? copy_link(r, m, bind, e) : 1;
+    if (ret == 1)
+        ret = bind < 0 ? add_new(r, m, &p, e) : attach(r, m, &p, bind, e);
     mount_plan_fini(&p);
-    if (ret == 0)
-        target = ret = open_target(r, m->destination, bind >= 0 && is_file(bind), e);
-    if (ret < 0)
-        return ret;
-    ret = mount_attach(bind < 0 ? made : bind, target);
-    if (ret == 0 && bind < 0)
-        ret = remember(r, m, made, late);
-    return ret < 0 ? err_code(e, ret, "mount '%.100s'", m->destination) : 0;
+    return ret;
 }
 
 /* clang-format off */
@@ -292,7 +340,7 @@ static int cover(int cover_fd, bool *first, int target)
         *first = false;
         return mount_attach(cover_fd, target);
     }
-    copy = mount_clone(cover_fd, "", false);
+    copy = mount_clone(cover_fd, "", 0);
     return copy < 0 ? copy : mount_attach(copy, target);
 }
 
@@ -332,7 +380,7 @@ static int make_readonly(struct root *r, const char *path, struct err *e)
         return 0;
     ret = target;
     if (ret >= 0)
-        ret = copy = mount_clone(target, "", true);
+        ret = copy = mount_clone(target, "", AT_RECURSIVE);
     if (ret >= 0)
         ret = mount_change(copy, &readonly);
     if (ret >= 0)

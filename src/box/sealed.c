@@ -53,7 +53,7 @@ static int new_memfd(int self)
 static int new_mount(void)
 {
     const struct mount_plan readonly = { .set = MOUNT_ATTR_RDONLY };
-    AUTO(fd) int copy = mount_clone(AT_FDCWD, "/proc/self/exe", false);
+    AUTO(fd) int copy = mount_clone(AT_FDCWD, "/proc/self/exe", 0);
     int r = copy < 0 ? copy : mount_change(copy, &readonly);
 
     return r < 0 ? r : TAKE_FD(copy);

@@ -55,7 +55,7 @@ int term_take(int slave, struct err *e)
 
 int term_console(int dev, int slave, struct err *e)
 {
-    AUTO(fd) int copy = mount_clone(slave, "", false);
+    AUTO(fd) int copy = mount_clone(slave, "", 0);
     AUTO(fd) int target = -1;
     int r = copy;
 

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import box_attacks
 from box_agent import Agent
@@ -273,10 +272,80 @@ def test_mounts(b):
     has("no such file system", b.run("true").stderr, "file system 'nofs'")
     b.spec["mounts"][-1] = {"destination": "/x", "type": "tmpfs", "source": "t", "options": ["size=no"]}
     has("bad option", b.run("true").stderr, "size=no")
-    b.spec["mounts"][-1] = {"destination": "/bin", "type": "tmpfs", "source": "t", "options": ["tmpcopyup"]}
-    has("something is below", b.run("true").stderr, "'tmpcopyup' of '/bin'")
     b.spec["mounts"][-1] = {"destination": "/x", "type": "bind", "source": "/nowhere", "options": ["bind"]}
     has("no source", b.run("true").stderr, "'/nowhere' of '/x': No such file")
+
+
+def test_copy_up(b):
+    """A tmpfs that begins with what it covers: files, links, modes, owners, times; nothing that is mounted there."""
+    below = b.rootfs + "/data"
+    os.makedirs(below + "/" + "/".join(str(i) for i in range(40)))
+    os.makedirs(below + "/sub")
+    os.makedirs(b.folder + "/other")
+    for name, size in (("file", 5), ("sub/large", 3 << 20), ("sub/none", 0)):
+        with open(f"{below}/{name}", "w", encoding="utf-8") as f:
+            f.write("x" * size)
+    with open(b.folder + "/other/theirs", "w", encoding="utf-8") as f:
+        f.write("x")
+    os.symlink("/etc/passwd", below + "/link")
+    os.mkfifo(below + "/fifo")
+    os.mkdir(below + "/mounted")
+    for name, mode, owner in (("file", 0o4750, 3), ("sub", 0o2755, 4), ("", 0o1777, 5)):
+        os.chown(f"{below}/{name}", owner, owner + 1)
+        os.chmod(f"{below}/{name}", mode)
+    for name in ("file", "sub"):
+        os.utime(f"{below}/{name}", (1000, 2000))
+    mount = {"destination": "/data", "type": "tmpfs", "source": "t", "options": ["tmpcopyup", "nosuid"]}
+    b.spec["mounts"] += [{"destination": "/data/mounted", "type": "bind", "source": b.folder + "/other", "options": ["bind"]}, mount]
+    script = "cd /data; stat -c '%n %F %a %u %g %Y %s' file sub . | grep -v '^sub.*4096$'; readlink link; stat -c %F fifo; ls mounted sub; stat -c %s sub/large; ls -d 0/1/2/3/4/5/6/7/8/9; touch new"
+    r = b.run("sh", "-c", script)
+    lines = r.stdout.splitlines()
+    check("a file " + r.stderr, lines[0], "file regular file 4750 3 4 2000 5")
+    check("a directory", lines[1].rsplit(" ", 1)[0], "sub directory 2755 4 5 2000")
+    check("the top", lines[2].split()[2:5], ["1777", "5", "6"])
+    check("the rest", lines[3:], ["/etc/passwd", "fifo", "mounted:", "", "sub:", "large", "none", str(3 << 20), "0/1/2/3/4/5/6/7/8/9"])
+    check("the image", os.path.exists(below + "/new"), False)
+    mount["options"] = ["tmpcopyup", "mode=700", "ro"]
+    passes(b, "stat -c %a /data; head -c 5 /data/sub/large; touch /data/x 2>/dev/null || echo ' ro'", "700\nxxxxx ro")
+    mount["options"] = ["tmpcopyup", "size=64k"]
+    has("too large", b.run("true").stderr, "tmpcopyup of '/data': copy 'large': No space left")
+    mount["destination"] = "/new/place"
+    passes(b, "ls /new/place")
+    mount["type"] = "proc"
+    has("no tmpfs", b.run("true").stderr, "'tmpcopyup' of '/new/place' is for a tmpfs only")
+
+
+def test_links_as_mounts(b):
+    """src-nofollow, dest-nofollow, copy-symlink, as crun has them; remount of bind mounts, as runc."""
+    b.spec["root"]["readonly"] = False
+    os.makedirs(b.folder + "/src")
+    os.symlink("/etc/target", b.folder + "/src/link")
+    for place, text in ((b.rootfs + "/etc/target", "inside"), (b.folder + "/src/file", "outside"), (b.rootfs + "/etc/other", "other")):
+        with open(place, "w", encoding="utf-8") as f:
+            f.write(text)
+    os.symlink("other", b.rootfs + "/etc/link")
+
+    def mounted(source, destination, *options):
+        b.spec["mounts"] = b.first["mounts"] + [{"destination": destination, "type": "bind", "source": f"{b.folder}/src/{source}", "options": ["bind", *options]}]
+    mounted("link", "/m/link", "src-nofollow")
+    passes(b, "readlink /m/link; cat /m/link", "/etc/target\ninside")
+    mounted("file", "/etc/link")
+    passes(b, "cat /etc/other; readlink /etc/link", "outsideother")
+    mounted("file", "/etc/link", "dest-nofollow")
+    passes(b, "cat /etc/link /etc/other", "outsideother")
+    mounted("file", "/n/new", "dest-nofollow", "copy-symlink")
+    passes(b, "cat /n/new", "outside")
+    mounted("link", "/n/link", "copy-symlink")
+    for _ in range(2):
+        passes(b, "readlink /n/link; cat /n/link; grep -c /n/link /proc/mounts", "/etc/target\ninside0", 1)
+    mounted("link", "/etc/other", "copy-symlink")
+    has("another is there", b.run("true").stderr, "'/etc/other' is there, and no link to '/etc/target'")
+    mounted("file", "/n/new", "remount", "ro", "async", "silent")
+    passes(b, "cat /n/new; (echo x >/n/new) 2>/dev/null || echo ' ro'", "outside ro")
+    mounted("file", "/n/new", "sync")
+    has("what a copy cannot have", b.run("true").stderr, "option 'sync' of bind mount '/n/new' is unknown")
+    b.spec["mounts"][-1] = {"destination": "/proc", "type": "proc", "source": "proc", "options": ["remount", "ro"]}
+    has("no bind mount", b.run("true").stderr, "option 'remount' of '/proc' is for bind mounts only")
 
 
 def test_idmap(b):

@@ -1,6 +1,5 @@
 """test/sys/box_attacks.py: attacks on container runtimes: each test does what the original did."""
 
-import json
 import os
 import subprocess
 import sys
