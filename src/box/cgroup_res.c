@@ -206,7 +206,7 @@ static int apply_rest(const struct cgroup *g, const struct oci_resources *r, str
     int ret = 0;
 
     if (r->pids.limit != BOX_UNSET) {
-        limit_text(r->pids.limit > 0 ? r->pids.limit : -1, text); /* 0: engines mean no limit */
+        limit_text(r->pids.limit, text);
         ret = put(g, "pids.max", text, "linux.resources.pids.limit", e);
     }
     for (u32 i = 0; i < r->unified.n && ret == 0; i++)

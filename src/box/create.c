@@ -32,6 +32,7 @@ static void making_init(struct making *m, const struct box_new *o, bool run)
                           .console = -1,
                           .listener = -1,
                           .notify = -1,
+                          .devices = { .net = -1 },
                           .pidfd = -1 };
     box_dir_init(&m->dir);
     cgroup_init(&m->cgroup);
@@ -54,6 +55,7 @@ static void making_fini(struct making *m)
     fd_close(&m->listener);
     fd_close(&m->notify);
     fd_close(&m->pidfd);
+    netdevs_fini(&m->devices);
     for (u32 i = 0; i < m->env.n; i++)
         free(m->env.items[i]);
     free(m->env.items);
@@ -72,6 +74,7 @@ static void end_process(struct making *m)
 
 static void making_undo(struct making *m)
 {
+    netdevs_return(&m->devices, &m->spec); /* while their namespace is there */
     end_process(m);
     cgroup_undo(&m->cgroup);
     if (m->opts->pid_file && m->state.pid > 0)
@@ -251,6 +254,15 @@ static int make_fifo(struct making *m, struct err *e)
     return m->fifo < 0 ? err_errno(e, "open the start FIFO") : 0;
 }
 
+static int check_host(const struct oci *spec, struct err *e)
+{
+    const char *label = spec->os.mountLabel;
+
+    return label && *label && access("/sys/fs/selinux/enforce", F_OK) < 0
+               ? err_set(e, -ENOTSUP, "linux.mountLabel '%.80s': SELinux is not active here", label)
+               : 0;
+}
+
 /* Everything but the process. */
 static int prepare(struct making *m, const struct box_global *g, const char *id, int *ret_console,
                    struct err *e)
@@ -281,7 +293,9 @@ static int prepare(struct making *m, const struct box_global *g, const char *id,
         return r;
     user = oci_ns(&m->spec, NS_USER);
     m->in_user_ns = user || is_unprivileged();
-    r = ns_plan_make(&m->ns, &m->spec, e);
+    r = check_host(&m->spec, e);
+    if (r == 0)
+        r = ns_plan_make(&m->ns, &m->spec, e);
     m->ns.no_setgroups = geteuid() != 0 && m->spec.os.gidMappings.n == 1 &&
                          ((struct oci_map *)m->spec.os.gidMappings.items)->size == 1;
     m->late_files = geteuid() != 0;
@@ -308,6 +322,12 @@ static int go(struct making *m, struct err *e)
     return r < 0 ? err_code(e, r, "tell the container's process") : 0;
 }
 
+/* When its network namespace is there: before it goes on. */
+static int move_devices(struct making *m, struct err *e)
+{
+    return netdevs_move(&m->devices, &m->spec, m->state.pid, m->ns.join[NS_NETWORK], e);
+}
+
 /* The process in between is done; who it made is what counts from now on. */
 static int take_pid(struct making *m, pid_t pid, struct err *e)
 {
@@ -317,6 +337,8 @@ static int take_pid(struct making *m, pid_t pid, struct err *e)
     m->pid = pid; /* a child of ours (CLONE_PARENT) */
     m->state.pid = pid;
     r = ns_take_over(between, pid, &m->pidfd, e);
+    if (r == 0)
+        r = move_devices(m, e);
     return r < 0 ? r : go(m, e);
 }
 
@@ -379,6 +401,8 @@ static int clone_process(struct making *m, struct err *e)
         r = ns_write_maps(&m->ns, &m->spec, pid, e);
     if (r == 0)
         r = launch_oom(pid, &m->spec.process, is_unprivileged(), e);
+    if (r == 0 && !m->ns.staged)
+        r = move_devices(m, e);
     if (r == 0)
         r = go(m, e);
     return r;

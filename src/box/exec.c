@@ -6,6 +6,7 @@
  */
 #include "box/listener.h"
 #include "box/making.h"
+#include "box/numa.h"
 #include "box/path.h"
 #include "box/supervise.h"
 #include "box/term.h"
@@ -269,7 +270,7 @@ static int terminal(struct joining *j, struct root *root, struct err *e)
 static int program(struct joining *j, struct err *e)
 {
     struct launch launch = { .p = &j->spec.process,
-                             .seccomp = &j->spec.os.seccomp,
+                             .os = &j->spec.os,
                              .agent = j->agent,
                              .preserve = j->opts->preserve_fds,
                              .new_keyring = false,
@@ -375,10 +376,25 @@ static int write_pid(const char *path, pid_t pid, struct err *e)
     return r < 0 ? err_code(e, r, "--pid-file '%.120s'", path) : 0;
 }
 
+/* Without one it is the cgroup that says, not what this process began with. */
+static int set_final(const struct joining *j, struct err *e)
+{
+    const struct oci_affinity *a = &j->spec.process.execCPUAffinity;
+
+    if (a->final && *a->final)
+        return numa_run_on(j->pid, a->final, "process.execCPUAffinity.final", e);
+    return a->initial && *a->initial ? numa_run_on(j->pid, NULL, "process.execCPUAffinity", e) : 0;
+}
+
 static int make(struct joining *j, struct err *e)
 {
+    const struct oci_affinity *affinity = &j->spec.process.execCPUAffinity;
     int r = sync_pair(j->sync, e);
 
+    if (r < 0)
+        return r;
+    if (affinity->initial && *affinity->initial)
+        r = numa_run_on(0, affinity->initial, "process.execCPUAffinity.initial", e);
     if (r < 0)
         return r;
     j->pid = ns_clone(0, j->cgroup.fd, &j->pidfd);
@@ -398,6 +414,8 @@ static int make(struct joining *j, struct err *e)
     if (r >= 0 && r != SYNC_READY)
         r = err_set(e, -EPROTO, "unexpected message %d", r);
     if (r >= 0)
+        r = set_final(j, e);
+    if (r == 0)
         r = launch_limits(j->pid, &j->spec.process, e);
     if (r == 0)
         r = write_pid(j->opts->pid_file, j->pid, e);

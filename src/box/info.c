@@ -18,7 +18,8 @@ static json_t *words(const char *const *list)
     json_t *out = json_array();
 
     for (; *list; list++)
-        json_array_append_new(out, json_string(*list));
+        if (**list)
+            json_array_append_new(out, json_string(*list));
     return out;
 }
 
@@ -67,6 +68,12 @@ static json_t *enabled(bool on)
     return json_pack("{s:b}", "enabled", on);
 }
 
+static json_t *memory_policy(void)
+{
+    return json_pack("{s:b, s:o, s:o}", "enabled", 1, "modes", words(oci_policy_words), "flags",
+                     words(oci_policy_flags));
+}
+
 int box_features_print(struct err *e)
 {
     const struct scmp_version *v = seccomp_version();
@@ -77,8 +84,8 @@ int box_features_print(struct err *e)
         "{s:o, s:o, s:{s:b, s:b, s:b, s:b, s:b}, s:o, s:{s:b}, s:{s:b}, s:o, s:o, s:{s:o}, s:o}",
         "namespaces", words(oci_ns_words), "capabilities", capabilities(), "cgroup", "v1", 0, "v2",
         1, "systemd", 0, "systemdUser", 0, "rdma", 1, "seccomp", seccomp(), "apparmor", "enabled",
-        1, "selinux", "enabled", 1, "intelRdt", enabled(false), "memoryPolicy", enabled(false),
-        "mountExtensions", "idmap", enabled(true), "netDevices", enabled(false));
+        1, "selinux", "enabled", 1, "intelRdt", enabled(false), "memoryPolicy", memory_policy(),
+        "mountExtensions", "idmap", enabled(true), "netDevices", enabled(true));
     json_t *json = json_pack(
         "{s:s, s:s, s:o, s:o, s:o, s:{s:s, s:s}, s:[]}", "ociVersionMin", "1.0.0", "ociVersionMax",
         BOX_OCI_VERSION, "hooks", words(oci_hook_words), "mountOptions", mount_options(), "linux",

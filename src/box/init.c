@@ -17,7 +17,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
-#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -88,9 +87,6 @@ static int settings(struct making *m, struct root *root, struct err *e)
         r = loopback_up(e);
     for (u32 i = 0; i < l->sysctl.n && r == 0; i++)
         r = set_sysctl(root, l->sysctl.items[2 * i], l->sysctl.items[2 * i + 1], e);
-    if (r == 0 && l->personality.domain &&
-        personality(strcmp(l->personality.domain, "LINUX32") == 0 ? PER_LINUX32 : PER_LINUX) < 0)
-        r = err_errno(e, "linux.personality");
     return r;
 }
 
@@ -234,7 +230,7 @@ static int meet_agent(struct making *m, struct launch *launch, struct err *e)
 static int first_process(struct making *m, struct err *e)
 {
     struct launch launch = { .p = &m->spec.process,
-                             .seccomp = &m->spec.os.seccomp,
+                             .os = &m->spec.os,
                              .env = m->env,
                              .agent = -1,
                              .preserve = m->preserve,

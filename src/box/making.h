@@ -6,6 +6,7 @@
 
 #include "box/box.h"
 #include "box/cgroup.h"
+#include "box/netdev.h"
 #include "box/ns.h"
 #include "box/process.h"
 #include "box/state.h"
@@ -29,7 +30,8 @@ struct making {
     int console;  /* the process's: a socket that takes the terminal's master */
     int listener; /* the process's: a socket that takes the connection to the filter's agent */
     int notify;   /* the runtime's, for run: what the program tells of itself */
-    pid_t pid;    /* of what we have to end when we fail */
+    struct netdevs devices; /* those that were moved */
+    pid_t pid;              /* of what we have to end when we fail */
     int pidfd;
     u32 preserve;          /* descriptors after 2 that the program gets */
     struct field_strs env; /* LISTEN_*, NOTIFY_SOCKET for the program */

@@ -271,6 +271,20 @@ static void apply_options(const struct box_update *o, struct oci_resources *res)
     }
 }
 
+/* What a limit of no process means is a matter of the version (oci_load.c). */
+static int read_zero(const struct box_dir *d, struct oci_resources *res, struct err *e)
+{
+    struct oci spec;
+    int r = res->pids.limit == 0 ? box_spec_load(d, &spec, e) : 1;
+
+    if (r != 0)
+        return min(r, 0);
+    if (!oci_follows(&spec, 3))
+        res->pids.limit = BOX_UNSET;
+    oci_fini(&spec);
+    return 0;
+}
+
 int box_update(const struct box_global *global, const struct box_update *o, const char *id,
                struct err *e)
 {
@@ -284,6 +298,9 @@ int box_update(const struct box_global *global, const struct box_update *o, cons
         r = read_update(o, &res, e);
         if (r == 0) {
             apply_options(o, &res);
+            r = read_zero(&d, &res, e);
+        }
+        if (r == 0) {
             r = oci_check_resources(&res, e);
         }
         if (r == 0 && res.devices.n)

@@ -276,6 +276,9 @@ int mount_new(const char *type, const char *source, const struct mount_plan *p, 
                             why);
         }
     }
+    if (r == 0 && p->label &&
+        syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "context", p->label, 0) < 0)
+        return err_errno(e, "linux.mountLabel: '%.80s' of '%.40s'", p->label, type);
     if (r == 0 && syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0) {
         r = -errno;
         fs_message(fs, why);

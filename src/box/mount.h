@@ -17,6 +17,7 @@ struct mount_plan {
     u64 rec_set, rec_clear;
     u64 propagation; /* MS_PRIVATE, …; 0: private */
     bool rec_propagation;
+    const char *label;      /* SELinux context of a new file system; borrowed */
     struct field_strs data; /* borrowed texts: for the file system; freed by mount_plan_fini */
 };
 

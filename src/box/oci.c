@@ -111,6 +111,12 @@ static const struct field io_fields[] = {
     {},
 };
 
+static const struct field affinity_fields[] = {
+    FIELD_STR(oci_affinity, initial, "CPUs before it is in the cgroup"),
+    FIELD_STR(oci_affinity, final, "CPUs"),
+    {},
+};
+
 const struct field oci_process_fields[] = {
     FIELD_BOOL(oci_process, terminal, "give it a terminal"),
     FIELD_OBJ(oci_process, consoleSize, console_fields, "size of the terminal"),
@@ -128,6 +134,7 @@ const struct field oci_process_fields[] = {
                .dflt = (u64)BOX_UNSET),
     FIELD_OBJ(oci_process, scheduler, scheduler_fields, "how it is scheduled"),
     FIELD_OBJ(oci_process, ioPriority, io_fields, "I/O priority"),
+    FIELD_OBJ(oci_process, execCPUAffinity, affinity_fields, "CPUs of an exec"),
     {},
 };
 

@@ -7,7 +7,7 @@
 
 #include "conf/conf.h"
 
-#define BOX_OCI_VERSION "1.2.0"
+#define BOX_OCI_VERSION "1.3.0"
 #define BOX_UNSET       INT64_MIN /* a signed number that was not given */
 #define BOX_NO_ID       UINT32_MAX
 
@@ -22,6 +22,8 @@ enum {
     OCI_MAPS_MAX = 340,   /* ranges of a user namespace: the kernel's limit */
     OCI_NOTES_MAX = 1024, /* annotations, sysctl, unified */
     OCI_GIDS_MAX = 1024,
+    OCI_CPUS_MAX = 8192, /* numbers in lists of CPUs; of nodes 1024 */
+    OCI_NETDEVS_MAX = 64,
 };
 
 /* In the order of ns.c's table. */
@@ -67,6 +69,10 @@ struct oci_scheduler {
     u64 runtime, deadline, period;
 };
 
+struct oci_affinity {
+    char *initial, *final; /* lists of CPUs */
+};
+
 struct oci_process {
     bool terminal;
     struct {
@@ -81,6 +87,7 @@ struct oci_process {
     char *apparmorProfile, *selinuxLabel;
     s64 oomScoreAdj;
     struct oci_scheduler scheduler;
+    struct oci_affinity execCPUAffinity;
     struct {
         int class;
         u32 priority;
@@ -187,6 +194,22 @@ struct oci_seccomp {
     char *listenerPath, *listenerMetadata;
 };
 
+struct oci_word {
+    int word;
+};
+
+enum { OCI_NO_POLICY = 7 }; /* as mode: none is given */
+
+struct oci_memory_policy {
+    int mode; /* MPOL_* */
+    char *nodes;
+    struct field_list flags; /* struct oci_word */
+};
+
+struct oci_netdev {
+    char *host, *name; /* there, and in the container */
+};
+
 struct oci_offset {
     s64 secs;
     u32 nanosecs;
@@ -202,6 +225,9 @@ struct oci_linux {
     char *rootfsPropagation;
     struct field_strs maskedPaths, readonlyPaths, sysctl;
     struct oci_seccomp seccomp;
+    struct oci_memory_policy memoryPolicy;
+    struct field_list netDevices; /* struct oci_netdev */
+    char *mountLabel;
     struct {
         char *domain;
         struct field_strs flags;
@@ -222,8 +248,10 @@ struct oci {
 extern const struct field oci_fields[], oci_process_fields[], oci_resources_fields[];
 /* In box/oci_linux.c, for the tables of box/oci.c and for box_features. */
 extern const struct field oci_linux_fields[], oci_map_fields[];
-extern const char *const oci_ns_words[], *const oci_seccomp_actions[], *const oci_seccomp_ops[],
-                                                                           *const oci_hook_words[];
+extern const char *const oci_ns_words[],
+    *const oci_seccomp_actions[], *const oci_seccomp_ops[], *const oci_hook_words[],
+                                                                *const oci_policy_words[],
+                                                                    *const oci_policy_flags[];
 
 /* Each loops over the structs of a list. */
 #define for_each_of(type, p, list) \
@@ -242,4 +270,8 @@ int oci_check_resources(const struct oci_resources *r, struct err *e);
 /* Of a process alone, for exec. */
 int oci_check_process(const struct oci_process *p, struct err *e);
 
+/* The next range of a list of numbers ("0-3,7"), *at moves on; false at its end, or where it is wrong (*at is not at its end then). */
+bool oci_range_next(const char **at, u32 *ret_first, u32 *ret_last);
+/* Does `spec` follow version 1.`minor`, or a later one? */
+bool oci_follows(const struct oci *spec, unsigned minor);
 const struct oci_namespace *oci_ns(const struct oci *spec, enum oci_ns type);

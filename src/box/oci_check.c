@@ -4,9 +4,53 @@
 #include "box/caps.h"
 #include "box/oci.h"
 
+/* Digits, of which at least one; a number that is too large stays so. */
+static bool read_number(const char **at, u32 *ret)
+{
+    const char *start = *at;
+
+    for (*ret = 0; **at >= '0' && **at <= '9'; ++*at)
+        *ret = min(*ret * 10 + (u32)(**at - '0'), (u32)OCI_CPUS_MAX);
+    return *at > start && *ret < OCI_CPUS_MAX;
+}
+
+bool oci_range_next(const char **at, u32 *ret_first, u32 *ret_last)
+{
+    const char *next = *at;
+
+    if (!read_number(&next, ret_first))
+        return false;
+    *ret_last = *ret_first;
+    if (*next == '-' && (next++, !read_number(&next, ret_last)))
+        return false;
+    if (*ret_first > *ret_last || (*next && (*next != ',' || !next[1])))
+        return false;
+    *at = next + (*next == ',');
+    return true;
+}
+
+static int check_list(const char *list, const char *what, u32 max, struct err *e)
+{
+    const char *at = list ? list : "";
+    u32 first, last = 0;
+
+    while (oci_range_next(&at, &first, &last) && last < max)
+        ;
+    return *at || last >= max
+               ? err_set(e, -EINVAL, "%s: '%.60s' is no list of numbers below %u", what, list, max)
+               : 0;
+}
+
 int oci_check_process(const struct oci_process *p, struct err *e)
 {
     struct caps caps;
+    int r =
+        check_list(p->execCPUAffinity.initial, "process.execCPUAffinity.initial", OCI_CPUS_MAX, e);
+
+    if (r == 0)
+        r = check_list(p->execCPUAffinity.final, "process.execCPUAffinity.final", OCI_CPUS_MAX, e);
+    if (r < 0)
+        return r;
 
     if (!p->args.n || !p->args.items[0][0])
         return err_set(e, -EINVAL, "process.args must not be empty");
@@ -143,6 +187,32 @@ int oci_check_resources(const struct oci_resources *r, struct err *e)
     return 0;
 }
 
+static bool device_name_ok(const char *name)
+{
+    const size_t len = strlen(name);
+
+    return len > 0 && len < 16 && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
+           strcspn(name, "/: \t\n\r\v\f") == len;
+}
+
+static int check_new(const struct oci *spec, struct err *e)
+{
+    const struct oci_memory_policy *p = &spec->os.memoryPolicy;
+
+    if (p->mode == OCI_NO_POLICY && ((p->nodes && *p->nodes) || p->flags.n))
+        return err_set(e, -EINVAL, "linux.memoryPolicy needs a mode");
+    if (spec->os.netDevices.n && !oci_ns(spec, NS_NETWORK))
+        return err_set(e, -EINVAL, "linux.netDevices need a 'network' namespace");
+    for_each_of(const struct oci_netdev, d, &spec->os.netDevices)
+    {
+        if (!device_name_ok(d->host) || strchr(d->host, '%'))
+            return err_set(e, -EINVAL, "linux.netDevices: '%.40s' is no name of a device", d->host);
+        if (d->name && *d->name && !device_name_ok(d->name))
+            return err_set(e, -EINVAL, "linux.netDevices: '%.40s' is no name of a device", d->name);
+    }
+    return check_list(p->nodes, "linux.memoryPolicy.nodes", 1024, e);
+}
+
 static int check_seccomp(const struct oci_seccomp *s, struct err *e)
 {
     const bool path = s->listenerPath && *s->listenerPath;
@@ -195,5 +265,7 @@ int oci_check(const struct oci *spec, struct err *e)
         r = oci_check_resources(&spec->os.resources, e);
     if (r == 0)
         r = check_seccomp(&spec->os.seccomp, e);
+    if (r == 0)
+        r = check_new(spec, e);
     return r < 0 ? r : check_rest(spec, e);
 }

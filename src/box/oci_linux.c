@@ -207,6 +207,38 @@ static const struct field personality_fields[] = {
     {},
 };
 
+/* At the place of their number (set_mempolicy(2)); "" is what was not given. */
+const char *const oci_policy_words[] = {
+    "MPOL_DEFAULT",
+    "MPOL_PREFERRED",
+    "MPOL_BIND",
+    "MPOL_INTERLEAVE",
+    "MPOL_LOCAL",
+    "MPOL_PREFERRED_MANY",
+    "MPOL_WEIGHTED_INTERLEAVE",
+    "",
+    NULL,
+};
+/* As numa.c has them. */
+const char *const oci_policy_flags[] = { "MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES",
+                                         "MPOL_F_STATIC_NODES", NULL };
+static const struct field word_fields[] = {
+    FIELD_ENUM(oci_word, word, oci_policy_flags, "flag", .first = true),
+    {},
+};
+static const struct field policy_fields[] = {
+    FIELD_ENUM(oci_memory_policy, mode, oci_policy_words, "policy", .dflt = OCI_NO_POLICY),
+    FIELD_STR(oci_memory_policy, nodes, "list of nodes"),
+    FIELD_LIST(oci_memory_policy, flags, word_fields, oci_word, 8, "flags"),
+    {},
+};
+
+static const struct field netdev_fields[] = {
+    FIELD_STR(oci_netdev, host, "its name on the host", .required = true),
+    FIELD_STR(oci_netdev, name, "its name in the container"),
+    {},
+};
+
 const struct field oci_linux_fields[] = {
     FIELD_LIST(oci_linux, namespaces, namespace_fields, oci_namespace, NS_KINDS, "namespaces"),
     FIELD_LIST(oci_linux, uidMappings, oci_map_fields, oci_map, OCI_MAPS_MAX, "users"),
@@ -221,5 +253,9 @@ const struct field oci_linux_fields[] = {
     FIELD_MAP(oci_linux, sysctl, OCI_NOTES_MAX, "kernel settings"),
     FIELD_OBJ(oci_linux, seccomp, seccomp_fields, "system calls"),
     FIELD_OBJ(oci_linux, personality, personality_fields, "execution domain"),
+    FIELD_OBJ(oci_linux, memoryPolicy, policy_fields, "nodes of memory"),
+    FIELD_LIST(oci_linux, netDevices, netdev_fields, oci_netdev, OCI_NETDEVS_MAX,
+               "network devices"),
+    FIELD_STR(oci_linux, mountLabel, "SELinux context of mounts"),
     {},
 };

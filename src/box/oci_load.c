@@ -13,15 +13,12 @@ static const struct {
     const char *where, *why;
 } refused[] = {
     { "process.user.username", "it is for Windows" },
-    { "process.execCPUAffinity", "the CPUs of an exec are those of its container" },
     { "process.commandLine", "it is for Windows" },
     { "linux.intelRdt", "resctrl is not supported" },
-    { "linux.memoryPolicy", "memory policies are not supported" },
-    { "linux.netDevices", "moving network devices is not supported" },
-    { "linux.mountLabel", "SELinux labels of mounts are not supported" },
     { "linux.resources.network", "it is for cgroup v1" },
     { "solaris", "this is Linux" },
     { "windows", "this is Linux" },
+    { "freebsd", "this is Linux" },
     { "vm", "it is for virtual machines" },
     { "zos", "this is Linux" },
 };
@@ -54,8 +51,12 @@ static int unknown(const char *where, const json_t *value, struct err *e)
     return 0;
 }
 
-/* rdma is an object of objects, whose names are data: {"mlx5_1": {…}} becomes [{"name": "mlx5_1", …}]. */
-static json_t *named_list(json_t *map)
+/* Objects of objects, whose names are data: {"mlx5_1": {…}} becomes [{"name": "mlx5_1", …}]. */
+static const struct {
+    const char *field, *member;
+} named[] = { { "rdma", "name" }, { "netDevices", "host" } };
+
+static json_t *named_list(json_t *map, const char *member)
 {
     json_t *list = json_array(), *value;
     const char *name;
@@ -64,19 +65,23 @@ static json_t *named_list(json_t *map)
     {
         json_t *item = json_is_object(value) ? json_copy(value) : json_object();
 
-        json_object_set_new(item, "name", json_string(name));
+        json_object_set_new(item, member, json_string(name));
         json_array_append_new(list, item);
     }
     return list;
 }
 
-/* gids are numbers; a table's list holds objects. */
-static json_t *gid_list(const json_t *numbers)
+/* Lists of numbers or of words; a table's list holds objects. */
+static const struct {
+    const char *field, *member;
+} plain[] = { { "additionalGids", "gid" }, { "linux.memoryPolicy.flags", "word" } };
+
+static json_t *object_list(const json_t *values, const char *member)
 {
     json_t *list = json_array();
 
-    for (size_t i = 0; i < json_array_size(numbers); i++)
-        json_array_append_new(list, json_pack("{s:O}", "gid", json_array_get(numbers, i)));
+    for (size_t i = 0; i < json_array_size(values); i++)
+        json_array_append_new(list, json_pack("{s:O}", member, json_array_get(values, i)));
     return list;
 }
 
@@ -88,12 +93,17 @@ static int clean_member(const struct field *f, json_t *parent, const char *where
     json_t *value = json_object_get(parent, f->name);
     int r = 0;
 
-    if (strcmp(f->name, "rdma") == 0 && json_is_object(value)) {
-        json_object_set_new(parent, f->name, named_list(value));
+    for_each_row(n, named) {
+        if (strcmp(f->name, n->field) != 0 || !json_is_object(value))
+            continue;
+        json_object_set_new(parent, f->name, named_list(value, n->member));
         value = json_object_get(parent, f->name);
     }
-    if (strcmp(f->name, "additionalGids") == 0 && json_is_array(value)) {
-        json_object_set_new(parent, f->name, gid_list(value));
+    for_each_row(p, plain) {
+        if ((strcmp(f->name, p->field) != 0 && strcmp(where, p->field) != 0) ||
+            !json_is_array(value))
+            continue;
+        json_object_set_new(parent, f->name, object_list(value, p->member));
         return 0;
     }
     if (f->kind == FIELD_KIND_OBJ)
@@ -184,12 +194,58 @@ void oci_fini(struct oci *spec)
     conf_fini(oci_fields, spec);
 }
 
+bool oci_follows(const struct oci *spec, unsigned minor)
+{
+    const char *s = spec->ociVersion + strlen("1.");
+    char digits[8] = "";
+    u64 have = 0;
+
+    str_fmt(digits, sizeof(digits), "%.*s", (int)min(strspn(s, "0123456789"), (size_t)7), s);
+    return str_u64(digits, &have) == 0 && have >= minor;
+}
+
+/*
+ * A destination is below "/" whether it says so or not, and "/proc" in any spelling: what looks at names later knows one.  ".." is
+ * resolved by the names, as others do.
+ */
+static void clean_path(char **path)
+{
+    AUTO(free) char *old = *path;
+    char *rest = old, *word, *to;
+
+    if (!*old)
+        (void)TAKE(old);
+    if (!old)
+        return;
+    *path = to = xnew_n(char, strlen(old) + 2);
+    while ((word = strsep(&rest, "/"))) {
+        if (!*word || strcmp(word, ".") == 0)
+            continue;
+        if (strcmp(word, "..") == 0) {
+            while (to > *path && *--to != '/')
+                ;
+            *to = 0;
+            continue;
+        }
+        *to++ = '/';
+        memcpy(to, word, strlen(word));
+        to += strlen(word);
+        *to = 0;
+    }
+    if (to == *path)
+        str_copy(*path, 2, "/");
+}
+
 int oci_parse(struct oci *spec, const char *text, size_t len, struct err *e)
 {
     int r = oci_parse_part(oci_fields, "", spec, text, len, e);
 
-    if (r == 0)
+    if (r == 0) {
+        for_each_of(struct oci_mount, m, &spec->mounts) clean_path(&m->destination);
+        if (!oci_follows(spec, 3) && spec->os.resources.pids.limit == 0)
+            spec->os.resources.pids.limit = BOX_UNSET;
         r = oci_check(spec, e);
+    }
     if (r < 0)
         oci_fini(spec);
     return r;

@@ -88,57 +88,68 @@ TEST(oci_values)
     oci_fini(&s);
 }
 
+static const struct {
+    const char *why, *process, *os, *top, *error;
+} refusals[] = {
+    { "twice", ",\"args\":[]", "", "", "duplicate" },
+    { "unknown word", "", ",\"cgroupsPath\":5", "", "'cgroupsPath' is a number; text is expected" },
+    { "what we cannot", "", ",\"intelRdt\":{\"closID\":\"a\"}", "",
+      "field 'linux.intelRdt' cannot be applied" },
+    { "in a list", "", "", ",\"mounts\":[{\"destination\":\"/x\",\"uidMappings\":[{}]}]",
+      "mounts 0: uidMappings 0: 'containerID' is missing" },
+    { "notify", "", ",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_NOTIFY\"}", "",
+      "'SCMP_ACT_NOTIFY'" },
+    { "nobody to notify", "",
+      ",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"mkdir\"],"
+      "\"action\":\"SCMP_ACT_NOTIFY\"}]}",
+      "", "needs a listenerPath" },
+    { "nobody to tell", "",
+      ",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"listenerMetadata\":\"x\"}", "",
+      "listenerMetadata needs" },
+    { "no CPUs", ",\"execCPUAffinity\":{\"initial\":\"0-\"}", "", "",
+      "execCPUAffinity.initial: '0-' is no list of numbers" },
+    { "CPUs that go back", ",\"execCPUAffinity\":{\"final\":\"3-1\"}", "", "",
+      "execCPUAffinity.final: '3-1'" },
+    { "a CPU too far", ",\"execCPUAffinity\":{\"final\":\"8192\"}", "", "", "below 8192" },
+    { "CPUs and a comma", ",\"execCPUAffinity\":{\"final\":\"1,\"}", "", "", "'1,'" },
+    { "no policy", "", ",\"memoryPolicy\":{\"nodes\":\"0\"}", "", "needs a mode" },
+    { "unknown policy", "", ",\"memoryPolicy\":{\"mode\":\"MPOL_X\"}", "", "MPOL_X" },
+    { "unknown flag of a policy", "",
+      ",\"memoryPolicy\":{\"mode\":\"MPOL_BIND\",\"nodes\":\"0\",\"flags\":[\"MPOL_F_X\"]}", "",
+      "MPOL_F_X" },
+    { "a node too far", "", ",\"memoryPolicy\":{\"mode\":\"MPOL_BIND\",\"nodes\":\"0,1024\"}", "",
+      "below 1024" },
+    { "devices without namespace", "", ",\"netDevices\":{\"eth9\":{}}", "",
+      "need a 'network' namespace" },
+    { "another system", "", "", ",\"windows\":{\"a\":1}", "'windows' cannot be applied" },
+    { "capability", ",\"capabilities\":{\"bounding\":[\"CAP_FLY\"]}", "", "",
+      "'CAP_FLY' is unknown" },
+    { "soft above hard", ",\"rlimits\":[{\"type\":\"RLIMIT_CPU\",\"soft\":2,\"hard\":1}]", "", "",
+      "soft 2 is above" },
+    { "environment", ",\"env\":[\"A\"]", "", "", "'A' is not NAME=VALUE" },
+    { "host's setting", "", ",\"sysctl\":{\"kernel.panic\":\"1\"}", "",
+      "not separate for a container" },
+    { "setting without namespace", "", ",\"sysctl\":{\"net.a\":\"1\"}", "",
+      "needs a 'network' namespace" },
+    { "setting by a trick", "", ",\"sysctl\":{\"net../kernel\":\"1\"}", "", "is not a name" },
+    { "host's name", "", "", ",\"hostname\":\"a\"", "private 'uts' namespace" },
+    { "maps without namespace", "",
+      ",\"uidMappings\":[{\"containerID\":0,\"hostID\":0,\"size\":1}]", "", "need a new 'user'" },
+    { "clocks", "", ",\"timeOffsets\":{\"boottime\":{\"secs\":1}}", "", "need a 'time' namespace" },
+    { "cgroup v1", "", ",\"resources\":{\"memory\":{\"swappiness\":10}}", "",
+      "memory.swappiness cannot be applied" },
+    { "a file of cgroup's own", "", ",\"resources\":{\"unified\":{\"cgroup.procs\":\"1\"}}", "",
+      "'cgroup.procs'" },
+    { "a file elsewhere", "", ",\"resources\":{\"unified\":{\"../a.b\":\"1\"}}", "", "'../a.b'" },
+    { "propagation", "", ",\"rootfsPropagation\":\"up\"", "", "'up' is unknown" },
+    { "relative mask", "", ",\"maskedPaths\":[\"proc\"]", "", "is not absolute" },
+    { "unknown is left out", "", "", ",\"x\":1", "" },
+};
+
 TEST(oci_refused)
 {
-    static const struct {
-        const char *why, *process, *os, *top, *error;
-    } rows[] = {
-        { "twice", ",\"args\":[]", "", "", "duplicate" },
-        { "unknown word", "", ",\"cgroupsPath\":5", "",
-          "'cgroupsPath' is a number; text is expected" },
-        { "what we cannot", "", ",\"intelRdt\":{\"closID\":\"a\"}", "",
-          "field 'linux.intelRdt' cannot be applied" },
-        { "in a list", "", "", ",\"mounts\":[{\"destination\":\"/x\",\"uidMappings\":[{}]}]",
-          "mounts 0: uidMappings 0: 'containerID' is missing" },
-        { "notify", "", ",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_NOTIFY\"}", "",
-          "'SCMP_ACT_NOTIFY'" },
-        { "nobody to notify", "",
-          ",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"mkdir\"],"
-          "\"action\":\"SCMP_ACT_NOTIFY\"}]}",
-          "", "needs a listenerPath" },
-        { "nobody to tell", "",
-          ",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"listenerMetadata\":\"x\"}", "",
-          "listenerMetadata needs" },
-        { "another system", "", "", ",\"windows\":{\"a\":1}", "'windows' cannot be applied" },
-        { "capability", ",\"capabilities\":{\"bounding\":[\"CAP_FLY\"]}", "", "",
-          "'CAP_FLY' is unknown" },
-        { "soft above hard", ",\"rlimits\":[{\"type\":\"RLIMIT_CPU\",\"soft\":2,\"hard\":1}]", "",
-          "", "soft 2 is above" },
-        { "environment", ",\"env\":[\"A\"]", "", "", "'A' is not NAME=VALUE" },
-        { "host's setting", "", ",\"sysctl\":{\"kernel.panic\":\"1\"}", "",
-          "not separate for a container" },
-        { "setting without namespace", "", ",\"sysctl\":{\"net.a\":\"1\"}", "",
-          "needs a 'network' namespace" },
-        { "setting by a trick", "", ",\"sysctl\":{\"net../kernel\":\"1\"}", "", "is not a name" },
-        { "host's name", "", "", ",\"hostname\":\"a\"", "private 'uts' namespace" },
-        { "maps without namespace", "",
-          ",\"uidMappings\":[{\"containerID\":0,\"hostID\":0,\"size\":1}]", "",
-          "need a new 'user'" },
-        { "clocks", "", ",\"timeOffsets\":{\"boottime\":{\"secs\":1}}", "",
-          "need a 'time' namespace" },
-        { "cgroup v1", "", ",\"resources\":{\"memory\":{\"swappiness\":10}}", "",
-          "memory.swappiness cannot be applied" },
-        { "a file of cgroup's own", "", ",\"resources\":{\"unified\":{\"cgroup.procs\":\"1\"}}", "",
-          "'cgroup.procs'" },
-        { "a file elsewhere", "", ",\"resources\":{\"unified\":{\"../a.b\":\"1\"}}", "",
-          "'../a.b'" },
-        { "propagation", "", ",\"rootfsPropagation\":\"up\"", "", "'up' is unknown" },
-        { "relative mask", "", ",\"maskedPaths\":[\"proc\"]", "", "is not absolute" },
-        { "unknown is left out", "", "", ",\"x\":1", "" },
-    };
-
     log_set_level(LOG_LEVEL_ERROR); /* unknown fields are told of */
-    for_each_row(row, rows) {
+    for_each_row(row, refusals) {
         struct oci s;
         struct err e = {};
         int r;
@@ -147,6 +158,65 @@ TEST(oci_refused)
         r = parse(&s, row->process, row->os, row->top, &e);
         CHECK_EQ(r < 0, *row->error != 0);
         CHECK_HAS(e.text, row->error);
+        oci_fini(&s);
+    }
+}
+
+TEST(oci_ranges)
+{
+    const char *at = "0-3,7,9-10";
+    u32 first, last;
+
+    CHECK(oci_range_next(&at, &first, &last) && first == 0 && last == 3);
+    CHECK(oci_range_next(&at, &first, &last) && first == 7 && last == 7);
+    CHECK(oci_range_next(&at, &first, &last) && first == 9 && last == 10);
+    CHECK(!oci_range_next(&at, &first, &last) && !*at);
+}
+
+TEST(oci_destinations)
+{
+    static const struct {
+        const char *why, *text, *path;
+    } rows[] = {
+        { "absolute", "/a/b", "/a/b" },    { "relative", "a", "/a" },
+        { "the root", "/", "/" },          { "slashes", "//proc//", "/proc" },
+        { "a dot", "/./proc/.", "/proc" }, { "up", "/a/../proc/x/..", "/proc" },
+        { "up and out", "../..", "/" },
+    };
+
+    for_each_row(row, rows) {
+        AUTO(free) char *mounts = str_new(",\"mounts\":[{\"destination\":\"%s\"}]", row->text);
+        struct oci s;
+        struct err e = {};
+
+        ROW(row);
+        CHECK_OK(parse(&s, "", "", mounts, &e), &e);
+        CHECK_STR(((struct oci_mount *)s.mounts.items)->destination, row->path);
+        oci_fini(&s);
+    }
+}
+
+/* Of 1.3 a limit of no process is one; before, engines meant none by it. */
+TEST(oci_versions)
+{
+    static const struct {
+        const char *why;
+        bool follows;
+    } rows[] = {
+        { "1.0.2-dev", false }, { "1.2.1", false }, { "1.3.0", true }, { "1.10.0", true }
+    };
+
+    for_each_row(row, rows) {
+        AUTO(free) char *text = text_of("", ",\"resources\":{\"pids\":{\"limit\":0}}", "");
+        AUTO(free)
+        char *changed = str_new("{\"ociVersion\":\"%s\"%s", row->why, strchr(text, ','));
+        struct oci s;
+        struct err e = {};
+
+        ROW(row);
+        CHECK_OK(oci_parse(&s, changed, strlen(changed), &e), &e);
+        CHECK_EQ(oci_follows(&s, 3), row->follows);
+        CHECK_EQ(s.os.resources.pids.limit == 0, row->follows);
         oci_fini(&s);
     }
 }

@@ -7,6 +7,7 @@
 #include "box/process.h"
 
 #include "box/listener.h"
+#include "box/numa.h"
 #include "box/path.h"
 
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -231,9 +233,23 @@ static int set_labels(const struct launch *l, struct root *root, struct err *e)
     return 0;
 }
 
+static int set_domain(const struct oci_linux *os, struct err *e)
+{
+    const char *domain = os->personality.domain;
+
+    if (domain && personality(strcmp(domain, "LINUX32") == 0 ? PER_LINUX32 : PER_LINUX) < 0)
+        return err_errno(e, "linux.personality");
+    return 0;
+}
+
 int launch_prepare(struct launch *l, struct root *root, struct err *e)
 {
     int r = caps_parse(&l->p->capabilities, &l->caps, e);
+
+    if (r == 0)
+        r = set_domain(l->os, e);
+    if (r == 0)
+        r = numa_set_policy(&l->os->memoryPolicy, e);
 
     if (r == 0)
         r = enter_cwd(l, root, e);
@@ -242,7 +258,7 @@ int launch_prepare(struct launch *l, struct root *root, struct err *e)
     if (r == 0)
         r = set_labels(l, root, e);
     if (r == 0)
-        r = box_filter_new(l->seccomp, &l->filter, e);
+        r = box_filter_new(&l->os->seccomp, &l->filter, e);
     if (r == 0)
         fill_vectors(l);
     return r;

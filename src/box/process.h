@@ -11,7 +11,7 @@
 
 struct launch {
     const struct oci_process *p;
-    const struct oci_seccomp *seccomp;
+    const struct oci_linux *os;
     struct field_strs env; /* more of it: NAME=VALUE, borrowed */
     unsigned preserve;     /* descriptors after 2 that stay open */
     bool make_cwd;

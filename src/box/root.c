@@ -101,9 +101,20 @@ static bool is_file(int fd)
     return fstat(fd, &st) == 0 && !S_ISDIR(st.st_mode);
 }
 
+/* Those of the kernel's own data have labels of the policy's. */
+static bool takes_label(const char *type)
+{
+    static const char *const kernel[] = { "proc", "sysfs", "mqueue", "cgroup", "cgroup2" };
+
+    for_each_row(k, kernel)
+        if (strcmp(*k, type) == 0)
+            return false;
+    return true;
+}
+
 /* A new file system of the kernel's; "cgroup" is version 2 here. */
-static int new_mount(const struct oci_mount *m, const struct mount_plan *p, bool *ret_late,
-                     struct err *e)
+static int new_mount(const struct oci_mount *m, const struct mount_plan *p, const char *label,
+                     bool *ret_late, struct err *e)
 {
     const char *type = m->type ? m->type : "none";
     bool cgroup = strcmp(type, "cgroup") == 0;
@@ -112,6 +123,7 @@ static int new_mount(const struct oci_mount *m, const struct mount_plan *p, bool
 
     if (cgroup)
         plain.data = (struct field_strs){}; /* those of version 1 mean nothing */
+    plain.label = takes_label(type) ? label : NULL;
     *ret_late = strcmp(type, "tmpfs") == 0 && (p->set & MOUNT_ATTR_RDONLY);
     fd = mount_new(cgroup ? "cgroup2" : type, m->source, &plain, *ret_late ? MOUNT_ATTR_RDONLY : 0,
                    e);
@@ -197,7 +209,7 @@ static int add_new(struct root *r, const struct oci_mount *m, const struct mount
                    struct err *e)
 {
     bool late = false;
-    AUTO(fd) int made = new_mount(m, p, &late, e);
+    AUTO(fd) int made = new_mount(m, p, r->label, &late, e);
     int ret = min(made, 0);
 
     if (ret == 0 && p->copy_up)
@@ -296,6 +308,7 @@ int root_build(struct root *r, const struct oci *spec, struct host_files *h, str
     const struct oci_device *devices = spec->os.devices.items;
     int ret = 0;
 
+    r->label = spec->os.mountLabel && *spec->os.mountLabel ? spec->os.mountLabel : NULL;
     /* Nothing that happens here may reach the host, nor what is mounted there later reach us. */
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return err_errno(e, "make all mounts private");

@@ -30,6 +30,7 @@ struct root {
     int dev; /* the mount at /dev, /dev/pts, /proc when the specification mounts them; -1 */
     int pts;
     int proc;
+    const char *label;  /* SELinux context of new file systems; borrowed */
     int late[LATE_MAX]; /* mounts that become read-only at the end */
     unsigned n_late;
 };

@@ -575,6 +575,123 @@ def test_unknown_is_warned_of(b):
     has("refused", b.run("true").stderr, "'linux.intelRdt' cannot be applied")
 
 
+def test_cpus_of_exec(b):
+    allowed = sorted(os.sched_getaffinity(0))
+    b.create("sleep", "100")
+    b("start", "c")
+
+    def process(**affinity):
+        with open(b.folder + "/p.json", "w", encoding="utf-8") as f:
+            json.dump({"args": ["grep", "Cpus_allowed_list", "/proc/self/status"], "cwd": "/", "env": ["PATH=/bin"], "execCPUAffinity": affinity}, f)
+        r = b("exec", "--process", b.folder + "/p.json", "c")
+        return r.stdout.split()[-1] if r.returncode == 0 else r.stderr
+    last = str(allowed[-1])
+    check("final", process(initial=str(allowed[0]), final=last), last)
+    check("the first is for the way only", process(initial=last) == last, len(allowed) == 1)
+    check("final alone", process(final=f"{last},{last}"), last)
+    has("no such CPU", process(final="8000"), "process.execCPUAffinity.final: '8000'")
+    b("delete", "--force", "c")
+    b.spec["process"]["execCPUAffinity"] = {"final": last}
+    b.create("grep", "Cpus_allowed_list", "/proc/self/status")
+    b("start", "c")
+    until("it ran", b.output)
+    check("not of the first process", b.output().split()[-1] == last, len(allowed) == 1)
+    b("delete", "--force", "c")
+    b.create("sleep", "100")
+    b("start", "c")
+    check("of an exec", b("exec", "c", "grep", "Cpus_allowed_list", "/proc/self/status").stdout.split()[-1], last)
+    b("delete", "--force", "c")
+
+
+def test_memory_policy(b):
+    show = "head -1 /proc/self/numa_maps | cut -d' ' -f2"
+    os.symlink("busybox", b.rootfs + "/bin/cut")
+    b.spec["linux"]["memoryPolicy"] = {"mode": "MPOL_INTERLEAVE", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]}
+    passes(b, show, "interleave=static:0")
+    b.create("sleep", "100")
+    b("start", "c")
+    check("in an exec", b("exec", "c", "sh", "-c", show).stdout, "interleave=static:0\n")
+    b("delete", "--force", "c")
+    b.spec["linux"]["memoryPolicy"] = {"mode": "MPOL_LOCAL"}
+    passes(b, show, "local")
+    b.spec["linux"]["memoryPolicy"] = {"mode": "MPOL_BIND", "nodes": "1000"}
+    has("no such node", b.run("true").stderr, "linux.memoryPolicy: nodes '1000'")
+
+
+def test_personality(b):
+    os.symlink("busybox", b.rootfs + "/bin/uname")
+    b.spec["linux"]["personality"] = {"domain": "LINUX32"}
+    b.create("sleep", "100")
+    b("start", "c")
+    check("in an exec", b("exec", "c", "uname", "-m").stdout, "i686\n")
+    b("delete", "--force", "c")
+    passes(b, "uname -m", "i686")
+
+
+def test_network_devices(b):
+    """Devices of the host move, with their addresses; when the container cannot be made they come back."""
+    def ip(*words):
+        return subprocess.run(["ip", *words], capture_output=True, text=True, timeout=LIMIT, check=True).stdout
+    host, other = f"bx{os.getpid()}", f"by{os.getpid()}"
+    ip("link", "add", host, "type", "veth", "peer", "name", other)
+    try:
+        ip("addr", "add", "10.77.0.1/24", "dev", host, "label", host + ":a")
+        ip("addr", "add", "fd77::1/64", "dev", host)
+        ip("addr", "add", "10.78.0.1/32", "dev", host, "scope", "link")
+        ip("addr", "add", "10.79.0.1/32", "dev", host, "valid_lft", "1000", "preferred_lft", "1000")
+        ip("link", "set", other, "up")
+        devices = b.spec["linux"]["netDevices"] = {host: {"name": "inner"}}
+        for namespaces in ([], [{"type": "time"}]):  # with a process in between, too
+            b.spec["linux"]["namespaces"] = b.first["linux"]["namespaces"] + namespaces
+            for kind in ("prestart", "createContainer"):  # after the devices moved
+                b.spec["hooks"] = {kind: [{"path": "/bin/false"}]}
+                check("it fails", b.run("true").returncode, 1)
+                text = ip("addr", "show", "dev", host)
+                check(f"it is back with its addresses: {text}", ("10.77.0.1/24" in text, "fd77::1/64" in text), (True, True))
+        b.spec["hooks"] = {}
+        devices[other] = {"name": "lo"}
+        has("a name that is taken", b.run("true").stderr, f"move '{other}' as 'lo': File exists")
+        has("is still here", ip("link"), other)
+        devices[other] = {}
+        b.spec["linux"]["namespaces"] = [n for n in b.first["linux"]["namespaces"] if n["type"] != "network"]
+        has("no namespace", b.run("true").stderr, "need a 'network' namespace")
+        b.reset()["linux"]["netDevices"] = {"nosuch0": {}}
+        has("no device", b.run("true").stderr, "linux.netDevices: 'nosuch0': No such device")
+        b.spec["linux"]["netDevices"] = {host: {"name": "net%d"}, other: {}}
+        r = b.run("sh", "-c", "ip addr; ip link show " + other)
+        check("status " + r.stderr, r.returncode, 0)
+        for part in ("net0@", "10.77.0.1/24", "fd77::1/64", other):
+            has("inside", r.stdout, part)
+        has("it is up", r.stdout.split("net0@")[1].splitlines()[0], ",UP")
+        for part in ("10.78.0.1", "10.79.0.1"):  # of a link, and not for good
+            check(f"{part} stayed behind", part in r.stdout, False)
+        check("virtual ones end with their namespace", host in ip("link"), False)
+    finally:
+        subprocess.run(["ip", "link", "del", host], stderr=subprocess.DEVNULL, check=False)
+
+
+def test_mount_label(b):
+    if os.path.exists("/sys/fs/selinux/enforce"):
+        print("skipped: this host has SELinux")
+        return
+    b.spec["linux"]["mountLabel"] = "system_u:object_r:container_file_t:s0"
+    has("refused by name", b.run("true").stderr, "linux.mountLabel 'system_u:object_r:container_file_t:s0': SELinux is not active here")
+
+
+def test_spelling_of_destinations(b):
+    """/proc in other words is the same /proc: a real directory, and ours."""
+    os.rename(b.rootfs + "/proc", b.rootfs + "/real-proc")
+    os.symlink("real-proc", b.rootfs + "/proc")
+    mount = next(m for m in b.spec["mounts"] if m["destination"] == "/proc")
+    for spelling in ("proc", "/proc/", "//proc", "/./proc", "/tmp/../proc"):
+        mount["destination"] = spelling
+        has(spelling, b.run("true").stderr, "'/proc' in the root must be a real directory")
+    os.unlink(b.rootfs + "/proc")
+    os.rename(b.rootfs + "/real-proc", b.rootfs + "/proc")
+    mount["destination"] = "proc"
+    passes(b, "test -d /proc/self && echo there", "there")
+
+
 def test_limits_without_controller(b):
     b.spec["linux"]["resources"]["unified"] = {"nosuch.max": "1"}
     r = b.run("true")
@@ -639,13 +756,15 @@ def test_propagation(b):
 
 def test_features(b):
     f = json.loads(b("features").stdout)
-    check("version", f["ociVersionMax"], "1.2.0")
+    check("version", f["ociVersionMax"], "1.3.0")
+    has("policies", f["linux"]["memoryPolicy"]["modes"], "MPOL_WEIGHTED_INTERLEAVE")
+    check("devices", f["linux"]["netDevices"]["enabled"], True)
     check("claimed", f["linux"]["mountExtensions"]["idmap"]["enabled"], True)
     check("options", {"idmap", "ridmap"} - set(f["mountOptions"]), set())
     has("an action", f["linux"]["seccomp"]["actions"], "SCMP_ACT_NOTIFY")
     has("a flag", f["linux"]["seccomp"]["knownFlags"], "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV")
     check("not claimed", f["linux"]["intelRdt"]["enabled"], False)
-    has("version", b("--version").stdout, "spec: 1.2.0")
+    has("version", b("--version").stdout, "spec: 1.3.0")
 
 
 def main():
