@@ -20,7 +20,7 @@
 
 enum { DEPTH_MAX = 32, CHILDREN_MAX = 4096, WAIT_MS = 10000, STEP_MS = 10 };
 
-static int open_root(void)
+int cgroup_root(void)
 {
     static const char *const places[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
 
@@ -148,7 +148,7 @@ int cgroup_make(struct cgroup *g, const char *path, struct err *e)
 
     if (r < 0)
         return r;
-    g->root = open_root();
+    g->root = cgroup_root();
     if (g->root < 0)
         return err_set(e, -ENODEV, "this host has no cgroup v2");
     r = make_levels(g);
@@ -164,7 +164,7 @@ int cgroup_open(struct cgroup *g, const char *path, struct err *e)
     r = take_path(g, path, e);
     if (r < 0)
         return r;
-    g->root = open_root();
+    g->root = cgroup_root();
     if (g->root < 0)
         return err_set(e, -ENODEV, "this host has no cgroup v2");
     r = path_open_beneath(g->root, g->path, O_DIRECTORY | O_RDONLY);

@@ -14,6 +14,8 @@ struct cgroup {
 
 enum { CGROUP_PIDS_MAX = 65536 }; /* processes that are listed */
 
+/* A descriptor of the mount; -ENODEV: this host has no cgroup v2. */
+int cgroup_root(void);
 void cgroup_init(struct cgroup *g);
 void cgroup_fini(struct cgroup *g);
 

@@ -13,7 +13,7 @@ static int put(const struct cgroup *g, const char *file, const char *text, const
 {
     int r = path_write(g->fd, file, text);
 
-    if (r == -ENOENT && strcmp(text, "max") == 0)
+    if (r == -ENOENT && (strcmp(text, "max") == 0 || str_starts(text, "max ")))
         return 0; /* without the controller there is no limit */
     if (r == -ENOENT || r == -EACCES)
         return err_set(e, r, "%s: cgroup '%s' has no '%s': the controller is not available", field,
@@ -78,6 +78,12 @@ static int apply_memory(const struct cgroup *g, const struct oci_resources *r, s
     return ret;
 }
 
+/* cgroup v1's default, which engines ask for always: without the controller all have the same share. */
+static bool is_everyones(const struct cgroup *g, s64 shares)
+{
+    return shares == 1024 && faccessat(g->fd, "cpu.weight", F_OK, 0) < 0;
+}
+
 static int apply_cpu(const struct cgroup *g, const struct oci_resources *r, struct err *e)
 {
     char text[64], quota[24];
@@ -87,7 +93,7 @@ static int apply_cpu(const struct cgroup *g, const struct oci_resources *r, stru
         str_fmt(text, sizeof(text), "%lld", r->cpu.idle);
         ret = put(g, "cpu.idle", text, "linux.resources.cpu.idle", e);
     }
-    if (ret == 0 && r->cpu.shares > 0 && r->cpu.idle != 1) {
+    if (ret == 0 && r->cpu.shares > 0 && r->cpu.idle != 1 && !is_everyones(g, r->cpu.shares)) {
         str_fmt(text, sizeof(text), "%lld", weight_of_shares(r->cpu.shares));
         ret = put(g, "cpu.weight", text, "linux.resources.cpu.shares", e);
     }

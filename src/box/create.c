@@ -192,7 +192,8 @@ static int make_cgroup(struct making *m, const struct box_global *g, struct err 
     if ((r != -ENODEV && !is_unprivileged()) || r == -EEXIST || wants_limits(&l->resources))
         return r;
     cgroup_undo(&m->cgroup);
-    log_warn("no cgroup: %s", e->text);
+    log_debug("no cgroup: %s",
+              e->text); /* what we say is in the container's log, and a user's usual case */
     *e = (struct err){};
     m->state.cgroup = xdup("");
     return 0;

@@ -3,6 +3,7 @@
  * of its mount: the process that attaches them needs no path of the host, and no right to one.  (A user without privilege
  * may copy mounts in a namespace of its own only; then the first process does this, before anything else is in there.)
  */
+#include "box/cgroup.h"
 #include "box/ns.h"
 #include "box/path.h"
 #include "box/root.h"
@@ -38,7 +39,7 @@ static void free_fds(int *fds, u32 n)
 
 void host_files_init(struct host_files *h)
 {
-    *h = (struct host_files){ .root = -1, .null = -1 };
+    *h = (struct host_files){ .root = -1, .null = -1, .cgroup = -1 };
     for_each_row(fd, h->nodes)
         *fd = -1;
 }
@@ -47,6 +48,7 @@ void host_files_fini(struct host_files *h)
 {
     fd_close(&h->root);
     fd_close(&h->null);
+    fd_close(&h->cgroup);
     for_each_row(fd, h->nodes)
         fd_close(fd);
     free_fds(h->binds, h->n_binds);
@@ -128,6 +130,14 @@ static int open_bind(const struct opening *o, const struct oci_mount *m, int *re
     return min(r, 0);
 }
 
+/* For who has no cgroup namespace of its own, and then may not mount it anew. */
+static int copy_cgroup(void)
+{
+    AUTO(fd) int fd = cgroup_root();
+
+    return fd < 0 ? fd : mount_clone(fd, "", 0);
+}
+
 /* A copy of a device file of the host; never of anything else. */
 static int copy_node(const char *path, mode_t kind, dev_t dev)
 {
@@ -194,6 +204,8 @@ int host_files_open(struct host_files *h, const struct oci *spec, int bundle, bo
         if (h->null < 0)
             r = err_code(e, h->null, "open the host's /dev/null");
     }
+    if (r == 0 && copy_nodes)
+        h->cgroup = copy_cgroup();
     if (r == 0 && copy_nodes)
         r = copy_nodes_of(h, spec, e);
     return r;

@@ -45,7 +45,7 @@ int launch_oom(pid_t pid, const struct oci_process *p, bool lenient, struct err 
     fd = open(path, O_WRONLY | O_CLOEXEC);
     r = fd < 0 ? -errno : fd_write_all(fd, text, strlen(text));
     if (r < 0 && lenient) {
-        log_warn("process.oomScoreAdj: not allowed here");
+        log_debug("process.oomScoreAdj: not allowed here");
         return 0;
     }
     return r < 0 ? err_code(e, r, "process.oomScoreAdj") : 0;

@@ -22,7 +22,7 @@
 
 void root_init(struct root *r)
 {
-    *r = (struct root){ .fd = -1, .dev = -1, .pts = -1, .proc = -1 };
+    *r = (struct root){ .fd = -1, .dev = -1, .pts = -1, .proc = -1, .cgroup = -1 };
 }
 
 void root_fini(struct root *r)
@@ -33,6 +33,7 @@ void root_fini(struct root *r)
     fd_close(&r->dev);
     fd_close(&r->pts);
     fd_close(&r->proc);
+    fd_close(&r->cgroup);
 }
 
 /* Which of our descriptors a mount is; NULL: none. */
@@ -204,14 +205,29 @@ static int attach(struct root *r, const struct oci_mount *m, const struct mount_
     return ret < 0 && !e->code ? err_code(e, ret, "mount '%.100s'", m->destination) : min(ret, 0);
 }
 
+/* The host's, where a user namespace may not mount its own. */
+static int bind_cgroup(struct root *r, const struct mount_plan *p)
+{
+    int ret = mount_change(r->cgroup, p);
+
+    return ret < 0 ? ret : TAKE_FD(r->cgroup);
+}
+
 /* A file system of the kernel's. */
 static int add_new(struct root *r, const struct oci_mount *m, const struct mount_plan *p,
                    struct err *e)
 {
     bool late = false;
     AUTO(fd) int made = new_mount(m, p, r->label, &late, e);
-    int ret = min(made, 0);
+    int ret;
 
+    if (made == -EPERM && r->cgroup >= 0 && str_starts(m->type, "cgroup")) {
+        *e = (struct err){};
+        made = bind_cgroup(r, p);
+        if (made < 0)
+            return err_code(e, made, "mount '%.100s'", m->destination);
+    }
+    ret = min(made, 0);
     if (ret == 0 && p->copy_up)
         ret = fill(r, m, p, made, e);
     if (ret == 0)
@@ -308,6 +324,7 @@ int root_build(struct root *r, const struct oci *spec, struct host_files *h, str
     const struct oci_device *devices = spec->os.devices.items;
     int ret = 0;
 
+    r->cgroup = TAKE_FD(h->cgroup);
     r->label = spec->os.mountLabel && *spec->os.mountLabel ? spec->os.mountLabel : NULL;
     /* Nothing that happens here may reach the host, nor what is mounted there later reach us. */
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)

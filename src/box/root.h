@@ -14,6 +14,7 @@ struct host_files { /* -1: not needed */
     int *binds; /* one a mount of the specification; owned */
     u32 n_binds;
     int null;                 /* a copy of the host's /dev/null, verified */
+    int cgroup;               /* in a user namespace: a copy of cgroup v2's mount, or -1 */
     int nodes[DEFAULT_NODES]; /* where device files cannot be made: copies of the host's */
     int *devices;             /* the same, one a device of the specification; owned */
     u32 n_devices;
@@ -30,6 +31,7 @@ struct root {
     int dev; /* the mount at /dev, /dev/pts, /proc when the specification mounts them; -1 */
     int pts;
     int proc;
+    int cgroup;         /* of host_files, until it is used */
     const char *label;  /* SELinux context of new file systems; borrowed */
     int late[LATE_MAX]; /* mounts that become read-only at the end */
     unsigned n_late;

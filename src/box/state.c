@@ -3,6 +3,7 @@
  */
 #include "box/state.h"
 
+#include "box/ns.h"
 #include "box/path.h"
 
 #include <fcntl.h>
@@ -39,8 +40,10 @@ void box_dir_fini(struct box_dir *d)
 char *box_default_root(void)
 {
     const char *run = getenv("XDG_RUNTIME_DIR");
+    /* Who is root in a user namespace alone, as rootless engines make one, is a user still. */
+    const bool is_root = geteuid() == 0 && ns_is_initial_user();
 
-    return geteuid() == 0 || !run ? xdup("/run/socle-box") : str_new("%s/socle-box", run);
+    return is_root || !run || !*run ? xdup("/run/socle-box") : str_new("%s/socle-box", run);
 }
 
 static bool id_ok(const char *id)

@@ -124,6 +124,8 @@ int main(int argc, char **argv)
     r = box_parse(box_global_opts, &a, argc - 1, argv + 1, &used, &e);
     if (r == 1)
         return show_help();
+    if (a.global.debug)
+        log_set_level(LOG_LEVEL_DEBUG);
     if (r == 0 && a.global.version)
         return box_version_print();
     if (r == 0 && (used == argc - 1 || !(c = find(argv[used + 1]))))

@@ -246,13 +246,29 @@ def test_rootless(b):
     b.write("sh", "-c", "id -u; cat /proc/self/uid_map; echo x >/dev/null && echo writes; ls /proc/self/fd | wc -l; exit 6")
     r = b("run", "c", **me)
     check("status: " + r.stderr, r.returncode, 6)
-    check("output", r.stdout.split(), ["0", "0", str(user), "1", "writes", "4"])
+    check("output", (r.stdout.split(), r.stderr), (["0", "0", str(user), "1", "writes", "4"], ""))
     b.write("sleep", "100")
     with open(b.folder + "/out", "w", encoding="utf-8") as out:
         check("detached", b("run", "--detach", "c", capture_output=False, stdout=out, stderr=out, **me).returncode, 0)
     check("exec", b("exec", "c", "id", "-u", **me).stdout, "0\n")
     check("kill", b("kill", "c", "KILL", **me).returncode, 0)
     check("delete", b("delete", "--force", "c", **me).returncode, 0)
+    b.write("true")
+    has("why there is no cgroup", b("--debug", "run", "c", **me).stderr, "no cgroup: ")
+    cgroup = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro", "nosuid"]}
+    b.spec["mounts"].append(cgroup)
+    b.spec["linux"]["namespaces"] = [n for n in b.spec["linux"]["namespaces"] if n["type"] != "cgroup"]
+    b.write("sh", "-c", "grep -c '/sys/fs/cgroup cgroup2 ro,nosuid' /proc/mounts")
+    r = b("run", "c", **me)
+    check("the host's cgroups, where a mount of them is forbidden: " + r.stderr, r.stdout, "1\n")
+    # As rootless engines do: root of a user namespace alone; state is where the user's is.
+    for kind in ("uidMappings", "gidMappings"):
+        b.spec["linux"][kind] = [{"containerID": 0, "hostID": 0, "size": 1}]
+    b.write("sh", "-c", "exit 9")
+    script = '"$1" create c >&2 && ls socle-box && "$1" delete --force c && exec "$1" run c'
+    r = subprocess.run(["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", b.box], cwd=b.folder, capture_output=True, text=True,
+                       timeout=LIMIT, check=False, **me)
+    check("in a user namespace of an engine: " + r.stderr, (r.returncode, r.stdout), (9, "c\n"))
 
 
 def test_mounts(b):
@@ -697,6 +713,13 @@ def test_limits_without_controller(b):
     r = b.run("true")
     check("refused", r.returncode, 1)
     has("named", r.stderr, "nosuch.max")
+    with open(cgroup_root() + "/cgroup.controllers", encoding="utf-8") as f:
+        if "cpu" in f.read().split():
+            return
+    b.spec["linux"]["resources"] = {"cpu": {"shares": 1024, "quota": -1, "period": 100000}, "pids": {"limit": -1}}
+    passes(b, "echo as without it", "as without it")
+    b.spec["linux"]["resources"] = {"cpu": {"shares": 1000}}
+    has("another share", b.run("true").stderr, "linux.resources.cpu.shares: cgroup")
 
 
 def test_limits(b):
