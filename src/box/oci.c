@@ -47,7 +47,7 @@ static const struct field caps_fields[] = {
 };
 
 /* At the place of its number (getrlimit(2)). */
-static const char *const rlimit_words[] = {
+const char *const oci_rlimit_words[] = {
     "RLIMIT_CPU",
     "RLIMIT_FSIZE",
     "RLIMIT_DATA",
@@ -68,7 +68,7 @@ static const char *const rlimit_words[] = {
 };
 
 static const struct field rlimit_fields[] = {
-    FIELD_ENUM(oci_rlimit, type, rlimit_words, "what is limited", .required = true),
+    FIELD_ENUM(oci_rlimit, type, oci_rlimit_words, "what is limited", .required = true),
     FIELD_INT(oci_rlimit, soft, "value"),
     FIELD_INT(oci_rlimit, hard, "ceiling"),
     {},

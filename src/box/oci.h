@@ -249,9 +249,10 @@ extern const struct field oci_fields[], oci_process_fields[], oci_resources_fiel
 /* In box/oci_linux.c, for the tables of box/oci.c and for box_features. */
 extern const struct field oci_linux_fields[], oci_map_fields[];
 extern const char *const oci_ns_words[],
-    *const oci_seccomp_actions[], *const oci_seccomp_ops[], *const oci_hook_words[],
-                                                                *const oci_policy_words[],
-                                                                    *const oci_policy_flags[];
+    *const oci_seccomp_actions[], *const oci_seccomp_ops[], *const oci_rlimit_words[],
+                                                                *const oci_hook_words[],
+                                                                    *const oci_policy_words[],
+                                                                        *const oci_policy_flags[];
 
 /* Each loops over the structs of a list. */
 #define for_each_of(type, p, list) \

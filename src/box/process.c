@@ -103,7 +103,8 @@ int launch_limits(pid_t pid, const struct oci_process *p, struct err *e)
         const struct rlimit limit = { l->soft, l->hard };
 
         if (r == 0 && prlimit(pid, (enum __rlimit_resource)l->type, &limit, NULL) < 0)
-            r = err_errno(e, "process.rlimits: number %d", l->type);
+            r = err_errno(e, "process.rlimits: %s %llu, %llu", oci_rlimit_words[l->type], l->soft,
+                          l->hard);
     }
     return r;
 }
