@@ -6,6 +6,16 @@
 
 #include <stdlib.h>
 
+/* One spelling of each path: what looks at "/proc" sees all that means it. */
+static void check_destination(const char *path)
+{
+    const size_t len = strlen(path);
+
+    must(path[0] == '/' && (len == 1 || path[len - 1] != '/'));
+    must(!strstr(path, "//") && !strstr(path, "/./") && !strstr(path, "/../"));
+    must(strcmp(strrchr(path, '/'), "/.") != 0 && strcmp(strrchr(path, '/'), "/..") != 0);
+}
+
 FUZZ(config)
 {
     struct oci spec, again;
@@ -19,6 +29,7 @@ FUZZ(config)
         must(!spec.root.path && !spec.mounts.items && !spec.process.args.items);
         return;
     }
+    for_each_of(const struct oci_mount, m, &spec.mounts) check_destination(m->destination);
     first = conf_print(oci_fields, &spec);
     text = json_dumps(first, JSON_COMPACT);
     must(text);

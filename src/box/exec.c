@@ -30,6 +30,7 @@ struct joining {
     struct box_dir dir;
     struct cgroup cgroup;
     int target; /* pidfd of the container's first process */
+    int root;   /* that process's root directory */
     u64 flags;  /* namespaces to join */
     int sync[2];
     int console;
@@ -45,6 +46,7 @@ static void joining_fini(struct joining *j)
     box_state_fini(&j->state);
     box_dir_fini(&j->dir);
     fd_close(&j->target);
+    fd_close(&j->root);
     fd_close(&j->sync[0]);
     fd_close(&j->sync[1]);
     fd_close(&j->console);
@@ -190,6 +192,7 @@ static int choose_process(struct joining *j, unsigned n_args, char *const *args,
 static int check_status(struct joining *j, struct err *e)
 {
     const enum box_status status = box_status_of(&j->dir, &j->state);
+    char path[64];
 
     if (status == BOX_STOPPED)
         return err_set(e, -ESRCH, "cannot exec in a stopped container: container not running");
@@ -199,6 +202,10 @@ static int check_status(struct joining *j, struct err *e)
     j->target = (int)syscall(SYS_pidfd_open, j->state.pid, 0);
     if (j->target < 0)
         return err_errno(e, "container not running");
+    str_fmt(path, sizeof(path), "/proc/%d/root", j->state.pid);
+    j->root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (j->root < 0)
+        return err_errno(e, "open the container's root");
     /* The number may be another's since we looked, but not any more now that we hold it. */
     if (box_pid_started(j->state.pid) != j->state.pid_started)
         return err_set(e, -ESRCH, "container not running");
@@ -284,10 +291,9 @@ static int program(struct joining *j, struct err *e)
     if (r == 0)
         r = sync_wait_go(j->sync[1], &j->own,
                          e); /* whatever we say now must come after our number */
-    if (r == 0) {
-        root.fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC); /* setns made it the container's */
-        r = root.fd < 0 ? err_errno(e, "open the root") : launch_prepare(&launch, &root, e);
-    }
+    root.fd = TAKE_FD(j->root);
+    if (r == 0)
+        r = launch_prepare(&launch, &root, e);
     if (r == 0)
         r = terminal(j, &root, e);
     if (r == 0)
@@ -317,6 +323,9 @@ static int between(struct joining *j, struct err *e)
     r = j->flags & CLONE_NEWUSER ? ns_become_root(e) : 0;
     if (r < 0)
         return r;
+    /* setns led to the root of the mount namespace: where the container was made in a chroot, that is above of it. */
+    if (fchdir(j->root) < 0 || chroot(".") < 0)
+        return err_errno(e, "enter the container's root");
     pid = ns_clone(CLONE_PARENT, -1, &pidfd);
     if (pid < 0)
         return err_code(e, pid, "clone the process");
@@ -484,9 +493,13 @@ static int run(struct joining *j, struct err *e)
 int box_exec(const struct box_global *g, const struct box_exec *o, const char *id, unsigned n_args,
              char *const *args, struct err *e)
 {
-    struct joining j = {
-        .opts = o, .target = -1, .sync = { -1, -1 }, .console = -1, .agent = -1, .pidfd = -1
-    };
+    struct joining j = { .opts = o,
+                         .target = -1,
+                         .root = -1,
+                         .sync = { -1, -1 },
+                         .console = -1,
+                         .agent = -1,
+                         .pidfd = -1 };
     int r;
 
     if (!o->process && n_args == 0)

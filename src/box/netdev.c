@@ -69,14 +69,14 @@ static int ask(struct request *r)
 }
 
 /* The request that makes an address again, without the label, which is of the old name. */
-static bool copy_address(const struct nlmsghdr *m, struct request *ret)
+static bool copy_address(struct nlmsghdr *m, struct request *ret)
 {
-    const struct ifaddrmsg *body = NLMSG_DATA(m);
+    struct ifaddrmsg *body = NLMSG_DATA(m);
     int left = (int)IFA_PAYLOAD(m);
     bool fits = true;
 
     begin(ret, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, body, sizeof(*body));
-    for (const struct rtattr *a = IFA_RTA(body); RTA_OK(a, left); a = RTA_NEXT(a, left))
+    for (struct rtattr *a = IFA_RTA(body); RTA_OK(a, left); a = RTA_NEXT(a, left))
         if (a->rta_type != IFA_LABEL)
             fits &= add_attribute(ret, a->rta_type, RTA_DATA(a), RTA_PAYLOAD(a));
     return fits;

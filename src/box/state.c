@@ -164,6 +164,34 @@ int box_state_save(const struct box_dir *d, const struct box_state *s, struct er
     return r < 0 ? err_code(e, r, "write the state of '%s'", d->id) : 0;
 }
 
+/* Below the mount: a way up would lead to the cgroups of others, which `delete` kills. */
+static bool cgroup_ok(const char *path)
+{
+    for (const char *at = path; *at; at += *at == '/') {
+        const size_t len = strcspn(at, "/");
+
+        if (len == 2 && at[0] == '.' && at[1] == '.')
+            return false;
+        at += len;
+    }
+    return strlen(path) < MEMBER_SIZE(struct cgroup, path);
+}
+
+int box_state_parse(struct box_state *ret, const char *text, size_t len, struct err *e)
+{
+    int r = conf_parse_text(box_state_fields, ret, text, len, e);
+
+    if (r < 0)
+        return r;
+    if (!id_ok(ret->id))
+        r = err_set(e, -EBADMSG, "invalid container ID '%.60s'", ret->id);
+    else if (!cgroup_ok(ret->cgroup))
+        r = err_set(e, -EBADMSG, "invalid cgroup '%.60s'", ret->cgroup);
+    if (r < 0)
+        box_state_fini(ret);
+    return r;
+}
+
 int box_state_load(const struct box_dir *d, struct box_state *ret, struct err *e)
 {
     AUTO(free) char *text = NULL;
@@ -173,9 +201,13 @@ int box_state_load(const struct box_dir *d, struct box_state *ret, struct err *e
     *ret = (struct box_state){};
     if (r < 0)
         return err_code(e, r, "read the state of '%s'", d->id);
-    r = conf_parse_text(box_state_fields, ret, text, len, e);
+    r = box_state_parse(ret, text, len, e);
+    if (r == 0 && strcmp(ret->id, d->id) != 0) {
+        r = err_set(e, -EBADMSG, "it is that of '%.60s'", ret->id);
+        box_state_fini(ret);
+    }
     if (r < 0)
-        err_wrap(e, "state of '%s'", d->id);
+        err_wrap(e, "state of '%.60s'", d->id);
     return r;
 }
 
@@ -207,20 +239,11 @@ void box_state_fini(struct box_state *s)
     conf_fini(box_state_fields, s);
 }
 
-u64 box_pid_started(pid_t pid)
+u64 box_stat_started(char *text)
 {
-    char path[64], text[1024], *at;
-    AUTO(fd) int fd = -1;
+    char *at = strrchr(text, ')'); /* a name may have one, too */
     u64 started = 0;
-    ssize_t n;
 
-    str_fmt(path, sizeof(path), "/proc/%d/stat", pid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-    if (n <= 0)
-        return 0;
-    text[n] = 0;
-    at = strrchr(text, ')'); /* a name may have one, too */
     if (!at || strlen(at) < 3 || strchr("ZX", at[2]))
         return 0;
     for (unsigned field = 2; at && field < 22; field++)
@@ -229,6 +252,21 @@ u64 box_pid_started(pid_t pid)
         return 0;
     at[1 + strcspn(at + 1, " ")] = 0;
     return str_u64(at + 1, &started) == 0 ? started : 0;
+}
+
+u64 box_pid_started(pid_t pid)
+{
+    char path[64], text[1024];
+    AUTO(fd) int fd = -1;
+    ssize_t n;
+
+    str_fmt(path, sizeof(path), "/proc/%d/stat", pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (n <= 0)
+        return 0;
+    text[n] = 0;
+    return box_stat_started(text);
 }
 
 enum box_status box_status_of(const struct box_dir *d, const struct box_state *s)

@@ -51,12 +51,16 @@ int box_dir_read(const struct box_dir *d, const char *name, size_t max, char **r
 /* In place of the old one, whole. */
 int box_dir_write(const struct box_dir *d, const char *name, const char *text, size_t len);
 
+/* From the text of state.json.  What is read is a file that others than us may have written. */
+int box_state_parse(struct box_state *ret, const char *text, size_t len, struct err *e);
 int box_state_save(const struct box_dir *d, const struct box_state *s, struct err *e);
 /* -ENOENT: it is still being made. */
 int box_state_load(const struct box_dir *d, struct box_state *ret, struct err *e);
 void box_state_fini(struct box_state *s);
 /* When the process began, 0 when it is gone or a zombie. */
 u64 box_pid_started(pid_t pid);
+/* The same from the text of /proc/PID/stat, which is changed. */
+u64 box_stat_started(char *text);
 enum box_status box_status_of(const struct box_dir *d, const struct box_state *s);
 
 /* What the agent of a seccomp filter gets with its descriptor: ContainerProcessState of the specification; owned text. */

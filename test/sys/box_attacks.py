@@ -54,6 +54,20 @@ def outside(b):
     return b.folder + "/host"
 
 
+def test_made_in_a_chroot(b):
+    """The root of the mount namespace is not the container's when the runtime was in a chroot: an exec is still in the container."""
+    with open(b.rootfs + "/inside", "w", encoding="utf-8") as f:
+        f.write("x")
+    b.write("sleep", "100")
+    script = 'mount --rbind / "$1" && cd "$1/$2" && exec chroot "$1" sh -c \'cd "$1"; shift; "$@" create c >/dev/null 2>&1 && "$@" start c && "$@" exec c ls / && "$@" exec c cat /inside\' sh "$2" "$3" --root "$4"'
+    os.makedirs(b.folder + "/chroot")
+    r = subprocess.run(["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", b.folder + "/chroot", b.folder, b.box, b.state],
+                       stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, check=False)
+    b("delete", "--force", "c")
+    check("status " + r.stderr, r.returncode, 0)
+    check("where it is", ("inside" in r.stdout.split(), "home" in r.stdout.split()), (True, False))
+
+
 def test_cve_2021_30465(b):
     """Destinations that are links, and become links while we mount."""
     host = outside(b)
