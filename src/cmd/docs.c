@@ -1,6 +1,8 @@
 /*
  * cmd/docs.c: help, manual page and shell completion of `socle`, all from the commands' and options' rows.
  */
+#include "cmd/docs.h"
+
 #include "cmd/command.h"
 
 #include <stdio.h>
@@ -32,80 +34,27 @@ void docs_overview(struct strbuf *out)
                "\n`socle COMMAND --help` says more; `socle --version` which version this is.\n");
 }
 
-/* Text of a manual page: no character has a meaning for troff.  Stays ASCII where a terminal may not have more. */
-static void add_roff(struct strbuf *out, const char *text)
-{
-    static const struct {
-        const char *from, *to;
-    } words[] = { { "…", "..." }, { "×", "x" }, { "\\", "\\e" }, { "-", "\\-" } };
-    bool line_start = true;
-
-    for (const char *p = text; *p;) {
-        bool done = false;
-
-        if (line_start && (*p == '.' || *p == '\''))
-            strbuf_add(out, "\\&");
-        for_each_row(w, words) {
-            if (done || !str_starts(p, w->from))
-                continue;
-            strbuf_add(out, "%s", w->to);
-            p += strlen(w->from);
-            done = true;
-        }
-        line_start = !done && *p == '\n';
-        if (!done)
-            strbuf_add_mem(out, p++, 1);
-    }
-}
-
 static void add_block(struct strbuf *out, void (*fill)(struct strbuf *))
 {
     AUTO(strbuf) struct strbuf text = {};
 
     fill(&text);
     strbuf_add(out, ".PP\n.nf\n");
-    add_roff(out, text.text);
+    docs_roff(out, text.text);
     strbuf_add(out, ".fi\n");
-}
-
-/* .TP with the option in bold, its text, and the fields of its list. */
-static void man_option(const struct opt *o, struct strbuf *out)
-{
-    const struct field *f = opt_field(o);
-    AUTO(strbuf) struct strbuf value = {}, doc = {}, sub = {};
-
-    conf_help_value(f, &value);
-    conf_help_doc(f, &doc);
-    strbuf_add(out, ".TP\n.B \\-\\-");
-    add_roff(out, o->name);
-    if (!opt_is_flag(o))
-        strbuf_add(out, " \\fI");
-    else if (f->dflt)
-        strbuf_add_mem(&value, "", 0);
-    if (!opt_is_flag(o))
-        add_roff(out, value.text);
-    strbuf_add(out, "%s\\fR\n", opt_is_flag(o) && f->dflt ? "[=on|off]" : "");
-    add_roff(out, doc.text);
-    strbuf_add(out, "\n");
-    if (!f->sub)
-        return;
-    conf_help(f->sub, "", &sub);
-    strbuf_add(out, ".RS\n.nf\n");
-    add_roff(out, sub.text);
-    strbuf_add(out, ".fi\n.RE\n");
 }
 
 static void man_command(const struct command *c, struct strbuf *out)
 {
     strbuf_add(out, ".SS socle ");
-    add_roff(out, c->name);
+    docs_roff(out, c->name);
     strbuf_add(out, " ");
-    add_roff(out, c->usage);
+    docs_roff(out, c->usage);
     strbuf_add(out, "\n");
-    add_roff(out, c->doc);
+    docs_roff(out, c->doc);
     strbuf_add(out, ".\n");
     for (const struct opt *o = c->opts; o && o->name; o++)
-        man_option(o, out);
+        docs_roff_option(o, out);
     if (c->more)
         add_block(out, c->more);
     for (const struct command *s = c->subs; s && s->name; s++)
@@ -115,9 +64,9 @@ static void man_command(const struct command *c, struct strbuf *out)
 static void man_usage(const struct command *c, struct strbuf *out)
 {
     strbuf_add(out, ".B socle ");
-    add_roff(out, c->name);
+    docs_roff(out, c->name);
     strbuf_add(out, "\n");
-    add_roff(out, c->usage);
+    docs_roff(out, c->usage);
     strbuf_add(out, "\n.br\n");
 }
 

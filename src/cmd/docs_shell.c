@@ -2,34 +2,15 @@
  * cmd/docs_shell.c: completion scripts for bash, zsh and fish, from the commands' and options' rows.
  */
 #include "cmd/command.h"
+#include "cmd/docs.h"
 #include "cmd/names.h"
 
 #include <stdio.h>
 
-/* The words that an option's value may be, between spaces; "FILE" or "DIR"; "" when it is free. */
-static void add_words(const struct opt *o, struct strbuf *out)
-{
-    const struct field *f = opt_field(o);
-
-    strbuf_add(out, "%s", o->complete ? o->complete : "");
-    for (unsigned i = 0; !o->complete && f->kind == FIELD_KIND_ENUM && f->words[i]; i++)
-        strbuf_add(out, "%s%s", i ? " " : "", f->words[i]);
-}
-
-static bool is_path(const char *words)
-{
-    return words && (strcmp(words, "FILE") == 0 || strcmp(words, "DIR") == 0);
-}
-
-static const char *bash_reply(const char *words)
-{
-    return words && strcmp(words, "DIR") == 0 ? "-d" : "-f";
-}
-
 /* The words that a command's arguments may be: those of its row, or its own commands. */
 static void add_arguments(const struct command *c, struct strbuf *out)
 {
-    if (c->complete && !is_path(c->complete) && !names_kind_of(c->complete))
+    if (c->complete && !docs_is_path(c->complete) && !names_kind_of(c->complete))
         strbuf_add(out, " %s", c->complete);
     for (const struct command *s = c->subs; s && s->name; s++)
         strbuf_add(out, " %s", s->name + strlen(c->name) + 1);
@@ -39,19 +20,10 @@ static void add_arguments(const struct command *c, struct strbuf *out)
 static void bash_values(const struct command *c, struct strbuf *out)
 {
     for (const struct opt *o = c->opts; o && o->name; o++) {
-        AUTO(strbuf) struct strbuf words = {};
-
         if (opt_is_flag(o))
             continue;
-        add_words(o, &words);
         strbuf_add(out, "    '%s':--%s)", c->name, o->name);
-        if (is_path(words.text))
-            strbuf_add(out, " COMPREPLY=($(compgen %s -- \"$cur\")); return ;;\n",
-                       bash_reply(words.text));
-        else if (words.len)
-            strbuf_add(out, " COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return ;;\n", words.text);
-        else
-            strbuf_add(out, " return ;;\n");
+        docs_bash_value(o, out);
     }
     for (const struct command *s = c->subs; s && s->name; s++)
         bash_values(s, out);
@@ -111,41 +83,6 @@ static void bash(struct strbuf *out)
                     "complete -o filenames -F _socle socle\n");
 }
 
-/* Inside single quotes of zsh or fish; `also` is dropped to a space where it has a meaning. */
-static void add_quoted(struct strbuf *out, const char *text, const char *also)
-{
-    for (const char *p = text; *p; p++) {
-        if (*p == '\'')
-            strbuf_add(out, "\"");
-        else if (strchr(also, *p))
-            strbuf_add(out, " ");
-        else
-            strbuf_add_mem(out, p, 1);
-    }
-}
-
-static void zsh_option(const struct opt *o, struct strbuf *out)
-{
-    const struct field *f = opt_field(o);
-    AUTO(strbuf) struct strbuf words = {};
-
-    add_words(o, &words);
-    strbuf_add(out, "        '%s--%s[", conf_repeats(f) ? "*" : "", o->name);
-    add_quoted(out, f->doc, "[]:\\");
-    strbuf_add(out, "]");
-    if (!opt_is_flag(o))
-        strbuf_add(out, ":%s:", o->name);
-    if (is_path(words.text))
-        strbuf_add(out, "_files%s", strcmp(words.text, "DIR") == 0 ? " -/" : "");
-    else if (words.len) {
-        strbuf_add(out, "(");
-        for (const char *p = words.text; *p; p++)
-            strbuf_add(out, *p == ':' ? "\\:" : "%c", *p);
-        strbuf_add(out, ")");
-    }
-    strbuf_add(out, "' \\\n");
-}
-
 static void zsh_command(const struct command *c, struct strbuf *out)
 {
     const struct names_kind *k = names_kind_of(c->complete);
@@ -154,7 +91,7 @@ static void zsh_command(const struct command *c, struct strbuf *out)
     add_arguments(c, &words);
     strbuf_add(out, "    '%s') _arguments \\\n", c->name);
     for (const struct opt *o = c->opts; o && o->name; o++)
-        zsh_option(o, out);
+        docs_zsh_option(o, out);
     strbuf_add(out, "        '--help[show help]' \\\n        '*:argument:");
     if (k)
         strbuf_add(out, "{compadd --%s ${(f)\"$(socle --names %s 2>/dev/null)\"}}' ;;\n",
@@ -172,7 +109,7 @@ static void zsh(struct strbuf *out)
                     "    if (( CURRENT == 2 )); then\n        local -a names=(\n");
     for (const struct command *c = commands; c->name; c++) {
         strbuf_add(out, "            '%s:", c->name);
-        add_quoted(out, c->doc, "");
+        docs_quoted(out, c->doc, "");
         strbuf_add(out, "'\n");
     }
     strbuf_add(out, "        )\n        _describe command names\n        return\n    fi\n"
@@ -204,32 +141,16 @@ static void fish_seen(const struct command *c, struct strbuf *out)
     strbuf_add(out, "'");
 }
 
-static void fish_option(const struct command *c, const struct opt *o, struct strbuf *out)
-{
-    AUTO(strbuf) struct strbuf words = {};
-
-    add_words(o, &words);
-    fish_seen(c, out);
-    strbuf_add(out, " -l %s", o->name);
-    if (is_path(words.text))
-        strbuf_add(out, " -r -F");
-    else if (words.len)
-        strbuf_add(out, " -x -a '%s'", words.text);
-    else if (!opt_is_flag(o))
-        strbuf_add(out, " -x");
-    strbuf_add(out, " -d '");
-    add_quoted(out, opt_field(o)->doc, "\\");
-    strbuf_add(out, "'\n");
-}
-
 /* A command's options, its words, and the same of its own commands. */
 static void fish_command(const struct command *c, struct strbuf *out)
 {
-    for (const struct opt *o = c->opts; o && o->name; o++)
-        fish_option(c, o, out);
+    for (const struct opt *o = c->opts; o && o->name; o++) {
+        fish_seen(c, out);
+        docs_fish_option(o, out);
+    }
     const struct names_kind *k = names_kind_of(c->complete);
 
-    if (c->complete && *c->complete && !is_path(c->complete)) {
+    if (c->complete && *c->complete && !docs_is_path(c->complete)) {
         fish_seen(c, out);
         if (k)
             strbuf_add(out, " -f -a '(socle --names %s 2>/dev/null)'\n", k->word);
@@ -239,7 +160,7 @@ static void fish_command(const struct command *c, struct strbuf *out)
     for (const struct command *s = c->subs; s && s->name; s++) {
         fish_seen(c, out);
         strbuf_add(out, " -a '%s' -d '", s->name + strlen(c->name) + 1);
-        add_quoted(out, s->doc, "\\");
+        docs_quoted(out, s->doc, "\\");
         strbuf_add(out, "'\n");
         fish_command(s, out);
     }
@@ -252,7 +173,7 @@ static void fish(struct strbuf *out)
                "complete -c socle -n __fish_use_subcommand -l version -d 'Show the version'\n");
     for (const struct command *c = commands; c->name; c++) {
         strbuf_add(out, "complete -c socle -n __fish_use_subcommand -f -a %s -d '", c->name);
-        add_quoted(out, c->doc, "\\");
+        docs_quoted(out, c->doc, "\\");
         strbuf_add(out, "'\n");
         fish_command(c, out);
     }

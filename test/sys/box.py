@@ -3,6 +3,7 @@
 import array
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -547,6 +548,33 @@ def test_mount_label(b):
         return
     b.spec["linux"]["mountLabel"] = "system_u:object_r:container_file_t:s0"
     has("refused by name", b.run("true").stderr, "linux.mountLabel 'system_u:object_r:container_file_t:s0': SELinux is not active here")
+
+
+def test_completion(b):
+    """What bash offers, after options of the program and of the command."""
+    script = os.path.dirname(b.box) + "/socle-box.bash"
+    if not os.path.exists(script):
+        print("skipped: completion is not built")
+        return
+    b.create("sleep", "100")
+
+    def offers(*words):
+        text = ('. "$1"; shift; COMP_WORDS=(socle-box "$@"); COMP_CWORD=$#; socle-box() { "$BOX" --root "$STATE" "$@"; }; _socle_box; echo "${COMPREPLY[@]}"')
+        r = subprocess.run(["bash", "-c", text, "bash", script, *words], env={**os.environ, "BOX": b.box, "STATE": b.state}, capture_output=True, text=True,
+                           timeout=LIMIT, check=True)
+        return r.stdout.split()
+    check("commands", offers("st"), ["start", "state"])
+    check("after an option with a value", offers("--root", "/x", "--debug", "feat"), ["features"])
+    check("options", offers("kill", "--a"), ["--all"])
+    check("words of an option", offers("--log-format", ""), ["text", "json"])
+    check("a container", offers("exec", "--tty", "c"), ["c"])
+    check("a new one has no name yet", offers("run", "c"), [])
+    b("delete", "--force", "c")
+    man = os.path.dirname(b.box) + "/socle-box.1"
+    if shutil.which("man"):
+        r = subprocess.run(["man", "--warnings", "-l", man], env={**os.environ, "MANPAGER": "cat"}, capture_output=True, text=True, timeout=LIMIT, check=True)
+        check("the page is well made", r.stderr, "")
+        has("page", r.stdout, "socle-box exec [OPTION]")
 
 
 def test_limits_without_controller(b):

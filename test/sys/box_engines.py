@@ -174,7 +174,7 @@ def rootless(box, folder, rootfs):
     shutil.copytree(rootfs, folder + "/rootfs", symlinks=True)
     os.mkdir(folder + "/run", 0o700)
     subprocess.run(["chown", "-R", "-h", f"{USER}:{USER}", folder], check=True)
-    env = {"HOME": folder, "XDG_RUNTIME_DIR": folder + "/run", "PATH": os.environ["PATH"], "USER": "boxtest"}
+    env = {"HOME": folder, "XDG_RUNTIME_DIR": folder + "/run", "TMPDIR": folder + "/run", "PATH": os.environ["PATH"], "USER": "boxtest"}
     command = Engine(podman_command(copy, folder), user=USER, group=USER, extra_groups=[], env=env, cwd="/")
     try:
         use_podman(command, folder + "/rootfs", True)

@@ -1,0 +1,20 @@
+/*
+ * cmd/box_page.c: the program that writes the manual page (`man`) or a shell's completion of `socle-box` when that is built.
+ */
+#include "cmd/box_docs.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+int main(int argc, char **argv)
+{
+    AUTO(strbuf) struct strbuf out = {};
+
+    if (argc == 2 && strcmp(argv[1], "man") == 0) {
+        box_docs_man(&out);
+    } else if (argc != 2 || !box_docs_completion(argv[1], &out)) {
+        fprintf(stderr, "usage: box_page man|bash|zsh|fish\n");
+        return 2;
+    }
+    return fd_write_all(STDOUT_FILENO, out.text, out.len) < 0;
+}
