@@ -122,12 +122,13 @@ int main(int argc, char **argv)
         return STATUS_FAILED;
     box_args_init(&a);
     r = box_parse(box_global_opts, &a, argc - 1, argv + 1, &used, &e);
-    if (r == 1)
-        return show_help();
     if (a.global.debug)
         log_set_level(LOG_LEVEL_DEBUG);
-    if (r == 0 && a.global.version)
-        return box_version_print();
+    if (r == 1 || (r == 0 && a.global.version)) {
+        r = r == 1 ? show_help() : box_version_print();
+        box_args_fini(&a);
+        return r;
+    }
     if (r == 0 && (used == argc - 1 || !(c = find(argv[used + 1]))))
         r = err_set(&e, -EINVAL, "a command is needed; `socle-box --help` lists them");
     if (r == 0 && c && c->enters)
