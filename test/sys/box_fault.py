@@ -37,12 +37,22 @@ def rich(b):
     b.spec["process"]["user"] = {"uid": 5, "gid": 6, "additionalGids": [7]}
 
 
+def mapped(b):
+    """Processes that are there for a moment only: who holds the maps of a mount."""
+    maps = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    os.makedirs(b.folder + "/src")
+    os.makedirs(b.rootfs + "/data/sub")
+    b.spec["mounts"] += [{"destination": "/tmp", "type": "bind", "source": b.folder + "/src", "options": ["rbind", "ridmap"], "uidMappings": maps, "gidMappings": maps},
+                         {"destination": "/data", "type": "tmpfs", "source": "t", "options": ["tmpcopyup"]}]
+
+
 # name: what the specification has, what is run, what it needs before or after
 CASES = {
     "run": (plain, ["run", ID], None),
     "run-user": (user, ["run", ID], None),
     "run-clocks": (clocks, ["run", ID], None),
     "run-rich": (rich, ["run", ID], None),
+    "run-mapped": (mapped, ["run", ID], None),
     "create": (plain, ["create", "--pid-file", "pid", ID], "delete"),
     "exec": (plain, ["exec", ID, "true"], "running"),
 }
