@@ -77,18 +77,19 @@ struct engine_cfg {
  * Threads shared by the engines of one disk.  Each is a loop, so that whoever confines threads can start it as any other; what
  * is submitted before waits.
  */
-struct pool;
+struct workers;
 enum { POOL_THREADS_MAX = 4 };
 /* `start` begins the thread of a loop, now or later; NULL: loop_start. */
-int pool_new(u32 n_threads, int (*start)(void *arg, struct loop *l), void *arg, struct pool **ret,
-             struct err *e);
+int workers_new(u32 n_threads, int (*start)(void *arg, struct loop *l), void *arg,
+                struct workers **ret, struct err *e);
 /* One of a single thread, which is the helper's. */
-int pool_on(struct loop *helper, struct pool **ret, struct err *e);
-void pool_free(struct pool *p); /* its engines are closed */
+int workers_on(struct loop *helper, struct workers **ret, struct err *e);
+void workers_free(struct workers *p); /* its engines are closed */
 
 /* Owned in *ret.  uring_open: -ENOSYS, -EPERM, … without a message worth showing, where the host has no io_uring for us. */
 int uring_open(const struct engine_cfg *cfg, struct engine **ret);
-int pool_open(struct pool *p, const struct engine_cfg *cfg, struct engine **ret, struct err *e);
+int workers_open(struct workers *p, const struct engine_cfg *cfg, struct engine **ret,
+                 struct err *e);
 
 void engine_submit(struct engine *e, struct io *io);
 /* Starts what was submitted; may call `done` of what is ready at once. */

@@ -16,7 +16,7 @@ static void raw_close(struct disk *d)
 {
     struct raw *w = container_of(d, struct raw, disk);
 
-    pool_free(w->pool);
+    workers_free(w->pool);
     fd_close(&w->lock_fd);
     fd_close(&w->fd);
     free(w);

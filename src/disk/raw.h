@@ -12,7 +12,8 @@ struct raw {
     bool direct, unsafe;
     bool guard; /* the first sector must not become another format's: see disk_cfg.format */
     enum disk_engine engine;
-    struct pool *pool; /* made by the first queue that needs it; queues are opened by one thread */
+    struct workers
+        *pool; /* made by the first queue that needs it; queues are opened by one thread */
     atomic_int zero
         [2]; /* by may_unmap: the first way to make zeroes that is worth a try; learnt by any queue */
     atomic_bool no_discard; /* learnt too */

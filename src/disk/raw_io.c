@@ -383,10 +383,10 @@ static int open_pool(struct raw_queue *q, const struct engine_cfg *ec,
     int r = 0;
 
     if (!w->pool && cfg->no_threads)
-        r = pool_on(cfg->helper, &w->pool, e);
+        r = workers_on(cfg->helper, &w->pool, e);
     else if (!w->pool)
-        r = pool_new(n, cfg->thread_start, cfg->thread_arg, &w->pool, e);
-    return r < 0 ? r : pool_open(w->pool, ec, ret, e);
+        r = workers_new(n, cfg->thread_start, cfg->thread_arg, &w->pool, e);
+    return r < 0 ? r : workers_open(w->pool, ec, ret, e);
 }
 
 static int open_engines(struct raw_queue *q, const struct disk_queue_cfg *cfg, struct err *e)

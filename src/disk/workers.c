@@ -1,5 +1,5 @@
 /*
- * disk/pool.c: the engine of threads: each takes one io and makes the plain system call.
+ * disk/workers.c: the engine of threads: each takes one io and makes the plain system call.
  */
 #include "disk/engine.h"
 
@@ -14,11 +14,11 @@ struct worker {
     struct loop *on;  /* NULL: half-built */
     struct loop_fd watch;
     int wake; /* eventfd */
-    struct pool *pool;
+    struct workers *pool;
     bool idle; /* guarded by pool->lock: not woken since it last found nothing to do */
 };
 
-struct pool {
+struct workers {
     pthread_mutex_t
         lock; /* guards `todo`, `idle` of the workers, and the `finished` lists of the engines */
     pthread_cond_t done; /* some engine's `finished` is not empty */
@@ -29,7 +29,7 @@ struct pool {
 
 struct pool_engine {
     struct engine e;
-    struct pool *pool;
+    struct workers *pool;
     int file;
     int event;               /* eventfd: `finished` became not empty */
     struct io_list finished; /* guarded by pool->lock */
@@ -61,7 +61,7 @@ static s64 call(int fd, const struct io *io)
     return -1;
 }
 
-static void perform(struct pool *p, struct io *io)
+static void perform(struct workers *p, struct io *io)
 {
     struct pool_engine *to = engine_of(io->by);
     bool first;
@@ -112,7 +112,7 @@ static void unwatch(void *arg)
 }
 
 /* On `helper`, or on a loop of its own, which is not started. */
-static int worker_init(struct worker *w, struct pool *p, struct loop *helper)
+static int worker_init(struct worker *w, struct workers *p, struct loop *helper)
 {
     struct watch a = { .w = w };
     int r = helper ? 0 : loop_init(&w->loop, "disk");
@@ -138,19 +138,19 @@ static void worker_fini(struct worker *w)
     fd_close(&w->wake);
 }
 
-static struct pool *pool_empty(void)
+static struct workers *workers_empty(void)
 {
-    struct pool *p = xnew(struct pool);
+    struct workers *p = xnew(struct workers);
 
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->done, NULL);
     return p;
 }
 
-int pool_new(u32 n_threads, int (*start)(void *arg, struct loop *l), void *arg, struct pool **ret,
-             struct err *e)
+int workers_new(u32 n_threads, int (*start)(void *arg, struct loop *l), void *arg,
+                struct workers **ret, struct err *e)
 {
-    struct pool *p = pool_empty();
+    struct workers *p = workers_empty();
 
     must(n_threads > 0 && n_threads <= POOL_THREADS_MAX);
     while (p->n_workers < n_threads) {
@@ -160,7 +160,7 @@ int pool_new(u32 n_threads, int (*start)(void *arg, struct loop *l), void *arg, 
         if (r >= 0)
             r = start ? start(arg, &w->loop) : loop_start(&w->loop);
         if (r < 0) {
-            pool_free(p);
+            workers_free(p);
             return err_code(e, r, "start a disk's threads");
         }
     }
@@ -168,20 +168,20 @@ int pool_new(u32 n_threads, int (*start)(void *arg, struct loop *l), void *arg, 
     return 0;
 }
 
-int pool_on(struct loop *helper, struct pool **ret, struct err *e)
+int workers_on(struct loop *helper, struct workers **ret, struct err *e)
 {
-    struct pool *p = pool_empty();
+    struct workers *p = workers_empty();
     int r = worker_init(&p->workers[p->n_workers++], p, helper);
 
     if (r < 0) {
-        pool_free(p);
+        workers_free(p);
         return err_code(e, r, "watch a disk's helper");
     }
     *ret = p;
     return 0;
 }
 
-void pool_free(struct pool *p)
+void workers_free(struct workers *p)
 {
     if (!p)
         return;
@@ -192,9 +192,9 @@ void pool_free(struct pool *p)
     free(p);
 }
 
-static void pool_kick(struct engine *e)
+static void workers_kick(struct engine *e)
 {
-    struct pool *p = engine_of(e)->pool;
+    struct workers *p = engine_of(e)->pool;
     struct io *io;
     u32 n = 0;
 
@@ -231,13 +231,13 @@ static u32 collect(struct pool_engine *pe, bool wait)
         engine_done(&pe->e, io, io->result);
         n++;
     }
-    pool_kick(&pe->e); /* completions may have submitted more */
+    workers_kick(&pe->e); /* completions may have submitted more */
     return n;
 }
 
-static void pool_wait(struct engine *e)
+static void workers_wait(struct engine *e)
 {
-    pool_kick(e);
+    workers_kick(e);
     collect(engine_of(e), true);
 }
 
@@ -249,7 +249,7 @@ static void on_ready(struct loop_fd *f, int)
         e->batch(e->arg);
 }
 
-static void pool_close(struct engine *e)
+static void workers_close(struct engine *e)
 {
     struct pool_engine *pe = engine_of(e);
 
@@ -258,9 +258,10 @@ static void pool_close(struct engine *e)
     free(pe);
 }
 
-static const struct engine_ops pool_ops = { pool_kick, pool_wait, pool_close };
+static const struct engine_ops pool_ops = { workers_kick, workers_wait, workers_close };
 
-int pool_open(struct pool *p, const struct engine_cfg *cfg, struct engine **ret, struct err *e)
+int workers_open(struct workers *p, const struct engine_cfg *cfg, struct engine **ret,
+                 struct err *e)
 {
     struct pool_engine *pe = xnew(struct pool_engine);
     int r;
@@ -271,7 +272,7 @@ int pool_open(struct pool *p, const struct engine_cfg *cfg, struct engine **ret,
     if (r >= 0)
         r = engine_init(&pe->e, &pool_ops, cfg, pe->event, on_ready);
     if (r < 0) {
-        pool_close(&pe->e);
+        workers_close(&pe->e);
         return err_code(e, r, "watch a disk's threads");
     }
     *ret = &pe->e;
