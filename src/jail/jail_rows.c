@@ -182,7 +182,7 @@ static const struct jail_row rows[] = {
     SYS_IF(prctl, EVERY, EQ, 0, PR_GET_NAME,  "its first trace record keeps its name"),
     SYS(getrandom,                   EVERY, "the guest's entropy device; hash seeds"),
     SYS(getrusage,                   M | V, "CPU time for statistics and steal time"),
-    SYS(sysinfo,                     M,     "free memory of the host for the balloon"),
+    SYS(sysinfo,                     M | U, "free memory of the host for the balloon; before qsort(3) takes some for much that is to be sorted"),
 
     /* KVM, the whole machine */
     IOCTL(KVM_IRQ_LINE,              ALL,   "interrupt lines"),
