@@ -214,10 +214,15 @@ TEST(metrics_history)
     const u64 now = clock_real_ns() / NSEC_PER_SEC, from = (now - 600) / 60 * 60;
     AUTO(free) char *path = NULL;
     AUTO(fd) int fd = -1;
+    struct err e = {};
     struct rig r;
     json_t *j;
+    u64 task;
 
     rig_open(&r, test_dir(), "history");
+    /* its file: one that is no instance's is removed when the measuring begins */
+    CHECK_OK(rig_create(&r, "{\"name\": \"a\", \"kernel\": \"/k\"}", &task, &e), &e);
+    CHECK_EQ(rig_wait(&r, task), TASK_DONE);
     path = metrics_path(&r.host, "i1");
     fd = metrics_ring_open(path, true);
     CHECK(fd >= 0);
