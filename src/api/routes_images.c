@@ -50,7 +50,9 @@ static int import_image(struct api_call *c, struct err *e)
 
 static int delete_image(struct api_call *c, struct err *e)
 {
-    return host_image_delete(c->host, c->name, e);
+    const struct host_who who = { c->rq->uid };
+
+    return host_image_delete(c->host, c->name, &who, e);
 }
 
 /* clang-format off */

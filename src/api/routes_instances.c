@@ -34,7 +34,7 @@ struct edited {
     bool restart;
 };
 struct summary {
-    char *name, *id, *state;
+    char *name, *id, *kind, *state;
     struct field_strs tags;
     u32 cpus;
     u64 memory, revision;
@@ -88,6 +88,7 @@ static const struct field instance_view_fields[] = {
 static const struct field summary_fields[] = {
     FIELD_STR(summary, name, "its name"),
     FIELD_STR(summary, id, "does not change, and is never used again"),
+    FIELD_STR(summary, kind, "full, para or os"),
     FIELD_STR(summary, state, "as of the instance"),
     FIELD_INT(summary, cpus, "virtual CPUs"),
     FIELD_INT(summary, memory, "bytes of guest RAM"),
@@ -128,10 +129,11 @@ static json_t *summary(const struct api_call *c, u32 at)
 
     if (!api_may_locked(c, API_VIEW, i))
         return NULL;
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:o}", "name", i->cfg.spec.name, "id", i->id,
-                     "state", host_state_words[i->run.state], "cpus", (json_int_t)i->cfg.spec.cpus,
-                     "memory", (json_int_t)i->cfg.spec.memory, "revision", (json_int_t)i->rev,
-                     "tags", tags_json(i));
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:o}", "name", i->cfg.spec.name, "id",
+                     i->id, "kind", instance_kinds[i->cfg.kind], "state",
+                     host_state_words[i->run.state], "cpus", (json_int_t)i->cfg.spec.cpus, "memory",
+                     (json_int_t)i->cfg.spec.memory, "revision", (json_int_t)i->rev, "tags",
+                     tags_json(i));
 }
 
 static int list_instances(struct api_call *c, struct err *e [[maybe_unused]])
@@ -329,28 +331,42 @@ static int get_log(struct api_call *c, struct err *e)
     return 0;
 }
 
-static int get_console(struct api_call *c, struct err *e)
+/* A WebSocket with a socket of an instance that runs. */
+static int relay_to(struct api_call *c, const char *socket, struct err *e)
 {
     struct host *h = c->host;
     const struct instance *i;
     int r = 0;
 
     if (!c->rq->websocket)
-        return err_set(e, -EINVAL, "a console is a WebSocket");
+        return err_set(e, -EINVAL, "this is a WebSocket");
     host_lock(h);
     i = host_find_locked(h, c->name);
     if (!i) {
         r = err_set(e, -ENOENT, "there is no instance '%.63s'", c->name);
     } else if (!host_is_alive(i)) {
         r = err_set(e, -EBUSY, "'%s' is %s", c->name, host_state_words[i->run.state]);
+    } else if (strcmp(socket, "exec") == 0 && i->cfg.kind != INSTANCE_OS) {
+        r = err_set(e, -EOPNOTSUPP,
+                    "'%s' is a machine: programs are run in it by its console, or by ssh", c->name);
     } else {
         AUTO(free) char *folder = host_folder(h, i);
 
-        c->ret->relay = str_new("%s/console", folder);
+        c->ret->relay = str_new("%s/%s", folder, socket);
         str_copy(c->ret->subject, sizeof(c->ret->subject), i->id);
     }
     host_unlock(h);
     return r;
+}
+
+static int get_console(struct api_call *c, struct err *e)
+{
+    return relay_to(c, "console", e);
+}
+
+static int get_exec(struct api_call *c, struct err *e)
+{
+    return relay_to(c, "exec", e);
 }
 
 /* clang-format off */
@@ -376,6 +392,7 @@ static const struct api_route routes[] = {
     { "POST", "/1.0/instances/{name}/action", API_OPERATE, 202, NULL, 0, "Action", "TaskStarted", false, act_instance, "Start an instance, stop it, and so on" },
     { "GET", "/1.0/instances/{name}/log", API_VIEW, 200, QUERY(log_query), NULL, NULL, false, get_log, "Show the end of a log, as text" },
     { "GET", "/1.0/instances/{name}/console", API_OPERATE, 101, NULL, 0, NULL, NULL, false, get_console, "Connect with the console: a WebSocket whose messages are its bytes" },
+    { "GET", "/1.0/instances/{name}/exec", API_OPERATE, 101, NULL, 0, NULL, NULL, false, get_exec, "Run a program in a container: a WebSocket whose messages are the frames of doc/os.md" },
     {},
 };
 /* clang-format on */

@@ -295,7 +295,7 @@ static bool takes_next(const struct opt *opts, const char *word)
 int box_parse(const struct opt *opts, struct box_args *a, int argc, char **argv, int *ret_used,
               struct err *e)
 {
-    struct opt_args none;
+    struct opt_args none = {};
     int n = 0, r;
 
     while (n < argc && argv[n][0] == '-' && argv[n][1]) {

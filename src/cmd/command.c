@@ -3,7 +3,7 @@
  */
 #include "cmd/command.h"
 
-#include "host/exit_status.h"
+#include "base/exit_status.h"
 
 #include <unistd.h>
 
@@ -17,8 +17,8 @@ const struct command commands[] = {
     { "trace", "SOCKET [list|set|dump] [PATTERN] [on|off]", "Show or choose what a running machine records: `ctl SOCKET trace`", NULL, NULL,
                "FILE", trace_main },
     { "image", "COMMAND [ARGUMENT]…", "Make, examine and change disk images", NULL, image_more, NULL, image_main, image_commands },
-    { "launch",  "NAME [OPTION]…", "Create a machine that has a name, and start it", verb_make_opts, verb_make_more, "" },
-    { "create",  "NAME [OPTION]…", "Create a machine that has a name", verb_make_opts, verb_make_more, "" },
+    { "launch",  "[IMAGE] NAME [OPTION]… [-- COMMAND…]", "Create a machine or a container that has a name, and start it", verb_make_opts, verb_make_more, "IMAGES" },
+    { "create",  "[IMAGE] NAME [OPTION]… [-- COMMAND…]", "Create a machine or a container that has a name", verb_make_opts, verb_make_more, "IMAGES" },
     { "list",    "[OPTION]…", "List the machines that have names", verb_watch_opts, verb_status_more, "" },
     { "show",    "NAME [OPTION]…", "Show one of them", verb_watch_opts, NULL, "INSTANCES" },
     { "top",     "[OPTION]…", "Show what machines and the host use, all the while", verb_top_opts, verb_top_more, "" },
@@ -34,6 +34,7 @@ const struct command commands[] = {
     { "reset",   "NAME…", "Press its reset button", verb_plain_opts, NULL, "INSTANCES" },
     { "suspend", "NAME…", "Put its state into a file and end it", verb_plain_opts, NULL, "INSTANCES" },
     { "console", "NAME", "Connect this terminal with its console", verb_plain_opts, verb_console_more, "INSTANCES" },
+    { "exec",    "NAME [OPTION]… [COMMAND [ARGUMENT]…]", "Run a program in a container", verb_exec_opts, verb_exec_more, "INSTANCES" },
     { "logs",    "NAME [OPTION]…", "Show what its guest wrote on the console", verb_logs_opts, NULL, "INSTANCES" },
     { "event",   "[OPTION]…", "Follow what changes, a JSON object a line", verb_event_opts, NULL, "" },
     { "snapshot", "NAME [SNAPSHOT] [OPTION]…", "Keep what a machine is now, to go back to it; and list and delete what was kept", verb_snapshot_opts,
@@ -52,7 +53,7 @@ const struct command commands[] = {
     { "remote",  "COMMAND [ARGUMENT]…", "Keep the machines that --host names", NULL, remote_more, NULL, remote_main, remote_commands },
     { "help",  "[COMMAND]", "Explain a command", NULL, NULL,
                "run ctl trace image launch create list show top set edit rename delete start stop restart pause resume "
-               "reset suspend console logs event snapshot restore clone backup pool network task info doctor user token audit remote help", help_main },
+               "reset suspend console exec logs event snapshot restore clone backup pool network task info doctor user token audit remote help", help_main },
     {},
 };
 /* clang-format on */

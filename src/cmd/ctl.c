@@ -4,10 +4,10 @@
  * {"id": 1, "ok": false, "error": "…"}; a line each.  A command that is not in the rows is sent as it is, its arguments as
  * NAME=VALUE, so that an older socle can speak with a newer socle-vm.
  */
+#include "base/exit_status.h"
 #include "cmd/command.h"
 #include "cmd/profile.h"
 #include "cmd/snapshot.h"
-#include "host/exit_status.h"
 #include "host/newfile.h"
 #include "host/talk.h"
 

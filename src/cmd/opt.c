@@ -83,15 +83,28 @@ static bool is_help(const char *s)
     return strcmp(s, "-h") == 0 || strcmp(s, "--help") == 0;
 }
 
+/* Is what comes next another's command line?  It is taken then. */
+static bool take_rest(struct opt_args *args, const struct parsing *p)
+{
+    const bool dashes = strcmp(p->argv[p->at], "--") == 0;
+
+    if (args->takes == OPT_REST_NONE ||
+        !(dashes || (args->takes == OPT_REST_AFTER_ONE && args->n == 1)))
+        return false;
+    args->rest = p->argv + p->at + dashes;
+    args->n_rest = (unsigned)(p->argc - p->at - dashes);
+    return true;
+}
+
 int opt_parse(const struct opt *opts, void *into, int argc, char **argv, struct opt_args *ret_args,
               struct err *e)
 {
     struct parsing p = { .opts = opts, .into = into, .argc = argc, .argv = argv };
-    struct opt_args args = {};
+    struct opt_args args = { .takes = ret_args->takes };
     bool ended = false;
     int r;
 
-    while (p.at < argc) {
+    while (p.at < argc && !take_rest(&args, &p)) {
         const char *s = argv[p.at];
 
         if (!ended && is_help(s))

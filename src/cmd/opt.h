@@ -17,11 +17,21 @@ struct opt {
 
 enum { OPT_MAX = 64, OPT_ARGS_MAX = 16 };
 
+/* Where another command line begins, of which we read nothing. */
+enum opt_rest {
+    OPT_REST_NONE,
+    OPT_REST_DASHES,    /* behind "--" */
+    OPT_REST_AFTER_ONE, /* there, or behind the first argument */
+};
+
 /* What was not an option; borrowed from argv. */
 struct opt_args {
+    enum opt_rest takes; /* set by who parses */
     const char *arg[OPT_ARGS_MAX];
     unsigned n;
-    u64 seen; /* which options were given: a bit for each row */
+    u64 seen;    /* which options were given: a bit for each row */
+    char **rest; /* n_rest of them */
+    unsigned n_rest;
 };
 
 /* The field of a row; it exists, or the table is wrong. */

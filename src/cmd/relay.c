@@ -14,8 +14,8 @@
 #include "cmd/relay.h"
 
 #include "base/clock.h"
+#include "base/exit_status.h"
 #include "cmd/term.h"
-#include "host/exit_status.h"
 #include "host/spawn.h"
 
 #include <jansson.h>

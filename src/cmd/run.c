@@ -3,10 +3,10 @@
  */
 #include "cmd/run.h"
 
+#include "base/exit_status.h"
 #include "cmd/command.h"
 #include "cmd/relay.h"
 #include "cmd/restore.h"
-#include "host/exit_status.h"
 #include "host/spawn.h"
 #include "host/tree.h"
 
@@ -136,7 +136,7 @@ static int complete_spec(struct run *run, const struct opt_args *args, struct er
 
 int run_parse(struct run *ret, int argc, char **argv, struct err *e)
 {
-    struct opt_args args;
+    struct opt_args args = {};
     int r;
 
     conf_defaults(run_fields, ret);

@@ -3,10 +3,10 @@
  */
 #include "base/base.h"
 
+#include "base/exit_status.h"
 #include "cmd/command.h"
 #include "cmd/names.h"
 #include "cmd/remote.h"
-#include "host/exit_status.h"
 
 #include <fcntl.h>
 #include <stdio.h>

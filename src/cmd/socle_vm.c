@@ -3,7 +3,8 @@
  */
 #include "base/base.h"
 
-#include "host/exit_status.h"
+#include "base/exit_status.h"
+#include "cmd/spec_fd.h"
 #include "vm/vm.h"
 
 #include <malloc.h>
@@ -11,23 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-#define SPEC_MAX (1 * MiB)
-
-static int read_spec(int fd, struct vm_spec *spec, struct err *e)
-{
-    AUTO(free) char *text = NULL;
-    size_t len = 0;
-    int r = fd_read_whole(fd, SPEC_MAX, &text, &len);
-
-    if (r == -EFBIG)
-        return err_set(e, -EINVAL, "specification of %zu bytes: allowed are 1 to %llu", len,
-                       SPEC_MAX);
-    if (r < 0)
-        return err_code(e, r, "specification on descriptor %d", fd);
-    close(fd);
-    return spec_parse(spec, text, len, e);
-}
 
 /* The process's status for how the machine ended; says why when it was not the guest's own wish. */
 static int report(const struct vm_spec *spec, const struct vm_result *res)
@@ -74,20 +58,22 @@ static int run(const struct vm_spec *spec, struct err *e)
 int main(int argc, char **argv)
 {
     const struct sigaction ignore = { .sa_handler = SIG_IGN };
+    AUTO(free) char *text = NULL;
     struct vm_spec spec = {};
     struct err e = {};
-    u64 fd;
+    size_t len;
     int r;
 
     log_set_name("socle-vm");
     mallopt(M_ARENA_MAX, 1); /* one heap: threads allocate next to nothing */
     sigaction(SIGPIPE, &ignore, NULL);
-    if (argc != 3 || strcmp(argv[1], "--spec-fd") != 0 || str_u64(argv[2], &fd) < 0 ||
-        fd > INT32_MAX) {
+    r = spec_fd_read(argc, argv, &text, &len, &e);
+    if (r == -EINVAL) {
         fprintf(stderr, "usage: socle-vm --spec-fd N\n(it is started by `socle run`)\n");
         return EXIT_STATUS_USAGE;
     }
-    r = read_spec((int)fd, &spec, &e);
+    if (r >= 0)
+        r = spec_parse(&spec, text, len, &e);
     if (r >= 0) {
         log_set_level(spec.verbose ? LOG_LEVEL_INFO : LOG_LEVEL_NOTICE);
         r = run(&spec, &e);

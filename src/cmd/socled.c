@@ -6,8 +6,8 @@
 
 #include "api/server.h"
 #include "api/web.h"
+#include "base/exit_status.h"
 #include "cmd/opt.h"
-#include "host/exit_status.h"
 #include "host/host.h"
 
 #include <malloc.h>

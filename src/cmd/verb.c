@@ -3,10 +3,10 @@
  */
 #include "cmd/verb.h"
 
+#include "base/exit_status.h"
 #include "cmd/attach.h"
 #include "cmd/snapshot.h"
 #include "cmd/ws.h"
-#include "host/exit_status.h"
 #include "host/host.h"
 
 #include <stdio.h>
@@ -46,6 +46,7 @@ const struct field verb_fields[] = {
     FIELD_BOOL(verb, off, "no codes are asked for any more"),
     FIELD_INT(verb, days, "how long it is valid", .dflt = 90, .min = 1, .max = 3650, .metavar = "DAYS"),
     FIELD_INT(verb, limit, "at most so many", .dflt = 100, .min = 1, .max = 10000),
+    FIELD_BOOL(verb, no_terminal, "give it pipes, also when we are on a terminal"),
     FIELD_INT(verb, since, "begin after this revision; 0: now", .metavar = "REVISION"),
     {},
 };
@@ -54,6 +55,8 @@ const struct field verb_fields[] = {
 #define SPEC(opt_name, member, ...) { opt_name, spec_fields, offsetof(struct verb, cfg.spec), #member, ##__VA_ARGS__ }
 #define OWN(opt_name, ...) { opt_name, instance_own_fields, offsetof(struct verb, cfg), opt_name, ##__VA_ARGS__ }
 #define SOURCE(opt_name, ...) { opt_name, image_source_fields, offsetof(struct verb, source), opt_name, ##__VA_ARGS__ }
+#define OS(opt_name, ...) { opt_name, os_cfg_fields, offsetof(struct verb, cfg.os), ##__VA_ARGS__ }
+#define PROGRAM(opt_name, ...) { opt_name, os_program_fields, offsetof(struct verb, program), opt_name, ##__VA_ARGS__ }
 #define NETWORK(opt_name, ...) { opt_name, network_fields, offsetof(struct verb, network), opt_name, ##__VA_ARGS__ }
 #define DIR_OPT VERB("dir", "DIR"), VERB("host", "")
 #define OUTPUT_OPT VERB("output", NULL, 'o')
@@ -79,7 +82,8 @@ const struct opt verb_token_create_opts[] = { DIR_OPT, VERB("user", ""), VERB("r
 static const struct opt remote_list_opts[] = { OUTPUT_OPT, {} };
 static const struct opt remote_add_opts[] = { VERB("fingerprint", ""), VERB("user", ""), VERB("code", ""), {} };
 static const struct opt import_opts[] = { DIR_OPT, SOURCE("kernel", "FILE"), SOURCE("initrd", "FILE"), SOURCE("disk", "FILE"),
-                                          SOURCE("append", ""), {} };
+                                          SOURCE("append", ""), SOURCE("rootfs", "FILE"), SOURCE("tag", ""), {} };
+const struct opt verb_exec_opts[] = { DIR_OPT, PROGRAM("env", ""), PROGRAM("cwd", ""), PROGRAM("user", ""), { "no-terminal", verb_fields, 0, "no_terminal" }, {} };
 static const struct opt network_opts[] = { DIR_OPT, NETWORK("kind"), NETWORK("ipv4"), NETWORK("ipv6"), NETWORK("domain"), NETWORK("interface"), {} };
 const struct opt verb_make_opts[] = {
     DIR_OPT,
@@ -111,6 +115,13 @@ const struct opt verb_make_opts[] = {
     { "network-config", verb_fields, 0, "network_config", "FILE" },
     { "hostname", cloud_fields, offsetof(struct verb, cfg.cloud), "hostname", "" },
     OWN("limits", ""),
+    OWN("kind", NULL),
+    OS("env", "env", ""),
+    OS("cwd", "cwd", ""),
+    OS("user", "user", ""),
+    OS("mount", "mounts", ""),
+    OS("nesting", "nesting", ""),
+    OS("privileged", "privileged", ""),
     VERB("force", ""),
     {},
 };
@@ -242,12 +253,17 @@ static int do_backup(struct verb *v, struct err *e)
     return simple(v, "POST", "/1.0/backup", json_pack("{s:s}", "file", path), e);
 }
 
+static int attach(int fd, void *arg [[maybe_unused]], struct err *e [[maybe_unused]])
+{
+    return attach_run_fd(fd);
+}
+
 static int remote_console(struct verb *v, struct err *e)
 {
     AUTO(free) char *path = verb_path("instances", v->args.arg[0], "/console", e);
     int r = path ? rest_upgrade(&v->rest, path, e) : e->code;
 
-    return r < 0 ? r : ws_attach(&v->rest, e);
+    return r < 0 ? r : ws_run(&v->rest, attach, NULL, e);
 }
 
 static int do_console(struct verb *v, struct err *e)
@@ -290,7 +306,20 @@ void verb_make_more(struct strbuf *out)
              "Without --net there is one card: on network socle0 of root's socled, else on a user "
              "network.\n"
              "--net network=NAME[,forward=RULE][,address=IPv4][,bandwidth_in=SIZE] and so on "
-             "puts one on a network (`socle network`). Other options are those of `socle run`.\n");
+             "puts one on a network (`socle network`). Other options are those of `socle run`.\n"
+             "Of an image with a root file system (`socle pool import --rootfs`) it becomes a "
+             "container, kind os: --memory and --cpus "
+             "are its limits, and what stands behind -- is run in it in place of what the image "
+             "says.\n");
+}
+
+void verb_exec_more(struct strbuf *out)
+{
+    strbuf_add(out, "On a terminal it has one of its own, without keys of ours; else its output "
+                    "and errors are ours, and our input is its. Without "
+                    "a COMMAND it is a shell.\n"
+                    "Exit status: the program's, or 128 and the number of the signal that ended "
+                    "it; 125 when it was not started.\n");
 }
 
 void verb_set_more(struct strbuf *out)
@@ -330,9 +359,11 @@ static const struct verb_row {
     int (*fn)(struct verb *v, struct err *e);
     int (*file_fn)(struct verb *v, struct err *e); /* when the first argument has a '/'; NULL: as any */
     bool alone; /* it connects to nothing, or by itself */
+    enum opt_rest rest;
 } rows[] = {
-    { "launch", 1, 1, verb_launch },
-    { "create", 1, 1, verb_create },
+    { "launch", 1, 2, verb_launch, .rest = OPT_REST_DASHES },
+    { "create", 1, 2, verb_create, .rest = OPT_REST_DASHES },
+    { "exec", 1, 1, verb_exec, .rest = OPT_REST_AFTER_ONE },
     { "list", 0, 0, verb_list },
     { "show", 1, 1, verb_show },
     { "top", 0, 0, verb_top },
@@ -390,7 +421,7 @@ static const struct verb_row {
 /* clang-format off */
 const struct command pool_commands[] = {
     { "pool list",   "[OPTION]…", "List the images that machines are made of", verb_watch_opts, NULL, "" },
-    { "pool import", "NAME --kernel FILE [OPTION]…", "Make an image of copies of a kernel, an initrd and a disk", import_opts, NULL, "" },
+    { "pool import", "NAME --kernel FILE|--rootfs PATH [OPTION]…", "Make an image: of a kernel, an initrd and a disk; or for containers", import_opts, NULL, "" },
     { "pool delete", "NAME", "Delete an image of which no machine was made", verb_plain_opts, NULL, "IMAGES" },
     {},
 };
@@ -478,13 +509,14 @@ static int talk(struct verb *v, const struct verb_row *row, struct err *e)
 int verb_run(const struct command *c, int argc, char **argv)
 {
     const struct verb_row *row = row_of(c);
-    struct verb v = { .rest.fd = -1 };
+    struct verb v = { .rest.fd = -1, .args.takes = row->rest };
     struct err e = {};
     int r;
 
     conf_defaults(verb_fields, &v);
     conf_defaults(instance_fields(), &v.cfg);
     conf_defaults(network_fields, &v.network);
+    conf_defaults(os_program_fields, &v.program);
     r = opt_parse(c->opts, &v, argc, argv, &v.args, &e);
     if (r == 0 && (v.args.n < row->least || v.args.n > row->most))
         r = err_set(&e, -EINVAL, "%u arguments; it is: socle %s %s", v.args.n, c->name, c->usage);
@@ -496,6 +528,7 @@ int verb_run(const struct command *c, int argc, char **argv)
     conf_fini(image_source_fields, &v.source);
     instance_cfg_fini(&v.cfg);
     conf_fini(network_fields, &v.network);
+    conf_fini(os_program_fields, &v.program);
     return r;
 }
 

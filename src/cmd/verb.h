@@ -1,6 +1,6 @@
 /*
  * cmd/verb.h: the commands that talk with socled: what they share.  verb.c has their rows, verb_make.c what describes an instance,
- * verb_show.c what prints, verb_snap.c snapshots and clones, verb_access.c who may do what, remote.c socleds of other machines.
+ * verb_show.c what prints, verb_snap.c snapshots and clones, verb_exec.c runs programs in containers, verb_access.c who may do what, remote.c socleds of other machines.
  */
 #pragma once
 
@@ -9,6 +9,7 @@
 #include "cmd/rest.h"
 #include "host/instance.h"
 #include "host/network.h"
+#include "os/bundle.h"
 
 enum { VERB_TABLE, VERB_JSON, VERB_YAML };
 enum { VERB_CLONES_MAX = 100 };
@@ -26,6 +27,8 @@ struct verb {
     struct field_list grants;
     bool disabled, no_password, code, off;
     u32 days, limit;
+    struct os_program program; /* exec */
+    bool no_terminal;
     struct instance_cfg cfg;
     struct network_cfg network;
     struct image_source source;
@@ -45,6 +48,9 @@ int verb_task(struct verb *v, const char *method, const char *path, const json_t
 char *verb_path(const char *kind, const char *name, const char *more, struct err *e);
 /* {"action": …} of the instance, and waits. */
 int verb_action(struct verb *v, const char *name, const char *action, struct err *e);
+
+/* A program in a container; its exit status. */
+int verb_exec(struct verb *v, struct err *e);
 
 int verb_create(struct verb *v, struct err *e);
 int verb_launch(struct verb *v, struct err *e);

@@ -26,22 +26,40 @@ static void from_root(const struct verb *v, char **path)
     *path = whole;
 }
 
+static bool is_of_containers(const json_t *images, const char *name)
+{
+    const json_t *image;
+    size_t i;
+
+    json_array_foreach(images, i, image)
+    {
+        const char *is = json_string_value(json_object_get(image, "name"));
+
+        if (is && strcmp(is, name) == 0)
+            return json_array_size(json_object_get(image, "layers")) > 0;
+    }
+    return false;
+}
+
 static int choose_image(struct verb *v, struct err *e)
 {
     json_t *j, *list;
     const char *name;
     int r = 0;
 
-    if (v->cfg.image || v->cfg.spec.kernel)
+    if (v->cfg.spec.kernel && !v->cfg.image)
         return 0;
     j = verb_ask(v, "GET", "/1.0/images", NULL, e);
     list = json_object_get(j, "list");
     name = json_string_value(json_object_get(json_array_get(list, 0), "name"));
     if (!j)
         r = e->code;
-    else if (json_array_size(list) == 1 && name)
-        v->cfg.image = xdup(name);
-    else if (json_array_size(list) == 0)
+    else if (v->cfg.image || (json_array_size(list) == 1 && name)) {
+        if (!v->cfg.image)
+            v->cfg.image = xdup(name);
+        if (is_of_containers(list, v->cfg.image))
+            v->cfg.kind = INSTANCE_OS;
+    } else if (json_array_size(list) == 0)
         r = err_set(e, -EINVAL,
                     "the pool has no image: `socle pool import` makes one; or give --kernel FILE");
     else
@@ -56,7 +74,8 @@ static int choose_network(struct verb *v, struct err *e)
     json_t *j = verb_ask(v, "GET", "/1.0", NULL, e);
     const char *name = json_string_value(json_object_get(j, "network"));
     AUTO(free) char *net = name && strcmp(name, "user") != 0 ? str_new("network=%s", name) : NULL;
-    int r = j ? conf_set(instance_field("nets"), &v->cfg, net ? net : "user", e) : e->code;
+    const char *other = v->cfg.kind == INSTANCE_OS ? "none" : "user"; /* that is a machine's own */
+    int r = j ? conf_set(instance_field("nets"), &v->cfg, net ? net : other, e) : e->code;
 
     json_decref(j);
     return r;
@@ -122,17 +141,40 @@ static int take_cloud(struct verb *v, struct err *e)
     return r < 0 ? r : take_keys(v->ssh_key, c, e);
 }
 
+/* "[IMAGE] NAME … -- COMMAND…" */
+static int take_arguments(struct verb *v, struct err *e)
+{
+    const struct field *command = conf_field_at(os_cfg_fields, offsetof(struct os_cfg, command));
+
+    if (v->args.n == 2 && v->cfg.image)
+        return err_set(e, -EINVAL, "the image is given twice");
+    if (v->args.n == 2)
+        v->cfg.image = xdup(v->args.arg[0]);
+    for (u32 i = 0; i < v->args.n_rest; i++)
+        if (!conf_strs_add(command, &v->cfg.os, v->args.rest[i]))
+            return err_set(e, -EINVAL, "the command has more than %u words", command->list_max);
+    return 0;
+}
+
+static const char *name_of(const struct verb *v)
+{
+    return v->args.arg[v->args.n - 1];
+}
+
 static int complete(struct verb *v, struct err *e)
 {
     struct vm_spec *s = &v->cfg.spec;
-    int r = choose_image(v, e);
+    int r = take_arguments(v, e);
+
+    if (r >= 0)
+        r = choose_image(v, e);
 
     if (r >= 0)
         r = take_cloud(v, e);
     if (r < 0)
         return r;
     free(s->name);
-    s->name = xdup(v->args.arg[0]);
+    s->name = xdup(name_of(v));
     from_root(v, &s->kernel);
     from_root(v, &s->initrd);
     from_root(v, &s->vsock.path);
@@ -159,9 +201,10 @@ int verb_launch(struct verb *v, struct err *e)
     int r = verb_create(v, e);
 
     if (r >= 0)
-        r = verb_action(v, v->args.arg[0], "start", e);
+        r = verb_action(v, name_of(v), "start", e);
     if (r >= 0 && isatty(STDERR_FILENO))
-        fprintf(stderr, "'%s' is running: `socle console %s`\n", v->args.arg[0], v->args.arg[0]);
+        fprintf(stderr, "'%s' is running: `socle %s %s`\n", name_of(v),
+                v->cfg.kind == INSTANCE_OS ? "exec" : "console", name_of(v));
     return r;
 }
 
@@ -349,6 +392,7 @@ int verb_import(struct verb *v, struct err *e)
     from_root(v, &v->source.kernel);
     from_root(v, &v->source.initrd);
     from_root(v, &v->source.disk);
+    from_root(v, &v->source.rootfs);
     body = json_pack("{s:s, s:o}", "name", v->args.arg[0], "source",
                      conf_print(image_source_fields, &v->source));
     if (!body)

@@ -142,10 +142,8 @@ int verb_print_list(struct verb *v, const char *path, const struct column *colum
 int verb_list(struct verb *v, struct err *e)
 {
     static const struct column columns[] = {
-        { "NAME", "name", NULL },
-        { "STATE", "state", NULL },
-        { "CPUS", "cpus", NULL },
-        { "MEMORY", "memory", print_size },
+        { "NAME", "name", NULL }, { "KIND", "kind", NULL },           { "STATE", "state", NULL },
+        { "CPUS", "cpus", NULL }, { "MEMORY", "memory", print_size },
     };
 
     return verb_print_list(v, "/1.0/instances", columns, ARRAY_LEN(columns), e);

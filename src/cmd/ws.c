@@ -1,9 +1,7 @@
 /*
- * cmd/ws.c: the console of a machine elsewhere: a thread moves bytes between the WebSocket and a socket that the terminal is attached to.
+ * cmd/ws.c: a WebSocket as a socket: a thread moves bytes between the two.
  */
 #include "cmd/ws.h"
-
-#include "cmd/attach.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -133,7 +131,7 @@ static void *pump_main(void *arg)
     return NULL;
 }
 
-int ws_attach(struct rest *r, struct err *e)
+int ws_run(struct rest *r, int (*fn)(int fd, void *arg, struct err *e), void *arg, struct err *e)
 {
     int pair[2], n;
     struct pump p;
@@ -148,7 +146,7 @@ int ws_attach(struct rest *r, struct err *e)
         close(pair[1]);
         return err_code(e, n, "start a thread");
     }
-    n = attach_run_fd(pair[0]);
+    n = fn(pair[0], arg, e);
     pthread_join(thread, NULL);
     close(pair[1]);
     return n;

@@ -15,5 +15,5 @@ struct ws_frame {
 /* The frame at the begin of `p`: its bytes in all; 0: it is not complete; -EBADMSG: a server sends no such. */
 ssize_t ws_parse(const u8 *p, size_t len, struct ws_frame *ret);
 
-/* The terminal on a WebSocket that rest_upgrade made, as attach_run. */
-int ws_attach(struct rest *r, struct err *e);
+/* fn with a socket whose bytes are the messages of a WebSocket that rest_upgrade made; fn takes the socket.  What it returns. */
+int ws_run(struct rest *r, int (*fn)(int fd, void *arg, struct err *e), void *arg, struct err *e);

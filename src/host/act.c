@@ -88,6 +88,10 @@ static int check_action(struct instance *i, const struct host_action *a, struct 
 
     if (!row)
         return err_set(e, -EINVAL, "this is nothing that an instance does");
+    if (i->cfg.kind == INSTANCE_OS && a->what == TASK_SUSPEND)
+        return err_set(e, -EOPNOTSUPP,
+                       "'%s' is a container: it is stopped or paused; only machines are suspended",
+                       name);
     if (i->task)
         return err_set(e, -EBUSY, "'%s' is busy: task %llu (%s)", name, i->task->number,
                        task_words[i->task->rec.what]);
@@ -191,8 +195,15 @@ static int check_source(const struct image_source *s, struct err *e)
 {
     int r = instance_check_path("kernel", s->kernel, e);
 
+    if (!s->kernel == !s->rootfs || (s->rootfs && (s->initrd || s->disk || s->append)))
+        return err_set(
+            e, -EINVAL,
+            "an image is made of 'kernel' (and 'initrd', 'disk', 'append'), or of 'rootfs' "
+            "(and 'tag')");
     if (r >= 0)
         r = instance_check_path("initrd", s->initrd, e);
+    if (r >= 0)
+        r = instance_check_path("rootfs", s->rootfs, e);
     return r < 0 ? r : instance_check_path("disk", s->disk, e);
 }
 
@@ -215,8 +226,23 @@ int host_import(struct host *h, const char *name, const struct image_source *fro
     return r;
 }
 
-int host_image_delete(struct host *h, const char *name, struct err *e)
+/* A task, so that it is done again when we end meanwhile; one is enough for all that is not used. */
+static int sweep_locked(struct host *h, const char *name, const struct host_who *who, struct err *e)
 {
+    struct task_rec rec = { .what = TASK_SWEEP, .uid = who->uid };
+    struct host_change c = {};
+    u64 task;
+
+    for (const struct task *t = h->tasks; t; t = t->next)
+        if (t->rec.what == TASK_SWEEP && t->rec.state == TASK_WAITING)
+            return 0;
+    rec.name = xdup(name);
+    return host_begin_locked(h, &c, &rec, &task, e);
+}
+
+int host_image_delete(struct host *h, const char *name, const struct host_who *who, struct err *e)
+{
+    struct image_cfg image = {};
     int r = 0;
 
     host_lock(h);
@@ -226,7 +252,12 @@ int host_image_delete(struct host *h, const char *name, struct err *e)
                         "instance '%s' was made of image '%s', and its disk builds on it",
                         h->list[i]->cfg.spec.name, name);
     if (r >= 0)
+        r = images_get(h->images, name, &image, e);
+    if (r >= 0)
         r = images_delete(h->images, name, e);
+    if (r >= 0 && image_is_os(&image))
+        r = sweep_locked(h, name, who, e);
     host_unlock(h);
+    conf_fini(image_cfg_fields, &image);
     return r;
 }

@@ -92,6 +92,8 @@ char *cgroup_base(const char *top, const char *own, bool systemd, struct err *e)
         r = make_room(ours, e);
     if (r >= 0)
         r = make_group(base, e);
+    if (r >= 0 && access(base, W_OK) < 0)
+        r = err_errno(e, "group '%s'", base);
     if (r < 0)
         return NULL;
     give_controllers(ours);
@@ -197,6 +199,22 @@ int cgroup_write(const char *folder, const struct instance_limits *l, u64 ram, s
     return all;
 }
 
+/* A container's memory and CPUs are a limit of its group, as a machine's are by nature. */
+static struct instance_limits limits_of(const struct instance *i, u64 *ram)
+{
+    struct instance_limits l = i->cfg.limits;
+
+    if (i->cfg.kind != INSTANCE_OS)
+        return l;
+    if (!l.memory) {
+        l.memory = *ram;
+        *ram = 0;
+    }
+    if (!l.cpu_max)
+        l.cpu_max = i->cfg.spec.cpus * 100;
+    return l;
+}
+
 static bool has_limits(const struct instance_limits *l)
 {
     return l->cpu_weight || l->cpu_max || l->cpu_set || l->memory || l->io_weight;
@@ -206,11 +224,12 @@ void cgroup_apply_locked(const struct instance *i, u64 ram)
 {
     AUTO(free) char *folder = group_locked(i);
     struct err e = { .text = "there are no control groups" };
+    const struct instance_limits l = limits_of(i, &ram);
     int r = -ENOENT;
 
     if (folder)
-        r = cgroup_write(folder, &i->cfg.limits, ram, &e);
-    if (r < 0 && has_limits(&i->cfg.limits))
+        r = cgroup_write(folder, &l, ram, &e);
+    if (r < 0 && has_limits(&l))
         log_warn("machine '%s' runs without some of its limits: %s", i->cfg.spec.name, e.text);
 }
 
@@ -226,8 +245,38 @@ int cgroup_enter_locked(const struct instance *i, u64 ram)
     cgroup_apply_locked(i, ram);
     if (!folder)
         return -1;
-    procs = str_new("%s/cgroup.procs", folder);
+    if (i->cfg.kind == INSTANCE_OS) {
+        AUTO(free) char *monitor = str_new("%s/monitor", folder);
+
+        give_controllers(folder);
+        if (make_group(monitor, &e) < 0)
+            log_warn("instance '%s': %s", i->cfg.spec.name, e.text);
+        procs = str_new("%s/cgroup.procs", monitor);
+    } else {
+        procs = str_new("%s/cgroup.procs", folder);
+    }
     return open(procs, O_WRONLY | O_CLOEXEC);
+}
+
+char *cgroup_box_locked(const struct instance *i)
+{
+    AUTO(free) char *folder = group_locked(i);
+    const char *top = cgroup_top();
+
+    return folder && top ? str_new("%s/box", folder + strlen(top) + 1) : NULL;
+}
+
+/* What outlived socle-os, which is to remove it itself. */
+static void end_box(const char *folder)
+{
+    static const char *const below[] = { "monitor", "box" };
+
+    (void)write_text(folder, "cgroup.kill", "1");
+    for_each_row(name, below) {
+        AUTO(free) char *path = str_new("%s/%s", folder, *name);
+
+        (void)rmdir(path);
+    }
 }
 
 /* The folder leaves with the last of the groups, and is made anew with the next. */
@@ -236,6 +285,8 @@ void cgroup_leave_locked(const struct instance *i)
     AUTO(free) char *folder = group_locked(i);
     struct host *h = i->host;
 
+    if (folder && i->cfg.kind == INSTANCE_OS)
+        end_box(folder);
     if (!folder || rmdir(folder) < 0 || rmdir(h->cgroup) < 0)
         return; /* there is none, or others are there: the kernel's own files do not count */
     free(TAKE(h->cgroup));

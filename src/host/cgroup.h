@@ -2,7 +2,8 @@
  * host/cgroup.h: a control group (cgroups(7), version 2) of its own for each machine: shares, limits, pinning, and what it used.
  *   (1) Ours are below one folder, where the host lets us make them: at the top where no systemd is, else below our own group when that was
  *       delegated to us.  Elsewhere there are none, which is said once, and machines run without.
- *   (2) A machine's process is in its group from before its execve on, so nothing that it does is somebody else's.
+ *   (2) A container is in a group of its own, "box", below the instance's, which has the limits; socle-os is in "monitor" beside it.
+ *   (3) A machine's process is in its group from before its execve on, so nothing that it does is somebody else's.
  */
 #pragma once
 
@@ -27,6 +28,8 @@ char *cgroup_base(const char *top, const char *own, bool systemd, struct err *e)
 void cgroup_close(struct host *h);
 /* Makes the machine's group, with its limits; a file to which its process writes 0 to be in it.  -1: there are no groups here. */
 int cgroup_enter_locked(const struct instance *i, u64 ram);
+/* Of an instance of kind os: the group that its container is to be in, below the root of version 2; owned, NULL: there are none here. */
+char *cgroup_box_locked(const struct instance *i);
 /* The limits as they are configured now, of a process whose guest has so much RAM: what it was started with, whatever was edited since. */
 void cgroup_apply_locked(const struct instance *i, u64 ram);
 /* After its end.  Harmless when there is none. */

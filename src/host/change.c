@@ -60,7 +60,7 @@ static void insert(struct host *h, struct instance *i)
     h->n++;
 }
 
-int change_check_new(struct host *h, const struct instance_cfg *cfg, struct err *e)
+int change_check_new(struct host *h, struct instance_cfg *cfg, struct err *e)
 {
     struct image_cfg image = {};
     int r = task_room_locked(h, e);
@@ -71,6 +71,8 @@ int change_check_new(struct host *h, const struct instance_cfg *cfg, struct err 
         r = err_set(e, -EEXIST, "there is an instance '%s'", cfg->spec.name);
     if (r >= 0 && cfg->image)
         r = images_get(h->images, cfg->image, &image, e);
+    if (r >= 0)
+        r = instance_settle_kind(cfg, &image, e);
     conf_fini(image_cfg_fields, &image);
     return r;
 }
@@ -194,6 +196,9 @@ static int check_edit(const struct instance *i, const struct instance_cfg *to, b
             r = err_set(e, -EINVAL, "'name' is changed by rename");
         else if (strcmp(f->name, "image") == 0)
             r = err_set(e, -EINVAL, "'image' is what the instance was made of, and stays");
+        else if (strcmp(f->name, "kind") == 0 &&
+                 (i->cfg.kind == INSTANCE_OS || to->kind == INSTANCE_OS))
+            r = err_set(e, -EINVAL, "'kind' os is what the image is of, and stays");
         else if (strcmp(f->name, "nets") == 0 && host_is_alive(i) &&
                  (nics_on_network(&i->cfg) || nics_on_network(to)))
             r = err_set(e, -EBUSY,

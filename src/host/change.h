@@ -9,7 +9,7 @@
 struct instance *change_find(struct host *h, const char *name, struct err *e);
 int change_check_name(const char *name, struct err *e);
 /* May there be such an instance, and a task more? */
-int change_check_new(struct host *h, const struct instance_cfg *cfg, struct err *e);
+int change_check_new(struct host *h, struct instance_cfg *cfg, struct err *e);
 /* Records a new task with the rest of the change, which uses so many numbers. */
 int change_accept(struct host *h, struct host_change *c, struct task_rec *rec, u64 numbers,
                   struct err *e);

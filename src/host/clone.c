@@ -58,6 +58,10 @@ static int check_clone(const struct instance *from, const struct host_cloning *c
         err_set(e, -EINVAL, "'%.70s' is no name of a snapshot", c->snapshot);
         return err_field(e, "snapshot");
     }
+    if (from->cfg.kind == INSTANCE_OS && c->mode == CLONE_INSTANT)
+        return err_set(e, -EOPNOTSUPP,
+                       "'%s' is a container: its clones begin anew; instant ones are of machines",
+                       name);
     if (from->task)
         return err_set(e, -EBUSY, "'%s' is busy: task %llu (%s)", name, from->task->number,
                        task_words[from->task->rec.what]);

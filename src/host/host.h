@@ -97,6 +97,7 @@ enum task_what {
     TASK_RESTORE,
     TASK_UNSNAPSHOT,
     TASK_CLONE,
+    TASK_SWEEP,
 };
 enum task_state { TASK_WAITING, TASK_RUNNING, TASK_DONE, TASK_FAILED, TASK_CANCELLED };
 
@@ -104,7 +105,7 @@ enum task_state { TASK_WAITING, TASK_RUNNING, TASK_DONE, TASK_FAILED, TASK_CANCE
 struct task_rec {
     int what, state;
     char *id,
-        *name; /* of the instance; `name` of an image for TASK_IMPORT, of a network for TASK_NETWORK */
+        *name; /* of the instance; `name` of an image for TASK_IMPORT and TASK_SWEEP, of a network for TASK_NETWORK */
     u32 timeout; /* TASK_STOP, TASK_RESTART: seconds */
     bool force;
     struct image_source source; /* TASK_IMPORT */
@@ -252,7 +253,7 @@ int host_clone(struct host *h, const char *name, const struct host_cloning *c,
 int host_snapshots(struct host *h, const char *name, json_t **ret, struct err *e);
 int host_import(struct host *h, const char *name, const struct image_source *from,
                 const struct host_who *who, u64 *ret_task, struct err *e);
-int host_image_delete(struct host *h, const char *name, struct err *e);
+int host_image_delete(struct host *h, const char *name, const struct host_who *who, struct err *e);
 
 /* ---- host/task.c ---- */
 

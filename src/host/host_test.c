@@ -107,12 +107,12 @@ TEST(host_images)
     CHECK_OK(rig_create(&r, "{\"name\": \"a\", \"image\": \"deb\"}", &task, &e), &e);
     CHECK_EQ(rig_wait(&r, task), TASK_DONE);
     CHECK(rig_exists(r.dir, "instances/i2/disk"));
-    CHECK_EQ(host_image_delete(&r.host, "deb", &e), -EBUSY);
+    CHECK_EQ(host_image_delete(&r.host, "deb", &who, &e), -EBUSY);
     CHECK_OK(rig_act(&r, "a", TASK_DELETE, &task, &e), &e);
     CHECK_EQ(rig_wait(&r, task), TASK_DONE);
     CHECK(!rig_exists(r.dir, "instances/i2"));
-    CHECK_OK(host_image_delete(&r.host, "deb", &e), &e);
-    CHECK_EQ(host_image_delete(&r.host, "deb", &e), -ENOENT);
+    CHECK_OK(host_image_delete(&r.host, "deb", &who, &e), &e);
+    CHECK_EQ(host_image_delete(&r.host, "deb", &who, &e), -ENOENT);
     from.kernel = (char[]){ "/nowhere/kernel" };
     CHECK_OK(host_import(&r.host, "bad", &from, &who, &task, &e), &e);
     CHECK_EQ(rig_wait(&r, task), TASK_FAILED);

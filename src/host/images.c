@@ -19,18 +19,32 @@
 enum { JSON_MAX = 64 * 1024, COPY_CHUNK = 4 * 1024 * 1024 };
 
 /* clang-format off */
+const struct field image_program_fields[] = {
+    FIELD_STRS(image_program, command, IMAGE_WORDS_MAX, "the program and its arguments"),
+    FIELD_STRS(image_program, env, IMAGE_WORDS_MAX, "NAME=VALUE"),
+    FIELD_STR(image_program, cwd, "where it begins"),
+    FIELD_STR(image_program, user, "who it is"),
+    FIELD_STR(image_program, stop_signal, "what asks it to end"),
+    {},
+};
 const struct field image_cfg_fields[] = {
     FIELD_STR(image_cfg, append, "kernel command line of instances that have none"),
     FIELD_BOOL(image_cfg, initrd, "it has an initial RAM disk"),
     FIELD_BOOL(image_cfg, disk, "it has a disk"),
     FIELD_INT(image_cfg, created, "when it was made, in seconds since 1970"),
+    FIELD_STRS(image_cfg, layers, IMAGE_LAYERS_MAX, "of containers: what its root file system is made of, the lowest first"),
+    FIELD_INT(image_cfg, bytes, "of containers: how much these have"),
+    FIELD_OBJ(image_cfg, program, image_program_fields, "of containers: what is run"),
     {},
 };
 const struct field image_source_fields[] = {
-    FIELD_STR(image_source, kernel, "its kernel", .required = true, .metavar = "FILE"),
+    FIELD_STR(image_source, kernel, "its kernel", .metavar = "FILE"),
     FIELD_STR(image_source, initrd, "its initial RAM disk", .metavar = "FILE"),
     FIELD_STR(image_source, disk, "its disk, in any format that is read", .metavar = "FILE"),
     FIELD_STR(image_source, append, "kernel command line of instances that have none"),
+    FIELD_STR(image_source, rootfs, "in place of a kernel: an OCI image (a layout or an archive of one), what `docker save` writes, or a root file system (a tar or a folder)",
+              .metavar = "PATH"),
+    FIELD_STR(image_source, tag, "which image, when there are several in --rootfs"),
     {},
 };
 /* clang-format on */
@@ -122,6 +136,28 @@ json_t *images_list(const char *pool)
     return list;
 }
 
+json_t *images_layers(const char *pool, struct err *e)
+{
+    char *names[IMAGES_MAX];
+    u32 n = names_of(pool, names);
+    json_t *set = json_object();
+    int r = n < IMAGES_MAX ? 0 : err_set(e, -E2BIG, "'%s' has too many images", pool);
+
+    for (u32 i = 0; i < n; i++) {
+        struct image_cfg c = {};
+
+        if (r >= 0)
+            r = images_get(pool, names[i], &c, e);
+        for (u32 k = 0; k < c.layers.n; k++)
+            json_object_set_new(set, c.layers.items[k], json_true());
+        conf_fini(image_cfg_fields, &c);
+        free(names[i]);
+    }
+    if (r < 0)
+        json_decref(set);
+    return r < 0 ? NULL : set;
+}
+
 static int copy_file(struct job *j, const char *from, const char *to, struct err *e)
 {
     AUTO(fd) int in = open(from, O_RDONLY | O_CLOEXEC);
@@ -142,30 +178,11 @@ static int copy_file(struct job *j, const char *from, const char *to, struct err
     return fsync(out) < 0 ? err_errno(e, "write '%s'", to) : 0;
 }
 
-static int write_image(const char *folder, const struct image_source *from, struct err *e)
+static int write_image(const char *folder, const struct image_cfg *c, struct err *e)
 {
-    const struct image_cfg c = { .append = from->append,
-                                 .initrd = from->initrd,
-                                 .disk = from->disk,
-                                 .created = clock_real_ns() / NSEC_PER_SEC };
-    AUTO(free) char *path = str_new("%s/image.json", folder), *text = NULL;
-    json_t *j = conf_print(image_cfg_fields, &c);
-    struct newfile f;
-    int r = newfile_open(&f, path, e);
+    AUTO(free) char *path = str_new("%s/image.json", folder);
 
-    text = json_dumps(j, JSON_INDENT(2));
-    json_decref(j);
-    must(text);
-    if (r >= 0)
-        r = fd_write_all(f.fd, text, strlen(text));
-    if (r >= 0 && fsync(f.fd) < 0)
-        r = -errno;
-    if (r >= 0)
-        r = newfile_keep(&f, e);
-    else
-        err_code(e, r, "write '%s'", path);
-    newfile_fini(&f);
-    return r;
+    return newfile_json(path, conf_print(image_cfg_fields, c), e);
 }
 
 static int fill(struct job *j, const char *folder, const struct image_source *from, struct err *e)
@@ -173,6 +190,10 @@ static int fill(struct job *j, const char *folder, const struct image_source *fr
     AUTO(free)
     char *kernel = str_new("%s/kernel", folder), *initrd = str_new("%s/initrd", folder),
          *disk = str_new("%s/disk", folder);
+    const struct image_cfg cfg = { .append = from->append,
+                                   .initrd = from->initrd,
+                                   .disk = from->disk,
+                                   .created = clock_real_ns() / NSEC_PER_SEC };
     const struct job_convert c = { .from = { .file = from->disk },
                                    .to = { .file = disk, .qcow2 = true, .replace = true } };
     int r = copy_file(j, from->kernel, kernel, e);
@@ -181,7 +202,7 @@ static int fill(struct job *j, const char *folder, const struct image_source *fr
         r = copy_file(j, from->initrd, initrd, e);
     if (r >= 0 && from->disk)
         r = job_convert(j, &c, e);
-    return r < 0 ? r : write_image(folder, from, e);
+    return r < 0 ? r : write_image(folder, &cfg, e);
 }
 
 static int sync_folder(const char *path, struct err *e)
@@ -191,27 +212,57 @@ static int sync_folder(const char *path, struct err *e)
     return fd < 0 || fsync(fd) < 0 ? err_errno(e, "folder '%s'", path) : 0;
 }
 
+/* An empty folder, and the name that it will have. */
+struct fresh {
+    char *folder, *path;
+};
+
+static int fresh_open(struct fresh *f, const char *pool, const char *name, struct err *e)
+{
+    int r;
+
+    *f = (struct fresh){ str_new("%s/.%s.new", pool, name), str_new("%s/%s", pool, name) };
+    if (access(f->path, F_OK) == 0)
+        return err_set(e, -EEXIST, "there is an image '%s'", name);
+    r = folder_remove(f->folder, e);
+    if (r >= 0 && mkdir(f->folder, 0700) < 0)
+        r = err_errno(e, "make folder '%s'", f->folder);
+    return r;
+}
+
+/* `r`: is it complete? */
+static int fresh_end(struct fresh *f, const char *pool, int r, struct err *e)
+{
+    if (r >= 0 && rename(f->folder, f->path) < 0)
+        r = err_errno(e, "rename '%s'", f->folder);
+    if (r >= 0)
+        r = sync_folder(pool, e);
+    if (r < 0 && r != -EEXIST)
+        (void)folder_remove(f->folder, NULL);
+    free(f->folder);
+    free(f->path);
+    return r;
+}
+
 int images_import(struct job *j, const char *pool, const char *name,
                   const struct image_source *from, struct err *e)
 {
-    AUTO(free) char *fresh = str_new("%s/.%s.new", pool, name);
-    AUTO(free) char *path = str_new("%s/%s", pool, name);
-    int r;
+    struct fresh f;
+    int r = fresh_open(&f, pool, name, e);
 
-    if (access(path, F_OK) == 0)
-        return err_set(e, -EEXIST, "there is an image '%s'", name);
-    r = folder_remove(fresh, e);
-    if (r >= 0 && mkdir(fresh, 0700) < 0)
-        r = err_errno(e, "make folder '%s'", fresh);
     if (r >= 0)
-        r = fill(j, fresh, from, e);
-    if (r >= 0 && rename(fresh, path) < 0)
-        r = err_errno(e, "give image '%s' its name", name);
+        r = fill(j, f.folder, from, e);
+    return fresh_end(&f, pool, r, e);
+}
+
+int images_put(const char *pool, const char *name, const struct image_cfg *c, struct err *e)
+{
+    struct fresh f;
+    int r = fresh_open(&f, pool, name, e);
+
     if (r >= 0)
-        r = sync_folder(pool, e);
-    if (r < 0)
-        (void)folder_remove(fresh, NULL);
-    return r;
+        r = write_image(f.folder, c, e);
+    return fresh_end(&f, pool, r, e);
 }
 
 int images_delete(const char *pool, const char *name, struct err *e)

@@ -1,25 +1,43 @@
 /*
- * host/images.h: the pool of images that instances are made from: a folder DIR/images/NAME each, with `kernel`, and maybe `initrd`, `disk`
- * (qcow2; instances' disks are overlays of it) and `image.json`.  One appears under its name when it is complete.
+ * host/images.h: the pool of images that instances are made from: a folder DIR/images/NAME each, with `image.json`, and
+ *   of machines:    `kernel`, and maybe `initrd`, `disk` (qcow2; instances' disks are overlays of it)
+ *   of containers:  nothing more; its root file system is made of directories of DIR/layers, which images share (host/layers.h)
+ * One appears under its name when it is complete.
  */
 #pragma once
 
 #include "conf/conf.h"
 #include "disk/job.h"
 
-enum { IMAGES_MAX = 1000 };
+enum { IMAGES_MAX = 1000, IMAGE_LAYERS_MAX = 127, IMAGE_WORDS_MAX = 4096 };
+
+/* What a container of the image runs. */
+struct image_program {
+    struct field_strs command, env;
+    char *cwd, *user, *stop_signal;
+};
 
 /* image.json */
 struct image_cfg {
     char *append; /* kernel command line of instances that have none; NULL: none */
     bool initrd, disk;
-    u64 created; /* seconds since 1970 */
+    u64 created;              /* seconds since 1970 */
+    struct field_strs layers; /* of containers: names in DIR/layers, the lowest first; else none */
+    u64 bytes;                /* of these */
+    struct image_program program;
 };
-extern const struct field image_cfg_fields[];
+extern const struct field image_cfg_fields[], image_program_fields[];
+
+static inline bool image_is_os(const struct image_cfg *c)
+{
+    return c->layers.n > 0;
+}
 
 /* What an image is made of: paths from the root, of which it has copies. */
 struct image_source {
     char *kernel, *initrd, *disk, *append;
+    char *rootfs,
+        *tag; /* of containers: an OCI image or a root file system; `tag`: which of several */
 };
 extern const struct field image_source_fields[];
 
@@ -27,6 +45,8 @@ extern const struct field image_source_fields[];
 int images_get(const char *pool, const char *name, struct image_cfg *ret, struct err *e);
 /* A new reference: [{"name": …, …}, …] in the order of names. */
 json_t *images_list(const char *pool);
+/* A new reference: an object with a member for each layer that an image has.  NULL with `e`: an image cannot be read, so nobody knows. */
+json_t *images_layers(const char *pool, struct err *e);
 /* A job.  -EEXIST: there is one of that name. */
 int images_import(struct job *j, const char *pool, const char *name,
                   const struct image_source *from, struct err *e);
@@ -36,6 +56,9 @@ void images_clean(const char *pool);
 /* An overlay of the image's disk; in place of what is there. */
 int images_clone(struct job *j, const char *pool, const char *name, const char *file,
                  struct err *e);
+
+/* `c` becomes the image of that name: its folder, which is complete. */
+int images_put(const char *pool, const char *name, const struct image_cfg *c, struct err *e);
 
 /* Removes a folder of files, if it is there. */
 int folder_remove(const char *path, struct err *e);

@@ -10,7 +10,7 @@
 
 const char *const clone_words[] = { "linked", "full", "instant", NULL };
 static const char *const restarts[] = { "no", "on-failure", "always", NULL };
-static const char *const kinds[] = { "full", "para", NULL };
+const char *const instance_kinds[] = { "full", "para", "os", NULL };
 
 static bool tag_ok(const char *s)
 {
@@ -71,9 +71,9 @@ static const struct field limit_fields[] = {
 };
 
 const struct field instance_own_fields[] = {
-    FIELD_ENUM(instance_cfg, kind, kinds, "para: a kernel that knows it is a guest is loaded directly; full: any system",
+    FIELD_ENUM(instance_cfg, kind, instance_kinds, "para: a kernel that knows it is a guest is loaded directly; os: a container, on the host's kernel; full: any system",
                .dflt = INSTANCE_PARA),
-    FIELD_STR(instance_cfg, image, "image of the pool: its kernel is started, and the first disk is a clone of its disk",
+    FIELD_STR(instance_cfg, image, "image of the pool: its kernel is started, and the first disk is a clone of its disk; or its root file system is the container's",
               .metavar = "IMAGE", .ok = spec_name_ok, .want = "1 to 63 letters, digits, '.', '-' or '_', a letter or digit first,"),
     FIELD_STR(instance_cfg, notes, "what people should know", .ok = notes_ok, .want = "at most 16384 bytes"),
     FIELD_LIST(instance_cfg, tags, tag_fields, instance_tag, INSTANCE_TAGS_MAX, "words to find it by", .metavar = "TAG"),
@@ -88,6 +88,7 @@ const struct field instance_own_fields[] = {
     FIELD_BOOL(instance_cfg, template, "it is not started; linked clones build on its disks as they are"),
     FIELD_OBJ(instance_cfg, cloud, cloud_fields, "what cloud-init in the guest is told, by a read-only disk after the others",
               .secret = true),
+    FIELD_OBJ(instance_cfg, os, os_cfg_fields, "kind os: what runs in it, and what it sees of the host"),
     FIELD_OBJ(instance_cfg, limits, limit_fields, "what its process may take of the host", .metavar = "NAME=VALUE[,...]"),
     {},
 };
@@ -211,6 +212,8 @@ static int check_machine(const struct instance_cfg *c, struct err *e)
             e, -EINVAL,
             "'kind' is full; booting from a disk's own loader needs firmware, which this version "
             "does not have: para is allowed");
+    if (c->kind == INSTANCE_OS && instance_check_os(c, e) < 0)
+        return -EINVAL;
     if (!c->image && !c->spec.kernel)
         return err_set(e, -EINVAL, "'image' or 'kernel' is missing: there is nothing to boot");
     r = instance_spec(c, &nowhere, c->image ? &any : NULL, &s, e);

@@ -5,6 +5,7 @@
 
 #include "host/cloud.h"
 #include "host/images.h"
+#include "os/spec.h"
 #include "vm/spec.h"
 
 enum {
@@ -15,10 +16,10 @@ enum {
 };
 
 enum instance_restart { RESTART_NO, RESTART_ON_FAILURE, RESTART_ALWAYS };
-enum instance_kind { INSTANCE_FULL, INSTANCE_PARA };
+enum instance_kind { INSTANCE_FULL, INSTANCE_PARA, INSTANCE_OS };
 
 enum clone_mode { CLONE_LINKED, CLONE_FULL, CLONE_INSTANT };
-extern const char *const clone_words[];
+extern const char *const clone_words[], *const instance_kinds[];
 
 struct instance_tag {
     char *tag;
@@ -33,6 +34,14 @@ struct instance_limits {
     u32 io_weight;  /* 1 to 10,000; any has 100 */
 };
 
+/* Of kind os: what runs in the container, and what it sees of the host; what is not said, its image says. */
+struct os_cfg {
+    struct field_strs command, env;
+    char *cwd, *user, *stop_signal; /* NULL: the image's */
+    struct field_list mounts;       /* struct os_mount */
+    bool nesting, privileged;
+};
+
 struct instance_cfg {
     int kind; /* enum instance_kind */
     char *
@@ -45,12 +54,14 @@ struct instance_cfg {
     u32 restart_limit;                    /* in a row; 0: none */
     struct cloud_cfg cloud;
     struct instance_limits limits;
+    struct os_cfg os;
     struct vm_spec spec; /* the rows that a user may set; the name, too */
 };
 
 /* Of struct instance_cfg.  Most rows are those of vm/spec.c, so what a machine can be is said once. */
 const struct field *instance_fields(void);
-extern const struct field instance_own_fields[]; /* those that are not of vm/spec.c */
+extern const struct field instance_own_fields[],
+    os_cfg_fields[]; /* those that are not of vm/spec.c */
 /* The row with that name; NULL: there is none. */
 const struct field *instance_field(const char *name);
 /* May it be changed while the machine runs, with effect at once?  Else it counts from the next start. */
@@ -70,6 +81,13 @@ struct instance_paths {
     const char *images; /* of the pool */
     const char *cache;  /* of unpacked kernels */
 };
+/* Does its image make it a container?  Then it is one from now on; -EINVAL: it says otherwise. */
+int instance_settle_kind(struct instance_cfg *c, const struct image_cfg *image, struct err *e);
+/* host/instance_os.c: what kind os cannot have. */
+int instance_check_os(const struct instance_cfg *c, struct err *e);
+/* What socle-os is started with, but for its layers, cards, users and groups.  `id`: of the instance.  Finish with os_spec_fini. */
+int instance_os_spec(const struct instance_cfg *c, const char *folder,
+                     const struct image_cfg *image, struct os_spec *ret, struct err *e);
 /* What socle-vm is started with.  `image`: NULL when c->image is.  Finish with spec_fini. */
 int instance_spec(const struct instance_cfg *c, const struct instance_paths *p,
                   const struct image_cfg *image, struct vm_spec *ret, struct err *e);

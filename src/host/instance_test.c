@@ -52,8 +52,18 @@ TEST(instance_bodies)
           -EINVAL, "multiple", "" },
         { "firmware", "{\"name\": \"a\", \"kernel\": \"/k\", \"kind\": \"full\"}", -EINVAL,
           "firmware", "" },
-        { "containers", "{\"name\": \"a\", \"kernel\": \"/k\", \"kind\": \"os\"}", -EINVAL, "para",
-          "kind" },
+        { "containers", "{\"name\": \"a\", \"kernel\": \"/k\", \"kind\": \"os\"}", -EINVAL,
+          "'image' is missing", "image" },
+        { "a container has no kernel",
+          "{\"name\": \"a\", \"image\": \"i\", \"kernel\": \"/k\", \"kind\": \"os\"}", -EINVAL,
+          "'kernel' is of machines", "kernel" },
+        { "a container has no user network of its own",
+          "{\"name\": \"a\", \"image\": \"i\", \"kind\": \"os\", \"nets\": [{\"kind\": \"user\"}]}",
+          -EINVAL, "is on a network", "nets" },
+        { "a mount of nowhere",
+          "{\"name\": \"a\", \"image\": \"i\", \"kind\": \"os\", \"os\": {\"mounts\": "
+          "[{\"source\": \"a\", \"target\": \"/b\"}]}}",
+          -EINVAL, "a path from the root", "os" },
     };
 
     for_each_row(row, rows) {

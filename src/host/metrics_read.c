@@ -278,6 +278,10 @@ void metrics_read_stats(const json_t *stats, struct metric_sample *ret)
     json_t *of, *n;
     const char *name, *kind;
 
+    if (json_object_get(stats, "cpu_ns")) /* of containers, beside what socle-os itself uses */
+        add(ret, METRIC_CPU, count_of(stats, "cpu_ns"));
+    if (json_object_get(stats, "memory"))
+        add(ret, METRIC_MEMORY, count_of(stats, "memory"));
     json_object_foreach(devices, name, of) read_device(name, of, ret);
     json_object_foreach(cpus, name, of) json_object_foreach(of, kind, n)
         add(ret, METRIC_EXITS, count_of(of, kind));

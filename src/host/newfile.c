@@ -100,3 +100,19 @@ void newfile_fini(struct newfile *f)
     free(f->path);
     *f = (struct newfile){ .fd = -1 };
 }
+
+int newfile_json(const char *path, json_t *j, struct err *e)
+{
+    AUTO(free) char *text = json_dumps(j, JSON_INDENT(2));
+    struct newfile f;
+    int r = newfile_open(&f, path, e);
+
+    json_decref(j);
+    must(text);
+    if (r >= 0 && ((r = fd_write_all(f.fd, text, strlen(text))) < 0 || fsync(f.fd) < 0))
+        r = err_code(e, r < 0 ? r : -errno, "write '%s'", path);
+    if (r >= 0)
+        r = newfile_keep(&f, e);
+    newfile_fini(&f);
+    return r;
+}

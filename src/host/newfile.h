@@ -5,6 +5,8 @@
 
 #include "base/base.h"
 
+#include <jansson.h>
+
 struct newfile {
     int fd;
     char *path; /* from the root: the name that it will get */
@@ -13,6 +15,8 @@ struct newfile {
 
 /* An empty file beside `path`, which must not be a folder.  Finish with newfile_fini, also after a failure. */
 int newfile_open(struct newfile *f, const char *path, struct err *e);
+/* A text of JSON becomes the file of that name, durably.  `j` is consumed. */
+int newfile_json(const char *path, json_t *j, struct err *e);
 /* It is complete: it gets its name, in place of a file that had it, and keeps it over a power cut. */
 int newfile_keep(struct newfile *f, struct err *e);
 /* Closes it; what was not kept is gone. */

@@ -5,6 +5,7 @@
 
 #include "net/link.h"
 #include "net/nft.h"
+#include "net/pair.h"
 
 #include <stdlib.h>
 
@@ -306,7 +307,23 @@ struct plug {
     char tap[IFNAMSIZ], bridge[IFNAMSIZ], why[240];
     char *rules; /* owned; NULL: it is a user network */
     bool up, many;
+    char *inner; /* owned; of kind os: the other end's name; NULL: it is a tap */
+    u8 mac[6];   /* of that */
 };
+
+static void plug_fini(struct plug *p)
+{
+    free(p->rules);
+    free(p->inner);
+}
+
+/* Of kind os: "p" in the place of the tap's "n". */
+static void set_inner(struct plug *p, const struct vm_net *card)
+{
+    p->inner = xdup(p->tap);
+    *strrchr(p->inner, 'n') = 'p';
+    must(card->mac && spec_mac(card->mac, p->mac) == 0); /* nics_settle_locked chose it */
+}
 
 /* False: the card is on no network. */
 static bool plug_init(struct plug *p, const struct instance *i, u32 k)
@@ -324,23 +341,41 @@ static bool plug_init(struct plug *p, const struct instance *i, u32 k)
     network_table(i->host, table);
     if (net->cfg.kind != NETWORK_USER)
         p->rules = network_card_rules(table, p->tap, card, &net->cfg);
+    if (i->cfg.kind == INSTANCE_OS)
+        set_inner(p, card);
     return true;
 }
 
-static int make_tap(struct links *l, const struct plug *p, struct err *e)
+/* A pair ends with the namespace that its inner end is in; one that is there still is of a container that ended just now. */
+static int make_pair(struct links *l, const struct plug *p, struct err *e)
 {
-    struct link tap, bridge;
+    struct link was;
+    int r = links_find(l, p->tap, &was) ? links_delete(l, &was, e) : 0;
+
+    return r < 0 ? r : pair_add(l, p->tap, p->inner, p->mac, e);
+}
+
+static int make_link(struct links *l, const struct plug *p, struct err *e)
+{
+    struct link tap;
     int r = 0;
 
-    if (!links_find(l, p->tap, &tap)) {
+    if (p->inner)
+        r = make_pair(l, p, e);
+    else if (!links_find(l, p->tap, &tap))
         r = links_add_tap(p->tap, p->many, e);
-        if (r >= 0)
-            r = links_read(l, e);
-        if (r < 0)
-            return r;
-    }
+    return r < 0 ? r : links_read(l, e);
+}
+
+static int make_card(struct links *l, const struct plug *p, struct err *e)
+{
+    struct link tap, bridge;
+    int r = make_link(l, p, e);
+
+    if (r < 0)
+        return r;
     if (!links_find(l, p->tap, &tap) || !links_find(l, p->bridge, &bridge))
-        return err_set(e, -ENODEV, "tap '%s' or bridge '%s' is gone", p->tap, p->bridge);
+        return err_set(e, -ENODEV, "link '%s' or bridge '%s' is gone", p->tap, p->bridge);
     r = nft_run(p->rules, e); /* before it is on the network */
     return r < 0 ? r : links_join(l, &tap, bridge.index, e);
 }
@@ -353,10 +388,14 @@ static int plug(const struct plug *p, struct err *e)
     if (!p->up)
         return err_set(e, -ENETDOWN, "network '%s' is not up: %s", p->network, p->why);
     if (!p->rules)
-        return 0;
+        return p->inner
+                   ? err_set(e, -EOPNOTSUPP,
+                             "'%s' is a user network, which an instance of kind os cannot be on",
+                             p->network)
+                   : 0;
     r = links_open(&l, e);
     if (r >= 0)
-        r = make_tap(&l, p, e);
+        r = make_card(&l, p, e);
     links_close(&l);
     return r;
 }
@@ -400,11 +439,57 @@ static int plug_card(struct instance *i, u32 k, struct vm_spec *spec, struct err
     r = plug(&p, e);
     if (r >= 0)
         put_in(spec, &p);
-    free(p.rules);
+    plug_fini(&p);
     return r;
 }
 
-int nics_plug(struct instance *i, struct vm_spec *spec, struct err *e)
+/* What a container is told of a card: it has no DHCP client of its own, unless it is a whole system. */
+static int put_in_os(struct instance *i, u32 k, const struct plug *p, struct os_spec *spec,
+                     struct err *e)
+{
+    const struct field *f = conf_field_at(os_fields, offsetof(struct os_spec, nets));
+    const struct vm_net *card = spec_net(&i->cfg.spec, k);
+    const struct network *net = network_find_locked(i->host, p->network);
+    struct os_net *to = conf_list_add(f, spec);
+    char gateway[CIDR_TEXT];
+    struct cidr v4;
+
+    if (!to || !net)
+        return err_set(e, -EINVAL, "network '%s' is gone", p->network);
+    to->link = xdup(p->inner);
+    to->mac = xdup(card->mac);
+    if (!network_is_managed(&net->cfg) || !card->address)
+        return 0;
+    v4 = network_v4(&net->cfg);
+    cidr_address(&v4, gateway);
+    to->address = str_new("%s/%u", card->address, v4.bits);
+    if (net->cfg.kind == NETWORK_NAT)
+        to->gateway = xdup(gateway);
+    if (!spec->dns) {
+        spec->dns = xdup(gateway);
+        spec->domain = net->cfg.domain ? xdup(net->cfg.domain) : NULL;
+    }
+    return 0;
+}
+
+static int plug_card_os(struct instance *i, u32 k, struct os_spec *spec, struct err *e)
+{
+    struct plug p = {};
+    bool on;
+    int r;
+
+    host_lock(i->host);
+    on = k < i->cfg.spec.nets.n && plug_init(&p, i, k);
+    r = on && p.rules ? put_in_os(i, k, &p, spec, e) : 0;
+    host_unlock(i->host);
+    if (on && r >= 0)
+        r = plug(&p, e);
+    plug_fini(&p);
+    return r;
+}
+
+/* What plugs one of an instance's cards, for each of them. */
+static int plug_all(struct instance *i, struct vm_spec *spec, struct os_spec *os, struct err *e)
 {
     struct host *h = i->host;
     bool on;
@@ -418,7 +503,17 @@ int nics_plug(struct instance *i, struct vm_spec *spec, struct err *e)
     pthread_mutex_lock(&h->nets.lock);
     (void)network_apply_locked(h, NULL, NULL); /* each network says how it is */
     for (u32 k = 0; k < SPEC_NETS_MAX && r >= 0; k++)
-        r = plug_card(i, k, spec, e);
+        r = os ? plug_card_os(i, k, os, e) : plug_card(i, k, spec, e);
     pthread_mutex_unlock(&h->nets.lock);
     return r < 0 ? err_wrap(e, "its network cards") : 0;
+}
+
+int nics_plug(struct instance *i, struct vm_spec *spec, struct err *e)
+{
+    return plug_all(i, spec, NULL, e);
+}
+
+int nics_plug_os(struct instance *i, struct os_spec *spec, struct err *e)
+{
+    return plug_all(i, NULL, spec, e);
 }

@@ -11,6 +11,8 @@ int nics_settle_locked(struct host *h, const struct instance *self, struct insta
                        struct err *e);
 /* The cards' places on networks, just before its process starts: taps are made, and stand in `spec`. */
 int nics_plug(struct instance *i, struct vm_spec *spec, struct err *e);
+/* The same for an instance of kind os: pairs of links are made, and their inner ends, addresses and name server stand in `spec`. */
+int nics_plug_os(struct instance *i, struct os_spec *spec, struct err *e);
 /* Is one of an instance's on a network? */
 bool nics_on_network(const struct instance_cfg *c);
 /* Is one on that network? */

@@ -7,8 +7,8 @@
 #include "host/process.h"
 
 #include "base/clock.h"
+#include "base/exit_status.h"
 #include "host/cgroup.h"
-#include "host/exit_status.h"
 #include "host/metrics.h"
 #include "host/schedule.h"
 #include "host/talk.h"

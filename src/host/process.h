@@ -20,6 +20,9 @@ int process_pause(struct task *t, struct err *e);
 int process_resume(struct task *t, struct err *e);
 int process_reset(struct task *t, struct err *e);
 int process_suspend(struct task *t, struct err *e);
+struct talk;
+/* Of kind os: it stands still, without being paused, until the conversation is closed.  -ESRCH: it does not run. */
+int process_hold(struct task *t, struct instance *i, struct talk *k, struct err *e);
 /* At start: is it alive?  Then it is watched again; else the record says how it ended.  *ret_silent: it is, and does not answer. */
 int process_find(struct instance *i, bool *ret_silent, struct err *e);
 /* It is watched, or (-ESRCH) it ended, which is recorded. */
@@ -40,6 +43,13 @@ bool process_is_alive(const struct instance *i);
 bool process_last_error(const struct instance *i, char ret[240]);
 /* It has ended, or did not start: what it had of the host beside files is given back. */
 void process_leave_locked(struct instance *i);
+/* It was not even started: recorded; `r`. */
+int process_not_started(struct task *t, int r, const struct err *e);
+struct spawn;
+/* Until it answers, and is watched; or ended.  `vm` is taken. */
+int process_started(struct task *t, struct spawn *vm, struct err *e);
+/* An instance of kind os: socle-os, with vm.log's lock. */
+int process_os_start(struct task *t, int log, u64 log_at, struct err *e);
 /* Of a child that ended. */
 int process_child_status(pid_t pid);
 /* Asks a machine that may be anyone's; its pidfd.  *ret_state: what it is doing. */

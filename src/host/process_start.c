@@ -4,10 +4,10 @@
 #include "base/clock.h"
 #include "host/again.h"
 #include "host/cgroup.h"
-#include "host/guard.h"
 #include "host/newfile.h"
 #include "host/nic.h"
 #include "host/process.h"
+#include "host/room.h"
 #include "host/seed.h"
 #include "host/spawn.h"
 #include "host/tree.h"
@@ -28,19 +28,9 @@ enum {
     MACHINE_UIDS = 0x10000000,
 };
 
-/* Memory of the host, and of machines that run, in the order of pids. */
-struct memory_now {
-    struct guard_host host;
-    struct taken {
-        u32 pid;
-        u64 bytes;
-    } * vm;
-    u32 n;
-};
-
 /* What is to be started. */
 struct plan {
-    struct memory_now memory;
+    struct room room;
     struct vm_spec spec;
     bool resumes; /* from its suspended state, as the machine that its last start was of */
     char *seed;   /* NULL: none is to be made */
@@ -52,57 +42,7 @@ static void plan_fini(struct plan *p)
     spec_fini(&p->spec);
     cloud_texts_fini(&p->texts);
     free(TAKE(p->seed));
-    free(TAKE(p->memory.vm));
-}
-
-static int by_pid(const void *a, const void *b)
-{
-    const struct taken *x = a, *y = b;
-
-    return x->pid < y->pid ? -1 : x->pid > y->pid;
-}
-
-/*
- * What the host has, and what machines took of it: before the lock is taken, since /proc may be slow.  The host is read last: what
- * a machine takes meanwhile is counted twice, rather than not at all.
- */
-static int read_memory(struct host *h, struct memory_now *ret, struct err *e)
-{
-    u32 n = 0;
-
-    host_lock(h);
-    ret->vm = xnew_n(struct taken, h->n + 1);
-    for (u32 k = 0; k < h->n; k++)
-        if (host_is_alive(h->list[k]) && h->list[k]->run.pid)
-            ret->vm[n++].pid = h->list[k]->run.pid;
-    host_unlock(h);
-    for (u32 k = 0; k < n; k++)
-        ret->vm[k].bytes = guard_resident((int)ret->vm[k].pid);
-    qsort(ret->vm, n, sizeof(*ret->vm), by_pid);
-    ret->n = n;
-    return guard_read_host(&ret->host, e);
-}
-
-/* One that was started since then has all of its memory before it. */
-static u64 taken_by(const struct memory_now *now, const struct instance *i)
-{
-    const struct taken key = { .pid = i->run.pid };
-    const struct taken *t = bsearch(&key, now->vm, now->n, sizeof(key), by_pid);
-
-    return t ? t->bytes : 0;
-}
-
-static int check_memory_locked(const struct instance *i, const struct memory_now *now, u64 memory,
-                               struct err *e)
-{
-    struct host *h = i->host;
-    AUTO(free) struct guard_vm *vms = xnew_n(struct guard_vm, h->n);
-    u32 n = 0;
-
-    for (u32 k = 0; k < h->n; k++)
-        if (h->list[k] != i && host_is_alive(h->list[k]))
-            vms[n++] = (struct guard_vm){ h->list[k]->cfg.spec.memory, taken_by(now, h->list[k]) };
-    return guard_check(&now->host, vms, n, i->cfg.spec.name, memory, e);
+    room_fini(&p->room);
 }
 
 /* The description with which the machine was started last: what it was may have been edited since. */
@@ -123,21 +63,11 @@ static int read_spec(const struct instance *i, struct vm_spec *ret, struct err *
 
 static int write_spec(const struct instance *i, const struct vm_spec *spec, struct err *e)
 {
-    AUTO(free) char *path = process_path(i, "machine"), *text = NULL;
+    AUTO(free) char *path = process_path(i, "machine");
     json_t *j = conf_print(spec_fields, spec);
-    struct newfile f;
-    int r = newfile_open(&f, path, e);
 
     json_object_del(j, "restore"); /* from what it went on this time */
-    text = json_dumps(j, JSON_INDENT(2));
-    json_decref(j);
-    must(text);
-    if (r >= 0 && ((r = fd_write_all(f.fd, text, strlen(text))) < 0 || fsync(f.fd) < 0))
-        r = err_code(e, r < 0 ? r : -errno, "write '%s'", path);
-    if (r >= 0)
-        r = newfile_keep(&f, e);
-    newfile_fini(&f);
-    return r;
+    return newfile_json(path, j, e);
 }
 
 static int configured_locked(const struct instance *i, struct vm_spec *ret, struct err *e)
@@ -275,7 +205,7 @@ static int plan_locked(struct task *t, const struct process_from *from, struct v
     if (!from && !p->resumes && cloud_is_used(&i->cfg.cloud))
         add_seed(p, i);
     if (r >= 0 && !t->rec.force)
-        r = check_memory_locked(i, &p->memory, p->spec.memory, e);
+        r = room_check_locked(&p->room, i, p->spec.memory, e);
     return r < 0 ? r : host_set_state_locked(i, HOST_STARTING, NULL, e);
 }
 
@@ -288,7 +218,7 @@ static int make_plan(struct task *t, const struct process_from *from, u64 log_at
 
     *p = (struct plan){};
     if (r >= 0 && !t->rec.force)
-        r = read_memory(t->host, &p->memory, e);
+        r = room_read(&p->room, t->host, e);
     if (r >= 0) {
         host_lock(t->host);
         t->inst->run.log_at = log_at;
@@ -341,6 +271,33 @@ static void start_failed(struct task *t, struct spawn *vm, int r, struct err *e)
     host_unlock(t->host);
 }
 
+int process_not_started(struct task *t, int r, const struct err *e)
+{
+    struct instance *i = t->inst;
+
+    host_lock(i->host);
+    (void)host_set_state_locked(i, i->run.saved ? HOST_SUSPENDED : HOST_FAILED, e->text, NULL);
+    process_leave_locked(i);
+    host_unlock(i->host);
+    return r;
+}
+
+int process_started(struct task *t, struct spawn *vm, struct err *e)
+{
+    int r = wait_for(t, vm, e);
+
+    if (r == -ECANCELED && t->host->closing) {
+        spawn_fini(vm);
+        return r; /* the next socled finds it */
+    }
+    if (r < 0)
+        start_failed(t, vm, r, e);
+    else
+        r = process_watch(t->inst, TAKE_FD(vm->pidfd), vm->pid, true, HOST_RUNNING, e);
+    spawn_fini(vm);
+    return r;
+}
+
 static int launch(struct task *t, int log, struct plan *p, struct err *e)
 {
     struct spawn_how how = { .alone = true, .log = log };
@@ -362,27 +319,11 @@ static int launch(struct task *t, int log, struct plan *p, struct err *e)
         r = tree_usable(spec_disk(spec, k)->file, e);
     if (r >= 0)
         r = spawn_start(spec, &how, &vm, e);
-    if (r < 0) {
-        host_lock(t->host);
-        (void)host_set_state_locked(t->inst, t->inst->run.saved ? HOST_SUSPENDED : HOST_FAILED,
-                                    e->text, NULL);
-        process_leave_locked(t->inst);
-        host_unlock(t->host);
-        return r;
-    }
-    r = wait_for(t, &vm, e);
-    if (r == -ECANCELED && t->host->closing) {
-        spawn_fini(&vm);
-        return r; /* the next socled finds it */
-    }
-    if (r < 0) {
-        start_failed(t, &vm, r, e);
-        spawn_fini(&vm);
-        return r;
-    }
-    r = process_watch(t->inst, TAKE_FD(vm.pidfd), vm.pid, true, HOST_RUNNING, e);
-    unlink(state); /* it is mapped, and nobody may go on from it twice */
-    spawn_fini(&vm);
+    if (r < 0)
+        return process_not_started(t, r, e);
+    r = process_started(t, &vm, e);
+    if (r >= 0)
+        unlink(state); /* it is mapped, and nobody may go on from it twice */
     return r;
 }
 
@@ -394,7 +335,11 @@ static int start_with(struct task *t, const struct process_from *from, int log, 
 
     if (fstat(log, &st) < 0 || (st.st_size > LOG_MAX && ftruncate(log, 0) < 0))
         return err_errno(e, "the log of '%s'", t->rec.name);
-    r = make_plan(t, from, st.st_size > LOG_MAX ? 0 : (u64)st.st_size, &p, e);
+    if (st.st_size > LOG_MAX)
+        st.st_size = 0;
+    if (t->inst->cfg.kind == INSTANCE_OS) /* which stays: check_edit */
+        return process_os_start(t, log, (u64)st.st_size, e);
+    r = make_plan(t, from, (u64)st.st_size, &p, e);
     if (r >= 0)
         r = launch(t, log, &p, e);
     plan_fini(&p);

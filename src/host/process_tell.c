@@ -64,6 +64,24 @@ int process_reset(struct task *t, struct err *e)
     return command(t, "{\"cmd\": \"reset\", \"id\": 1}", e);
 }
 
+int process_hold(struct task *t, struct instance *i, struct talk *k, struct err *e)
+{
+    AUTO(free) char *path = process_path(i, "control");
+    json_t *result = NULL;
+    int r = process_find_again(&t->job, i, e);
+
+    *k = (struct talk){ .fd = -1 };
+    if (r >= 0)
+        r = talk_open(k, path, ANSWER_SECONDS, e);
+    if (r >= 0) {
+        result = talk_result(k, "{\"cmd\": \"hold\", \"id\": 1}", NULL, 0, e);
+        r = result ? 0 : e->code;
+    }
+    json_decref(result);
+    k->path = NULL; /* it was of ours */
+    return r;
+}
+
 /* ---- stop ---- */
 
 /* True: it is gone.  False: time is over, or the task is cancelled. */

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "disk/disk.h"
+#include "host/os_snap.h"
 #include "host/process.h"
 #include "vm/statefile.h"
 
@@ -350,6 +351,7 @@ static char *first_disk_locked(const struct instance *i)
 int host_snapshots(struct host *h, const char *name, json_t **ret, struct err *e)
 {
     AUTO(free) char *disk = NULL;
+    AUTO(free) char *folder = NULL; /* of kind os */
     const struct instance *i;
     struct tree t = {};
     json_t *list;
@@ -357,10 +359,15 @@ int host_snapshots(struct host *h, const char *name, json_t **ret, struct err *e
 
     host_lock(h);
     i = host_find_locked(h, name);
-    disk = i ? first_disk_locked(i) : NULL;
+    if (i && i->cfg.kind == INSTANCE_OS)
+        folder = host_folder(h, i);
+    else
+        disk = i ? first_disk_locked(i) : NULL;
     host_unlock(h);
     if (!i)
         return err_set(e, -ENOENT, "there is no instance '%.63s'", name);
+    if (folder)
+        return os_snap_list(folder, ret, e);
     if (disk)
         r = tree_read(disk, &t, e);
     if (r < 0 && r != -ENOENT)

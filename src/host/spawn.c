@@ -3,7 +3,8 @@
  */
 #include "host/spawn.h"
 
-#include "host/exit_status.h"
+#include "base/exit_status.h"
+#include "os/spec.h"
 #include "vm/spec.h"
 
 #include <fcntl.h>
@@ -42,7 +43,8 @@ void spawn_fini(struct spawn *s)
     fd_close(&s->messages);
 }
 
-char *spawn_find(const char *name, const char *variable)
+/* `installed`: the folder in which it is when it is not beside us. */
+static char *find(const char *name, const char *variable, const char *installed)
 {
     const char *named = getenv(variable);
     char self[4096];
@@ -59,7 +61,17 @@ char *spawn_find(const char *name, const char *variable)
             return path;
         free(path);
     }
-    return str_new(SOCLE_LIBEXEC "/%s", name);
+    return str_new("%s/%s", installed, name);
+}
+
+char *spawn_find(const char *name, const char *variable)
+{
+    return find(name, variable, SOCLE_LIBEXEC);
+}
+
+char *spawn_find_user(const char *name, const char *variable)
+{
+    return find(name, variable, SOCLE_BINDIR);
 }
 
 /* Our end does not block; both close on exec, and the child opens its own again. */
@@ -94,9 +106,9 @@ static char *spec_text(const struct vm_spec *spec, const struct inherit *in)
     return text;
 }
 
-static int write_spec(const struct vm_spec *spec, struct inherit *in, struct err *e)
+/* `text` is freed. */
+static int write_spec(char *text, struct inherit *in, struct err *e)
 {
-    char *text = spec_text(spec, in);
     int r;
 
     must(text);
@@ -115,7 +127,7 @@ static int prepare(const struct vm_spec *spec, bool take_messages, struct spawn 
         r = pair(&s->console, &in->console, e);
     if (r >= 0 && take_messages)
         r = pair(&s->messages, &in->messages, e);
-    return r < 0 ? r : write_spec(spec, in, e);
+    return r < 0 ? r : write_spec(spec_text(spec, in), in, e);
 }
 
 /* Descriptor `fd` outlives execve. */
@@ -218,26 +230,49 @@ static int start(const char *program, struct inherit *in, struct spawn *s, struc
     return err_code(e, r, "start '%s'", program);
 }
 
+static struct inherit inherit_of(const struct spawn_how *how)
+{
+    return (struct inherit){
+        -1, -1, -1, -1, how->alone ? how->log : -1, how->alone ? how->cgroup : -1, how->alone, -1
+    };
+}
+
+/* `r`: is all there that the program is started with? */
+static int finish(char *program, int r, struct inherit *in, struct spawn *s, struct err *e)
+{
+    if (r >= 0)
+        r = start(program, in, s, e);
+    free(program);
+    inherit_fini(in);
+    if (r < 0)
+        spawn_fini(s);
+    return r;
+}
+
 int spawn_start(const struct vm_spec *spec, const struct spawn_how *how, struct spawn *ret,
                 struct err *e)
 {
-    struct spawn s = { .pidfd = -1, .console = -1, .control = -1, .messages = -1 };
-    struct inherit in = {
-        -1, -1, -1, -1, how->alone ? how->log : -1, how->alone ? how->cgroup : -1, how->alone, -1
-    };
-    char *program = spawn_find("socle-vm", "SOCLE_VM");
-    int r = prepare(spec, how->take_messages, &s, &in, e);
+    struct inherit in = inherit_of(how);
+    int r;
 
-    if (r >= 0)
-        r = start(program, &in, &s, e);
-    free(program);
-    inherit_fini(&in);
-    if (r < 0) {
-        spawn_fini(&s);
-        return r;
-    }
-    *ret = s;
-    return 0;
+    *ret = (struct spawn){ .pidfd = -1, .console = -1, .control = -1, .messages = -1 };
+    r = prepare(spec, how->take_messages, ret, &in, e);
+    return finish(spawn_find("socle-vm", "SOCLE_VM"), r, &in, ret, e);
+}
+
+int spawn_os(const struct os_spec *spec, const struct spawn_how *how, struct spawn *ret,
+             struct err *e)
+{
+    struct inherit in = inherit_of(how);
+    json_t *j = conf_print(os_fields, spec);
+    char *text = json_dumps(j, JSON_COMPACT);
+    int r;
+
+    must(text && how->alone);
+    json_decref(j);
+    *ret = (struct spawn){ .pidfd = -1, .console = -1, .control = -1, .messages = -1 };
+    r = write_spec(text, &in, e);
+    return finish(spawn_find("socle-os", "SOCLE_OS"), r, &in, ret, e);
 }
 
 int spawn_wait(struct spawn *s)

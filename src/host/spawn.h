@@ -1,6 +1,7 @@
 /*
- * host/spawn.h: how `socle run` and socled start `socle-vm`, and what they promise each other.
- *   (1) argv is `socle-vm --spec-fd N`; descriptor N is a file with the JSON of a struct vm_spec (vm/spec.h).
+ * host/spawn.h: how `socle run` and socled start `socle-vm` (and socled `socle-os`), and what they promise each other.
+ *   (1) argv is `socle-vm --spec-fd N`; descriptor N is a file with the JSON of a struct vm_spec (vm/spec.h), of socle-os of a struct
+ *       os_spec (os/spec.h).
  *   (2) Descriptors that the spec names are inherited: console "fd:IN:OUT" (one socket of a pair may be both) and control_fd,
  *       a connected stream that speaks the control socket's JSON lines.  No others but 0 (/dev/null), 1 and 2.
  *   (3) socle-vm is the leader of its own process group, so that a terminal's Ctrl-C reaches only socle; it gets SIGTERM when
@@ -9,7 +10,7 @@
  *   (4) The first SIGTERM presses the power button, and SPAWN_TERM_SECONDS later the machine goes off whatever the guest does.
  *       The second SIGTERM turns it off at once, with the disks flushed.  What was turned off so ends with EXIT_STATUS_SIGNAL +
  *       SIGTERM.  socle kills what still runs SPAWN_KILL_SECONDS after the first.
- *   (5) Its exit status is from host/exit_status.h; it has said why on stderr, one "socle-vm: …" line, when it is not the guest's own.
+ *   (5) Its exit status is from base/exit_status.h; it has said why on stderr, one "socle-vm: …" line, when it is not the guest's own.
  */
 #pragma once
 
@@ -47,8 +48,14 @@ struct spawn {
  */
 int spawn_start(const struct vm_spec *spec, const struct spawn_how *how, struct spawn *ret,
                 struct err *e);
+struct os_spec;
+/* The same of an instance of kind os: socle-os, which always is `alone`, and has its sockets in its folder. */
+int spawn_os(const struct os_spec *spec, const struct spawn_how *how, struct spawn *ret,
+             struct err *e);
 /* Path of one of our programs: what the environment's variable says, beside the one that runs, or where it is installed.  Owned. */
 char *spawn_find(const char *name, const char *variable);
+/* The same of one that users start, too. */
+char *spawn_find_user(const char *name, const char *variable);
 /* Waits for the end; its status as `socle run` reports it: its own, or EXIT_STATUS_SIGNAL + n. */
 int spawn_wait(struct spawn *s);
 /* Closes the descriptors.  Zeroed or half-built is harmless when the unused ones are -1. */

@@ -13,20 +13,11 @@
 
 #include <stdlib.h>
 
-const char *const task_words[] = { "create",  "start",           "stop",    "restart",
-                                   "pause",   "resume",          "reset",   "suspend",
-                                   "delete",  "import",          "network", "snapshot",
-                                   "restore", "delete-snapshot", "clone",   NULL };
+const char *const task_words[] = { "create",  "start",    "stop",    "restart",         "pause",
+                                   "resume",  "reset",    "suspend", "delete",          "import",
+                                   "network", "snapshot", "restore", "delete-snapshot", "clone",
+                                   "sweep",   NULL };
 static const char *const states[] = { "waiting", "running", "done", "failed", "cancelled", NULL };
-
-/* As the request's, but that tasks without an image have none of it. */
-static const struct field source_fields[] = {
-    FIELD_STR(image_source, kernel, "its kernel"),
-    FIELD_STR(image_source, initrd, "its initial RAM disk"),
-    FIELD_STR(image_source, disk, "its disk"),
-    FIELD_STR(image_source, append, "its kernel command line"),
-    {},
-};
 
 /* clang-format off */
 const struct field task_fields[] = {
@@ -36,7 +27,7 @@ const struct field task_fields[] = {
     FIELD_STR(task_rec, name, "of the instance when it was asked, or of the image or network"),
     FIELD_INT(task_rec, timeout, "seconds that a guest has to shut down"),
     FIELD_BOOL(task_rec, force, "whatever speaks against it"),
-    FIELD_OBJ(task_rec, source, source_fields, "what an image is made of", .secret = true), /* files of the host */
+    FIELD_OBJ(task_rec, source, image_source_fields, "what an image is made of", .secret = true), /* files of the host */
     FIELD_STR(task_rec, snapshot, "the snapshot's name"),
     FIELD_INT(task_rec, node, "number of the snapshot that was begun; 0: none"),
     FIELD_BOOL(task_rec, memory, "snapshot: of a machine that runs, its memory, too"),
@@ -268,6 +259,19 @@ static void begin_locked(struct task *t)
     t->host->n_running++;
 }
 
+/* Layers that an import made are no image's until its end, so nothing is swept meanwhile; nor does an import find what is being swept. */
+static bool has_to_wait(const struct task *t)
+{
+    const int other = t->rec.what == TASK_SWEEP    ? TASK_IMPORT
+                      : t->rec.what == TASK_IMPORT ? TASK_SWEEP
+                                                   : -1;
+
+    for (const struct task *o = t->host->tasks; o; o = o->next)
+        if (o->rec.what == other && o->rec.state == TASK_RUNNING)
+            return true;
+    return false;
+}
+
 /* The oldest first. */
 static void begin_waiting_locked(struct host *h)
 {
@@ -278,7 +282,7 @@ static void begin_waiting_locked(struct host *h)
     do {
         oldest = NULL;
         for (struct task *t = h->tasks; t && h->n_running < HOST_TASK_THREADS_MAX; t = t->next)
-            if (t->rec.state == TASK_WAITING)
+            if (t->rec.state == TASK_WAITING && !has_to_wait(t))
                 oldest = t;
         if (oldest)
             begin_locked(oldest);
@@ -367,7 +371,8 @@ int task_load_locked(struct host *h, u64 number, const char *text, size_t len, s
     if (unfinished(t)) {
         t->inst = t->rec.id ? host_by_id_locked(h, t->rec.id) : NULL;
         attach(t);
-        if ((t->rec.what != TASK_IMPORT && t->rec.what != TASK_NETWORK && !t->inst) ||
+        if ((t->rec.what != TASK_IMPORT && t->rec.what != TASK_NETWORK &&
+             t->rec.what != TASK_SWEEP && !t->inst) ||
             (t->rec.from && !t->from))
             r = err_set(e, -EBADMSG, "its instance is missing");
     }

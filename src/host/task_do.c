@@ -4,6 +4,8 @@
 #include "host/task_do.h"
 
 #include "host/clone_make.h"
+#include "host/layers.h"
+#include "host/os_snap.h"
 #include "host/process.h"
 #include "host/snap.h"
 
@@ -52,12 +54,44 @@ static int do_restart(struct task *t, struct err *e)
     return r < 0 ? r : process_start(t, NULL, e);
 }
 
+/* Of kind os: folders of socle-os, which are in its folder. */
+static int remove_trees(struct task *t, const char *folder, struct err *e)
+{
+    static const char *const trees[] = { "rw", "snapshots", "l", "root", "box", "bundle" };
+    struct job whole = {}; /* once begun it is done */
+    int r = 0;
+
+    for_each_row(tree, trees)
+        if (r >= 0)
+            r = layers_remove_tree(&whole, t->host, folder, *tree, e);
+    return r;
+}
+
 static int do_delete(struct task *t, struct err *e)
 {
     AUTO(free) char *folder = host_folder(t->host, t->inst);
     int r = process_stop(t, true, e);
 
+    if (r >= 0 && t->inst->cfg.kind == INSTANCE_OS)
+        r = remove_trees(t, folder, e);
     return r < 0 ? r : folder_remove(folder, e);
+}
+
+static int import_rootfs(struct task *t, struct err *e)
+{
+    struct image_cfg image = {};
+    int r = layers_import(&t->job, t->host, &t->rec.source, &image, e);
+
+    if (r >= 0)
+        r = images_put(t->host->images, t->rec.name, &image, e);
+    conf_fini(image_cfg_fields, &image);
+    return r;
+}
+
+/* Imports and this exclude each other: a layer that was just made is no image's yet. */
+static int do_sweep(struct task *t, struct err *e)
+{
+    return layers_sweep(&t->job, t->host, e);
 }
 
 static int do_import(struct task *t, struct err *e)
@@ -69,6 +103,8 @@ static int do_import(struct task *t, struct err *e)
     conf_fini(image_cfg_fields, &there);
     if (done)
         return 0; /* by who was interrupted after it */
+    if (t->rec.source.rootfs)
+        return import_rootfs(t, e);
     return images_import(&t->job, t->host->images, t->rec.name, &t->rec.source, e);
 }
 
@@ -76,6 +112,31 @@ static int do_import(struct task *t, struct err *e)
 static int do_network(struct task *t, struct err *e)
 {
     return network_apply(t->host, t->rec.name, e);
+}
+
+static bool is_os(const struct task *t)
+{
+    return t->inst->cfg.kind == INSTANCE_OS;
+}
+
+static int do_snapshot(struct task *t, struct err *e)
+{
+    return is_os(t) ? os_snap_do_take(t, e) : snap_do_take(t, e);
+}
+
+static int do_restore(struct task *t, struct err *e)
+{
+    return is_os(t) ? os_snap_do_restore(t, e) : snap_do_restore(t, e);
+}
+
+static int do_unsnapshot(struct task *t, struct err *e)
+{
+    return is_os(t) ? os_snap_do_delete(t, e) : snap_do_delete(t, e);
+}
+
+static int do_clone(struct task *t, struct err *e)
+{
+    return is_os(t) ? os_clone_do(t, e) : clone_do(t, e);
 }
 
 /* clang-format off */
@@ -91,10 +152,11 @@ const struct task_row task_rows[] = {
     [TASK_DELETE]     = { do_delete },
     [TASK_IMPORT]     = { do_import,       .can_cancel = true },
     [TASK_NETWORK]    = { do_network },
-    [TASK_SNAPSHOT]   = { snap_do_take,    .can_cancel = true, .undoes = true },
-    [TASK_RESTORE]    = { snap_do_restore },
-    [TASK_UNSNAPSHOT] = { snap_do_delete,  .can_cancel = true },
-    [TASK_CLONE]      = { clone_do,        .can_cancel = true, .makes = true, .undoes = true },
+    [TASK_SNAPSHOT]   = { do_snapshot,     .can_cancel = true, .undoes = true },
+    [TASK_RESTORE]    = { do_restore },
+    [TASK_UNSNAPSHOT] = { do_unsnapshot,   .can_cancel = true },
+    [TASK_CLONE]      = { do_clone,        .can_cancel = true, .makes = true, .undoes = true },
+    [TASK_SWEEP]      = { do_sweep,        .can_cancel = true },
 };
 /* clang-format on */
 
@@ -103,8 +165,12 @@ void task_unmake(struct task *t)
     AUTO(free) char *folder = host_folder(t->host, t->inst);
     struct err e = {};
 
-    if (t->rec.what == TASK_CLONE)
+    if (t->rec.what == TASK_CLONE && is_os(t))
+        os_clone_undo(t);
+    else if (t->rec.what == TASK_CLONE)
         clone_undo(t);
+    if (is_os(t) && remove_trees(t, folder, &e) < 0)
+        log_warn("%s", e.text);
     if (folder_remove(folder, &e) < 0)
         log_warn("%s", e.text);
 }

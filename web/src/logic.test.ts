@@ -53,7 +53,7 @@ describe("paths", () => {
   it("are quoted for a shell", () => expect([shellWord("a-b"), shellWord("it's"), shellWord("$(x)")]).toEqual(["a-b", `'it'\\''s'`, "'$(x)'"]));
 });
 
-const summary = (name: string, state = "off", tags: string[] = []): Summary => ({ name, id: name, state, tags, cpus: 1, memory: 1, revision: 1 });
+const summary = (name: string, state = "off", tags: string[] = []): Summary => ({ name, id: name, kind: "para", state, tags, cpus: 1, memory: 1, revision: 1 });
 
 describe("search", () => {
   const all = [summary("web1", "running", ["prod"]), summary("web2", "off", ["test"]), summary("db", "off", ["prod", "eu"])];

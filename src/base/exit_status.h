@@ -1,5 +1,5 @@
 /*
- * host/exit_status.h: how `socle run` and `socle-vm` end, so that a script can tell why.  One table: the programs and the manual use it.
+ * base/exit_status.h: how `socle run` and `socle-vm` end, so that a script can tell why.  One table: the programs and the manual use it.
  * Our own codes are even: a guest that ends its machine through the debug exit port gives 2 × value + 1, which is always odd.
  */
 #pragma once

@@ -1,0 +1,367 @@
+#!/usr/bin/env python3
+"""test/sys/os.py: containers that socled keeps.  test/sys/os.py root, user UID, or debian FOLDER"""
+
+import fcntl
+import glob
+import io
+import json
+import os
+import pty
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tarfile
+import termios
+import time
+
+from socled import BUILD, DIR, SECONDS, Socled, answers, ask, done, ok, task, until
+
+os.environ["SOCLE_DIR"] = DIR
+ROOTFS = os.environ["TMPDIR"] + "/rootfs.tar"
+APPLETS = ("sh", "cat", "echo", "id", "ls", "sleep", "touch", "rm", "mkdir", "hostname", "ip", "ping", "chown", "head", "yes", "stty", "true", "wc", "test", "mount", "kill", "ps")
+ON = "trap 'exit 0' TERM; while :; do sleep 0.05; done"  # a program that ends when it is asked to
+
+
+def rootfs():
+    """busybox and three users, as an image would bring them; /etc/resolv.conf leads nowhere."""
+    with tarfile.open(ROOTFS, "w") as tar:
+        def add(name, kind=tarfile.REGTYPE, data=b"", mode=0o644, link=""):
+            info = tarfile.TarInfo(name)
+            info.type, info.size, info.mode, info.linkname = kind, len(data), mode, link
+            tar.addfile(info, io.BytesIO(data))
+
+        for folder in ("bin", "etc", "data", "root", "proc", "sys", "dev", "run"):
+            add(folder, tarfile.DIRTYPE, mode=0o755)
+        add("tmp", tarfile.DIRTYPE, mode=0o1777)
+        with open("/bin/busybox", "rb") as f:
+            add("bin/busybox", data=f.read(), mode=0o755)
+        for name in APPLETS:
+            add("bin/" + name, tarfile.SYMTYPE, link="busybox")
+        add("etc/passwd", data=b"root:x:0:0::/root:/bin/sh\nweb:x:33:33::/tmp:/bin/sh\n")
+        add("etc/group", data=b"root:x:0:\nweb:x:33:\nextra:x:44:web\n")
+        add("etc/resolv.conf", tarfile.SYMTYPE, link="../run/systemd/resolve/stub-resolv.conf")
+
+
+def socle(*words, **more):
+    return subprocess.run([BUILD + "socle", *words], capture_output=True, text=True, timeout=SECONDS, check=False, **more)
+
+
+def run(*words):
+    """What `socle` says on stdout."""
+    p = socle(*words)
+    assert p.returncode == 0, (words, p)
+    return p.stdout
+
+
+def program(name, *words, options=(), **more):
+    return socle("exec", *options, name, *words, **more)
+
+
+def inside(name, command, **more):
+    """What a shell in the container says."""
+    p = program(name, "sh", "-c", command, **more)
+    assert p.returncode == 0, (name, command, p)
+    return p.stdout.strip()
+
+
+def state(name):
+    return ok("GET", f"/instances/{name}")["status"]["state"]
+
+
+def launch(name, *words):
+    run("launch", "box", name, "--memory", "64M", "--", *(words or ("/bin/sh", "-c", ON)))
+    assert state(name) == "running"
+
+
+# ---- what it is ----
+
+def images():
+    rootfs()
+    run("pool", "import", "box", "--rootfs", ROOTFS)
+    image = ok("GET", "/images")["list"][0]
+    assert image["name"] == "box" and len(image["layers"]) == 1, image
+    assert "kernel" in socle("pool", "import", "both", "--rootfs", ROOTFS, "--kernel", ROOTFS).stderr
+    t = task("POST", "/images", {"name": "bad", "source": {"rootfs": "/etc/passwd"}})
+    assert t["state"] == "failed" and t["error"], t
+    assert [i["name"] for i in ok("GET", "/images")["list"]] == ["box"]
+    for name, more, word in (
+        ("x", {"kind": "os"}, "image"),
+        ("x", {"kind": "os", "image": "box", "kernel": "/k"}, "'kernel'"),
+        ("x", {"image": "box", "disks": [{"file": "/d"}]}, "'disks'"),
+        ("x", {"image": "box", "nets": [{"kind": "user"}]}, "network"),
+        ("x", {"image": "box", "os": {"mounts": [{"source": "a", "target": "/b"}]}}, "path from the root"),
+        ("x", {"image": "box", "os": {"env": ["X"]}}, "NAME=VALUE"),
+        ("x", {"image": "box", "os": {"stop_signal": "SIGX"}}, "stop_signal"),
+    ):
+        status, answer, _ = ask("POST", "/instances", {"name": name, **more})
+        assert status == 400 and word in json.dumps(answer), (more, status, answer)
+
+
+def life():
+    launch("a")
+    shown = ok("GET", "/instances/a")
+    assert shown["kind"] == "os" and shown["status"]["pid"] > 0, shown
+    assert inside("a", "hostname; cat /etc/hostname") == "a\na"
+    assert inside("a", "id -u; cat /proc/1/cmdline | head -c 7").split("\0")[0] == "0\n/bin/sh"
+    first = shown["status"]["pid"]
+    done("POST", "/instances/a/action", {"action": "reset"})
+    assert state("a") == "running" and inside("a", "echo again") == "again"
+    assert ok("GET", "/instances/a")["status"]["pid"] == first  # socle-os is the same one
+    began = time.monotonic()
+    done("POST", "/instances/a/action", {"action": "stop", "timeout": 30})
+    assert state("a") == "off" and time.monotonic() - began < 25
+    launch("never", "/bin/sleep", "1000")  # takes no signal: it is not waited for
+    began = time.monotonic()
+    done("POST", "/instances/never/action", {"action": "stop", "timeout": 50})
+    assert time.monotonic() - began < 25
+    run("launch", "box", "ends", "--memory", "64M", "--", "/bin/sh", "-c", "echo to the log; exit 7")
+    until("its end", lambda: state("ends") == "failed")
+    assert "status 7" in ok("GET", "/instances/ends")["status"]["why"]
+    assert "to the log" in run("logs", "ends")
+    done("POST", "/instances/a/action", {"action": "start"})
+    status, answer, _ = ask("POST", "/instances/a/action", {"action": "suspend"})
+    assert status >= 400 and "only machines are suspended" in json.dumps(answer), answer
+    for name in ("never", "ends"):
+        done("DELETE", f"/instances/{name}")
+    folders = os.listdir(DIR + "/instances")
+    assert len(folders) == 1, folders
+
+
+def programs():
+    assert inside("a", "cat", input="back and forth\n") == "back and forth"
+    assert len(inside("a", "head -c 3000000 /dev/zero | cat")) == 3000000
+    assert inside("a", "wc -c", input="x" * 2000000) == "2000000"
+    p = program("a", "sh", "-c", "echo out; echo err >&2; exit 9")
+    assert (p.returncode, p.stdout, p.stderr) == (9, "out\n", "err\n"), p
+    p = program("a", "nothing")
+    assert p.returncode == 125 and "executable file not found" in p.stderr, p
+    p = program("a", "sh", "-c", "id; echo $PWD $X $HOME", options=("--user", "web", "--cwd", "/tmp", "--env", "X=1"))
+    assert "uid=33(web) gid=33(web) groups=33(web),44(extra)" in p.stdout and "/tmp 1 /tmp" in p.stdout, p
+    p = program("a", "id", options=("--user", "who"))
+    assert p.returncode == 125 and "no user 'who'" in p.stderr, p
+    # what stays in the background holds nobody up
+    assert inside("a", "sleep 1000 & echo $!") .isdigit()
+    # a client that goes takes its program with it
+    p = subprocess.Popen([BUILD + "socle", "exec", "a", "sleep", "4711"])
+    until("it runs", lambda: "4711" in inside("a", "ps"))
+    p.kill()
+    p.wait()
+    until("it is gone", lambda: "sleep 4711" not in inside("a", "ps"))
+
+
+def read_until(fd, word):
+    seen = b""
+    while word not in seen:
+        seen += os.read(fd, 65536)
+    return seen
+
+
+def terminals():
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 99, 0, 0))
+    p = subprocess.Popen([BUILD + "socle", "exec", "a"], stdin=its, stdout=its, stderr=its)
+    read_until(ours, b"# ")
+    os.write(ours, b"stty size; echo $TERM\n")
+    assert b"33 99" in read_until(ours, b"xterm-256color")
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 44, 88, 0, 0))
+    p.send_signal(signal.SIGWINCH)
+    time.sleep(0.3)
+    os.write(ours, b"stty size\n")
+    read_until(ours, b"44 88")
+    os.write(ours, b"exit 5\n")
+    assert p.wait(SECONDS) == 5
+
+
+def frames():
+    """Whoever breaks the conversation's rules is told, and nothing else happens."""
+    def talk(data):
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(SECONDS)
+        s.connect(glob.glob(DIR + "/instances/*/exec")[0])
+        s.sendall(data)
+        got = b""
+        try:
+            while more := s.recv(65536):
+                got += more
+        except ConnectionResetError:
+            pass
+        return got
+
+    def frame(kind, data):
+        return bytes([kind]) + struct.pack(">I", len(data)) + data
+
+    for data, word in (
+        (frame(1, b"x"), b"what to run is expected"),
+        (frame(0, b"{"), b"JSON"),
+        (frame(0, b'{"command": []}'), b"nothing to run"),
+        (frame(0, b'{"command": ["true"], "x": 1}'), b"'x'"),
+        (b"\0\xff\xff\xff\xff", b"more than"),
+        (frame(0, b'{"command": ["cat"]}') + frame(9, b""), b"kind 9"),
+    ):
+        got = talk(data)
+        assert got[:1] == b"\x04" and word in got, (data, got)
+    assert inside("a", "echo well") == "well"
+
+
+def keeps():
+    """Snapshots, restores and clones of what it wrote."""
+    inside("a", "echo one > /data/f; chown 33:44 /data/f; rm /bin/wc; rm -rf /tmp; mkdir /tmp; touch /tmp/new")
+    run("snapshot", "a", "s1")
+    inside("a", "echo two > /data/f")
+    run("snapshot", "a")
+    assert [s["name"] for s in ok("GET", "/instances/a/snapshots")["list"]] == ["s1", "snapshot2"]
+    look = "cat /data/f; ls -ln /data/f | head -c 40; test -e /bin/wc || echo none; ls /tmp"
+    run("restore", "a", "s1")
+    assert state("a") == "running"
+    one = inside("a", look)
+    assert one.startswith("one\n") and "33" in one and one.endswith("none\nnew"), one
+    run("clone", "a", "b", "--snapshot", "s1")
+    run("clone", "a", "c", "--full")
+    run("clone", "b", "d")
+    for name in ("b", "c", "d"):
+        done("POST", f"/instances/{name}/action", {"action": "start"})
+        assert inside(name, look) == one and inside(name, "hostname") == name
+    inside("b", "echo other > /data/f")
+    assert inside("d", "cat /data/f") == "one" == inside("a", "cat /data/f")
+    assert ask("DELETE", "/instances/a/snapshots/s1")[0] in (202, 409) and [s["name"] for s in ok("GET", "/instances/a/snapshots")["list"]][0] == "s1"
+    assert ask("DELETE", "/instances/a?force=on")[0] == 409
+    p = socle("clone", "a", "e", "--instant")
+    assert p.returncode == 1 and "instant ones are of machines" in p.stderr, p
+    for name in ("d", "b", "c"):
+        done("DELETE", f"/instances/{name}?force=on")
+    done("DELETE", "/instances/a/snapshots/s1")
+    assert [s["name"] for s in ok("GET", "/instances/a/snapshots")["list"]] == ["snapshot2"]
+
+
+def programs_on():
+    """How many of a's first process the host has: of our socle-os, since other tests may have such, too."""
+    n = 0
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            with open(path, "rb") as f:
+                words = f.read().split(b"\0")
+            with open(path.replace("cmdline", "mountinfo"), encoding="utf-8", errors="replace") as f:
+                n += ON.encode() in words and DIR in f.read()
+        except OSError:
+            pass
+    return n
+
+
+def kills(n):
+    """socled and socle-os are killed; what is told is so."""
+    global daemon
+    for _ in range(n):
+        daemon.kill()
+        daemon = Daemon()
+        until("it is found", lambda: state("a") == "running")
+        assert inside("a", "echo on") == "on"
+    pid = ok("GET", "/instances/a")["status"]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    until("it is seen", lambda: state("a") in ("failed", "off"))  # of one that an earlier socled started nobody knows the status
+    done("POST", "/instances/a/action", {"action": "start"})
+    until("of the one before nothing is left", lambda: programs_on() == 1)
+
+
+# ---- root's ----
+
+def networks():
+    launch("n1")
+    launch("n2")
+    until("names", lambda: program("n1", "ping", "-c", "1", "-W", "1", "n2").returncode == 0)
+    assert "default via" in inside("n2", "ip route") and "nameserver" in inside("n2", "cat /etc/resolv.conf")
+    before = ok("GET", "/instances/n1")["nets"][0]["address"]
+    assert before in inside("n1", "ip addr show eth0")
+    done("POST", "/instances/n1/action", {"action": "restart"})
+    assert before in inside("n1", "ip addr show eth0")
+    for name in ("n1", "n2"):
+        done("DELETE", f"/instances/{name}?force=on")
+    until("only a's link is left", lambda: subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout.count("n0@") == 1)
+
+
+def apart():
+    """Users of a container are not those of the host, and of no other container."""
+    maps = set()
+    for name in ("a", "x"):
+        if name == "x":
+            launch("x")
+        first, host, n = inside(name, "cat /proc/self/uid_map").split()
+        assert (first, n) == ("0", "65536") and int(host) >= 0x10000000
+        maps.add(host)
+    assert len(maps) == 2
+    inside("x", "touch /data/mine")
+    assert glob.glob(DIR + "/instances/*/rw/upper/data/mine") and os.stat(glob.glob(DIR + "/instances/*/rw/upper/data/mine")[0]).st_uid == 0
+    ok("PATCH", "/instances/x", {"os": {"command": ["/bin/sh", "-c", ON], "mounts": [{"source": "/bin", "target": "/mnt", "readonly": True}], "env": ["SEEN=yes"]}})
+    done("POST", "/instances/x/action", {"action": "restart"})
+    assert inside("x", "test -x /mnt/busybox && touch /mnt/x 2>/dev/null || echo $SEEN") == "yes"
+    done("DELETE", "/instances/x?force=on")
+
+
+def leftovers():
+    done("DELETE", "/instances/a?force=on")
+    layer = os.listdir(DIR + "/layers")
+    assert len(layer) == 1, layer
+    assert ask("DELETE", "/images/box")[0] == 204
+    until("the layer is gone", lambda: not os.listdir(DIR + "/layers"))
+    assert not os.listdir(DIR + "/instances")
+
+
+# ---- a whole system ----
+
+def debian(folder):
+    run("pool", "import", "debian", "--rootfs", folder)
+    run("launch", "debian", "deb", "--memory", "512M")
+    until("systemd", is_up)
+    assert inside("deb", "systemd-detect-virt") == "container-other" and inside("deb", "cat /proc/1/comm") == "systemd"
+    began = inside("deb", "cat /proc/1/stat").split()[21]
+    program("deb", "systemctl", "reboot")
+    until("it is another", lambda: other_start("deb", began))
+    until("systemd again", is_up)
+    done("POST", "/instances/deb/action", {"action": "stop"})
+    assert state("deb") == "off" and "Reached target" in run("logs", "deb")
+    done("DELETE", "/instances/deb")
+
+
+def is_up():
+    """The sample guest is made for a machine, and waits long for a serial port; all but that has to be there."""
+    return program("deb", "systemctl", "is-active", "basic.target").stdout.strip() == "active"
+
+
+def other_start(name, began):
+    p = program(name, "cat", "/proc/1/stat")
+    return p.returncode == 0 and p.stdout.split()[21] != began
+
+
+class UsersSocled(Socled):
+    """A user's: whoever runs this is root, and may talk with it."""
+
+    def __init__(self):
+        uid = int(sys.argv[2])
+        with open(os.environ["TMPDIR"] + "/socled.log", "ab") as log:
+            self.p = subprocess.Popen([BUILD + "socled", "--dir", DIR], stderr=log, user=uid, group=uid, extra_groups=[])
+        until("socled answers", answers)
+
+
+Daemon = UsersSocled if sys.argv[1] == "user" else Socled
+daemon = Daemon()
+try:
+    if sys.argv[1] == "debian":
+        debian(sys.argv[2])
+    else:
+        images()
+        life()
+        programs()
+        terminals()
+        frames()
+        if sys.argv[1] == "root":
+            networks()
+            apart()
+            keeps()
+        kills(5)
+        leftovers()
+finally:
+    until("all are gone", lambda: not answers() or not [ask("DELETE", f"/instances/{i['name']}?force=on") for i in ok("GET", "/instances")["list"]])
+    for network in ok("GET", "/networks")["list"] if answers() else []:
+        done("DELETE", f"/networks/{network['name']}")  # with its dnsmasq, which would live on
+    daemon.end()

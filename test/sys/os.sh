@@ -1,0 +1,43 @@
+#!/bin/bash
+# test/sys/os.sh: instances of kind os: images, life, exec, networks, snapshots, clones, kill -9, a whole Debian; of root and of an ordinary user.
+# time limit: 400
+set -eu
+here=$(dirname "$0")
+[ "$(id -u)" = 0 ] || { echo "only root may make networks of its own here"; exit 77; }
+[ -x /bin/busybox ] || { echo "no /bin/busybox"; exit 77; }
+if [ "${1:-}" != inside ]; then
+    "$here/../../tools/guest/build.sh" >/dev/null || echo "os: no sample guest"
+    unshare -m -n true 2>/dev/null || { echo "this machine allows no namespaces"; exit 77; }
+    exec unshare -m -n "$0" inside
+fi
+ip link set lo up
+cd "$here/../.."
+python3 test/sys/os.py root
+rm -rf "$TMPDIR/d"
+if [ -e .cache/guest/root.img ] && mkdir "$TMPDIR/debian" && mount -o loop,ro .cache/guest/root.img "$TMPDIR/debian" 2>/dev/null; then
+    python3 test/sys/os.py debian "$TMPDIR/debian"
+    umount "$TMPDIR/debian"
+    rm -rf "$TMPDIR/d"
+else
+    echo "os: the sample guest cannot be mounted here: no whole Debian in a container"
+fi
+if ! command -v newuidmap >/dev/null; then
+    echo "os: no newuidmap: no containers of an ordinary user"
+    exit 0
+fi
+# A user of this test's own, in a mount namespace where /etc is a copy.
+mkdir "$TMPDIR/etc" && cp -a /etc/passwd /etc/group "$TMPDIR/etc/"
+echo "socletest:x:64123:64123::/nonexistent:/bin/sh" >>"$TMPDIR/etc/passwd"
+echo "socletest:100000000:65536" >"$TMPDIR/etc/subuid"
+cp "$TMPDIR/etc/subuid" "$TMPDIR/etc/subgid"
+for file in passwd subuid subgid; do
+    [ -e "/etc/$file" ] || : >"/etc/$file"
+    mount --bind "$TMPDIR/etc/$file" "/etc/$file"
+done
+for folder in "$TMPDIR" "$(dirname "$TMPDIR")"; do chmod o+x "$folder"; done
+if setpriv --reuid 64123 --regid 64123 --clear-groups test -x "$SOCLE_BUILD/src/cmd/socled"; then
+    install -d -o 64123 -g 64123 "$TMPDIR/d"
+    python3 test/sys/os.py user 64123
+else
+    echo "os: others cannot reach $SOCLE_BUILD: no containers of an ordinary user"
+fi
