@@ -2,6 +2,7 @@
  * cmd/verb_make.c: `socle create, launch, set, edit, pool import`: what describes an instance or an image.
  */
 #include "cmd/verb.h"
+#include "layer/registry.h"
 
 #include <fcntl.h>
 #include <spawn.h>
@@ -392,7 +393,9 @@ int verb_import(struct verb *v, struct err *e)
     from_root(v, &v->source.kernel);
     from_root(v, &v->source.initrd);
     from_root(v, &v->source.disk);
-    from_root(v, &v->source.rootfs);
+    if (v->source.rootfs &&
+        (access(v->source.rootfs, F_OK) == 0 || !registry_is_ref(v->source.rootfs)))
+        from_root(v, &v->source.rootfs);
     body = json_pack("{s:s, s:o}", "name", v->args.arg[0], "source",
                      conf_print(image_source_fields, &v->source));
     if (!body)

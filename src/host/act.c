@@ -3,6 +3,7 @@
  * Which states an action begins from is a row; what it does, its task does (task_do.c).
  */
 #include "host/change.h"
+#include "layer/registry.h"
 
 #include <stdlib.h>
 
@@ -202,7 +203,7 @@ static int check_source(const struct image_source *s, struct err *e)
             "(and 'tag')");
     if (r >= 0)
         r = instance_check_path("initrd", s->initrd, e);
-    if (r >= 0)
+    if (r >= 0 && s->rootfs && !registry_is_ref(s->rootfs))
         r = instance_check_path("rootfs", s->rootfs, e);
     return r < 0 ? r : instance_check_path("disk", s->disk, e);
 }

@@ -42,7 +42,7 @@ const struct field image_source_fields[] = {
     FIELD_STR(image_source, initrd, "its initial RAM disk", .metavar = "FILE"),
     FIELD_STR(image_source, disk, "its disk, in any format that is read", .metavar = "FILE"),
     FIELD_STR(image_source, append, "kernel command line of instances that have none"),
-    FIELD_STR(image_source, rootfs, "in place of a kernel: an OCI image (a layout or an archive of one), what `docker save` writes, or a root file system (a tar or a folder)",
+    FIELD_STR(image_source, rootfs, "in place of a kernel: an OCI image (a layout, an archive of one, or HOST/NAME:TAG of a registry), what `docker save` writes, or a root file system (a tar or a folder)",
               .metavar = "PATH"),
     FIELD_STR(image_source, tag, "which image, when there are several in --rootfs"),
     {},

@@ -16,6 +16,8 @@ import tarfile
 import termios
 import time
 
+import layer_image
+import layer_registry
 from socled import BUILD, DIR, SECONDS, Socled, answers, ask, done, ok, task, until
 
 os.environ["SOCLE_DIR"] = DIR
@@ -97,6 +99,32 @@ def images():
     ):
         status, answer, _ = ask("POST", "/instances", {"name": name, **more})
         assert status == 400 and word in json.dumps(answer), (more, status, answer)
+
+
+def registry():
+    """An image of two layers: from a registry, and from its layout; it says what is run, and by whom."""
+    layout = layer_image.Layout(os.environ["TMPDIR"] + "/layout-" + sys.argv[1])
+    with tarfile.open(ROOTFS) as tar:
+        base = [layer_image.folder(m.name) if m.isdir() else layer_image.link(m.name, m.linkname) if m.issym() else
+                layer_image.file(m.name, tar.extractfile(m).read(), mode=m.mode) for m in tar]
+    above = [layer_image.file("bin/.wh.wc", b""), layer_image.file("etc/above", b"yes")]
+    layout.image([base, above], config={"Entrypoint": ["/bin/sh", "-c"], "Cmd": [ON], "Env": ["FROM=image", "PATH=/bin"], "User": "web", "WorkingDir": "/etc"})
+    layout.write()
+    server = layer_registry.Registry(layout)
+    run("pool", "import", "far", "--rootfs", f"{server.host}/some/image:latest")
+    server.close()
+    run("pool", "import", "near", "--rootfs", layout.path)
+    far, near = (next(i for i in ok("GET", "/images")["list"] if i["name"] == name) for name in ("far", "near"))
+    assert len(far["layers"]) == 2 and far["layers"] == near["layers"] and far["program"] == near["program"], (far, near)
+    run("launch", "far", "r", "--memory", "64M", "--env", "MINE=1")
+    said = inside("r", "echo $FROM $MINE $PWD; id -un; cat /etc/above; echo; test -e /bin/wc || echo none")
+    assert said == "image 1 /etc\nweb\nyes\nnone", said
+    done("DELETE", "/instances/r?force=on")
+    assert ask("DELETE", "/images/far")[0] == 204
+    run("launch", "near", "r", "--memory", "64M")  # its layers are still there
+    done("DELETE", "/instances/r?force=on")
+    assert ask("DELETE", "/images/near")[0] == 204
+    until("only box's layer is left", lambda: len([n for n in os.listdir(DIR + "/layers") if n.startswith("sha256-")]) == 1)
 
 
 def life():
@@ -350,6 +378,7 @@ try:
         debian(sys.argv[2])
     else:
         images()
+        registry()
         life()
         programs()
         terminals()
