@@ -1,7 +1,8 @@
 /*
  * os/console.c: bytes between a terminal, a log and clients.
- *   (1) The container is never held up: a client that does not take its output loses it (OUT_MAX), and is told nothing of the container's.
- *   (2) A client is not read while IN_MAX bytes wait for the terminal.
+ *   (1) What is written while nobody is attached, its newest part, is shown to who comes first.
+ *   (2) The container is never held up: a client that does not take its output loses it (OUT_MAX), and is told nothing of the container's.
+ *   (3) A client is not read while IN_MAX bytes wait for the terminal.
  */
 #include "os/console.h"
 
@@ -16,7 +17,7 @@
 enum {
     OUT_MAX = 256 * 1024,
     IN_MAX = 64 * 1024,
-    RECENT_MAX = 4096,
+    RECENT_MAX = 64 * 1024,
     LOG_MAX = 8 * 1024 * 1024, /* of the log; then only so much is kept: */
     LOG_KEEP = 4 * 1024 * 1024,
     CHUNK = 16 * 1024,
@@ -81,15 +82,21 @@ static void shorten_log(struct os_console *c)
 /* Output of the container. */
 static void take(struct os_console *c, const char *text, size_t len)
 {
+    bool seen = false;
+
     if (fd_write_all(c->log, text, len) < 0) /* a full disk does not stop the container */
         log_warn_limited("console: its log lacks output: %s", strerror(errno));
     shorten_log(c);
+    for_each_row(k, c->client)
+        if (k->fd >= 0) {
+            client_add(k, text, len);
+            seen = true;
+        }
+    if (seen)
+        return;
     strbuf_add_mem(&c->recent, text, len);
     if (c->recent.len > RECENT_MAX)
         drop_front(&c->recent, c->recent.len - RECENT_MAX);
-    for_each_row(k, c->client)
-        if (k->fd >= 0)
-            client_add(k, text, len);
 }
 
 /* False: nothing is left, or its other side is closed. */
@@ -156,6 +163,7 @@ static void on_door(struct loop_fd *f, int events [[maybe_unused]])
             client_close(k);
         else if (c->recent.len)
             client_add(k, c->recent.text, c->recent.len);
+        c->recent.len = 0;
         return;
     }
 }

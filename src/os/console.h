@@ -26,7 +26,7 @@ struct os_console {
     struct loop_fd door;
     char *path; /* of the socket */
     struct os_console_client client[CONSOLE_CLIENTS];
-    struct strbuf in, recent; /* for the terminal; the newest output, for who comes later */
+    struct strbuf in, recent; /* for the terminal; what nobody has seen yet */
 };
 
 /* Listens, and appends to FOLDER/console.log.  Finish with os_console_close, also after a failure. */

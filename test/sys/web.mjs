@@ -1,6 +1,6 @@
 /* test/sys/web.mjs: a browser against a real socled with a real guest.  test/sys/web.sh */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
 import https from "node:https";
 import { axeSource, browser, logIn, PASSWORD, Socled, sleep, until, visitor } from "./web_rig.mjs";
 
@@ -291,6 +291,30 @@ async function pages(page) {
   await page.emulateMedia({ colorScheme: "light" });
 }
 
+/* A container of busybox alone: a shell in it, its end, another one. */
+async function shell(page) {
+  const dir = `${process.env.TMPDIR}/rootfs`;
+
+  if (!existsSync("/bin/busybox")) return console.log("web: no /bin/busybox: no shell in a container");
+  for (const folder of ["bin", "dev", "proc", "sys", "etc", "tmp"]) mkdirSync(`${dir}/${folder}`, { recursive: true });
+  copyFileSync("/bin/busybox", `${dir}/bin/busybox`);
+  symlinkSync("busybox", `${dir}/bin/sh`);
+  await socled.task("POST", "/images", { name: "box", source: { rootfs: dir } });
+  await socled.task("POST", "/instances", { name: "box1", image: "box", memory: "64M", nets: [{ kind: "none" }], os: { command: ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do busybox sleep 0.1; done"] } });
+  await socled.task("POST", "/instances/box1/action", { action: "start" });
+  await page.goto(`${socled.url}/instances/box1/shell`);
+  await page.locator("[data-shell=runs]").waitFor();
+  await type(page, "echo so-$((40+2)) `hostname`", "so-42 box1");
+  await accessible(page, "shell");
+  await page.keyboard.type("exit 3\n");
+  await page.getByText("it ended with status 3").waitFor();
+  await button(page, "Begin another").click();
+  await type(page, "echo again-$((1+1))", "again-2");
+  await page.goto(`${socled.url}/instances`);
+  await page.getByText("container", { exact: true }).waitFor();
+  await socled.task("DELETE", "/instances/box1?force=on");
+}
+
 async function keys(page) {
   await page.goto(`${socled.url}/`);
   await page.locator("[data-live=live]").waitFor({ state: "attached" });
@@ -313,7 +337,7 @@ async function main() {
   const b = await browser();
   const { page, wrong } = await visitor(b, socled);
   const other = await visitor(b, socled);
-  const steps = [login, create, console_, snapshots, hostile, usage, sessions, killed, (p) => ends(p, other.page), many, keys, pages];
+  const steps = [login, create, console_, snapshots, hostile, usage, sessions, killed, (p) => ends(p, other.page), many, shell, keys, pages];
 
   page.on("dialog", (d) => wrong.push(`dialog: ${d.message()}`));
   try {

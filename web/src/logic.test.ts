@@ -9,6 +9,7 @@ import { plain } from "./core/plain";
 import { t, word } from "./core/text";
 import type { LiveEvent, Snapshot, Summary } from "./core/types";
 import { curveOf, joined, lastTime, queryOf, spans, type History } from "./core/usage";
+import { frame, frameReader, sizeFrame } from "./instances/frames";
 import { whyNot, type Subject, type Verb } from "./instances/actions";
 import { changes } from "./instances/edit";
 import { filter, matches, tagsOf } from "./instances/filter";
@@ -54,6 +55,25 @@ describe("paths", () => {
 });
 
 const summary = (name: string, state = "off", tags: string[] = []): Summary => ({ name, id: name, kind: "para", state, tags, cpus: 1, memory: 1, revision: 1 });
+
+describe("frames", () => {
+  const encoded = (text: string) => new TextEncoder().encode(text);
+
+  it("are read from messages of any size", () => {
+    const all = [...frame(1, encoded("hello")), ...frame(2, encoded("")), ...frame(3, new Uint8Array([0, 0, 0, 7]))];
+    const read = frameReader();
+    const got = all.flatMap((b) => read(new Uint8Array([b])));
+
+    expect(got.map((f) => [f.kind, f.data.length])).toEqual([
+      [1, 5],
+      [2, 0],
+      [3, 4],
+    ]);
+    expect(new TextDecoder().decode(got[0]?.data)).toBe("hello");
+    expect(frameReader()(new Uint8Array(all)).length).toBe(3);
+  });
+  it("tell a size", () => expect([...sizeFrame(258, 80)]).toEqual([2, 0, 0, 0, 4, 1, 2, 0, 80]));
+});
 
 describe("search", () => {
   const all = [summary("web1", "running", ["prod"]), summary("web2", "off", ["test"]), summary("db", "off", ["prod", "eu"])];

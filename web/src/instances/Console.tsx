@@ -3,19 +3,16 @@
  * What it wrote before is shown first; only then may the terminal answer, lest it answers questions that were asked long ago.
  */
 import { Button, EmptyState, EmptyStateBody, Label } from "@patternfly/react-core";
-import { FitAddon } from "@xterm/addon-fit";
-import { Terminal } from "@xterm/xterm";
-import "@xterm/xterm/css/xterm.css";
+import type { Terminal } from "@xterm/xterm";
 import { useEffect, useRef, useState } from "react";
 import { socketUrl, text, urlOf } from "@/core/api";
 import { t } from "@/core/text";
 import { isAlive } from "./actions";
 import type { Of } from "./DetailsPage";
-import { documentWithSheets } from "./sheets";
+import { openTerminal } from "./terminal";
 
 const BEFORE_BYTES = 32 * 1024;
 const AGAIN_MS = 1000;
-const SCROLLBACK = 5000;
 
 type Link = "connecting" | "connected" | "lost";
 
@@ -62,23 +59,11 @@ export default function Console({ instance }: Of) {
   living.current = alive;
   useEffect(() => {
     if (!box.current || !alive) return;
-    const term = new Terminal({
-      scrollback: SCROLLBACK,
-      fontSize: 13,
-      fontFamily: "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace",
-      cursorBlink: true,
-      documentOverride: documentWithSheets(),
-      theme: { background: "#14171c", foreground: "#e6e8eb" },
-    });
-    const fit = new FitAddon();
-    const seen = new ResizeObserver(() => fit.fit());
+    const shown = openTerminal(box.current);
+    const { term } = shown;
     let gone = false;
     let close = () => {};
 
-    term.loadAddon(fit);
-    term.open(box.current);
-    fit.fit();
-    seen.observe(box.current);
     text({ method: "GET", path: "/1.0/instances/{name}/log", names: [name], query: { which: "console", bytes: BEFORE_BYTES } })
       .catch(() => "")
       .then((before) =>
@@ -90,8 +75,7 @@ export default function Console({ instance }: Of) {
     return () => {
       gone = true;
       close();
-      seen.disconnect();
-      term.dispose();
+      shown.close();
     };
   }, [name, alive]);
 

@@ -19,17 +19,20 @@ import { Snapshots } from "./Snapshots";
 
 /* xterm.js is loaded when it is looked at. */
 const Console = lazy(() => import("./Console"));
+const Shell = lazy(() => import("./Shell"));
 
 export interface Of {
   instance: Instance;
   etag: string;
 }
 
-const TABS: { key: string; text: TextKey; view: (of: Of) => ReactNode }[] = [
+/* `for`: only of containers, or only of machines. */
+const TABS: { key: string; text: TextKey; view: (of: Of) => ReactNode; for?: "containers" | "machines" }[] = [
   { key: "overview", text: "tab.overview", view: (of) => <Overview {...of} /> },
+  { key: "shell", text: "tab.shell", view: (of) => <Shell {...of} />, for: "containers" },
   { key: "console", text: "tab.console", view: (of) => <Console {...of} /> },
   { key: "hardware", text: "tab.hardware", view: (of) => <Hardware {...of} /> },
-  { key: "disks", text: "tab.disks", view: (of) => <Disks {...of} /> },
+  { key: "disks", text: "tab.disks", view: (of) => <Disks {...of} />, for: "machines" },
   { key: "network", text: "tab.network", view: (of) => <Nets {...of} /> },
   { key: "snapshots", text: "tab.snapshots", view: (of) => <Snapshots {...of} /> },
   { key: "logs", text: "tab.logs", view: (of) => <Logs {...of} /> },
@@ -39,7 +42,6 @@ const TABS: { key: string; text: TextKey; view: (of: Of) => ReactNode }[] = [
 export function DetailsPage() {
   const { name = "", tab = "overview" } = useParams();
   const { data, error } = useInstance(name);
-  const shown = TABS.find((x) => x.key === tab) ?? TABS[0];
 
   if (error instanceof ApiError && error.status === 404)
     return (
@@ -53,6 +55,9 @@ export function DetailsPage() {
 
   const of = { instance: data.value, etag: data.etag };
   const { status } = data.value;
+  const kind = data.value.kind === "os" ? "containers" : "machines";
+  const tabs = TABS.filter((x) => !x.for || x.for === kind);
+  const shown = tabs.find((x) => x.key === tab) ?? tabs[0];
   return (
     <PageSection isFilled className="details">
       <Breadcrumb>
@@ -75,7 +80,7 @@ export function DetailsPage() {
       )}
       <Nav variant="horizontal-subnav" aria-label={t("instance.tabs", { name })} className="tabs">
         <NavList>
-          {TABS.map((x) => (
+          {tabs.map((x) => (
             <NavItem key={x.key} isActive={x === shown}>
               <Link to={`/instances/${encodeURIComponent(name)}/${x.key}`}>{t(x.text)}</Link>
             </NavItem>

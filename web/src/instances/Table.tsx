@@ -56,6 +56,7 @@ function columns(onTag: Props["onTag"]) {
       header: () => t("instances.name"),
       cell: (c) => <Link to={`/instances/${encodeURIComponent(c.getValue())}`}>{c.getValue()}</Link>,
     }),
+    column.accessor("kind", { header: () => t("instances.kind"), cell: (c) => t(c.getValue() === "os" ? "kind.os" : "kind.machine") }),
     column.accessor("state", { header: () => t("instances.state"), cell: (c) => <StateLabel state={c.getValue()} /> }),
     column.accessor("cpus", { header: () => t("instances.cpus") }),
     column.accessor("memory", { header: () => t("instances.memory"), cell: (c) => bytes(c.getValue()) }),
