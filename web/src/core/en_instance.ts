@@ -64,6 +64,8 @@ export const instance = {
   "tab.logs": "Logs",
   "tab.raw": "Raw JSON",
 
+  "overview.container": "Container",
+  "overview.command": "Command",
   "overview.machine": "Machine",
   "overview.now": "Now",
   "overview.about": "About",

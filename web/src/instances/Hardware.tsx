@@ -85,6 +85,7 @@ export function Hardware(of: Of) {
   const wrong = error instanceof ApiError ? error.field : undefined;
   const bad = Number.isNaN(parseBytes(form.memory)) || !Number.isInteger(Number(form.cpus));
   const name = of.instance.name ?? "";
+  const isMachine = of.instance.kind !== "os";
 
   function set<K extends keyof Fields>(key: K, value: Fields[K]): void {
     setForm((f) => ({ ...f, [key]: value }));
@@ -127,15 +128,17 @@ export function Hardware(of: Of) {
     >
       {text("cpus", later)}
       {text("memory", later)}
-      <FormGroup label={t("overview.engine")} fieldId="hw-engine">
-        <FormSelect id="hw-engine" value={form.engine} onChange={(_, v) => set("engine", v as Fields["engine"])} isDisabled={!self.admin}>
-          {ENGINES.map((x) => (
-            <FormSelectOption key={x} value={x} label={t(`engine.${x}`)} />
-          ))}
-        </FormSelect>
-        <Hint text={later} />
-      </FormGroup>
-      {text("append", later)}
+      {isMachine && (
+        <FormGroup label={t("overview.engine")} fieldId="hw-engine">
+          <FormSelect id="hw-engine" value={form.engine} onChange={(_, v) => set("engine", v as Fields["engine"])} isDisabled={!self.admin}>
+            {ENGINES.map((x) => (
+              <FormSelectOption key={x} value={x} label={t(`engine.${x}`)} />
+            ))}
+          </FormSelect>
+          <Hint text={later} />
+        </FormGroup>
+      )}
+      {isMachine && text("append", later)}
       {text("tags", t("hardware.tags_hint"))}
       <FormGroup label={t("overview.notes")} fieldId="hw-notes">
         <TextArea id="hw-notes" value={form.notes} onChange={(_, v) => set("notes", v)} rows={3} resizeOrientation="vertical" isDisabled={!self.admin} />
@@ -149,7 +152,7 @@ export function Hardware(of: Of) {
       </FormGroup>
       {flag("autostart")}
       {flag("protected")}
-      {flag("template")}
+      {isMachine && flag("template")}
       {saved !== undefined && (
         <Alert component="p" isInline variant={saved ? "warning" : "success"} title={t(saved ? "hardware.saved_later" : "hardware.saved")} />
       )}

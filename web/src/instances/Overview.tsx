@@ -35,12 +35,13 @@ export function Facts({ rows }: { rows: [string, ReactNode][] }) {
 export function Overview({ instance }: Of) {
   const { status } = instance;
   const alive = isAlive(status.state);
+  const isMachine = instance.kind !== "os";
   const cards = instance.nets?.map((n) => [n.network ?? n.kind, n.address].filter(Boolean).join(" ")) ?? [];
 
   return (
     <div className="cards">
       <Card isCompact>
-        <CardTitle component="h2">{t("overview.machine")}</CardTitle>
+        <CardTitle component="h2">{t(isMachine ? "overview.machine" : "overview.container")}</CardTitle>
         <CardBody>
           <Facts
             rows={[
@@ -48,9 +49,10 @@ export function Overview({ instance }: Of) {
               [t("instances.memory"), bytes(instance.memory ?? 2 ** 30)],
               [t("overview.image"), instance.image],
               [t("overview.kernel"), instance.kernel],
-              [t("tab.disks"), instance.disks?.length ?? 0],
+              [t("overview.command"), instance.os?.command?.join(" ")],
+              [t("tab.disks"), isMachine ? (instance.disks?.length ?? 0) : undefined],
               [t("tab.network"), cards.join(", ") || t("none")],
-              [t("overview.engine"), instance.engine ?? "auto"],
+              [t("overview.engine"), isMachine ? (instance.engine ?? "auto") : undefined],
             ]}
           />
         </CardBody>
