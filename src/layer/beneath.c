@@ -55,8 +55,8 @@ static int move_up(int at, const char *name, int top, u64 *serial)
 {
     char fresh[64];
 
-    (void)fchmodat(at, name, 0700,
-                   0); /* its ".." changes, which without CAP_DAC_OVERRIDE is a write */
+    (void)!fchmodat(at, name, 0700,
+                    0); /* its ".." changes, which without CAP_DAC_OVERRIDE is a write */
     for (;;) {
         str_fmt(fresh, sizeof(fresh), ".socle-%llx", (*serial)++);
         if (renameat2(at, name, top, fresh, RENAME_NOREPLACE) == 0)
@@ -122,7 +122,7 @@ static int empty_top(int top, bool *ret_more, u64 *serial)
         }
         if (unlinkat(top, de->d_name, AT_REMOVEDIR) == 0)
             continue;
-        (void)fchmodat(top, de->d_name, 0700, 0); /* a directory: it is no link */
+        (void)!fchmodat(top, de->d_name, 0700, 0); /* a directory: it is no link */
         sub = beneath_open(top, de->d_name, O_RDONLY | O_DIRECTORY, 0);
         r = sub < 0 ? sub : empty_one(top, sub, serial);
         if (r == 0 && unlinkat(top, de->d_name, AT_REMOVEDIR) < 0 && errno != ENOTEMPTY)
@@ -143,7 +143,7 @@ int beneath_remove(int dir, const char *name)
         return 0;
     if (errno != EISDIR)
         return -errno;
-    (void)fchmodat(dir, name, 0700, 0);
+    (void)!fchmodat(dir, name, 0700, 0);
     top = beneath_open(dir, name, O_RDONLY | O_DIRECTORY, 0);
     if (top < 0)
         return top;

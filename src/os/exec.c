@@ -327,7 +327,7 @@ static bool take_frames(struct os_program_run *p)
     int r = 0;
     u8 kind;
 
-    while (r >= 0 && p->in.len <= HELD_MAX && p->got.len > at &&
+    while (r >= 0 && !p->ended && p->in.len <= HELD_MAX && p->got.len > at &&
            (n = os_frame_parse((const u8 *)p->got.text + at, p->got.len - at, &kind, &data, &len)) >
                0) {
         r = take_frame(p, kind, data, len, &e);
@@ -360,6 +360,8 @@ static void on_client(struct loop_fd *f, int events)
         run_free(p);
         return;
     }
+    if (p->ended)
+        return; /* what it says after the last word is nobody's */
     strbuf_add_mem(&p->got, buf, (size_t)n);
     if (take_frames(p))
         watch_client(p);

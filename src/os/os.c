@@ -227,8 +227,6 @@ int os_cut(struct os *o, struct err *e)
     if (r < 0)
         return r;
     o->stopping = true;
-    if (o->state == OS_PAUSED)
-        (void)os_pause(o, false, NULL); /* a frozen one ends only when it is thawed */
     return kill(o->pid, SIGKILL) < 0 ? err_errno(e, "end the container") : 0;
 }
 
