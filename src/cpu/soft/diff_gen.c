@@ -229,6 +229,8 @@ static bool banned(const ZydisDecodedInstruction *in)
     if (in->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
         in->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
         return true;
+    if (in->meta.isa_ext == ZYDIS_ISA_EXT_AVX512VEX) /* masks: no model of ours has them */
+        return true;
     if (in->mnemonic == ZYDIS_MNEMONIC_BOUND || in->mnemonic == ZYDIS_MNEMONIC_INTO)
         return false;
     for_each_row(k, categories) {

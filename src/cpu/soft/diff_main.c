@@ -153,6 +153,13 @@ int main(int argc, char **argv)
     }
     struct diff *d = diff_new(&e);
     struct oracle *o = d ? oracle_new(&e) : NULL;
+
+    if (o && !oracle_can(o, bits)) {
+        fprintf(stderr, "soft_diff: this host does not run code of %u bits as a CPU does\n", bits);
+        oracle_free(o);
+        diff_free(d);
+        return 2;
+    }
     if (!o) {
         fprintf(stderr, "%s\n", e.text);
         return 1;

@@ -22,6 +22,16 @@ static bool ready(void)
     return d && o;
 }
 
+static bool can_run(u32 bits)
+{
+    static int can[3]; /* of 16, 32, 64; 0: not asked yet */
+    int *c = &can[bits / 32];
+
+    if (!*c)
+        *c = oracle_can(o, bits) ? 1 : -1;
+    return *c > 0;
+}
+
 FUZZ(insn)
 {
     static const u8 sizes[] = { 64, 32, 16 };
@@ -36,6 +46,8 @@ FUZZ(insn)
     u8 bytes[INSN_LEN_MAX] = {};
 
     if (!ready())
+        return;
+    if (!can_run(bits))
         return;
     memcpy(bytes, in.p, min(in.left, sizeof(bytes)));
     struct oracle_test *t = oracle_tests(o);

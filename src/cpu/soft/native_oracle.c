@@ -273,3 +273,22 @@ int oracle_run(struct oracle *o, u32 n, struct err *e)
         return err_errno(e, "order the native child");
     return answer(o, e);
 }
+
+bool oracle_can(struct oracle *o, u32 bits)
+{
+    /* mov eax, [ORACLE_DATA]; of 16-bit code a NOP shows enough */
+    static const u8 load[] = { 0xa1, 0x00, 0x00, 0x50, 0x00 }, nop[] = { 0x90 };
+    struct oracle_test *t = &o->sh->t[0];
+    struct err e = {};
+
+    if (bits == 64)
+        return true;
+    *t = (struct oracle_test){ .bits = (u8)bits,
+                               .len = bits == 32 ? sizeof(load) : sizeof(nop),
+                               .in.rip = (bits == 16 ? 0 : ORACLE_CODE) + 0x800,
+                               .data = { 0x5a } };
+    memcpy(t->code, bits == 32 ? load : nop, t->len);
+    if (oracle_run(o, 1, &e) < 0 || (t->vector != 1 && t->vector != 3))
+        return false;
+    return bits == 16 || t->out.reg[0] == 0x5a;
+}

@@ -45,6 +45,11 @@ bool oracle_is_emulated(void);
 /* Owned; NULL: the host does not let us, or is another maker's (the reason in `e`). */
 struct oracle *oracle_new(struct err *e);
 void oracle_free(struct oracle *o);
+/*
+ * Does the host run code of that size (64, 32, 16) as a CPU does?  Some virtual machines load no segments of a local descriptor table, and
+ * leave 32-bit code without its data segments.
+ */
+bool oracle_can(struct oracle *o, u32 bits);
 /* Where to put tests: ORACLE_BATCH of them, shared with the child. */
 struct oracle_test *oracle_tests(struct oracle *o);
 /* Runs the first `n`.  -EIO: the child is gone (it is started again at the next call). */
