@@ -179,6 +179,14 @@ static int check_template(const struct instance *i, bool template, struct err *e
     return 0;
 }
 
+/* Of a container CPUs and memory are limits, which are kept by its control group. */
+static bool is_live(const struct instance *i, const struct field *f)
+{
+    return instance_field_is_live(f) ||
+           (i->cfg.kind == INSTANCE_OS &&
+            (strcmp(f->name, "cpus") == 0 || strcmp(f->name, "memory") == 0));
+}
+
 /* May it become that?  *ret_restart: something is not live. */
 static int check_edit(const struct instance *i, const struct instance_cfg *to, bool *ret_restart,
                       struct err *e)
@@ -203,7 +211,7 @@ static int check_edit(const struct instance *i, const struct instance_cfg *to, b
                  (nics_on_network(&i->cfg) || nics_on_network(to)))
             r = err_set(e, -EBUSY,
                         "'nets': a card on a network is changed while its machine is off");
-        else if (!instance_field_is_live(f))
+        else if (!is_live(i, f))
             changed = f->name;
     }
     json_decref(was);
@@ -223,6 +231,10 @@ static void apply_limits(const struct instance *i)
 
     if (i->pidfd < 0)
         return;
+    if (i->cfg.kind == INSTANCE_OS) {
+        cgroup_apply_locked(i, i->cfg.spec.memory);
+        return;
+    }
     if (process_spec_locked(i, &spec, NULL) >= 0)
         cgroup_apply_locked(i, spec.memory);
     spec_fini(&spec);

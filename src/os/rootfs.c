@@ -10,7 +10,6 @@
 #include "layer/ids.h"
 
 #include <fcntl.h>
-#include <linux/mount.h>
 #include <linux/securebits.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -18,7 +17,6 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 static int make_dir(const char *path, struct err *e)
@@ -39,20 +37,20 @@ static int leave_host(struct err *e)
 /* `path`, with the container's numbers, at `at` of the working directory. */
 static int attach(const char *path, const char *at, int user, struct err *e)
 {
-    const struct mount_attr map = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (u64)user };
-    AUTO(fd) int fd = mount_clone(AT_FDCWD, path, false);
+    AUTO(fd) int fd = mount_clone(AT_FDCWD, path, 0);
     AUTO(fd) int target = -1;
     int r;
 
     if (fd < 0)
         return err_code(e, fd, "root file system: open '%s'", path);
-    if (user >= 0 && syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &map, sizeof(map)) < 0)
-        return errno == EINVAL
-                   ? err_set(e, -EOPNOTSUPP,
-                             "'%s' is on a file system that cannot show files with other owners "
-                             "(no idmapped mounts); privileged=on goes without",
-                             path)
-                   : err_errno(e, "root file system: owners of '%s'", path);
+    r = user < 0 ? 0 : mount_idmap(fd, user, false);
+    if (r == -EINVAL)
+        return err_set(e, -EOPNOTSUPP,
+                       "'%s' is on a file system that cannot show files with other owners (no "
+                       "idmapped mounts); privileged=on goes without",
+                       path);
+    if (r < 0)
+        return err_code(e, r, "root file system: owners of '%s'", path);
     if (mkdir(at, 0700) < 0)
         return err_errno(e, "root file system: make mount point '%s'", at);
     target = open(at, O_PATH | O_DIRECTORY | O_CLOEXEC);

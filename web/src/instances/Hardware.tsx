@@ -126,8 +126,8 @@ export function Hardware(of: Of) {
         if (dirty && !bad) void save();
       }}
     >
-      {text("cpus", later)}
-      {text("memory", later)}
+      {text("cpus", isMachine ? later : undefined)}
+      {text("memory", isMachine ? later : undefined)}
       {isMachine && (
         <FormGroup label={t("overview.engine")} fieldId="hw-engine">
           <FormSelect id="hw-engine" value={form.engine} onChange={(_, v) => set("engine", v as Fields["engine"])} isDisabled={!self.admin}>
