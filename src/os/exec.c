@@ -96,10 +96,9 @@ static bool send_client(struct os_program_run *p)
         memmove(p->out.text, p->out.text + n, p->out.len - (size_t)n);
         p->out.len -= (size_t)n;
     }
-    if (p->ended && p->out.len == 0) {
-        run_free(p);
-        return false;
-    }
+    /* Who closes with something unread takes back what was said: the client closes, when it has the last word. */
+    if (p->ended && p->out.len == 0)
+        (void)shutdown(p->client, SHUT_WR);
     watch_client(p);
     return true;
 }
