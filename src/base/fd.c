@@ -3,6 +3,7 @@
  */
 #include "base/fd.h"
 
+#include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -117,4 +118,16 @@ u64 fd_event_take(int fd)
     u64 v = 0;
 
     return read(fd, &v, sizeof(v)) == sizeof(v) ? v : 0;
+}
+
+char *fd_read_virtual(const char *path, size_t max)
+{
+    AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    AUTO(strbuf) struct strbuf text = {};
+    char buf[4096];
+    ssize_t n = fd;
+
+    while (fd >= 0 && text.len < max && (n = read(fd, buf, sizeof(buf))) > 0)
+        strbuf_add_mem(&text, buf, (size_t)n);
+    return n < 0 || !text.len ? NULL : TAKE(text.text);
 }

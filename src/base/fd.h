@@ -20,6 +20,8 @@ int fd_pread_all(int fd, void *buf, size_t len, u64 at);
 /* All of a small file: *ret_len bytes, 1 to `max`, owned.  -EFBIG: it has more, or none; *ret_len says how many. */
 int fd_read_whole(int fd, size_t max, char **ret, size_t *ret_len);
 
+/* At most about `max` bytes of a file of /proc or /sys, whose size nobody tells; owned, NULL: it is not there, or empty. */
+char *fd_read_virtual(const char *path, size_t max);
 /* Non-blocking, close-on-exec eventfd.  Owned fd or a negative errno. */
 int fd_eventfd(void);
 /* Adds 1 to / takes what is in an eventfd. */

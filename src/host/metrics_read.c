@@ -79,14 +79,7 @@ json_t *metrics_number(double value)
 /* A file of /proc or /sys; owned, NULL: it is not there. */
 static char *read_file(const char *path)
 {
-    AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    AUTO(strbuf) struct strbuf text = {};
-    char buf[4096];
-    ssize_t n = fd;
-
-    while (fd >= 0 && text.len < TEXT_MAX && (n = read(fd, buf, sizeof(buf))) > 0)
-        strbuf_add_mem(&text, buf, (size_t)n);
-    return n < 0 || !text.len ? NULL : TAKE(text.text);
+    return fd_read_virtual(path, TEXT_MAX);
 }
 
 /* Up to `n` numbers of a line, between spaces; how many there were. */

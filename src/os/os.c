@@ -60,19 +60,16 @@ static int plug_cards(const struct os *o, struct err *e)
 /* Its control group is its user 0's, as far as the kernel lets groups be given away (cgroups(7), Delegation). */
 static void give_group(const struct os *o)
 {
-    static const char *const tops[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
-    static const char *const files[] = { "", "/cgroup.procs", "/cgroup.threads",
-                                         "/cgroup.subtree_control", "/memory.oom.group" };
+    static const char *const files[] = { ".", "cgroup.procs", "cgroup.threads",
+                                         "cgroup.subtree_control", "memory.oom.group" };
     const u32 owner = o->spec->uid_first;
+    struct cgroup g;
 
-    if (!o->spec->cgroup || !owner)
-        return;
-    for_each_row(top, tops)
-        for_each_row(file, files) {
-            AUTO(free) char *path = str_new("%s/%s%s", *top, o->spec->cgroup, *file);
-
-            (void)!chown(path, owner, owner); /* what is not there is not given */
-        }
+    cgroup_init(&g);
+    if (o->spec->cgroup && owner && cgroup_open(&g, o->spec->cgroup, NULL) >= 0 && g.fd >= 0)
+        for_each_row(file, files) /* what is not there is not given */
+            (void)!fchownat(g.fd, *file, owner, owner, AT_SYMLINK_NOFOLLOW);
+    cgroup_fini(&g);
 }
 
 /* What an earlier process of this instance left, of which FOLDER/box may know nothing any more. */

@@ -15,14 +15,7 @@ enum { TEXT_MAX = 1024 * 1024, DEPTH_MAX = 8 };
 /* Owned; NULL: it cannot be read. */
 static char *read_text(const char *path)
 {
-    AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    AUTO(strbuf) struct strbuf text = {};
-    char buf[4096];
-    ssize_t n = fd;
-
-    while (fd >= 0 && text.len < TEXT_MAX && (n = read(fd, buf, sizeof(buf))) > 0)
-        strbuf_add_mem(&text, buf, (size_t)n);
-    return n < 0 || !text.len ? NULL : TAKE(text.text);
+    return fd_read_virtual(path, TEXT_MAX);
 }
 
 /* The container's; owned, NULL: there is none. */
