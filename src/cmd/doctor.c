@@ -1,11 +1,12 @@
 /*
- * cmd/doctor.c: the checks, a row each.  Each tries what a machine would do, rather than reading what is said to be possible.
+ * cmd/doctor.c: `socle doctor`: what this host has of what machines want, and what to do about the rest.  A check is a row, and tries
+ * what a machine would do, as the user who asks, rather than reading what is said to be possible: a second at most for all.
  */
-#include "cmd/doctor.h"
-
+#include "cmd/more.h"
 #include "cpu/cpu.h"
 #include "host/cgroup.h"
 #include "host/guard.h"
+#include "host/host.h"
 #include "host/network.h"
 #include "jail/jail.h"
 
@@ -21,15 +22,27 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-const char *const doctor_state_words[DOCTOR_STATES + 1] = { "ok", "note", "bad", NULL };
+enum state {
+    DOCTOR_OK,
+    DOCTOR_NOTE, /* machines run, but slower, with less room, or behind fewer walls */
+    DOCTOR_BAD,  /* something will fail */
+};
+static const char *const state_words[] = { "ok", "note", "bad" };
+
+struct finding {
+    const char *what;
+    enum state state;
+    char found[400];
+    char advice[400]; /* "": nothing is to be done */
+};
 
 #define MEMORY_LOW (512 * MiB)
 #define SPACE_LOW  (2 * GiB)
 enum { FILES_LOW = 4096 };
 
-typedef void check_fn(const char *dir, struct doctor_finding *ret);
+typedef void check_fn(const char *dir, struct finding *ret);
 
-[[gnu::format(printf, 3, 4)]] static void found(struct doctor_finding *f, enum doctor_state state,
+[[gnu::format(printf, 3, 4)]] static void found(struct finding *f, enum state state,
                                                 const char *fmt, ...)
 {
     va_list args;
@@ -40,7 +53,7 @@ typedef void check_fn(const char *dir, struct doctor_finding *ret);
     f->state = state;
 }
 
-[[gnu::format(printf, 2, 3)]] static void advise(struct doctor_finding *f, const char *fmt, ...)
+[[gnu::format(printf, 2, 3)]] static void advise(struct finding *f, const char *fmt, ...)
 {
     va_list args;
 
@@ -72,7 +85,7 @@ static bool has_flag(const char *flag)
     return strstr(line, word) != NULL;
 }
 
-static void check_kvm(const char *dir [[maybe_unused]], struct doctor_finding *ret)
+static void check_kvm(const char *dir [[maybe_unused]], struct finding *ret)
 {
     AUTO(fd) int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     const int err = errno;
@@ -92,7 +105,7 @@ static void check_kvm(const char *dir [[maybe_unused]], struct doctor_finding *r
         advise(ret, "switch VT-x or AMD-V on in the firmware; of a virtual host, allow nesting");
 }
 
-static void check_engine(const char *dir [[maybe_unused]], struct doctor_finding *ret)
+static void check_engine(const char *dir [[maybe_unused]], struct finding *ret)
 {
     const struct cpu_pick pick = { .name = "auto", .jit = true };
     char why[300] = "";
@@ -106,7 +119,7 @@ static void check_engine(const char *dir [[maybe_unused]], struct doctor_finding
               "machines get '%s': %s", cpu_engine_name(en), why);
 }
 
-static void check_memory(const char *dir [[maybe_unused]], struct doctor_finding *ret)
+static void check_memory(const char *dir [[maybe_unused]], struct finding *ret)
 {
     struct guard_host h;
     struct err e = {};
@@ -135,7 +148,7 @@ static bool has_word(const char *text, const char *word)
     return at && (at == text || at[-1] == ' ') && (at[len] == ' ' || at[len] == '\n' || !at[len]);
 }
 
-static void check_limits(const char *dir [[maybe_unused]], struct doctor_finding *ret)
+static void check_limits(const char *dir [[maybe_unused]], struct finding *ret)
 {
     static const char *const wanted[] = { "cpu", "cpuset", "io", "memory" };
     const char *top = cgroup_top();
@@ -183,7 +196,7 @@ static void try_jail(int fd)
     _exit(0);
 }
 
-static void check_jail(const char *dir [[maybe_unused]], struct doctor_finding *ret)
+static void check_jail(const char *dir [[maybe_unused]], struct finding *ret)
 {
     AUTO(fd) int from = -1;
     int ends[2];
@@ -207,7 +220,7 @@ static void check_jail(const char *dir [[maybe_unused]], struct doctor_finding *
         found(ret, DOCTOR_BAD, "the child ended without a word");
         return;
     }
-    found(ret, (enum doctor_state)text[0], "%s", text + 1);
+    found(ret, (enum state)text[0], "%s", text + 1);
     if (ret->state != DOCTOR_OK)
         advise(ret, "machines run with fewer walls around them; user namespaces want "
                     "kernel.unprivileged_userns_clone=1, where there is such a setting, and "
@@ -215,7 +228,7 @@ static void check_jail(const char *dir [[maybe_unused]], struct doctor_finding *
                     "lsm=landlock");
 }
 
-static void check_uring(const char *dir [[maybe_unused]], struct doctor_finding *ret)
+static void check_uring(const char *dir [[maybe_unused]], struct finding *ret)
 {
     struct io_uring_params p = {};
     AUTO(fd) int fd = (int)syscall(SYS_io_uring_setup, 8, &p);
@@ -238,7 +251,7 @@ static int try_tap(void)
     return fd < 0 || ioctl(fd, TUNSETIFF, &ifr) < 0 ? -errno : 0;
 }
 
-static void check_networks(const char *dir [[maybe_unused]], struct doctor_finding *ret)
+static void check_networks(const char *dir [[maybe_unused]], struct finding *ret)
 {
     const char *names = network_names_program();
     int r;
@@ -260,7 +273,7 @@ static void check_networks(const char *dir [[maybe_unused]], struct doctor_findi
                  : "install it: `apt-get install dnsmasq-base`");
 }
 
-static void check_space(const char *dir, struct doctor_finding *ret)
+static void check_space(const char *dir, struct finding *ret)
 {
     AUTO(free) char *at = xdup(dir);
     struct statvfs fs;
@@ -281,7 +294,7 @@ static void check_space(const char *dir, struct doctor_finding *ret)
         advise(ret, "delete what nobody needs, or choose another folder with --dir");
 }
 
-static void check_files(const char *dir [[maybe_unused]], struct doctor_finding *ret)
+static void check_files(const char *dir [[maybe_unused]], struct finding *ret)
 {
     struct rlimit lim = {};
 
@@ -295,20 +308,50 @@ static void check_files(const char *dir [[maybe_unused]], struct doctor_finding 
                FILES_LOW);
 }
 
-void doctor_look(const char *dir, struct doctor_finding ret[DOCTOR_FINDINGS])
-{
-    static const struct {
-        const char *what;
-        check_fn *check;
-    } rows[] = {
-        { "virtualization", check_kvm }, { "engine", check_engine }, { "memory", check_memory },
-        { "limits", check_limits },      { "jail", check_jail },     { "disks", check_uring },
-        { "networks", check_networks },  { "space", check_space },   { "files", check_files },
-    };
-    static_assert(ARRAY_LEN(rows) == DOCTOR_FINDINGS);
+/* clang-format off */
+static const struct {
+    const char *what;
+    check_fn *check; /* `dir`: where machines have their files */
+} checks[] = {
+    { "virtualization", check_kvm },
+    { "engine",         check_engine },
+    { "memory",         check_memory },
+    { "limits",         check_limits },
+    { "jail",           check_jail },
+    { "disks",          check_uring },
+    { "networks",       check_networks },
+    { "space",          check_space },
+    { "files",          check_files },
+};
+/* clang-format on */
 
-    for (u32 i = 0; i < DOCTOR_FINDINGS; i++) {
-        ret[i] = (struct doctor_finding){ .what = rows[i].what };
-        rows[i].check(dir, &ret[i]);
+/* What is to be done stands below what was found. */
+static void print_finding(const struct finding *f)
+{
+    printf("%-15s %-5s %s\n", f->what, state_words[f->state], f->found);
+    if (f->advice[0])
+        printf("%-15s %-5s -> %s\n", "", "", f->advice);
+}
+
+int verb_doctor(struct verb *v, struct err *e)
+{
+    AUTO(free) char *dir = v->dir ? xdup(v->dir) : host_default_dir();
+    json_t *j = json_array();
+    u32 bad = 0;
+
+    for_each_row(row, checks) {
+        struct finding f = { .what = row->what };
+
+        row->check(dir ? dir : "/", &f);
+        bad += f.state == DOCTOR_BAD;
+        if (v->output == VERB_TABLE)
+            print_finding(&f);
+        json_array_append_new(j, json_pack("{s:s, s:s, s:s, s:s}", "what", f.what, "state",
+                                           state_words[f.state], "found", f.found, "advice",
+                                           f.advice));
     }
+    if (v->output != VERB_TABLE)
+        verb_print(v, j);
+    json_decref(j);
+    return bad ? err_set(e, -ENOTSUP, "%u of %zu checks went badly", bad, ARRAY_LEN(checks)) : 0;
 }

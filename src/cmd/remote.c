@@ -1,9 +1,8 @@
 /*
  * cmd/remote.c: the user's remotes.json, and `socle remote add, list, remove`.
  */
-#include "cmd/remote.h"
-
 #include "cmd/ask.h"
+#include "cmd/more.h"
 #include "cmd/verb.h"
 
 #include <fcntl.h>

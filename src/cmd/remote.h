@@ -1,7 +1,6 @@
 /*
  * cmd/remote.h: socleds of other machines: their names, and how they are reached.
- * `socle` itself has no TLS, which takes longer to load than `socle list` may take: with --host it becomes `socle-remote`, the same
- * commands linked with libcurl.  remote_exec.c is in the one, remote_curl.c in the other.
+ * Connecting to one needs TLS, which only `socle-more` has (cmd/more.h).
  */
 #pragma once
 
@@ -20,12 +19,3 @@ int remote_find(const char *name, struct remote *ret, struct err *e);
 int remote_put(const struct remote *r, struct err *e);
 /* A new reference: [{"name", "url", "fingerprint"}, …] */
 json_t *remote_list(struct err *e);
-
-/* ---- remote_exec.c, remote_curl.c ---- */
-
-/* Connects to a remote that is known; its certificate is that of the fingerprint. */
-int remote_open(struct rest *r, const char *name, struct err *e);
-/* Connects to a URL, whoever is there; ret_fingerprint: whose certificate that is.  From then on it must be that one. */
-int remote_open_new(struct rest *r, const char *url, char ret_fingerprint[100], struct err *e);
-/* Of the program, for remote_exec.c. */
-extern char **remote_argv;

@@ -1,8 +1,8 @@
 /*
- * cmd/remote_curl.c: in `socle-remote`: connections over TLS by libcurl, which also knows proxies and which of a name's addresses
+ * cmd/remote_curl.c: in `socle-more`: connections over TLS by libcurl, which also knows proxies and which of a name's addresses
  * answers.  Who is there is known by the SHA-256 of its certificate, and looked at before a byte is sent; no authority is asked.
  */
-#include "cmd/remote.h"
+#include "cmd/more.h"
 
 #include <curl/curl.h>
 #include <openssl/pem.h>
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
-char **remote_argv;
+char **more_argv;
 
 /* There is one for each run of the program. */
 static struct remote remote;
@@ -182,7 +182,7 @@ static void curl_close(struct rest *r)
     r->fd = -1; /* libcurl had it */
 }
 
-static const struct rest_link link = { curl_open, curl_send, curl_recv, curl_wait, curl_close };
+static const struct rest_link tls = { curl_open, curl_send, curl_recv, curl_wait, curl_close };
 
 int remote_open(struct rest *r, const char *name, struct err *e)
 {
@@ -190,7 +190,7 @@ int remote_open(struct rest *r, const char *name, struct err *e)
 
     if (n < 0)
         return n;
-    r->link = &link;
+    r->link = &tls;
     r->token = remote.token;
     return curl_open(r, e);
 }
@@ -199,7 +199,7 @@ int remote_open_new(struct rest *r, const char *url, char ret_fingerprint[100], 
 {
     int n = 0;
 
-    *r = (struct rest){ .link = &link, .fd = -1 };
+    *r = (struct rest){ .link = &tls, .fd = -1 };
     r->conn = connect_to(url, &r->fd, e);
     if (!r->conn)
         return e->code;

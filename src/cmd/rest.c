@@ -5,8 +5,8 @@
 #include "cmd/rest.h"
 
 #include "base/clock.h"
+#include "cmd/more.h"
 #include "cmd/progress.h"
-#include "cmd/remote.h"
 #include "host/host.h"
 #include "host/spawn.h"
 

@@ -5,7 +5,7 @@
  */
 #include "cmd/rest.h"
 
-#include "cmd/remote.h"
+#include "cmd/more.h"
 #include "cmd/ws.h"
 #include "testlib/fuzz.h"
 
@@ -53,8 +53,8 @@ static void close_source(struct rest *r)
     r->fd = -1;
 }
 
-static const struct rest_link link = { open_source, send_nowhere, recv_source, wait_not,
-                                       close_source };
+static const struct rest_link source_link = { open_source, send_nowhere, recv_source, wait_not,
+                                              close_source };
 
 static int on_event(void *arg, const json_t *event)
 {
@@ -79,7 +79,7 @@ FUZZ(rest)
 {
     for (u32 what = 0; what < 3 && size; what++) {
         struct source s = { data + 1, size - 1, (size_t)data[0] + 1 };
-        struct rest r = { .link = &link, .fd = -1, .conn = &s };
+        struct rest r = { .link = &source_link, .fd = -1, .conn = &s };
         struct err e = {};
         size_t len = 0;
         u32 events = 0;

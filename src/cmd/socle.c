@@ -5,8 +5,8 @@
 
 #include "base/exit_status.h"
 #include "cmd/command.h"
+#include "cmd/more.h"
 #include "cmd/names.h"
-#include "cmd/remote.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -64,7 +64,7 @@ int main(int argc, char **argv)
     if (!open_standard())
         return EXIT_STATUS_START;
     log_set_name("socle");
-    remote_argv = argv;
+    more_argv = argv;
     if (argc < 2) {
         log_error("a command is needed; `socle help` lists them");
         return EXIT_STATUS_USAGE;

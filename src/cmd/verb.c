@@ -5,7 +5,9 @@
 
 #include "base/exit_status.h"
 #include "cmd/attach.h"
+#include "cmd/more.h"
 #include "cmd/snapshot.h"
+#include "cmd/top.h"
 #include "cmd/ws.h"
 #include "host/host.h"
 
@@ -348,6 +350,15 @@ void verb_doctor_more(struct strbuf *out)
         out,
         "`note`: machines run, but slower, with less room, or behind fewer walls; `bad`: something "
         "will fail, and the exit status is 1. What is found is of the user who asks.\n");
+}
+
+void verb_top_more(struct strbuf *out)
+{
+    strbuf_add(out, "Keys: q ends, arrows scroll, others choose what it is sorted by: ");
+    top_keys(out);
+    strbuf_add(out,
+               ".\nWithout a terminal it shows what there is once. READ and WRITE are the times "
+               "that one took.\n");
 }
 
 /* ---- rows; those of command.c without a main are here, too ---- */

@@ -83,8 +83,6 @@ int verb_print_list(struct verb *v, const char *path, const struct column *colum
 int verb_watch(struct verb *v, int (*fn)(struct verb *v, struct err *e), struct err *e);
 
 int verb_list(struct verb *v, struct err *e);
-int verb_doctor(struct verb *v, struct err *e);
-int verb_top(struct verb *v, struct err *e);
 int verb_show(struct verb *v, struct err *e);
 int verb_images(struct verb *v, struct err *e);
 int verb_tasks(struct verb *v, struct err *e);

@@ -1,8 +1,7 @@
 /*
- * cmd/verb_show.c: `socle list, show, info, doctor, logs, event, pool list, task list, task show`: what prints.
+ * cmd/verb_show.c: `socle list, show, info, logs, event, pool list, task list, task show`: what prints.
  */
 #include "base/clock.h"
-#include "cmd/doctor.h"
 #include "cmd/verb.h"
 #include "cmd/yaml.h"
 
@@ -264,38 +263,6 @@ int verb_info(struct verb *v, struct err *e)
         print_lines(j);
     json_decref(j);
     return 0;
-}
-
-/* What is to be done stands below what was found. */
-static void print_findings(const struct doctor_finding *list)
-{
-    for (const struct doctor_finding *f = list; f < list + DOCTOR_FINDINGS; f++) {
-        printf("%-15s %-5s %s\n", f->what, doctor_state_words[f->state], f->found);
-        if (f->advice[0])
-            printf("%-15s %-5s -> %s\n", "", "", f->advice);
-    }
-}
-
-int verb_doctor(struct verb *v, struct err *e)
-{
-    AUTO(free) char *dir = v->dir ? xdup(v->dir) : host_default_dir();
-    struct doctor_finding list[DOCTOR_FINDINGS];
-    json_t *j = json_array();
-    u32 bad = 0;
-
-    doctor_look(dir ? dir : "/", list);
-    for_each_row(f, list) {
-        bad += f->state == DOCTOR_BAD;
-        json_array_append_new(j, json_pack("{s:s, s:s, s:s, s:s}", "what", f->what, "state",
-                                           doctor_state_words[f->state], "found", f->found,
-                                           "advice", f->advice));
-    }
-    if (v->output == VERB_TABLE)
-        print_findings(list);
-    else
-        verb_print(v, j);
-    json_decref(j);
-    return bad ? err_set(e, -ENOTSUP, "%u of %d checks went badly", bad, DOCTOR_FINDINGS) : 0;
 }
 
 int verb_logs(struct verb *v, struct err *e)

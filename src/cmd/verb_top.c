@@ -2,8 +2,8 @@
  * cmd/verb_top.c: `socle top`: asks once a second, and shows it on the whole screen, or once.
  */
 #include "base/clock.h"
+#include "cmd/more.h"
 #include "cmd/top.h"
-#include "cmd/verb.h"
 
 #include <curses.h>
 #include <locale.h>
@@ -222,13 +222,4 @@ int verb_top(struct verb *v, struct err *e)
 
     top_fini(&t);
     return r;
-}
-
-void verb_top_more(struct strbuf *out)
-{
-    strbuf_add(out, "Keys: q ends, arrows scroll, others choose what it is sorted by: ");
-    top_keys(out);
-    strbuf_add(out,
-               ".\nWithout a terminal it shows what there is once. READ and WRITE are the times "
-               "that one took.\n");
 }

@@ -38,9 +38,3 @@ void digest_fini(struct digest *d)
     EVP_MD_CTX_free(d->ctx);
     *d = (struct digest){};
 }
-
-bool digest_ok(const char *text)
-{
-    return str_starts(text, "sha256:") && strlen(text) == DIGEST_TEXT - 1 &&
-           strspn(digest_hex(text), "0123456789abcdef") == DIGEST_HEX;
-}

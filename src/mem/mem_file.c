@@ -23,14 +23,27 @@ struct range {
     u64 at, len; /* bytes of RAM */
 };
 
+/* The pages of a range are ours, or not; a word of the map at a time. */
+static void mark_own(struct mem_file *f, const struct range *r, bool own)
+{
+    const u64 end = (r->at + r->len) / MEM_PAGE;
+
+    for (u64 page = r->at / MEM_PAGE, next; page < end; page = next) {
+        u64 bits;
+
+        next = min(align_down(page, 64ull) + 64, end);
+        bits = ~0ull >> (64 - (next - page)) << page % 64;
+        f->own[page / 64] = own ? f->own[page / 64] | bits : f->own[page / 64] & ~bits;
+    }
+}
+
 static int map_own(struct mem_file *f, u8 *host, const struct range *r)
 {
     if (mmap(host + r->at, r->len, PROT_READ | PROT_WRITE,
              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
         return -errno;
     madvise(host + r->at, r->len, MADV_DONTDUMP);
-    for (u64 page = r->at / MEM_PAGE; page < (r->at + r->len) / MEM_PAGE; page++)
-        f->own[page / 64] |= 1ull << page % 64;
+    mark_own(f, r, true);
     return 0;
 }
 
@@ -40,8 +53,7 @@ static int map_data(struct mem_file *f, u8 *host, const struct mem_layer *l, con
              l->fd, (off_t)(l->at + r->at)) == MAP_FAILED)
         return -errno;
     madvise(host + r->at, r->len, MADV_DONTDUMP);
-    for (u64 page = r->at / MEM_PAGE; page < (r->at + r->len) / MEM_PAGE; page++)
-        f->own[page / 64] &= ~(1ull << page % 64);
+    mark_own(f, r, false);
     return 0;
 }
 

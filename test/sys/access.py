@@ -196,7 +196,7 @@ def audit():
 
 def socle(*words, home=None, text="", **env):
     return subprocess.run([BUILD + "socle", *words], input=text, capture_output=True, text=True, timeout=SECONDS, check=False,
-                          env={**os.environ, "HOME": home or "/nonexistent", "XDG_CONFIG_HOME": "", "SOCLE_REMOTE": BUILD + "socle-remote", **env})
+                          env={**os.environ, "HOME": home or "/nonexistent", "XDG_CONFIG_HOME": "", "SOCLE_MORE": BUILD + "socle-more", **env})
 
 
 def command_line():

@@ -183,12 +183,12 @@ static u32 host_word(enum word w)
     return regs[words[w].reg];
 }
 
-/* May programs here use AVX's registers? */
-static bool host_has_avx_state(void)
+/* May programs here use AVX's registers?  `word_1c`: leaf 1 ECX. */
+static bool host_has_avx_state(u32 word_1c)
 {
     u32 low, high;
 
-    if (!(host_word(W_1C) & ECX1_OSXSAVE))
+    if (!(word_1c & ECX1_OSXSAVE))
         return false;
     __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     return (low & (XCR0_SSE | XCR0_AVX)) == (XCR0_SSE | XCR0_AVX);
@@ -201,21 +201,25 @@ static bool needs_avx_state(u8 id)
     return memchr(them, id, sizeof(them));
 }
 
-static bool host_has(const struct feature *f, bool avx_state)
+static bool host_has(const struct feature *f, const u32 host[WORDS], bool avx_state)
 {
     return f->how == OURS ||
-           ((host_word(f->word) >> f->bit & 1) && (avx_state || !needs_avx_state(f->id)));
+           ((host[f->word] >> f->bit & 1) && (avx_state || !needs_avx_state(f->id)));
 }
 
 static int pick_features(struct soft_cpuid *m, u8 level, struct err *e)
 {
-    bool avx_state = host_has_avx_state();
+    u32 host[WORDS];
+    bool avx_state;
 
+    for (u32 i = 0; i < WORDS; i++) /* once each: in a virtual machine CPUID is an exit */
+        host[i] = host_word(i);
+    avx_state = host_has_avx_state(host[W_1C]);
     m->features[F_ALWAYS / 64] |= 1ull << (F_ALWAYS % 64);
     for_each_row(f, features) {
         if (f->level > level && f->level != UNSEEN)
             continue;
-        if (host_has(f, avx_state))
+        if (host_has(f, host, avx_state))
             m->features[f->id / 64] |= 1ull << (f->id % 64);
         else if (level != HOST)
             return err_set(e, -ENOTSUP, "CPU model '%s' needs %s, which this host's CPU lacks",

@@ -1,0 +1,20 @@
+/*
+ * cmd/more.h: what takes longer to load than `socle list` or the start of a machine may take: TLS (--host), the engines that
+ * `socle doctor` measures, the full screen of `socle top`.  `socle` has none of it: asked for it, it becomes `socle-more`, the same
+ * commands linked with all of it.  In the one, more_exec.c has these functions; in the other, remote_curl.c, doctor.c and verb_top.c.
+ */
+#pragma once
+
+#include "cmd/remote.h"
+#include "cmd/verb.h"
+
+/* What the program was started with, for it to start the other. */
+extern char **more_argv;
+
+/* Connects to a remote that is known; its certificate is that of the fingerprint. */
+int remote_open(struct rest *r, const char *name, struct err *e);
+/* Connects to a URL, whoever is there; ret_fingerprint: whose certificate that is.  From then on it must be that one. */
+int remote_open_new(struct rest *r, const char *url, char ret_fingerprint[100], struct err *e);
+/* Verbs, as those of verb.h. */
+int verb_doctor(struct verb *v, struct err *e);
+int verb_top(struct verb *v, struct err *e);

@@ -1,0 +1,22 @@
+#!/bin/bash
+# test/sys/links.sh: the two programs that start for each machine load no library that takes long: notes 027 and 033 say what each costs.
+set -u
+
+# Those that their sources ask for; a release links most of them into the programs.
+declare -A allowed=(
+    [socle]="libuv libjansson liburing libz libzstd libc ld-linux-x86-64"
+    [socle-vm]="libuv libjansson liburing libz libzstd liblzma liblz4 libcap-ng libZydis libc ld-linux-x86-64"
+)
+# What sanitizers and clang add.
+tools="libasan libubsan libtsan libgcc_s libm libpthread libdl librt libstdc++"
+
+status=0
+for program in "${!allowed[@]}"; do
+    while read -r library; do
+        name=${library%%.so*}
+        [[ " ${allowed[$program]} $tools " == *" $name "* ]] && continue
+        echo "'$program' needs '$library'; allowed are: ${allowed[$program]}"
+        status=1
+    done < <(readelf -d "$SOCLE_BUILD/src/cmd/$program" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
+done
+exit $status
