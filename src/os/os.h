@@ -12,6 +12,7 @@
 #include "os/control.h"
 #include "os/exec.h"
 #include "os/ids.h"
+#include "os/user_net.h"
 
 enum os_state { OS_CREATED, OS_RUNNING, OS_PAUSED, OS_ENDED };
 
@@ -19,6 +20,7 @@ struct os {
     struct os_spec *spec;
     struct loop loop;
     struct os_ids ids;
+    struct os_user_net user_net[OS_NETS_MAX]; /* of each card, as far as it is one */
     struct os_console console;
     struct os_exec exec;
     struct os_control control;

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import termios
+import threading
 import time
 
 import layer_image
@@ -22,7 +23,7 @@ from socled import BUILD, DIR, SECONDS, Socled, answers, ask, done, ok, task, un
 
 os.environ["SOCLE_DIR"] = DIR
 ROOTFS = os.environ["TMPDIR"] + "/rootfs.tar"
-APPLETS = ("sh", "cat", "echo", "id", "ls", "sleep", "touch", "rm", "mkdir", "hostname", "ip", "ping", "chown", "head", "yes", "stty", "true", "wc", "test", "mount", "kill", "ps")
+APPLETS = ("sh", "cat", "echo", "id", "ls", "sleep", "touch", "rm", "mkdir", "hostname", "ip", "ping", "chown", "head", "yes", "stty", "true", "wc", "test", "mount", "kill", "ps", "nc", "nslookup")
 ON = "trap 'exit 0' TERM; while :; do sleep 0.05; done"  # a program that ends when it is asked to
 
 
@@ -92,7 +93,9 @@ def images():
         ("x", {"kind": "os"}, "image"),
         ("x", {"kind": "os", "image": "box", "kernel": "/k"}, "'kernel'"),
         ("x", {"image": "box", "disks": [{"file": "/d"}]}, "'disks'"),
-        ("x", {"image": "box", "nets": [{"kind": "user"}]}, "network"),
+        ("x", {"image": "box", "nets": [{"tap": "t"}]}, "network"),
+        ("x", {"image": "box", "nets": [{}, {}]}, "at most one"),
+        ("x", {"image": "box", "nets": [{"forward": [{"rule": "tcp:1"}]}]}, "forward"),
         ("x", {"image": "box", "os": {"mounts": [{"source": "a", "target": "/b"}]}}, "path from the root"),
         ("x", {"image": "box", "os": {"env": ["X"]}}, "NAME=VALUE"),
         ("x", {"image": "box", "os": {"stop_signal": "SIGX"}}, "stop_signal"),
@@ -300,6 +303,99 @@ def kills(n):
     until("of the one before nothing is left", lambda: programs_on() == 1)
 
 
+# ---- user networks ----
+
+class Server:
+    """Of this host: whoever connects is told a word."""
+
+    def __init__(self, word):
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self.serve, args=(word,), daemon=True).start()
+
+    def serve(self, word):
+        while True:
+            peer = self.socket.accept()[0]
+            peer.sendall(word)
+            peer.close()
+
+
+def names_server():
+    """At the host's name server's address (os.sh); all names are 192.0.2.7."""
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("127.0.0.1", 53))
+
+    def serve():
+        while True:
+            query, peer = s.recvfrom(512)
+            end = query.index(b"\0", 12) + 5
+            wants_v4 = query[end - 4:end - 2] == b"\0\1"
+            answer = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + bytes((192, 0, 2, 7)) if wants_v4 else b""
+            s.sendto(query[:2] + b"\x81\x80\0\1" + struct.pack(">HHH", wants_v4, 0, 0) + query[12:end] + answer, peer)
+
+    threading.Thread(target=serve, daemon=True).start()
+
+
+def said_by(port):
+    """What is said at a port of the host; empty: nobody does."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), 5) as s:
+            s.settimeout(5)
+            return s.recv(100)
+    except OSError:
+        return b""
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+        return [int(n) for n in f.read().split()]
+
+
+def user_networks():
+    """Out through the host's stack, in by a forward; kept by a restart; its process ends alone and with socle-os."""
+    hello = Server(b"hello from the host")
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        port = s.getsockname()[1]
+    run("launch", "box", "u", "--memory", "64M", "--net", f"user,forward=tcp:{port}:80", "--", "/bin/sh", "-c", ON)
+    assert ok("GET", "/instances/u")["nets"][0]["forward"] == [{"rule": f"tcp:{port}:80"}]
+
+    def works():
+        assert inside("u", "ip -4 addr show eth0 | head -c 999; ip route").count("10.0.2.") >= 3
+        assert inside("u", f"nc 10.0.2.2 {hello.port} </dev/null") == "hello from the host"
+        assert inside("u", "cat /etc/resolv.conf") == "nameserver 10.0.2.3"
+        assert "192.0.2.7" in inside("u", "nslookup somebody.example.org")
+        p = subprocess.Popen([BUILD + "socle", "exec", "u", "sh", "-c", "echo hello from inside | nc -l -p 80"], stdin=subprocess.DEVNULL)
+        until("the forward", lambda: said_by(port) == b"hello from inside\n")
+        p.wait(SECONDS)
+
+    works()
+    done("POST", "/instances/u/action", {"action": "reset"})
+    works()
+    # it is nobody, has no files, and is of no use to others
+    pid = ok("GET", "/instances/u")["status"]["pid"]
+    carrier = next(c for c in children(pid) if os.path.basename(os.readlink(f"/proc/{c}/exe")) == "socle-os")
+    with open(f"/proc/{carrier}/status", encoding="ascii") as f:
+        status = dict(line.split(":\t", 1) for line in f.read().splitlines() if ":\t" in line)
+    assert status["CapEff"] == "0000000000000000" and status["Seccomp"] == "2" and status["NoNewPrivs"] == "1", status
+    assert status["Uid"].split()[0] not in ("0", str(os.stat(DIR).st_uid)) or sys.argv[1] == "user", status
+    os.kill(carrier, signal.SIGKILL)
+    until("its end is told", lambda: "process of the user network ended (signal 9)" in run("logs", "u", "--messages"))
+    assert inside("u", "ip link show eth0")
+    done("POST", "/instances/u/action", {"action": "reset"})
+    works()
+    # a port that is taken is told
+    p = socle("launch", "box", "u2", "--memory", "64M", "--net", f"user,forward=tcp:{port}:80")
+    assert p.returncode and f"port {port}" in p.stderr, p
+    done("DELETE", "/instances/u2?force=on")
+    carrier = next(c for c in children(pid) if os.path.basename(os.readlink(f"/proc/{c}/exe")) == "socle-os")
+    os.kill(pid, signal.SIGKILL)
+    until("it ends with socle-os", lambda: not os.path.exists(f"/proc/{carrier}"))
+    until("the end is seen", lambda: state("u") in ("failed", "off"))
+    done("POST", "/instances/u/action", {"action": "start"})
+    works()
+    done("DELETE", "/instances/u?force=on")
+
+
 # ---- root's ----
 
 def networks():
@@ -385,12 +481,14 @@ try:
     if sys.argv[1] == "debian":
         debian(sys.argv[2])
     else:
+        names_server()
         images()
         registry()
         life()
         programs()
         terminals()
         frames()
+        user_networks()
         if sys.argv[1] == "root":
             networks()
             apart()
