@@ -179,7 +179,7 @@ static void on_child(uv_signal_t *s, int number [[maybe_unused]])
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (pid == o->pid)
             first_ended(o, status);
-        else if (!user_net_ended(o, pid, status))
+        else if (!user_net_ended(o, pid, status) && !os_files_ended(&o->files, pid, status))
             (void)os_exec_ended(&o->exec, pid, status);
     }
 }
@@ -324,6 +324,10 @@ static int prepare(struct os *o, struct err *e)
         r = os_console_open(&o->console, &o->loop, o->spec->folder, e);
     if (r >= 0)
         r = os_exec_open(&o->exec, &o->loop, o->spec, e);
+    o->files.user = o->ids.user;
+    o->files.of = &o->pid;
+    if (r >= 0)
+        r = os_files_open(&o->files, &o->loop, o->spec, e);
     if (r >= 0)
         r = start_container(o, e);
     if (r >= 0)
@@ -334,6 +338,7 @@ static int prepare(struct os *o, struct err *e)
 static void fini(struct os *o)
 {
     os_control_close(o);
+    os_files_close(&o->files);
     os_exec_close(&o->exec);
     os_console_close(&o->console);
     for_each_row(u, o->user_net)
@@ -348,7 +353,8 @@ int os_run(struct os_spec *s, struct err *e)
     int r;
 
     *o = (struct os){ .spec = s, .ids = { -1, -1 } };
-    o->console.listener = o->console.log = o->console.master = o->exec.listener = -1;
+    o->console.listener = o->console.log = o->console.master = o->exec.listener =
+        o->files.listener = -1;
     for_each_row(k, o->console.client)
         k->fd = -1;
     for_each_row(u, o->user_net)

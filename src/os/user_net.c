@@ -3,7 +3,6 @@
  *   (1) libslirp takes apart what a hostile container sends, so it is alone: what it needs is opened first (forwarded ports, of which some
  *       want root), then the process keeps its descriptors, the host's network, and the system calls of role "io-net" (jail/jail_rows.c).
  *   (2) It ends with socle-os, however that ends.  The tap is socle-os's, too: a process that ended takes no card with it.
- *   (3) Its standard error is not ours, whose lock says that the instance lives (host/process.c).
  */
 #include "os/user_net.h"
 
@@ -11,6 +10,7 @@
 #include "net/patch.h"
 #include "net/tap.h"
 #include "net/user.h"
+#include "os/child.h"
 
 #include <fcntl.h>
 #include <netinet/ether.h>
@@ -81,19 +81,12 @@ static int plug(const struct os_net *n, int tap, struct patch *p, struct loop *l
 /* What is open, and is not freed, ends with the process. */
 _Noreturn static void serve(const struct os_net *n, int tap, int said)
 {
-    static const int none[] = { SIGCHLD, SIGTERM };
     const int keep[] = { tap, said };
     struct patch *p = xnew(struct patch);
     struct err e = {};
     struct loop l;
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC), r = 0;
+    int r = os_child_settle(keep, ARRAY_LEN(keep), &e);
 
-    for_each_row(number, none)
-        sigaction(*number, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
-    for (int fd = 0; fd < 3 && r >= 0; fd++)
-        r = dup3(null, fd, 0) < 0 ? err_errno(&e, "open /dev/null") : 0;
-    if (r >= 0)
-        r = jail_close_fds(keep, ARRAY_LEN(keep), &e);
     if (r >= 0)
         r = plug(n, tap, p, &l, &e);
     e.code = r;

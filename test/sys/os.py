@@ -3,6 +3,7 @@
 
 import fcntl
 import glob
+import hashlib
 import io
 import json
 import os
@@ -23,7 +24,7 @@ from socled import BUILD, DIR, SECONDS, Socled, answers, ask, done, ok, task, un
 
 os.environ["SOCLE_DIR"] = DIR
 ROOTFS = os.environ["TMPDIR"] + "/rootfs.tar"
-APPLETS = ("sh", "cat", "echo", "id", "ls", "sleep", "touch", "rm", "mkdir", "hostname", "ip", "ping", "chown", "head", "yes", "stty", "true", "wc", "test", "mount", "kill", "ps", "nc", "nslookup")
+APPLETS = ("sh", "cat", "echo", "id", "ls", "sleep", "touch", "rm", "mkdir", "hostname", "ip", "ping", "chown", "head", "yes", "stty", "true", "wc", "test", "mount", "kill", "ps", "nc", "nslookup", "mkfifo", "ln", "mv", "chmod", "stat", "sha256sum")
 ON = "trap 'exit 0' TERM; while :; do sleep 0.05; done"  # a program that ends when it is asked to
 
 
@@ -303,6 +304,134 @@ def kills(n):
     until("of the one before nothing is left", lambda: programs_on() == 1)
 
 
+# ---- files ----
+
+def copy(*words, **more):
+    return socle("file", *words, **more)
+
+
+def copied(*words, **more):
+    p = copy(*words, **more)
+    assert p.returncode == 0 and not p.stderr, (words, p)
+    return p.stdout
+
+
+def refused(word, *words, **more):
+    began = time.monotonic()
+    p = copy(*words, **more)
+    assert p.returncode == 1 and word in p.stderr, (words, word, p)
+    assert time.monotonic() - began < SECONDS / 2, words  # it hangs at nothing
+
+
+def files():
+    """Into it and out of it: owners, modes, trees, much."""
+    here = os.environ["TMPDIR"] + f"/files-{sys.argv[1]}"
+    os.makedirs(here + "/tree/sub/empty")
+    for name, data in (("one", b"1\n"), ("tree/a b", b"a"), ("tree/sub/\udcff", b"latin"), ("big", os.urandom(1 << 20) * 30)):
+        with open(f"{here}/{name}", "wb") as f:
+            f.write(data)
+    os.chmod(here + "/one", 0o751)
+    os.symlink("../one", here + "/tree/link")
+    os.mkfifo(here + "/tree/fifo")
+
+    copied("push", here + "/one", "a:/data/two")
+    assert inside("a", "stat -c '%a %u %g' /data/two; cat /data/two") == "751 0 0\n1"
+    copied("push", here + "/one", "a:/data", "--uid", "33", "--gid", "44", "--mode", "0600")
+    copied("push", here + "/one", here + "/big", "a:/new/folder/", "-p")
+    assert inside("a", "stat -c '%a %u %g' /data/one; ls /new/folder") == "600 33 44\nbig\none"
+    with open(here + "/big", "rb") as f:
+        assert inside("a", "sha256sum /new/folder/big").split()[0] == hashlib.sha256(f.read()).hexdigest()
+    copied("push", "-", "a:/data/input", input="from our input")
+    assert copied("pull", "a:/data/input", "-") == "from our input"
+    inside("a", "chmod 600 /data/input")
+    copied("push", here + "/one", "a:/data/input")  # what is there keeps its mode
+    assert inside("a", "stat -c %a /data/input; cat /data/input") == "600\n1"
+    p = copy("push", "-r", here + "/tree", "a:/data")
+    assert p.returncode == 0 and "1 left out" in p.stderr, p
+    assert inside("a", "cd /data/tree; ls; cat 'a b'; ls -l link | head -c 1; test -d sub/empty; cat sub/?") == "a b\nlink\nsub\nallatin"
+
+    os.mkdir(here + "/back")
+    inside("a", "chmod 4755 /data/two; mkfifo /data/tree/fifo")
+    copied("pull", "a:/data/two", "a:/new/folder/big", here + "/back")
+    assert os.stat(here + "/back/two").st_mode & 0o7777 == 0o755  # not set-user-id
+    with open(here + "/big", "rb") as f, open(here + "/back/big", "rb") as g:
+        assert f.read() == g.read()
+    copied("pull", "a:/data/tree", here + "/back/as", "-r")
+    assert sorted(os.listdir(here + "/back/as")) == ["a b", "link", "sub"] and os.readlink(here + "/back/as/link") == "../one"
+    assert "MemTotal" in copied("pull", "a:/proc/meminfo", "-")
+    inside("a", "echo tmp > /dev/shm/x")
+    assert copied("pull", "a:/dev/shm/x", "-") == "tmp\n"  # its mounts, too
+
+    refused("--recursive", "push", here + "/tree", "a:/data")
+    refused("--recursive", "pull", "a:/data/tree", here + "/back")
+    refused("No such file", "pull", "a:/nothing", here)
+    refused("No such file", "push", here + "/one", "a:/no/such/folder/x")
+    refused("folder", "push", here + "/one", here + "/big", "a:/data/two")
+    refused("NAME:PATH", "pull", "a", here)
+    refused("octal", "push", here + "/one", "a:/x", "--mode", "8")
+    refused("no instance", "pull", "nobody:/x", here)
+    refused("of one container", "pull", "a:/x", "b:/x", here)
+
+
+def attacks_by_files():
+    """A container whose names lead out, hang, or change while we look; the host neither loses nor gives anything, and nobody waits."""
+    here = os.environ["TMPDIR"] + f"/attack-{sys.argv[1]}"
+    os.makedirs(here + "/host/t")
+    os.makedirs(here + "/src/t")
+    for name, data in (("host/secret", "the host's secret"), ("src/t/secret", "hostile"), ("src/secret", "hostile")):
+        with open(f"{here}/{name}", "w", encoding="ascii") as f:
+            f.write(data)
+    os.chmod(here + "/host", 0o777)  # what guards it is not its mode
+    os.chmod(here + "/host/secret", 0o666)
+    host, up = here + "/host", "/.." * 20
+    inside("a", f"mkdir /x; cd /x; ln -s {host}/secret abs; ln -s /x{up}{host}/secret rel; ln -s {host} dir; ln -s /etc/shadow shadow; mkfifo fifo; mkdir t; mkfifo t/secret")
+    for name in ("abs", "rel", "dir/secret", "shadow", f"t{up}{host}/secret", f"../..{host}/secret"):
+        refused("No such file", "pull", f"a:/x/{name}", "-")
+    for link in ("/proc/1/root", "/proc/self/root", "/proc/self/cwd", "/proc/self/fd/0"):
+        p = copy("pull", f"a:{link}{host}/secret", "-")
+        assert p.returncode == 1 and "secret" not in p.stdout, p
+    for name in ("fifo", "../dev/zero", "../dev/tty"):
+        refused("neither a file nor a folder", "pull", f"a:/x/{name}", "-")
+    refused("no file", "push", here + "/src/secret", "a:/x/fifo")
+    refused("on the way", "push", here + "/src/secret", "a:/dev/null")
+    refused("no file", "push", "-r", here + "/src/t", "a:/x")
+    refused("a link", "push", here + "/src/secret", "a:/x/abs")
+    refused("folder", "push", here + "/src/secret", "a:/x/dir/secret")
+    inside("a", "rm -r /x/t; ln -s /data /x/t")
+    refused("on the way", "push", "-r", here + "/src/t", "a:/x/")
+    # it could not write there itself
+    if sys.argv[1] == "root":
+        p = copy("push", here + "/src/secret", "a:/proc/sys/kernel/core_pattern")
+        assert p.returncode == 1, p
+    # a folder that is a link to the host's path in every other moment
+    program("a", "sh", "-c", f"mkdir -p /x/d /x/l; ln -s {host} /x/l/d; (while test -e /x/l; do mv /x/d /x/e; mv /x/l/d /x/d; mv /x/d /x/l/d; mv /x/e /x/d; done) >/dev/null 2>&1 &")
+    for _ in range(15):
+        for words in (("push", "-r", here + "/src/t", "a:/x/d/"), ("push", here + "/src/secret", "a:/x/d/secret"), ("pull", "-r", "a:/x/d", here + "/got"), ("pull", "a:/x/d/secret", "-")):
+            p = copy(*words)
+            assert p.returncode in (0, 1) and "the host's secret" not in p.stdout, p
+    inside("a", "rm -rf /x/l")
+    for root, _, names in os.walk(here + "/got"):
+        assert all("host's" not in open(os.path.join(root, n), encoding="ascii").read() for n in names if os.path.isfile(os.path.join(root, n)))
+    assert os.listdir(host + "/t") == [] and sorted(os.listdir(host)) == ["secret", "t"]
+    with open(host + "/secret", encoding="ascii") as f:
+        assert f.read() == "the host's secret"
+    # a client that goes takes its process with it
+    pid, before = ok("GET", "/instances/a")["status"]["pid"], set(children(ok("GET", "/instances/a")["status"]["pid"]))
+    p = subprocess.Popen([BUILD + "socle", "file", "push", "-", "a:/x/slow"], stdin=subprocess.PIPE)
+    until("it has a process", lambda: set(children(pid)) - before)
+    carrier = (set(children(pid)) - before).pop()
+    until("it is shut in", lambda: "Seccomp:\t2" in status_of(carrier))
+    assert "CapEff:\t000000000000001f\n" in status_of(carrier), status_of(carrier)
+    p.kill()
+    p.wait()
+    until("its process is gone", lambda: set(children(pid)) == before)
+
+
+def status_of(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return f.read()
+
+
 # ---- user networks ----
 
 class Server:
@@ -488,6 +617,8 @@ try:
         programs()
         terminals()
         frames()
+        files()
+        attacks_by_files()
         user_networks()
         if sys.argv[1] == "root":
             networks()
