@@ -57,6 +57,7 @@ static const struct {
     { "GET",    "/1.0/instances/{name}/log",        "-hyyyyyhyhyhy" },
     { "GET",    "/1.0/instances/{name}/console",    "-hxyyxxhyhyhx" },
     { "GET",    "/1.0/instances/{name}/exec",       "-hxyyxxhyhyhx" },
+    { "GET",    "/1.0/instances/{name}/files",      "-hxyyxxhyhyhx" },
     { "GET",    "/1.0/instances/{name}/snapshots",  "-hyyyyyhyhyhy" },
     { "POST",   "/1.0/instances/{name}/snapshots",  "-hxxyxxhxhxhx" },
     { "DELETE", "/1.0/instances/{name}/snapshots/{snapshot}", "-hxxyxxhxhxhx" },

@@ -346,9 +346,11 @@ static int relay_to(struct api_call *c, const char *socket, struct err *e)
         r = err_set(e, -ENOENT, "there is no instance '%.63s'", c->name);
     } else if (!host_is_alive(i)) {
         r = err_set(e, -EBUSY, "'%s' is %s", c->name, host_state_words[i->run.state]);
-    } else if (strcmp(socket, "exec") == 0 && i->cfg.kind != INSTANCE_OS) {
+    } else if (strcmp(socket, "console") != 0 && i->cfg.kind != INSTANCE_OS) {
         r = err_set(e, -EOPNOTSUPP,
-                    "'%s' is a machine: programs are run in it by its console, or by ssh", c->name);
+                    "'%s' is a machine: programs are run in it, and files copied, by its console, "
+                    "or by ssh",
+                    c->name);
     } else {
         AUTO(free) char *folder = host_folder(h, i);
 
@@ -367,6 +369,11 @@ static int get_console(struct api_call *c, struct err *e)
 static int get_exec(struct api_call *c, struct err *e)
 {
     return relay_to(c, "exec", e);
+}
+
+static int get_files(struct api_call *c, struct err *e)
+{
+    return relay_to(c, "files", e);
 }
 
 /* clang-format off */
@@ -393,6 +400,7 @@ static const struct api_route routes[] = {
     { "GET", "/1.0/instances/{name}/log", API_VIEW, 200, QUERY(log_query), NULL, NULL, false, get_log, "Show the end of a log, as text" },
     { "GET", "/1.0/instances/{name}/console", API_OPERATE, 101, NULL, 0, NULL, NULL, false, get_console, "Connect with the console: a WebSocket whose messages are its bytes" },
     { "GET", "/1.0/instances/{name}/exec", API_OPERATE, 101, NULL, 0, NULL, NULL, false, get_exec, "Run a program in a container: a WebSocket whose messages are the frames of doc/os.md" },
+    { "GET", "/1.0/instances/{name}/files", API_OPERATE, 101, NULL, 0, NULL, NULL, false, get_files, "Put files into a container, or take some out: a WebSocket whose messages are the frames of doc/os.md" },
     {},
 };
 /* clang-format on */

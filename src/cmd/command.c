@@ -35,6 +35,7 @@ const struct command commands[] = {
     { "suspend", "NAME…", "Put its state into a file and end it", verb_plain_opts, NULL, "INSTANCES" },
     { "console", "NAME", "Connect this terminal with its console", verb_plain_opts, verb_console_more, "INSTANCES" },
     { "exec",    "NAME [OPTION]… [COMMAND [ARGUMENT]…]", "Run a program in a container", verb_exec_opts, verb_exec_more, "INSTANCES" },
+    { "file",    "COMMAND [ARGUMENT]…", "Copy files into a container and out of it", NULL, NULL, NULL, file_main, file_commands },
     { "logs",    "NAME [OPTION]…", "Show what its guest wrote on the console", verb_logs_opts, NULL, "INSTANCES" },
     { "event",   "[OPTION]…", "Follow what changes, a JSON object a line", verb_event_opts, NULL, "" },
     { "snapshot", "NAME [SNAPSHOT] [OPTION]…", "Keep what a machine is now, to go back to it; and list and delete what was kept", verb_snapshot_opts,
@@ -53,7 +54,7 @@ const struct command commands[] = {
     { "remote",  "COMMAND [ARGUMENT]…", "Keep the machines that --host names", NULL, remote_more, NULL, remote_main, remote_commands },
     { "help",  "[COMMAND]", "Explain a command", NULL, NULL,
                "run ctl trace image launch create list show top set edit rename delete start stop restart pause resume "
-               "reset suspend console exec logs event snapshot restore clone backup pool network task info doctor user token audit remote help", help_main },
+               "reset suspend console exec file logs event snapshot restore clone backup pool network task info doctor user token audit remote help", help_main },
     {},
 };
 /* clang-format on */

@@ -51,6 +51,8 @@ void verb_snapshot_more(struct strbuf *out);
 void verb_clone_more(struct strbuf *out);
 int snapshot_main(int argc, char **argv);
 extern const struct command snapshot_commands[];
+int file_main(int argc, char **argv);
+extern const struct command file_commands[];
 int pool_main(int argc, char **argv);
 extern const struct command pool_commands[];
 int network_main(int argc, char **argv);

@@ -49,6 +49,7 @@ const struct field verb_fields[] = {
     FIELD_INT(verb, days, "how long it is valid", .dflt = 90, .min = 1, .max = 3650, .metavar = "DAYS"),
     FIELD_INT(verb, limit, "at most so many", .dflt = 100, .min = 1, .max = 10000),
     FIELD_BOOL(verb, no_terminal, "give it pipes, also when we are on a terminal"),
+    FIELD_STR(verb, mode, "of the files, octal; else as they have it", .metavar = "MODE"),
     FIELD_INT(verb, since, "begin after this revision; 0: now", .metavar = "REVISION"),
     {},
 };
@@ -59,6 +60,7 @@ const struct field verb_fields[] = {
 #define SOURCE(opt_name, ...) { opt_name, image_source_fields, offsetof(struct verb, source), opt_name, ##__VA_ARGS__ }
 #define OS(opt_name, ...) { opt_name, os_cfg_fields, offsetof(struct verb, cfg.os), ##__VA_ARGS__ }
 #define PROGRAM(opt_name, ...) { opt_name, os_program_fields, offsetof(struct verb, program), opt_name, ##__VA_ARGS__ }
+#define FILES(opt_name, ...) { opt_name, os_files_fields, offsetof(struct verb, files), ##__VA_ARGS__ }
 #define NETWORK(opt_name, ...) { opt_name, network_fields, offsetof(struct verb, network), opt_name, ##__VA_ARGS__ }
 #define DIR_OPT VERB("dir", "DIR"), VERB("host", "")
 #define OUTPUT_OPT VERB("output", NULL, 'o')
@@ -86,6 +88,9 @@ static const struct opt remote_add_opts[] = { VERB("fingerprint", ""), VERB("use
 static const struct opt import_opts[] = { DIR_OPT, SOURCE("kernel", "FILE"), SOURCE("initrd", "FILE"), SOURCE("disk", "FILE"),
                                           SOURCE("append", ""), SOURCE("rootfs", "FILE"), SOURCE("tag", ""), {} };
 const struct opt verb_exec_opts[] = { DIR_OPT, PROGRAM("env", ""), PROGRAM("cwd", ""), PROGRAM("user", ""), { "no-terminal", verb_fields, 0, "no_terminal" }, {} };
+static const struct opt push_opts[] = { DIR_OPT, FILES("recursive", "recursive", "", 'r'), FILES("create-dirs", "create", "", 'p'), FILES("uid", "uid", ""),
+                                        FILES("gid", "gid", ""), VERB("mode", ""), {} };
+static const struct opt pull_opts[] = { DIR_OPT, FILES("recursive", "recursive", "", 'r'), {} };
 static const struct opt network_opts[] = { DIR_OPT, NETWORK("kind"), NETWORK("ipv4"), NETWORK("ipv6"), NETWORK("domain"), NETWORK("interface"), {} };
 const struct opt verb_make_opts[] = {
     DIR_OPT,
@@ -375,6 +380,8 @@ static const struct verb_row {
     { "launch", 1, 2, verb_launch, .rest = OPT_REST_DASHES },
     { "create", 1, 2, verb_create, .rest = OPT_REST_DASHES },
     { "exec", 1, 1, verb_exec, .rest = OPT_REST_AFTER_ONE },
+    { "file push", 2, OPT_ARGS_MAX, verb_file_push },
+    { "file pull", 2, OPT_ARGS_MAX, verb_file_pull },
     { "list", 0, 0, verb_list },
     { "show", 1, 1, verb_show },
     { "top", 0, 0, verb_top },
@@ -434,6 +441,12 @@ const struct command pool_commands[] = {
     { "pool list",   "[OPTION]…", "List the images that machines are made of", verb_watch_opts, NULL, "" },
     { "pool import", "NAME --kernel FILE|--rootfs PATH [OPTION]…", "Make an image: of a kernel, an initrd and a disk; or for containers", import_opts, NULL, "" },
     { "pool delete", "NAME", "Delete an image of which no machine was made", verb_plain_opts, NULL, "IMAGES" },
+    {},
+};
+
+const struct command file_commands[] = {
+    { "file push", "FILE… NAME:PATH [OPTION]…", "Put files into a container that runs; FILE - is our input", push_opts, NULL, "FILE" },
+    { "file pull", "NAME:PATH… FILE [OPTION]…", "Take files out of a container that runs; FILE - is our output", pull_opts, NULL, "INSTANCES" },
     {},
 };
 
@@ -528,6 +541,7 @@ int verb_run(const struct command *c, int argc, char **argv)
     conf_defaults(instance_fields(), &v.cfg);
     conf_defaults(network_fields, &v.network);
     conf_defaults(os_program_fields, &v.program);
+    conf_defaults(os_files_fields, &v.files);
     r = opt_parse(c->opts, &v, argc, argv, &v.args, &e);
     if (r == 0 && (v.args.n < row->least || v.args.n > row->most))
         r = err_set(&e, -EINVAL, "%u arguments; it is: socle %s %s", v.args.n, c->name, c->usage);
@@ -540,6 +554,7 @@ int verb_run(const struct command *c, int argc, char **argv)
     instance_cfg_fini(&v.cfg);
     conf_fini(network_fields, &v.network);
     conf_fini(os_program_fields, &v.program);
+    conf_fini(os_files_fields, &v.files);
     return r;
 }
 
@@ -563,6 +578,11 @@ int snapshot_main(int argc, char **argv)
                          *sub = argc > 0 ? command_find_sub(c, argv[0]) : NULL;
 
     return sub ? verb_run(sub, argc - 1, argv + 1) : verb_run(c, argc, argv);
+}
+
+int file_main(int argc, char **argv)
+{
+    return group("file", argc, argv);
 }
 
 int pool_main(int argc, char **argv)

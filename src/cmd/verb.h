@@ -1,6 +1,6 @@
 /*
  * cmd/verb.h: the commands that talk with socled: what they share.  verb.c has their rows, verb_make.c what describes an instance,
- * verb_show.c what prints, verb_snap.c snapshots and clones, verb_exec.c runs programs in containers, verb_access.c who may do what, remote.c socleds of other machines.
+ * verb_show.c what prints, verb_snap.c snapshots and clones, verb_exec.c runs programs in containers, verb_file.c copies files, verb_access.c who may do what, remote.c socleds of other machines.
  */
 #pragma once
 
@@ -10,6 +10,7 @@
 #include "host/instance.h"
 #include "host/network.h"
 #include "os/bundle.h"
+#include "os/files.h"
 
 enum { VERB_TABLE, VERB_JSON, VERB_YAML };
 enum { VERB_CLONES_MAX = 100 };
@@ -29,6 +30,8 @@ struct verb {
     u32 days, limit;
     struct os_program program; /* exec */
     bool no_terminal;
+    struct os_files_ask files; /* file push, pull */
+    char *mode;
     struct instance_cfg cfg;
     struct network_cfg network;
     struct image_source source;
@@ -51,6 +54,8 @@ int verb_action(struct verb *v, const char *name, const char *action, struct err
 
 /* A program in a container; its exit status. */
 int verb_exec(struct verb *v, struct err *e);
+int verb_file_push(struct verb *v, struct err *e);
+int verb_file_pull(struct verb *v, struct err *e);
 
 int verb_create(struct verb *v, struct err *e);
 int verb_launch(struct verb *v, struct err *e);

@@ -75,8 +75,7 @@ static int choose_network(struct verb *v, struct err *e)
     json_t *j = verb_ask(v, "GET", "/1.0", NULL, e);
     const char *name = json_string_value(json_object_get(j, "network"));
     AUTO(free) char *net = name && strcmp(name, "user") != 0 ? str_new("network=%s", name) : NULL;
-    const char *other = v->cfg.kind == INSTANCE_OS ? "none" : "user"; /* that is a machine's own */
-    int r = j ? conf_set(instance_field("nets"), &v->cfg, net ? net : other, e) : e->code;
+    int r = j ? conf_set(instance_field("nets"), &v->cfg, net ? net : "user", e) : e->code;
 
     json_decref(j);
     return r;

@@ -60,6 +60,7 @@ static int send_frame(struct rest *r, u8 opcode, const u8 *data, size_t len)
 struct pump {
     struct rest *r;
     int fd;
+    bool deaf; /* the server takes nothing more; what it said is still to be read */
 };
 
 /* False: it ends. */
@@ -106,8 +107,10 @@ static bool from_terminal(struct pump *p)
     u8 buf[4096];
     ssize_t n = read(p->fd, buf, sizeof(buf));
 
-    if (n > 0)
-        return send_frame(p->r, OP_BINARY, buf, (size_t)n) >= 0;
+    if (n > 0) {
+        p->deaf = send_frame(p->r, OP_BINARY, buf, (size_t)n) < 0;
+        return true;
+    }
     (void)send_frame(p->r, OP_CLOSE, NULL, 0);
     return false;
 }
@@ -118,7 +121,7 @@ static void *pump_main(void *arg)
     bool on = p->r->got.len == p->r->at || take_frames(p);
 
     while (on) {
-        struct pollfd fds[2] = { { p->r->fd, POLLIN, 0 }, { p->fd, POLLIN, 0 } };
+        struct pollfd fds[2] = { { p->r->fd, POLLIN, 0 }, { p->deaf ? -1 : p->fd, POLLIN, 0 } };
 
         if (p->r->link->wait(p->r, 0) <= 0 && poll(fds, 2, -1) < 0 && errno != EINTR)
             break;
@@ -139,7 +142,7 @@ int ws_run(struct rest *r, int (*fn)(int fd, void *arg, struct err *e), void *ar
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return err_errno(e, "make a socket");
-    p = (struct pump){ r, pair[1] };
+    p = (struct pump){ .r = r, .fd = pair[1] };
     n = -pthread_create(&thread, NULL, pump_main, &p);
     if (n < 0) {
         close(pair[0]);

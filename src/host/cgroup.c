@@ -233,11 +233,32 @@ void cgroup_apply_locked(const struct instance *i, u64 ram)
         log_warn("machine '%s' runs without some of its limits: %s", i->cfg.spec.name, e.text);
 }
 
+/* What outlived socle-os, which is to remove it itself. */
+static void end_box(const char *folder)
+{
+    static const char *const below[] = { "monitor", "box" };
+
+    (void)write_text(folder, "cgroup.kill", "1");
+    for_each_row(name, below) {
+        AUTO(free) char *path = str_new("%s/%s", folder, *name);
+
+        (void)rmdir(path);
+    }
+}
+
 int cgroup_enter_locked(const struct instance *i, u64 ram)
 {
     AUTO(free) char *folder = group_locked(i), *procs = NULL;
     struct err e = {};
 
+    /*
+     * A group that something was ended in by cgroup.kill, and that was not empty yet when it should have gone: Linux would end what is
+     * started from there in a group that is younger (kill_seq of cgroup_post_fork).
+     */
+    if (folder && i->cfg.kind == INSTANCE_OS) {
+        end_box(folder);
+        (void)rmdir(folder);
+    }
     if (folder && make_group(folder, &e) < 0) {
         log_warn("machine '%s': %s", i->cfg.spec.name, e.text);
         return -1;
@@ -264,19 +285,6 @@ char *cgroup_box_locked(const struct instance *i)
     const char *top = cgroup_top();
 
     return folder && top ? str_new("%s/box", folder + strlen(top) + 1) : NULL;
-}
-
-/* What outlived socle-os, which is to remove it itself. */
-static void end_box(const char *folder)
-{
-    static const char *const below[] = { "monitor", "box" };
-
-    (void)write_text(folder, "cgroup.kill", "1");
-    for_each_row(name, below) {
-        AUTO(free) char *path = str_new("%s/%s", folder, *name);
-
-        (void)rmdir(path);
-    }
 }
 
 /* The folder leaves with the last of the groups, and is made anew with the next. */

@@ -56,15 +56,29 @@ static int check_own(const struct os_cfg *c, struct err *e)
     return r;
 }
 
+static int check_card(struct vm_net n, struct err *e)
+{
+    int r = spec_check_net(&n, e);
+
+    if (r >= 0 && !n.network && n.kind == SPEC_NET_TAP)
+        r = err_set(e, -EINVAL,
+                    "a card of kind os is on a network (network=NAME) or a user network (user), or "
+                    "there is none; 'tap' is of machines");
+    return r;
+}
+
 static int check_cards(const struct vm_spec *s, struct err *e)
 {
-    for (u32 i = 0; i < s->nets.n; i++)
-        if (!spec_net(s, i)->network && spec_net(s, i)->kind != SPEC_NET_NONE) {
-            err_set(e, -EINVAL,
-                    "'nets': a card of kind os is on a network (network=NAME), or there is none");
-            return err_field(e, "nets");
+    int r = 0;
+
+    for (u32 i = 0; i < s->nets.n && r >= 0; i++) {
+        r = check_card(*spec_net(s, i), e);
+        if (r < 0) {
+            err_wrap(e, "net %u", i);
+            err_field(e, "nets");
         }
-    return 0;
+    }
+    return r;
 }
 
 int instance_check_os(const struct instance_cfg *c, struct err *e)

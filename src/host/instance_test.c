@@ -57,8 +57,8 @@ TEST(instance_bodies)
         { "a container has no kernel",
           "{\"name\": \"a\", \"image\": \"i\", \"kernel\": \"/k\", \"kind\": \"os\"}", -EINVAL,
           "'kernel' is of machines", "kernel" },
-        { "a container has no user network of its own",
-          "{\"name\": \"a\", \"image\": \"i\", \"kind\": \"os\", \"nets\": [{\"kind\": \"user\"}]}",
+        { "a container has no tap of the host's",
+          "{\"name\": \"a\", \"image\": \"i\", \"kind\": \"os\", \"nets\": [{\"tap\": \"t\"}]}",
           -EINVAL, "is on a network", "nets" },
         { "a mount of nowhere",
           "{\"name\": \"a\", \"image\": \"i\", \"kind\": \"os\", \"os\": {\"mounts\": "

@@ -6,6 +6,7 @@
 #include "net/link.h"
 #include "net/nft.h"
 #include "net/pair.h"
+#include "net/user.h"
 
 #include <stdlib.h>
 
@@ -271,6 +272,24 @@ static int settle_card(struct host *h, const struct instance *self, struct insta
     return r;
 }
 
+/* Each of a container's user networks would give it the same address. */
+static int check_user_cards(struct host *h, const struct vm_spec *s, struct err *e)
+{
+    u32 n = 0;
+
+    for (u32 k = 0; k < s->nets.n; k++) {
+        const char *name = spec_net(s, k)->network;
+        const struct network *net = name ? network_find_locked(h, name) : NULL;
+
+        n += net ? net->cfg.kind == NETWORK_USER : !name && spec_net(s, k)->kind == SPEC_NET_USER;
+    }
+    if (n <= 1)
+        return 0;
+    err_set(e, -EINVAL, "'nets': %u of its cards are on user networks; a container has at most one",
+            n);
+    return err_field(e, "nets");
+}
+
 int nics_settle_locked(struct host *h, const struct instance *self, struct instance_cfg *c,
                        struct err *e)
 {
@@ -283,6 +302,8 @@ int nics_settle_locked(struct host *h, const struct instance *self, struct insta
             err_field(e, "nets");
         }
     }
+    if (r >= 0 && c->kind == INSTANCE_OS)
+        r = check_user_cards(h, &c->spec, e);
     return r;
 }
 
@@ -388,11 +409,7 @@ static int plug(const struct plug *p, struct err *e)
     if (!p->up)
         return err_set(e, -ENETDOWN, "network '%s' is not up: %s", p->network, p->why);
     if (!p->rules)
-        return p->inner
-                   ? err_set(e, -EOPNOTSUPP,
-                             "'%s' is a user network, which an instance of kind os cannot be on",
-                             p->network)
-                   : 0;
+        return 0;
     r = links_open(&l, e);
     if (r >= 0)
         r = make_card(&l, p, e);
@@ -472,17 +489,46 @@ static int put_in_os(struct instance *i, u32 k, const struct plug *p, struct os_
     return 0;
 }
 
+/* A user network of its own, or one of socled: host/nic.h says the same of machines. */
+static int put_in_user(const struct vm_net *card, struct os_spec *spec, struct err *e)
+{
+    const struct field *nets = conf_field_at(os_fields, offsetof(struct os_spec, nets));
+    const struct field *forward = conf_field_at(nets->sub, offsetof(struct os_net, forward));
+    const struct vm_forward *rules = card->forward.items;
+    struct os_net *to = conf_list_add(nets, spec);
+
+    if (!to)
+        return err_set(e, -E2BIG, "'nets' has more than %u elements", nets->list_max);
+    to->mac = xdup(card->mac);
+    to->address = xdup(USER_NET_ADDRESS);
+    to->gateway = xdup(USER_NET_ROUTER);
+    for (u32 i = 0; i < card->forward.n; i++)
+        if (!conf_strs_add(forward, to, rules[i].rule))
+            return err_set(e, -E2BIG, "'forward' has more than %u elements", forward->list_max);
+    if (!spec->dns)
+        spec->dns = xdup(USER_NET_NAMES);
+    return 0;
+}
+
+/* What the card is, in `spec`; and in `p`, when it is on a network. */
+static int plan_card_os(struct instance *i, u32 k, struct plug *p, struct os_spec *spec,
+                        struct err *e)
+{
+    if (k >= i->cfg.spec.nets.n || spec_net(&i->cfg.spec, k)->kind == SPEC_NET_NONE)
+        return 0;
+    return plug_init(p, i, k) && p->rules ? put_in_os(i, k, p, spec, e)
+                                          : put_in_user(spec_net(&i->cfg.spec, k), spec, e);
+}
+
 static int plug_card_os(struct instance *i, u32 k, struct os_spec *spec, struct err *e)
 {
     struct plug p = {};
-    bool on;
     int r;
 
     host_lock(i->host);
-    on = k < i->cfg.spec.nets.n && plug_init(&p, i, k);
-    r = on && p.rules ? put_in_os(i, k, &p, spec, e) : 0;
+    r = plan_card_os(i, k, &p, spec, e);
     host_unlock(i->host);
-    if (on && r >= 0)
+    if (r >= 0 && p.network)
         r = plug(&p, e);
     plug_fini(&p);
     return r;
@@ -498,10 +544,11 @@ static int plug_all(struct instance *i, struct vm_spec *spec, struct os_spec *os
     host_lock(h);
     on = nics_on_network(&i->cfg);
     host_unlock(h);
-    if (!on)
+    if (!on && !os)
         return 0;
     pthread_mutex_lock(&h->nets.lock);
-    (void)network_apply_locked(h, NULL, NULL); /* each network says how it is */
+    if (on)
+        (void)network_apply_locked(h, NULL, NULL); /* each network says how it is */
     for (u32 k = 0; k < SPEC_NETS_MAX && r >= 0; k++)
         r = os ? plug_card_os(i, k, os, e) : plug_card(i, k, spec, e);
     pthread_mutex_unlock(&h->nets.lock);

@@ -82,7 +82,7 @@ enum jail_role {
     JAIL_VCPU,   /* runs the guest and its exits */
     JAIL_IO,     /* disks, taps */
     JAIL_IO_NET, /* user-mode network: may make sockets of the internet families */
-    JAIL_UNPACK, /* reads an image, makes its files */
+    JAIL_UNPACK, /* reads an image, makes its files; copies files of a container */
     JAIL_ROLES,
 };
 

@@ -3,15 +3,22 @@
  * jailed process.
  */
 #include "net/dial.h"
+#include "net/pair.h"
+#include "net/patch.h"
 #include "net/tap.h"
 #include "net/user.h"
+#include "net/within.h"
 #include "testlib/test.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static u32 n_readable;
@@ -288,6 +295,93 @@ TEST(user_network_takes_any_frame)
     CHECK_EQ(net_send(b, 0, &(struct iovec){ big, sizeof(big) - 1 }, 1), sizeof(big) - 1);
     CHECK_EQ(net_send(b, 0, &(struct iovec){ big, sizeof(big) }, 1), -EMSGSIZE);
     net_free(b);
+}
+
+/* ---- cables and namespaces ---- */
+
+TEST(patch_carries_frames_both_ways)
+{
+    struct patch *p = xnew(struct patch);
+    u8 frame[NET_HDR + 60] = { [NET_HDR] = 0xaa, [NET_HDR + 59] = 0x55 }, got[200];
+    int near[2], far[2];
+    struct net_backend *a, *b;
+    struct err e = {};
+    struct loop l;
+
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, near), 0);
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, far), 0);
+    CHECK_OK(tap_given(near[0], &a, &e), &e);
+    CHECK_OK(tap_given(far[0], &b, &e), &e);
+    CHECK_EQ(loop_init(&l, "test"), 0);
+    CHECK_EQ(patch_plug(p, &l, a, b), 0);
+    for (u32 way = 0; way < 2; way++) {
+        const int from = way ? far[1] : near[1], to = way ? near[1] : far[1];
+
+        CHECK_EQ(write(from, frame, sizeof(frame)), sizeof(frame));
+        CHECK_EQ(write(from, frame, NET_HDR), NET_HDR); /* a header alone is no frame */
+        turn(&l);
+        CHECK_EQ(recv(to, got, sizeof(got), MSG_DONTWAIT), sizeof(frame));
+        CHECK_MEM(got, frame, sizeof(frame));
+        CHECK(recv(to, got, sizeof(got), MSG_DONTWAIT) < 0);
+    }
+    patch_unplug(p);
+    loop_fini(&l);
+    net_free(a);
+    net_free(b);
+    close(near[1]);
+    close(far[1]);
+    free(p);
+}
+
+static int fail_there(void *arg, struct err *e)
+{
+    return err_set(e, *(int *)arg, "there");
+}
+
+/* A namespace of a child, in which there is nothing: what is done there is not done here. */
+TEST(within_another_namespace)
+{
+    static const u8 mac[6] = { 0x52, 0x54, 0, 1, 2, 3 };
+    struct pair_place p = { .name = "eth0" };
+    struct links l = {};
+    struct link k;
+    struct err e = {};
+    int fds[2], want = -ENOTTY, fd = -1, r;
+    char path[64], byte;
+    pid_t pid;
+
+    CHECK_EQ(pipe(fds), 0);
+    pid = fork();
+    if (pid == 0) {
+        if (unshare(CLONE_NEWNET) == 0 && write(fds[1], "x", 1) == 1)
+            pause();
+        _exit(0);
+    }
+    close(fds[1]);
+    r = (int)read(fds[0], &byte, 1);
+    close(fds[0]);
+    if (r != 1)
+        test_skip("no right to make a network namespace");
+    str_fmt(path, sizeof(path), "/proc/%d/ns/net", pid);
+    p.ns = open(path, O_RDONLY | O_CLOEXEC);
+    CHECK_EQ(within(p.ns, fail_there, &want, &e), -ENOTTY);
+    CHECK_HAS(e.text, "there");
+    CHECK_OK(pair_loopback(p.ns, &e), &e);
+    CHECK_EQ(cidr_parse("10.0.2.15/24", &p.address), 0);
+    CHECK_EQ(cidr_parse("10.0.2.2", &p.gateway), 0);
+    if (access("/dev/net/tun", R_OK | W_OK) == 0) {
+        struct net_backend *b;
+
+        CHECK_OK(pair_tap(&p, mac, &fd, &e), &e);
+        CHECK_OK(tap_given(fd, &b, &e), &e);
+        CHECK_OK(links_open(&l, &e), &e);
+        CHECK(!links_find(&l, "eth0", &k) || memcmp(k.mac, mac, sizeof(mac)) != 0);
+        links_close(&l);
+        net_free(b);
+    }
+    close(p.ns);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
 }
 
 /* ---- dialling ---- */

@@ -1,16 +1,17 @@
 /*
- * net/pair.c: veth pairs through libnl-route.  What is done inside another namespace is done by a child that enters it.
+ * net/pair.c: veth pairs through libnl-route, and taps that are made where they are used.
  */
 #include "net/pair.h"
 
-#include <fcntl.h>
+#include "net/tap.h"
+#include "net/within.h"
+
+#include <net/if_arp.h>
 #include <netlink/netlink.h>
 #include <netlink/route/link.h>
 #include <netlink/route/link/veth.h>
 #include <netlink/route/route.h>
-#include <sched.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <sys/ioctl.h>
 
 static int failed(struct err *e, int r, const char *what, const char *name)
 {
@@ -90,8 +91,9 @@ static int add_way_out(struct links *l, const struct link *k, const struct cidr 
 }
 
 /* In the namespace: what `p` says of its link, or NULL: the loopback interface. */
-static int bring_up(const struct pair_place *p, struct err *e)
+static int bring_up(void *arg, struct err *e)
 {
+    const struct pair_place *p = arg;
     const char *name = p ? p->name : "lo";
     struct links l = {};
     struct link k;
@@ -109,39 +111,12 @@ static int bring_up(const struct pair_place *p, struct err *e)
     return r;
 }
 
-/* Joining a namespace is for a thread's life; a child's ends. */
-static int inside(int ns, const struct pair_place *p, struct err *e)
-{
-    struct err said = {};
-    int fds[2], r;
-    pid_t pid;
-
-    if (pipe2(fds, O_CLOEXEC) < 0)
-        return err_errno(e, "make a pipe");
-    pid = fork();
-    if (pid == 0) {
-        r = setns(ns, CLONE_NEWNET) < 0 ? err_errno(&said, "enter the network namespace")
-                                        : bring_up(p, &said);
-        said.code = r;
-        (void)!write(fds[1], &said, sizeof(said));
-        _exit(0);
-    }
-    close(fds[1]);
-    r = pid < 0 ? err_errno(e, "start a process") : 0;
-    if (r >= 0 && read(fds[0], &said, sizeof(said)) != sizeof(said))
-        r = err_set(e, -EIO, "set up the network: its process ended");
-    close(fds[0]);
-    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        ;
-    return r >= 0 && said.code < 0 ? err_set(e, said.code, "%s", said.text) : r;
-}
-
 int pair_loopback(int ns, struct err *e)
 {
-    return inside(ns, NULL, e);
+    return within(ns, bring_up, NULL, e);
 }
 
-int pair_move(const struct pair_place *p, struct err *e)
+int pair_move(struct pair_place *p, struct err *e)
 {
     struct links l = {};
     int r = links_open(&l, e);
@@ -149,5 +124,43 @@ int pair_move(const struct pair_place *p, struct err *e)
     if (r >= 0)
         r = move(&l, p, e);
     links_close(&l);
-    return r < 0 ? r : inside(p->ns, p, e);
+    return r < 0 ? r : within(p->ns, bring_up, p, e);
+}
+
+/* ---- a tap instead ---- */
+
+struct tap_place {
+    struct pair_place *place;
+    const u8 *mac;
+    int fd; /* owned */
+};
+
+static int set_mac(int fd, const u8 mac[6], struct err *e)
+{
+    struct ifreq ifr = { .ifr_hwaddr.sa_family = ARPHRD_ETHER };
+
+    memcpy(ifr.ifr_hwaddr.sa_data, mac, 6);
+    return ioctl(fd, SIOCSIFHWADDR, &ifr) < 0 ? err_errno(e, "set the address of a tap") : 0;
+}
+
+static int make_tap(void *arg, struct err *e)
+{
+    struct tap_place *t = arg;
+    int r = t->fd = tap_make(t->place->name, e);
+
+    if (r >= 0)
+        r = set_mac(t->fd, t->mac, e);
+    return r < 0 ? r : bring_up(t->place, e);
+}
+
+int pair_tap(struct pair_place *p, const u8 mac[6], int *ret_fd, struct err *e)
+{
+    struct tap_place t = { p, mac, -1 };
+    int r = within(p->ns, make_tap, &t, e);
+
+    if (r < 0)
+        fd_close(&t.fd);
+    else
+        *ret_fd = t.fd;
+    return r;
 }

@@ -185,8 +185,8 @@ static int set_header(int fd, struct err *e)
     return 0;
 }
 
-/* `name` becomes that of the interface, where it was a pattern ("tap%d"). */
-static int open_queue(struct tap_queue *q, char name[IFNAMSIZ], int flags, struct err *e)
+/* `name` becomes that of the interface, where it was a pattern ("tap%d").  An owned fd. */
+static int attach(char name[IFNAMSIZ], int flags, struct err *e)
 {
     AUTO(fd) int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
     struct ifreq ifr = { .ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | flags) };
@@ -205,9 +205,22 @@ static int open_queue(struct tap_queue *q, char name[IFNAMSIZ], int flags, struc
     if (r < 0)
         return r;
     memcpy(name, ifr.ifr_name, IFNAMSIZ);
-    q->fd = TAKE_FD(fd);
-    q->attached = true;
-    return 0;
+    return TAKE_FD(fd);
+}
+
+static int open_queue(struct tap_queue *q, char name[IFNAMSIZ], int flags, struct err *e)
+{
+    q->fd = attach(name, flags, e);
+    q->attached = q->fd >= 0;
+    return min(q->fd, 0);
+}
+
+int tap_make(const char *name, struct err *e)
+{
+    char own[IFNAMSIZ];
+
+    must(str_copy(own, sizeof(own), name));
+    return attach(own, 0, e);
 }
 
 int tap_open(const char *name, u16 pairs, struct net_backend **ret, struct err *e)

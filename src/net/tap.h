@@ -12,3 +12,5 @@ int tap_open(const char *name, u16 pairs, struct net_backend **ret, struct err *
  * borders (SOCK_DGRAM, SOCK_SEQPACKET), through which frames go with their headers and without offloads.
  */
 int tap_given(int fd, struct net_backend **ret, struct err *e);
+/* An owned fd for tap_given, or a negative errno: a queue of the interface, which is made where it is not there and ends with the fd. */
+int tap_make(const char *name, struct err *e);

@@ -8,6 +8,11 @@
 
 #include <netinet/in.h>
 
+/* As text, for who has no DHCP client. */
+#define USER_NET_ADDRESS "10.0.2.15/24"
+#define USER_NET_ROUTER  "10.0.2.2"
+#define USER_NET_NAMES   "10.0.2.3"
+
 /* A port of the host that leads to one of the guest. */
 struct user_forward {
     bool udp;

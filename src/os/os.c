@@ -41,19 +41,29 @@ static void place_of(const struct os_net *n, int ns, u32 card, char name[16],
         must(cidr_parse(n->gateway, &ret->gateway) == 0);
 }
 
-static int plug_cards(const struct os *o, struct err *e)
+static int plug_cards(struct os *o, struct err *e)
 {
     int r = pair_loopback(o->ids.net, e);
 
     for (u32 i = 0; i < o->spec->nets.n && r >= 0; i++) {
+        const struct os_net *n = os_net(o->spec, i);
         struct pair_place p;
         char name[16];
 
-        place_of(os_net(o->spec, i), o->ids.net, i, name, &p);
-        r = pair_move(&p, e);
+        place_of(n, o->ids.net, i, name, &p);
+        r = n->link ? pair_move(&p, e) : os_user_net_open(&o->user_net[i], n, &p, e);
         if (r < 0)
             err_wrap(e, "card %u", i);
     }
+    return r;
+}
+
+static int start_user_nets(struct os *o, struct err *e)
+{
+    int r = 0;
+
+    for (u32 i = 0; i < o->spec->nets.n && r >= 0; i++)
+        r = os_user_net_start(&o->user_net[i], os_net(o->spec, i), e);
     return r;
 }
 
@@ -92,6 +102,8 @@ static int start_container(struct os *o, struct err *e)
 {
     int master, r = end_left(o->spec, e);
 
+    if (r >= 0)
+        r = start_user_nets(o, e);
     if (r >= 0)
         r = os_bundle_write(o->spec, &o->ids, e);
     if (r >= 0)
@@ -150,6 +162,14 @@ static void first_ended(struct os *o, int status)
     finish(o, EXIT_STATUS_CRASH);
 }
 
+static bool user_net_ended(struct os *o, pid_t pid, int status)
+{
+    for_each_row(u, o->user_net)
+        if (os_user_net_ended(u, pid, status))
+            return true;
+    return false;
+}
+
 static void on_child(uv_signal_t *s, int number [[maybe_unused]])
 {
     struct os *o = s->data;
@@ -159,7 +179,7 @@ static void on_child(uv_signal_t *s, int number [[maybe_unused]])
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (pid == o->pid)
             first_ended(o, status);
-        else
+        else if (!user_net_ended(o, pid, status) && !os_files_ended(&o->files, pid, status))
             (void)os_exec_ended(&o->exec, pid, status);
     }
 }
@@ -304,6 +324,10 @@ static int prepare(struct os *o, struct err *e)
         r = os_console_open(&o->console, &o->loop, o->spec->folder, e);
     if (r >= 0)
         r = os_exec_open(&o->exec, &o->loop, o->spec, e);
+    o->files.user = o->ids.user;
+    o->files.of = &o->pid;
+    if (r >= 0)
+        r = os_files_open(&o->files, &o->loop, o->spec, e);
     if (r >= 0)
         r = start_container(o, e);
     if (r >= 0)
@@ -314,8 +338,11 @@ static int prepare(struct os *o, struct err *e)
 static void fini(struct os *o)
 {
     os_control_close(o);
+    os_files_close(&o->files);
     os_exec_close(&o->exec);
     os_console_close(&o->console);
+    for_each_row(u, o->user_net)
+        os_user_net_close(u);
     os_ids_close(&o->ids);
     loop_fini(&o->loop);
 }
@@ -326,9 +353,12 @@ int os_run(struct os_spec *s, struct err *e)
     int r;
 
     *o = (struct os){ .spec = s, .ids = { -1, -1 } };
-    o->console.listener = o->console.log = o->console.master = o->exec.listener = -1;
+    o->console.listener = o->console.log = o->console.master = o->exec.listener =
+        o->files.listener = -1;
     for_each_row(k, o->console.client)
         k->fd = -1;
+    for_each_row(u, o->user_net)
+        u->tap = -1;
     umask(022); /* directories that we make are the container's root */
     if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
         r = err_errno(e, "become a subreaper");

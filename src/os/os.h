@@ -11,7 +11,9 @@
 #include "os/console.h"
 #include "os/control.h"
 #include "os/exec.h"
+#include "os/files.h"
 #include "os/ids.h"
+#include "os/user_net.h"
 
 enum os_state { OS_CREATED, OS_RUNNING, OS_PAUSED, OS_ENDED };
 
@@ -19,8 +21,10 @@ struct os {
     struct os_spec *spec;
     struct loop loop;
     struct os_ids ids;
+    struct os_user_net user_net[OS_NETS_MAX]; /* of each card, as far as it is one */
     struct os_console console;
     struct os_exec exec;
+    struct os_files files;
     struct os_control control;
     enum os_state state;
     pid_t pid; /* the container's first process; 0: none */

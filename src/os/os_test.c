@@ -52,10 +52,10 @@ TEST(os_specs)
           "{\"name\": \"a\", \"folder\": \"/f\", \"layers\": [\"/l\"], \"runtime\": \"/r\", "
           "\"stop_signal\": \"X\"}",
           "'stop_signal' is 'X'" },
-        { "a card without a link",
+        { "a card without an address",
           "{\"name\": \"a\", \"folder\": \"/f\", \"layers\": [\"/l\"], \"runtime\": \"/r\", "
-          "\"nets\": [{\"mac\": \"x\"}]}",
-          "'link'" },
+          "\"nets\": [{\"link\": \"x\"}]}",
+          "'mac'" },
     };
 
     for_each_row(c, rows) {

@@ -7,10 +7,11 @@
 
 /* clang-format off */
 static const struct field net_fields[] = {
-    FIELD_STR(os_net, link, "the host's name of its end, until it is moved", .required = true),
+    FIELD_STR(os_net, link, "the host's name of its end, until it is moved; without: a user network"),
     FIELD_STR(os_net, mac, "its hardware address", .required = true),
     FIELD_STR(os_net, address, "IPv4 address and bits of its network"),
     FIELD_STR(os_net, gateway, "the way to all others"),
+    FIELD_STRS(os_net, forward, OS_FORWARDS_MAX, "ports of the host that lead to it (user network)"),
     {},
 };
 const struct field os_mount_fields[] = {

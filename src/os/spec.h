@@ -11,15 +11,18 @@ enum {
     OS_WORDS_MAX = 4096, /* of the command, of the environment */
     OS_NETS_MAX = 8,
     OS_MOUNTS_MAX = 64,
-    OS_IDS = 65536, /* user and group numbers of a container */
+    OS_FORWARDS_MAX = 64, /* of one net */
+    OS_IDS = 65536,       /* user and group numbers of a container */
 };
 
-/* One network card: one end of a pair whose other end is on a network of the host. */
+/* One network card: one end of a pair whose other end is on a network of the host, or a user network (os/user_net.h). */
 struct os_net {
-    char *link; /* the host's name of the container's end, until it is moved */
+    char
+        *link; /* the host's name of the container's end, until it is moved; NULL: a user network */
     char *mac;
-    char *address; /* "10.88.0.5/24"; NULL: the container asks by itself */
-    char *gateway; /* NULL: none */
+    struct field_strs forward; /* rules as of net/user.h, of a user network */
+    char *address;             /* "10.88.0.5/24"; NULL: the container asks by itself */
+    char *gateway;             /* NULL: none */
 };
 
 struct os_mount {

@@ -359,7 +359,7 @@ static void drop_no_nets(struct vm_spec *s)
     s->nets.n = kept;
 }
 
-static int check_net(struct vm_net *n, struct err *e)
+int spec_check_net(struct vm_net *n, struct err *e)
 {
     if (n->tap && n->kind == SPEC_NET_USER)
         n->kind = SPEC_NET_TAP; /* "tap=NAME" alone says both */
@@ -395,7 +395,7 @@ int spec_check(struct vm_spec *s, struct err *e)
     int r = check_memory(s, e);
 
     for (u32 i = 0; r >= 0 && i < s->nets.n; i++) {
-        r = check_net(spec_net(s, i), e);
+        r = spec_check_net(spec_net(s, i), e);
         if (r < 0)
             err_wrap(e, "net %u", i);
     }

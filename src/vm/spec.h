@@ -106,6 +106,8 @@ int spec_parse(struct vm_spec *s, const char *text, size_t len, struct err *e);
  * net with a tap one of kind tap.  -EINVAL with `e`. */
 int spec_check(struct vm_spec *s, struct err *e);
 void spec_fini(struct vm_spec *s);
+/* The part of it that is about one net. */
+int spec_check_net(struct vm_net *n, struct err *e);
 
 static inline struct vm_disk *spec_disk(const struct vm_spec *s, u32 i)
 {

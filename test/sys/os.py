@@ -3,6 +3,7 @@
 
 import fcntl
 import glob
+import hashlib
 import io
 import json
 import os
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tarfile
 import termios
+import threading
 import time
 
 import layer_image
@@ -22,7 +24,7 @@ from socled import BUILD, DIR, SECONDS, Socled, answers, ask, done, ok, task, un
 
 os.environ["SOCLE_DIR"] = DIR
 ROOTFS = os.environ["TMPDIR"] + "/rootfs.tar"
-APPLETS = ("sh", "cat", "echo", "id", "ls", "sleep", "touch", "rm", "mkdir", "hostname", "ip", "ping", "chown", "head", "yes", "stty", "true", "wc", "test", "mount", "kill", "ps")
+APPLETS = ("sh", "cat", "echo", "id", "ls", "sleep", "touch", "rm", "mkdir", "hostname", "ip", "ping", "chown", "head", "yes", "stty", "true", "wc", "test", "mount", "kill", "ps", "nc", "nslookup", "mkfifo", "ln", "mv", "chmod", "stat", "sha256sum")
 ON = "trap 'exit 0' TERM; while :; do sleep 0.05; done"  # a program that ends when it is asked to
 
 
@@ -92,7 +94,9 @@ def images():
         ("x", {"kind": "os"}, "image"),
         ("x", {"kind": "os", "image": "box", "kernel": "/k"}, "'kernel'"),
         ("x", {"image": "box", "disks": [{"file": "/d"}]}, "'disks'"),
-        ("x", {"image": "box", "nets": [{"kind": "user"}]}, "network"),
+        ("x", {"image": "box", "nets": [{"tap": "t"}]}, "network"),
+        ("x", {"image": "box", "nets": [{}, {}]}, "at most one"),
+        ("x", {"image": "box", "nets": [{"forward": [{"rule": "tcp:1"}]}]}, "forward"),
         ("x", {"image": "box", "os": {"mounts": [{"source": "a", "target": "/b"}]}}, "path from the root"),
         ("x", {"image": "box", "os": {"env": ["X"]}}, "NAME=VALUE"),
         ("x", {"image": "box", "os": {"stop_signal": "SIGX"}}, "stop_signal"),
@@ -300,6 +304,227 @@ def kills(n):
     until("of the one before nothing is left", lambda: programs_on() == 1)
 
 
+# ---- files ----
+
+def copy(*words, **more):
+    return socle("file", *words, **more)
+
+
+def copied(*words, **more):
+    p = copy(*words, **more)
+    assert p.returncode == 0 and not p.stderr, (words, p)
+    return p.stdout
+
+
+def refused(word, *words, **more):
+    began = time.monotonic()
+    p = copy(*words, **more)
+    assert p.returncode == 1 and word in p.stderr, (words, word, p)
+    assert time.monotonic() - began < SECONDS / 2, words  # it hangs at nothing
+
+
+def files():
+    """Into it and out of it: owners, modes, trees, much."""
+    here = os.environ["TMPDIR"] + f"/files-{sys.argv[1]}"
+    os.makedirs(here + "/tree/sub/empty")
+    for name, data in (("one", b"1\n"), ("tree/a b", b"a"), ("tree/sub/\udcff", b"latin"), ("big", os.urandom(1 << 20) * 30)):
+        with open(f"{here}/{name}", "wb") as f:
+            f.write(data)
+    os.chmod(here + "/one", 0o751)
+    os.symlink("../one", here + "/tree/link")
+    os.mkfifo(here + "/tree/fifo")
+
+    copied("push", here + "/one", "a:/data/two")
+    assert inside("a", "stat -c '%a %u %g' /data/two; cat /data/two") == "751 0 0\n1"
+    copied("push", here + "/one", "a:/data", "--uid", "33", "--gid", "44", "--mode", "0600")
+    copied("push", here + "/one", here + "/big", "a:/new/folder/", "-p")
+    assert inside("a", "stat -c '%a %u %g' /data/one; ls /new/folder") == "600 33 44\nbig\none"
+    with open(here + "/big", "rb") as f:
+        assert inside("a", "sha256sum /new/folder/big").split()[0] == hashlib.sha256(f.read()).hexdigest()
+    copied("push", "-", "a:/data/input", input="from our input")
+    assert copied("pull", "a:/data/input", "-") == "from our input"
+    inside("a", "chmod 600 /data/input")
+    copied("push", here + "/one", "a:/data/input")  # what is there keeps its mode
+    assert inside("a", "stat -c %a /data/input; cat /data/input") == "600\n1"
+    p = copy("push", "-r", here + "/tree", "a:/data")
+    assert p.returncode == 0 and "1 left out" in p.stderr, p
+    assert inside("a", "cd /data/tree; ls; cat 'a b'; ls -l link | head -c 1; test -d sub/empty; cat sub/?") == "a b\nlink\nsub\nallatin"
+
+    os.mkdir(here + "/back")
+    inside("a", "chmod 4755 /data/two; mkfifo /data/tree/fifo")
+    copied("pull", "a:/data/two", "a:/new/folder/big", here + "/back")
+    assert os.stat(here + "/back/two").st_mode & 0o7777 == 0o755  # not set-user-id
+    with open(here + "/big", "rb") as f, open(here + "/back/big", "rb") as g:
+        assert f.read() == g.read()
+    copied("pull", "a:/data/tree", here + "/back/as", "-r")
+    assert sorted(os.listdir(here + "/back/as")) == ["a b", "link", "sub"] and os.readlink(here + "/back/as/link") == "../one"
+    assert "MemTotal" in copied("pull", "a:/proc/meminfo", "-")
+    inside("a", "echo tmp > /dev/shm/x")
+    assert copied("pull", "a:/dev/shm/x", "-") == "tmp\n"  # its mounts, too
+
+    refused("--recursive", "push", here + "/tree", "a:/data")
+    refused("--recursive", "pull", "a:/data/tree", here + "/back")
+    refused("No such file", "pull", "a:/nothing", here)
+    refused("No such file", "push", here + "/one", "a:/no/such/folder/x")
+    refused("folder", "push", here + "/one", here + "/big", "a:/data/two")
+    refused("NAME:PATH", "pull", "a", here)
+    refused("octal", "push", here + "/one", "a:/x", "--mode", "8")
+    refused("no instance", "pull", "nobody:/x", here)
+    refused("of one container", "pull", "a:/x", "b:/x", here)
+
+
+def attacks_by_files():
+    """A container whose names lead out, hang, or change while we look; the host neither loses nor gives anything, and nobody waits."""
+    here = os.environ["TMPDIR"] + f"/attack-{sys.argv[1]}"
+    os.makedirs(here + "/host/t")
+    os.makedirs(here + "/src/t")
+    for name, data in (("host/secret", "the host's secret"), ("src/t/secret", "hostile"), ("src/secret", "hostile")):
+        with open(f"{here}/{name}", "w", encoding="ascii") as f:
+            f.write(data)
+    os.chmod(here + "/host", 0o777)  # what guards it is not its mode
+    os.chmod(here + "/host/secret", 0o666)
+    host, up = here + "/host", "/.." * 20
+    inside("a", f"mkdir /x; cd /x; ln -s {host}/secret abs; ln -s /x{up}{host}/secret rel; ln -s {host} dir; ln -s /etc/shadow shadow; mkfifo fifo; mkdir t; mkfifo t/secret")
+    for name in ("abs", "rel", "dir/secret", "shadow", f"t{up}{host}/secret", f"../..{host}/secret"):
+        refused("No such file", "pull", f"a:/x/{name}", "-")
+    for link in ("/proc/1/root", "/proc/self/root", "/proc/self/cwd", "/proc/self/fd/0"):
+        p = copy("pull", f"a:{link}{host}/secret", "-")
+        assert p.returncode == 1 and "secret" not in p.stdout, p
+    for name in ("fifo", "../dev/zero", "../dev/tty"):
+        refused("neither a file nor a folder", "pull", f"a:/x/{name}", "-")
+    refused("no file", "push", here + "/src/secret", "a:/x/fifo")
+    refused("on the way", "push", here + "/src/secret", "a:/dev/null")
+    refused("no file", "push", "-r", here + "/src/t", "a:/x")
+    refused("a link", "push", here + "/src/secret", "a:/x/abs")
+    refused("folder", "push", here + "/src/secret", "a:/x/dir/secret")
+    inside("a", "rm -r /x/t; ln -s /data /x/t")
+    refused("on the way", "push", "-r", here + "/src/t", "a:/x/")
+    # it could not write there itself
+    if sys.argv[1] == "root":
+        p = copy("push", here + "/src/secret", "a:/proc/sys/kernel/core_pattern")
+        assert p.returncode == 1, p
+    # a folder that is a link to the host's path in every other moment
+    program("a", "sh", "-c", f"mkdir -p /x/d /x/l; ln -s {host} /x/l/d; (while test -e /x/l; do mv /x/d /x/e; mv /x/l/d /x/d; mv /x/d /x/l/d; mv /x/e /x/d; done) >/dev/null 2>&1 &")
+    for _ in range(15):
+        for words in (("push", "-r", here + "/src/t", "a:/x/d/"), ("push", here + "/src/secret", "a:/x/d/secret"), ("pull", "-r", "a:/x/d", here + "/got"), ("pull", "a:/x/d/secret", "-")):
+            p = copy(*words)
+            assert p.returncode in (0, 1) and "the host's secret" not in p.stdout, p
+    inside("a", "rm -rf /x/l")
+    for root, _, names in os.walk(here + "/got"):
+        assert all("host's" not in open(os.path.join(root, n), encoding="ascii").read() for n in names if os.path.isfile(os.path.join(root, n)))
+    assert os.listdir(host + "/t") == [] and sorted(os.listdir(host)) == ["secret", "t"]
+    with open(host + "/secret", encoding="ascii") as f:
+        assert f.read() == "the host's secret"
+    # a client that goes takes its process with it
+    pid, before = ok("GET", "/instances/a")["status"]["pid"], set(children(ok("GET", "/instances/a")["status"]["pid"]))
+    p = subprocess.Popen([BUILD + "socle", "file", "push", "-", "a:/x/slow"], stdin=subprocess.PIPE)
+    until("it has a process", lambda: set(children(pid)) - before)
+    carrier = (set(children(pid)) - before).pop()
+    until("it is shut in", lambda: "Seccomp:\t2" in status_of(carrier))
+    assert "CapEff:\t000000000000001f\n" in status_of(carrier), status_of(carrier)
+    p.kill()
+    p.wait()
+    until("its process is gone", lambda: set(children(pid)) == before)
+
+
+def status_of(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return f.read()
+
+
+# ---- user networks ----
+
+class Server:
+    """Of this host: whoever connects is told a word."""
+
+    def __init__(self, word):
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self.serve, args=(word,), daemon=True).start()
+
+    def serve(self, word):
+        while True:
+            peer = self.socket.accept()[0]
+            peer.sendall(word)
+            peer.close()
+
+
+def names_server():
+    """At the host's name server's address (os.sh); all names are 192.0.2.7."""
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("127.0.0.1", 53))
+
+    def serve():
+        while True:
+            query, peer = s.recvfrom(512)
+            end = query.index(b"\0", 12) + 5
+            wants_v4 = query[end - 4:end - 2] == b"\0\1"
+            answer = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + bytes((192, 0, 2, 7)) if wants_v4 else b""
+            s.sendto(query[:2] + b"\x81\x80\0\1" + struct.pack(">HHH", wants_v4, 0, 0) + query[12:end] + answer, peer)
+
+    threading.Thread(target=serve, daemon=True).start()
+
+
+def said_by(port):
+    """What is said at a port of the host; empty: nobody does."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), 5) as s:
+            s.settimeout(5)
+            return s.recv(100)
+    except OSError:
+        return b""
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+        return [int(n) for n in f.read().split()]
+
+
+def user_networks():
+    """Out through the host's stack, in by a forward; kept by a restart; its process ends alone and with socle-os."""
+    hello = Server(b"hello from the host")
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        port = s.getsockname()[1]
+    run("launch", "box", "u", "--memory", "64M", "--net", f"user,forward=tcp:{port}:80", "--", "/bin/sh", "-c", ON)
+    assert ok("GET", "/instances/u")["nets"][0]["forward"] == [{"rule": f"tcp:{port}:80"}]
+
+    def works():
+        assert inside("u", "ip -4 addr show eth0 | head -c 999; ip route").count("10.0.2.") >= 3
+        assert inside("u", f"nc 10.0.2.2 {hello.port} </dev/null") == "hello from the host"
+        assert inside("u", "cat /etc/resolv.conf") == "nameserver 10.0.2.3"
+        assert "192.0.2.7" in inside("u", "nslookup somebody.example.org")
+        p = subprocess.Popen([BUILD + "socle", "exec", "u", "sh", "-c", "echo hello from inside | nc -l -p 80"], stdin=subprocess.DEVNULL)
+        until("the forward", lambda: said_by(port) == b"hello from inside\n")
+        p.wait(SECONDS)
+
+    works()
+    done("POST", "/instances/u/action", {"action": "reset"})
+    works()
+    # it is nobody, has no files, and is of no use to others
+    pid = ok("GET", "/instances/u")["status"]["pid"]
+    carrier = next(c for c in children(pid) if os.path.basename(os.readlink(f"/proc/{c}/exe")) == "socle-os")
+    with open(f"/proc/{carrier}/status", encoding="ascii") as f:
+        status = dict(line.split(":\t", 1) for line in f.read().splitlines() if ":\t" in line)
+    assert status["CapEff"] == "0000000000000000" and status["Seccomp"] == "2" and status["NoNewPrivs"] == "1", status
+    assert status["Uid"].split()[0] not in ("0", str(os.stat(DIR).st_uid)) or sys.argv[1] == "user", status
+    os.kill(carrier, signal.SIGKILL)
+    until("its end is told", lambda: "process of the user network ended (signal 9)" in run("logs", "u", "--messages"))
+    assert inside("u", "ip link show eth0")
+    done("POST", "/instances/u/action", {"action": "reset"})
+    works()
+    # a port that is taken is told
+    p = socle("launch", "box", "u2", "--memory", "64M", "--net", f"user,forward=tcp:{port}:80")
+    assert p.returncode and f"port {port}" in p.stderr, p
+    done("DELETE", "/instances/u2?force=on")
+    carrier = next(c for c in children(pid) if os.path.basename(os.readlink(f"/proc/{c}/exe")) == "socle-os")
+    os.kill(pid, signal.SIGKILL)
+    until("it ends with socle-os", lambda: not os.path.exists(f"/proc/{carrier}"))
+    until("the end is seen", lambda: state("u") in ("failed", "off"))
+    done("POST", "/instances/u/action", {"action": "start"})
+    works()
+    done("DELETE", "/instances/u?force=on")
+
+
 # ---- root's ----
 
 def networks():
@@ -385,12 +610,16 @@ try:
     if sys.argv[1] == "debian":
         debian(sys.argv[2])
     else:
+        names_server()
         images()
         registry()
         life()
         programs()
         terminals()
         frames()
+        files()
+        attacks_by_files()
+        user_networks()
         if sys.argv[1] == "root":
             networks()
             apart()

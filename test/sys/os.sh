@@ -11,6 +11,12 @@ if [ "${1:-}" != inside ]; then
     exec unshare -m -n "$0" inside
 fi
 ip link set lo up
+echo "nameserver 127.0.0.1" >"$TMPDIR/resolv.conf" # os.py answers there
+mount --bind "$TMPDIR/resolv.conf" "$(readlink -f /etc/resolv.conf)"
+[ -c /dev/net/tun ] || { echo "no /dev/net/tun"; exit 77; }
+# As Debian has it: anybody may open it.
+mknod -m 666 "$TMPDIR/tun" c 10 200
+mount --bind "$TMPDIR/tun" /dev/net/tun
 cd "$here/../.."
 python3 test/sys/os.py root
 rm -rf "$TMPDIR/d"
