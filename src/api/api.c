@@ -3,6 +3,8 @@
  */
 #include "api/api.h"
 
+#include "api/once.h"
+
 #include <ctype.h>
 #include <stdlib.h>
 
@@ -10,11 +12,12 @@ static const struct {
     int code, status;
     const char *name;
 } codes[] = {
-    { -EINVAL, 400, "invalid" },   { -EBADMSG, 400, "invalid" },    { -EACCES, 403, "forbidden" },
-    { -EPERM, 403, "refused" },    { -ENOENT, 404, "not_found" },   { -EEXIST, 409, "exists" },
-    { -EBUSY, 409, "busy" },       { -ESTALE, 412, "changed" },     { -E2BIG, 413, "too_large" },
-    { -EAGAIN, 503, "try_later" }, { -ENOSPC, 507, "no_space" },    { -ENOMEM, 507, "no_memory" },
-    { -EOVERFLOW, 410, "gone" },   { -EKEYREJECTED, 401, "login" }, { -EDQUOT, 429, "too_many" },
+    { -EINVAL, 400, "invalid" },   { -EBADMSG, 400, "invalid" },     { -EACCES, 403, "forbidden" },
+    { -EPERM, 403, "refused" },    { -ENOENT, 404, "not_found" },    { -EEXIST, 409, "exists" },
+    { -EBUSY, 409, "busy" },       { -ESTALE, 412, "changed" },      { -E2BIG, 413, "too_large" },
+    { -EAGAIN, 503, "try_later" }, { -ENOSPC, 507, "no_space" },     { -ENOMEM, 507, "no_memory" },
+    { -EOVERFLOW, 410, "gone" },   { -EKEYREJECTED, 401, "login" },  { -EDQUOT, 429, "too_many" },
+    { -EALREADY, 409, "done" },    { -ENOTUNIQ, 422, "key_reused" },
 };
 
 void api_error(struct api_answer *ret, int status, const char *code, const struct err *e)
@@ -191,6 +194,50 @@ static int run(const struct api_route *row, struct api_call *c, struct err *e)
     return r;
 }
 
+/* ---- requests with a key ---- */
+
+bool api_takes_key(const struct api_route *row)
+{
+    return row->right != API_PUBLIC && strcmp(row->method, "GET") != 0;
+}
+
+static int run_once(const struct api_route *row, struct api_call *c, struct err *e)
+{
+    struct once_table *all = &c->rq->access->once;
+    struct once *o = once_new(c->rq, row->status, c->rq->access->now());
+    int r = once_find(all, o, c->ret, e);
+
+    if (r == 0) {
+        host_ride(&o->rider);
+        r = run(row, c, e);
+        host_ride(NULL);
+        if (r >= 0 && c->ret->later) {
+            c->ret->later->once = o;
+            return r;
+        }
+        once_keep(all, o, r, c->ret);
+    } else if (r > 0) {
+        str_copy(c->note, sizeof(c->note), "sent again");
+    }
+    once_free(o);
+    return r;
+}
+
+/* The same request may have come once more, and been done, while this one's password was hashed. */
+static int finish_once(struct api_later *l, struct api_answer *ret, struct err *e)
+{
+    struct once_table *all = &l->access->once;
+    int r = once_find(all, l->once, ret, e);
+
+    if (r)
+        return r;
+    host_ride(&l->once->rider);
+    r = l->finish(l, ret, e);
+    host_ride(NULL);
+    once_keep(all, l->once, r, ret);
+    return r;
+}
+
 /* ---- rights ---- */
 
 static const struct instance *subject_locked(const struct api_call *c, const struct api_route *row)
@@ -267,7 +314,8 @@ static int dispatch(struct api_call *c, struct err *e)
     c->query = query;
     c->body = body;
     c->ret->status = row->status;
-    return run(row, c, e);
+    return c->rq->once && c->rq->access && api_takes_key(row) ? run_once(row, c, e)
+                                                              : run(row, c, e);
 }
 
 /* ---- from a request to its answer ---- */
@@ -315,8 +363,9 @@ void api_finish(struct api_later *l, struct api_answer *ret)
     struct err e = {};
 
     *ret = (struct api_answer){ .type = "application/json", .status = l->status };
-    if (l->finish(l, ret, &e) < 0)
+    if ((l->once ? finish_once(l, ret, &e) : l->finish(l, ret, &e)) < 0)
         answer_error(ret, &e);
+    once_free(l->once);
     l->log.status = ret->status;
     audit_add(&l->access->audit, &l->log, l->access->now());
     l->free(l);

@@ -31,6 +31,7 @@ struct api_answer;
 struct api_request {
     const char *method, *path, *query; /* query: after the "?", NULL: none */
     const char *if_match;              /* NULL: none */
+    const char *once;                  /* its Idempotency-Key; NULL: none */
     const char *body;
     size_t body_len;
     u32 rights; /* enum api_right: on everything */
@@ -55,6 +56,7 @@ struct api_later {
     struct access *access;
     struct audit_entry log;
     int status;
+    struct once *once; /* owned; NULL: the request has no key */
 };
 
 struct api_answer {
@@ -140,6 +142,8 @@ void api_wipe(const struct field *fields, void *obj);
 void api_finish(struct api_later *l, struct api_answer *ret);
 /* Has the caller one of these rights on the instance? */
 bool api_may_locked(const struct api_call *c, u32 rights, const struct instance *i);
+/* Does it look at an Idempotency-Key?  What only reads needs none, and who logs in again has another session. */
+bool api_takes_key(const struct api_route *row);
 /* The answer for an error that has no route, as one of the transport. */
 void api_error(struct api_answer *ret, int status, const char *code, const struct err *e);
 /* "If-Match: "5"" or "*"; 0: any. */

@@ -77,6 +77,17 @@ static bool read_query(struct client *c)
     return str_copy(c->query, sizeof(c->query), out.text ? out.text : "");
 }
 
+static void read_once(struct client *c)
+{
+    static const char name[] = "idempotency-key:";
+    const int len = lws_hdr_custom_length(c->wsi, name, sizeof(name) - 1);
+
+    c->once[0] = 0;
+    c->bad_once = len >= 0 && (lws_hdr_custom_copy(c->wsi, c->once, sizeof(c->once), name,
+                                                   sizeof(name) - 1) < 0 ||
+                               !once_key_ok(c->once));
+}
+
 static void read_head(struct client *c, const char *path, size_t len)
 {
     char text[32];
@@ -90,6 +101,7 @@ static void read_head(struct client *c, const char *path, size_t len)
     header(c->wsi, WSI_TOKEN_HTTP_IF_MATCH, c->if_match, sizeof(c->if_match));
     if (!c->query[0] && lws_hdr_custom_copy(c->wsi, text, sizeof(text), "last-event-id:", 14) > 0)
         str_fmt(c->query, sizeof(c->query), "since=%s", text);
+    read_once(c);
     header(c->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH, text, sizeof(text));
     c->expected = 0;
     if (text[0] && str_u64(text, &c->expected) < 0)
@@ -411,6 +423,7 @@ static void handle(struct client *c, bool websocket)
         .path = c->path,
         .query = c->query,
         .if_match = c->if_match[0] ? c->if_match : NULL,
+        .once = c->once[0] ? c->once : NULL,
         .body = c->body.text ? c->body.text : "",
         .body_len = c->body.len,
         .rights = c->rights,
@@ -460,6 +473,10 @@ static int respond(struct client *c)
 {
     if (c->server->web && web_is_path(c->path))
         return answer_file(c);
+    if (c->bad_once) { /* its body has come, so that the client is listening */
+        refuse(c, 400, "invalid", "an Idempotency-Key is 1 to 255 printable characters");
+        return answer(c);
+    }
     handle(c, false);
     return c->answer.later ? hash_later(c) : answer(c);
 }

@@ -158,6 +158,13 @@ static json_t *parameters(const struct api_route *r)
         json_array_append_new(list, describe(json_pack("{s:s, s:s, s:o}", "name", f->name, "in",
                                                        "query", "schema", schema_of(f)),
                                              f));
+    if (api_takes_key(r))
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:{s:s, s:i, s:i}, s:s}", "name", "Idempotency-Key", "in",
+                            "header", "schema", "type", "string", "minLength", 1, "maxLength",
+                            ONCE_KEY_MAX, "description",
+                            "sent again with the same key within a day, the request is done once, "
+                            "and answered as the first time"));
     return list;
 }
 

@@ -74,6 +74,8 @@ struct client {
     enum client_mode mode;
     /* the request */
     char method[12], path[API_PATH_MAX], query[3 * API_PATH_MAX], if_match[32];
+    char once[ONCE_KEY_MAX + 1]; /* Idempotency-Key; "": none */
+    bool bad_once;               /* it has one that cannot be */
     struct strbuf body;
     u64 expected;  /* of the body */
     bool too_long; /* the query */

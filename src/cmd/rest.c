@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -23,6 +24,7 @@
 #include <unistd.h>
 
 enum { START_SECONDS = 20, HEAD_MAX = 16 * 1024, AGAIN_SECONDS = 20, DRAW_MS = 200 };
+enum { KEY_BYTES = 16, AGAIN_MS = 100 };
 
 /* ---- connecting ---- */
 
@@ -197,6 +199,8 @@ static int send_request(struct rest *r, const struct rest_request *rq, struct er
         strbuf_add(&out, "Authorization: Bearer %s\r\n", r->token);
     if (rq->more)
         strbuf_add(&out, "%s", rq->more);
+    if (rq->once)
+        strbuf_add(&out, "Idempotency-Key: %s\r\n", rq->once);
     if (rq->etag)
         strbuf_add(&out, "If-Match: \"%llu\"\r\n", rq->etag);
     if (body)
@@ -317,12 +321,43 @@ static int exchange(struct rest *r, const struct rest_request *rq, struct head *
     return h->status >= 200 && h->status < 300 ? 0 : refused(r, h, e);
 }
 
+static bool is_lost(int code)
+{
+    return code == -EPIPE || code == -ECONNRESET || code == -ECONNREFUSED;
+}
+
+/* What changes something has a key, so that it can be sent again when nobody knows whether it was done: for a while. */
+static int exchange_once(struct rest *r, const struct rest_request *rq, struct head *h,
+                         struct err *e)
+{
+    struct rest_request keyed = *rq;
+    char key[2 * KEY_BYTES + 1];
+    u8 random[KEY_BYTES];
+    u64 limit = 0;
+    int n;
+
+    if (strcmp(rq->method, "GET") == 0)
+        return exchange(r, rq, h, e);
+    if (getrandom(random, sizeof(random), 0) != sizeof(random))
+        return err_errno(e, "get random bytes");
+    for (u32 i = 0; i < sizeof(random); i++)
+        must(str_fmt(key + 2 * i, 3, "%02x", random[i]));
+    keyed.once = key;
+    while (is_lost(n = exchange(r, &keyed, h, e))) {
+        limit = limit ? limit : clock_mono_ns() + AGAIN_SECONDS * NSEC_PER_SEC;
+        if (clock_mono_ns() > limit)
+            break;
+        poll(NULL, 0, AGAIN_MS);
+    }
+    return n;
+}
+
 json_t *rest_ask(struct rest *r, const struct rest_request *rq, u64 *ret_etag, struct err *e)
 {
     struct head h = {};
     json_t *j;
 
-    if (exchange(r, rq, &h, e) < 0)
+    if (exchange_once(r, rq, &h, e) < 0)
         return NULL;
     if (ret_etag)
         *ret_etag = h.etag;

@@ -48,8 +48,10 @@ struct rest_request {
     const json_t *body; /* NULL: none */
     u64 etag;           /* for If-Match; 0: none */
     const char *more;   /* headers of an upgrade; NULL: it is none */
+    const char *once;   /* Idempotency-Key; rest_ask makes one for what is no GET */
 };
-/* The answer's JSON, a new reference (null when it has no body); NULL with `e`, which has the server's sentence.  ret_etag may be NULL. */
+/* Sent again while the connection is lost, for 20 seconds: it is done once.
+ * The answer's JSON, a new reference (null when it has no body); NULL with `e`, which has the server's sentence.  ret_etag may be NULL. */
 json_t *rest_ask(struct rest *r, const struct rest_request *rq, u64 *ret_etag, struct err *e);
 /* As text; owned. */
 char *rest_text(struct rest *r, const char *path, size_t *ret_len, struct err *e);

@@ -232,13 +232,18 @@ static int sweep_locked(struct host *h, const char *name, const struct host_who 
 {
     struct task_rec rec = { .what = TASK_SWEEP, .uid = who->uid };
     struct host_change c = {};
+    struct host_rider *rider;
     u64 task;
+    int r;
 
     for (const struct task *t = h->tasks; t; t = t->next)
         if (t->rec.what == TASK_SWEEP && t->rec.state == TASK_WAITING)
             return 0;
     rec.name = xdup(name);
-    return host_begin_locked(h, &c, &rec, &task, e);
+    rider = host_ride(NULL); /* it is no answer to who asked for the deletion */
+    r = host_begin_locked(h, &c, &rec, &task, e);
+    host_ride(rider);
+    return r;
 }
 
 int host_image_delete(struct host *h, const char *name, const struct host_who *who, struct err *e)

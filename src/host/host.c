@@ -161,13 +161,34 @@ void host_change_task(struct host_change *c, u64 number, const struct task_rec *
     host_change_put(c, host_change_key(c, "task", id), conf_print(task_fields, rec));
 }
 
+/* Of each thread its own: the changes of tasks are nobody's request. */
+static _Thread_local struct host_rider *rider;
+
+struct host_rider *host_ride(struct host_rider *r)
+{
+    struct host_rider *was = rider;
+
+    rider = r;
+    return was;
+}
+
 int host_change_do(struct host *h, struct host_change *c, u64 *ret_rev, struct err *e)
 {
-    int r = store_txn(h->store, &c->txn, ret_rev, e);
+    struct host_rider *with = rider;
+    int r;
 
+    if (with)
+        with->add(with, c);
+    r = store_txn(h->store, &c->txn, ret_rev, e);
+    if (with && r >= 0) {
+        with->done = true;
+        rider = NULL;
+    }
     for (u32 i = 0; i < c->n_texts; i++)
         free(c->texts[i]);
     c->n_texts = 0;
+    json_decref(c->result);
+    c->result = NULL;
     return r;
 }
 
