@@ -48,6 +48,8 @@ static const struct {
     { "nothing to be told", "POST", "/1.0/users", "{\"name\": \"new\"}", 204, 204, 409 },
     { "a password, hashed on another thread", "PATCH", "/1.0/users/new",
       "{\"password\": \"correct horse\"}", 204, 204, 204 },
+    { "a user with a password", "POST", "/1.0/users",
+      "{\"name\": \"late\", \"password\": \"correct horse\"}", 204, 204, 409 },
     { "a record that is gone", "DELETE", "/1.0/users/new", "", 204, 204, 404 },
     { "a secret is told once", "POST", "/1.0/tokens", "{\"name\": \"ci\"}", 200, 409, 200 },
     { "what was refused is looked at anew", "POST", "/1.0/users", "{\"name\": \"a/b\"}", 400, 400,
@@ -81,6 +83,31 @@ TEST(once_answers)
         CHECK_EQ(ask(&r, key, row->method, row->path, row->body), row->again);
         CHECK_EQ(ask(&r, NULL, row->method, row->path, row->body), row->without);
     }
+    access_rig_close(&r);
+}
+
+/* Changes that only prepare one do not count as it: the password is what was asked for. */
+TEST(once_counts_the_end)
+{
+    struct access_rig r;
+    u64 used;
+
+    open_as_admin(&r, "end");
+    CHECK_EQ(
+        ask(&r, "k1", "POST", "/1.0/users", "{\"name\": \"u\", \"password\": \"horse battery\"}"),
+        204);
+    CHECK(access_user(&r.access, "u") && access_user(&r.access, "u")->rec.password);
+    test_row("a short one makes nobody");
+    CHECK_EQ(ask(&r, "k2", "POST", "/1.0/users", "{\"name\": \"v\", \"password\": \"short\"}"),
+             400);
+    CHECK(!access_user(&r.access, "v"));
+    test_row("changed with the rest");
+    used = r.access.once.n;
+    CHECK_EQ(ask(&r, "k3", "PATCH", "/1.0/users/u",
+                 "{\"role\": \"viewer\", \"password\": \"other battery\"}"),
+             204);
+    CHECK_EQ(r.access.once.n, used + 1);
+    CHECK_EQ(access_user(&r.access, "u")->rec.role, ACCESS_VIEWER);
     access_rig_close(&r);
 }
 
