@@ -198,7 +198,7 @@ static int run(const struct api_route *row, struct api_call *c, struct err *e)
 
 bool api_takes_key(const struct api_route *row)
 {
-    return row->right != API_PUBLIC && strcmp(row->method, "GET") != 0;
+    return row->right != API_PUBLIC && strcmp(row->method, "GET") != 0 && !row->bytes;
 }
 
 static int run_once(const struct api_route *row, struct api_call *c, struct err *e)
@@ -236,6 +236,64 @@ static int finish_once(struct api_later *l, struct api_answer *ret, struct err *
     host_ride(NULL);
     once_keep(all, l->once, r, ret);
     return r;
+}
+
+/* ---- bytes of files ---- */
+
+void api_file_free(struct api_file *f)
+{
+    if (!f)
+        return;
+    fd_close(&f->fd);
+    free(f);
+}
+
+bool api_takes_bytes(const char *method, const char *path)
+{
+    const struct api_request rq = { .method = method, .path = path };
+    struct api_call c = { .rq = &rq };
+    const struct api_route *row;
+    bool any;
+
+    row = find_route(&c, &any);
+    return row && row->bytes && strcmp(method, "GET") != 0;
+}
+
+/* Digits at *s; false: there are none, or too many. */
+static bool take_number(const char **s, u64 *ret)
+{
+    char digits[20] = "";
+    const size_t n = strspn(*s, "0123456789");
+
+    if (n == 0 || n >= sizeof(digits))
+        return false;
+    memcpy(digits, *s, n);
+    *s += n;
+    return str_u64(digits, ret) == 0;
+}
+
+/* RFC 9110, 14.1.2.  Of several ranges the whole is an answer, too. */
+int api_range(const char *range, u64 size, u64 *ret_at, u64 *ret_end)
+{
+    const char *s = range && str_starts(range, "bytes=") ? range + strlen("bytes=") : "";
+    u64 first = 0, last = 0;
+    const bool has_first = take_number(&s, &first);
+    bool has_last;
+
+    if (*s++ != '-')
+        return 0;
+    has_last = take_number(&s, &last);
+    if (*s || (!has_first && !has_last) || (has_first && has_last && last < first))
+        return 0;
+    if (!has_first) { /* so many of its end */
+        first = size - min(last, size);
+        has_last = false;
+    }
+    if (first >= size)
+        return -ERANGE;
+    *ret_at = first;
+    *ret_end = has_last ? min(last, size - 1) + 1 : size;
+    return 1;
 }
 
 /* ---- rights ---- */
@@ -346,14 +404,16 @@ void api_handle(struct host *h, const struct api_request *rq, struct api_answer 
     struct err e = {};
 
     *ret = (struct api_answer){ .type = "application/json" };
-    if (dispatch(&c, &e) < 0)
+    if (dispatch(&c, &e) < 0) {
+        api_file_free(TAKE(ret->gives));
         answer_error(ret, &e);
+    }
     note(&c, &entry);
     if (ret->later) {
         ret->later->access = rq->access;
         ret->later->log = entry;
         ret->later->status = ret->status;
-    } else if (rq->access && is_noted(rq, ret->status)) {
+    } else if (rq->access && !ret->takes && is_noted(rq, ret->status)) {
         audit_add(&rq->access->audit, &entry, rq->access->now());
     }
 }

@@ -27,5 +27,15 @@ json_t *remote_list(struct err *e);
 int remote_open(struct rest *r, const char *name, struct err *e);
 /* Connects to a URL, whoever is there; ret_fingerprint: whose certificate that is.  From then on it must be that one. */
 int remote_open_new(struct rest *r, const char *url, char ret_fingerprint[100], struct err *e);
+/* ---- files: remote_exec.c, transfer.c ---- */
+
+/* *ret: what stands for the file there, "upload:ID"; owned.  Goes on with one that was interrupted. */
+int transfer_upload(struct rest *r, const char *file, char **ret, struct err *e);
+/* A file of an image, `part`: "disk", …, into a new file, which is there when it is complete and its SHA-256 is right. */
+struct transfer_get {
+    const char *image, *part, *file;
+    bool force; /* in place of a file that is there */
+};
+int transfer_download(struct rest *r, const struct transfer_get *get, struct err *e);
 /* Of the program, for remote_exec.c. */
 extern char **remote_argv;

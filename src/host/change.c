@@ -75,6 +75,8 @@ int change_check_new(struct host *h, struct instance_cfg *cfg, struct err *e)
         r = images_get(h->images, cfg->image, &image, e);
     if (r >= 0)
         r = instance_settle_kind(cfg, &image, e);
+    if (r >= 0)
+        r = instance_check_iso(cfg, h->images, e);
     conf_fini(image_cfg_fields, &image);
     return r;
 }
@@ -286,6 +288,8 @@ static int edit_locked(struct instance *i, const json_t *changes, u64 rev, bool 
         return r;
     instance_identify(&to);
     r = nics_settle_locked(i->host, i, &to, e);
+    if (r >= 0)
+        r = instance_check_iso(&to, i->host->images, e);
     if (r >= 0)
         r = check_edit(i, &to, ret_restart, e);
     if (r >= 0)

@@ -9,6 +9,7 @@
 #include "host/metrics.h"
 #include "host/process.h"
 #include "host/schedule.h"
+#include "host/upload.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -241,8 +242,8 @@ static int make_folder(const char *path, struct err *e)
 
 static int make_folders(struct host *h, struct err *e)
 {
-    static const char *const folders[] = { "",       "/instances", "/images",
-                                           "/cache", "/networks",  "/metrics" };
+    static const char *const folders[] = { "",          "/instances", "/images", "/cache",
+                                           "/networks", "/metrics",   "/uploads" };
     struct stat st;
     int r = 0;
 
@@ -385,6 +386,8 @@ int host_open(struct host *h, const char *dir, struct loop *l, struct err *e)
     pthread_cond_init(&h->changed, NULL);
     uv_timer_init(&l->uv, &h->begin);
     h->begin.data = h;
+    uv_timer_init(&l->uv, &h->upload_look);
+    h->upload_look.data = h;
     schedule_open(h);
     metrics_open(h);
     if (dir[0] != '/' || strlen(dir) > HOST_DIR_MAX)
@@ -398,6 +401,8 @@ int host_open(struct host *h, const char *dir, struct loop *l, struct err *e)
         r = store_open(records, &h->store, e);
     if (r >= 0)
         r = load_all(h, e);
+    if (r >= 0)
+        r = upload_open(h, e);
     if (r < 0)
         return r;
     store_on_change(h->store, on_store, h);
@@ -441,6 +446,7 @@ void host_close(struct host *h)
     }
     uv_timer_stop(&h->begin);
     uv_timer_stop(&h->schedule);
+    upload_close(h);
     free(h->list);
     for (u32 i = 0; i < h->nets.n; i++)
         network_free(h->nets.list[i]);

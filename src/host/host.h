@@ -150,6 +150,9 @@ struct host {
     struct task *tasks; /* newest first */
     u32 n_running;
     struct networks nets;
+    struct upload *uploads; /* host/upload.h */
+    u32 n_uploads;
+    uv_timer_t upload_look;
     struct metrics *metrics; /* host/metrics.h */
     char *cgroup; /* machines' groups are below it; NULL: none, or (not asked) not known yet */
     bool cgroup_asked;

@@ -74,15 +74,11 @@ int instance_check_os(const struct instance_cfg *c, struct err *e)
         const char *name;
         bool given;
     } rows[] = {
-        { "kernel", s->kernel },
-        { "initrd", s->initrd },
-        { "append", s->append },
-        { "disks", s->disks.n },
-        { "vsock", s->vsock.cid },
-        { "hugepages", s->hugepages },
-        { "prealloc", s->prealloc },
-        { "template", c->template },
-        { "cloud", cloud_is_used(&c->cloud) },
+        { "kernel", s->kernel },     { "initrd", s->initrd },
+        { "append", s->append },     { "disks", s->disks.n },
+        { "vsock", s->vsock.cid },   { "hugepages", s->hugepages },
+        { "prealloc", s->prealloc }, { "template", c->template },
+        { "iso", c->iso },           { "cloud", cloud_is_used(&c->cloud) },
     };
     int r;
 
@@ -100,8 +96,36 @@ int instance_check_os(const struct instance_cfg *c, struct err *e)
     return r < 0 ? r : check_own(&c->os, e);
 }
 
+/* May a machine be made of it? */
+static int check_image(const struct instance_cfg *c, const struct image_cfg *image, struct err *e)
+{
+    if (c->image && image->kind == IMAGE_ISO)
+        return err_set(e, -EINVAL,
+                       "'image' is '%s', which is an ISO: 'iso' (--iso) gives it as a disk",
+                       c->image);
+    if (c->image && image->kind == IMAGE_DISK && !c->spec.kernel)
+        return err_set(e, -EINVAL,
+                       "'image' is '%s', which is a disk without a kernel: 'kernel' is missing",
+                       c->image);
+    return 0;
+}
+
+int instance_check_iso(const struct instance_cfg *c, const char *images, struct err *e)
+{
+    struct image_cfg image = {};
+    int r = c->iso ? images_get(images, c->iso, &image, e) : 0;
+
+    if (r >= 0 && c->iso && image.kind != IMAGE_ISO)
+        r = err_set(e, -EINVAL, "'iso' is '%s', which is no ISO but a %s", c->iso,
+                    image_kinds[image.kind]);
+    conf_fini(image_cfg_fields, &image);
+    return r < 0 ? err_field(e, "iso") : 0;
+}
+
 int instance_settle_kind(struct instance_cfg *c, const struct image_cfg *image, struct err *e)
 {
+    if (check_image(c, image, e) < 0)
+        return -EINVAL;
     if (!image_is_os(image))
         return c->kind == INSTANCE_OS
                    ? err_set(
