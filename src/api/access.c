@@ -222,7 +222,9 @@ int access_open(struct access *a, struct host *h, struct err *e)
     r = audit_open(&a->audit, h->dir, e);
     if (r >= 0)
         r = load(a, "user/", load_user, e);
-    return r < 0 ? r : load(a, "key/", load_key, e);
+    if (r >= 0)
+        r = load(a, "key/", load_key, e);
+    return r < 0 ? r : once_open(&a->once, h, e);
 }
 
 void access_close(struct access *a)
@@ -238,6 +240,7 @@ void access_close(struct access *a)
         drop_key(a, k);
     free(TAKE(a->tries.slot));
     audit_close(&a->audit);
+    once_close(&a->once);
 }
 
 /* ---- users ---- */
@@ -283,6 +286,7 @@ int access_end_sessions(struct access *a, const char *user, const char *except, 
 int access_user_delete(struct access *a, const char *name, struct err *e)
 {
     struct user **p = &a->users, *u;
+    struct host_rider *rider;
     int r;
 
     while (*p && strcmp((*p)->name, name) != 0)
@@ -290,7 +294,9 @@ int access_user_delete(struct access *a, const char *name, struct err *e)
     u = *p;
     if (!u)
         return err_set(e, -ENOENT, "there is no user '%.63s'", name);
+    rider = host_ride(NULL);
     r = end_keys(a, name, "", true, e);
+    host_ride(rider);
     if (r >= 0)
         r = remove_record(a, "user", name, e);
     if (r < 0)
@@ -364,8 +370,10 @@ int access_key_new(struct access *a, struct key_rec *rec, char ret_text[ACCESS_K
 {
     struct key *k = xnew(struct key);
     char hash[2 * HASH_BYTES + 1];
+    struct host_rider *rider = host_ride(NULL);
     int r = make_room(a, rec, e);
 
+    host_ride(rider);
     if (r >= 0) {
         make_text(ret_text, k->id);
         hash_secret(ret_text + strlen("socle_") + ACCESS_KEY_ID + 1, hash);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "api/audit.h"
+#include "api/once.h"
 #include "host/host.h"
 
 enum {
@@ -97,6 +98,7 @@ struct access {
     u32 n_users;
     struct tries tries;
     struct audit audit;
+    struct once_table once;
     u64 (*now)(void); /* seconds since 1970; a test has its own */
     /* Of the certificate that clients know us by, and where we listen; "": only on the unix socket. */
     char fingerprint[100], listen[64];

@@ -16,6 +16,7 @@ struct access_rig {
     struct access access;
     struct api_answer got;
     char id_web[24], task_web[24], task_other[24];
+    const char *once; /* the Idempotency-Key of requests; NULL: none */
     /* who asks */
     struct access_who who;
     struct err denied;
@@ -51,6 +52,7 @@ static int access_rig_ask(struct access_rig *r, const char *method, const char *
     char *query;
     struct api_request rq = { .method = method,
                               .path = copy,
+                              .once = r->once,
                               .body = body,
                               .body_len = strlen(body),
                               .rights = r->rights,

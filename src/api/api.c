@@ -3,6 +3,8 @@
  */
 #include "api/api.h"
 
+#include "api/once.h"
+
 #include <ctype.h>
 #include <stdlib.h>
 
@@ -10,11 +12,12 @@ static const struct {
     int code, status;
     const char *name;
 } codes[] = {
-    { -EINVAL, 400, "invalid" },   { -EBADMSG, 400, "invalid" },    { -EACCES, 403, "forbidden" },
-    { -EPERM, 403, "refused" },    { -ENOENT, 404, "not_found" },   { -EEXIST, 409, "exists" },
-    { -EBUSY, 409, "busy" },       { -ESTALE, 412, "changed" },     { -E2BIG, 413, "too_large" },
-    { -EAGAIN, 503, "try_later" }, { -ENOSPC, 507, "no_space" },    { -ENOMEM, 507, "no_memory" },
-    { -EOVERFLOW, 410, "gone" },   { -EKEYREJECTED, 401, "login" }, { -EDQUOT, 429, "too_many" },
+    { -EINVAL, 400, "invalid" },   { -EBADMSG, 400, "invalid" },     { -EACCES, 403, "forbidden" },
+    { -EPERM, 403, "refused" },    { -ENOENT, 404, "not_found" },    { -EEXIST, 409, "exists" },
+    { -EBUSY, 409, "busy" },       { -ESTALE, 412, "changed" },      { -E2BIG, 413, "too_large" },
+    { -EAGAIN, 503, "try_later" }, { -ENOSPC, 507, "no_space" },     { -ENOMEM, 507, "no_memory" },
+    { -EOVERFLOW, 410, "gone" },   { -EKEYREJECTED, 401, "login" },  { -EDQUOT, 429, "too_many" },
+    { -EALREADY, 409, "done" },    { -ENOTUNIQ, 422, "key_reused" },
 };
 
 void api_error(struct api_answer *ret, int status, const char *code, const struct err *e)
@@ -191,6 +194,108 @@ static int run(const struct api_route *row, struct api_call *c, struct err *e)
     return r;
 }
 
+/* ---- requests with a key ---- */
+
+bool api_takes_key(const struct api_route *row)
+{
+    return row->right != API_PUBLIC && strcmp(row->method, "GET") != 0 && !row->bytes;
+}
+
+static int run_once(const struct api_route *row, struct api_call *c, struct err *e)
+{
+    struct once_table *all = &c->rq->access->once;
+    struct once *o = once_new(c->rq, row->status, c->rq->access->now());
+    int r = once_find(all, o, c->ret, e);
+
+    if (r == 0) {
+        host_ride(&o->rider);
+        r = run(row, c, e);
+        host_ride(NULL);
+        if (r >= 0 && c->ret->later) {
+            c->ret->later->once = o;
+            return r;
+        }
+        once_keep(all, o, r, c->ret);
+    } else if (r > 0) {
+        str_copy(c->note, sizeof(c->note), "sent again");
+    }
+    once_free(o);
+    return r;
+}
+
+/* The same request may have come once more, and been done, while this one's password was hashed. */
+static int finish_once(struct api_later *l, struct api_answer *ret, struct err *e)
+{
+    struct once_table *all = &l->access->once;
+    int r = once_find(all, l->once, ret, e);
+
+    if (r)
+        return r;
+    host_ride(&l->once->rider);
+    r = l->finish(l, ret, e);
+    host_ride(NULL);
+    once_keep(all, l->once, r, ret);
+    return r;
+}
+
+/* ---- bytes of files ---- */
+
+void api_file_free(struct api_file *f)
+{
+    if (!f)
+        return;
+    fd_close(&f->fd);
+    free(f);
+}
+
+bool api_takes_bytes(const char *method, const char *path)
+{
+    const struct api_request rq = { .method = method, .path = path };
+    struct api_call c = { .rq = &rq };
+    const struct api_route *row;
+    bool any;
+
+    row = find_route(&c, &any);
+    return row && row->bytes && strcmp(method, "GET") != 0;
+}
+
+/* Digits at *s; false: there are none, or too many. */
+static bool take_number(const char **s, u64 *ret)
+{
+    char digits[20] = "";
+    const size_t n = strspn(*s, "0123456789");
+
+    if (n == 0 || n >= sizeof(digits))
+        return false;
+    memcpy(digits, *s, n);
+    *s += n;
+    return str_u64(digits, ret) == 0;
+}
+
+/* RFC 9110, 14.1.2.  Of several ranges the whole is an answer, too. */
+int api_range(const char *range, u64 size, u64 *ret_at, u64 *ret_end)
+{
+    const char *s = range && str_starts(range, "bytes=") ? range + strlen("bytes=") : "";
+    u64 first = 0, last = 0;
+    const bool has_first = take_number(&s, &first);
+    bool has_last;
+
+    if (*s++ != '-')
+        return 0;
+    has_last = take_number(&s, &last);
+    if (*s || (!has_first && !has_last) || (has_first && has_last && last < first))
+        return 0;
+    if (!has_first) { /* so many of its end */
+        first = size - min(last, size);
+        has_last = false;
+    }
+    if (first >= size)
+        return -ERANGE;
+    *ret_at = first;
+    *ret_end = has_last ? min(last, size - 1) + 1 : size;
+    return 1;
+}
+
 /* ---- rights ---- */
 
 static const struct instance *subject_locked(const struct api_call *c, const struct api_route *row)
@@ -267,7 +372,8 @@ static int dispatch(struct api_call *c, struct err *e)
     c->query = query;
     c->body = body;
     c->ret->status = row->status;
-    return run(row, c, e);
+    return c->rq->once && c->rq->access && api_takes_key(row) ? run_once(row, c, e)
+                                                              : run(row, c, e);
 }
 
 /* ---- from a request to its answer ---- */
@@ -298,14 +404,16 @@ void api_handle(struct host *h, const struct api_request *rq, struct api_answer 
     struct err e = {};
 
     *ret = (struct api_answer){ .type = "application/json" };
-    if (dispatch(&c, &e) < 0)
+    if (dispatch(&c, &e) < 0) {
+        api_file_free(TAKE(ret->gives));
         answer_error(ret, &e);
+    }
     note(&c, &entry);
     if (ret->later) {
         ret->later->access = rq->access;
         ret->later->log = entry;
         ret->later->status = ret->status;
-    } else if (rq->access && is_noted(rq, ret->status)) {
+    } else if (rq->access && !ret->takes && is_noted(rq, ret->status)) {
         audit_add(&rq->access->audit, &entry, rq->access->now());
     }
 }
@@ -315,8 +423,9 @@ void api_finish(struct api_later *l, struct api_answer *ret)
     struct err e = {};
 
     *ret = (struct api_answer){ .type = "application/json", .status = l->status };
-    if (l->finish(l, ret, &e) < 0)
+    if ((l->once ? finish_once(l, ret, &e) : l->finish(l, ret, &e)) < 0)
         answer_error(ret, &e);
+    once_free(l->once);
     l->log.status = ret->status;
     audit_add(&l->access->audit, &l->log, l->access->now());
     l->free(l);

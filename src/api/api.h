@@ -26,11 +26,10 @@ enum api_right {
     API_PUBLIC = 16, /* anybody */
 };
 
-struct api_answer;
-
 struct api_request {
     const char *method, *path, *query; /* query: after the "?", NULL: none */
     const char *if_match;              /* NULL: none */
+    const char *once;                  /* its Idempotency-Key; NULL: none */
     const char *body;
     size_t body_len;
     u32 rights; /* enum api_right: on everything */
@@ -40,8 +39,27 @@ struct api_request {
     const struct err *denied;
     const char *from; /* an address, "unix"; NULL: not known */
     bool websocket;
+    u64 bytes;                    /* of a body that comes later: of a row with `bytes` */
+    const char *range, *if_range; /* NULL: none */
     struct access *access;
 };
+
+struct api_answer;
+
+/* Bytes that come as a body, or go as an answer, from or to a file (api/bulk.h). */
+struct api_file {
+    int fd;      /* owned */
+    u64 at, end; /* which of its bytes: before `end` */
+    /* of an answer */
+    u64 size; /* of the whole */
+    char etag[72], name[80];
+    /* of a body: as they are written, and at their end, with what was wrong; ret NULL: the client went away */
+    char upload[24];
+    void (*wrote)(struct host *h, const struct api_file *f, u64 at);
+    void (*done)(struct host *h, const struct api_file *f, int error, struct api_answer *ret);
+};
+/* Accepts NULL. */
+void api_file_free(struct api_file *f);
 
 /*
  * What an answer still needs that takes long: `work` is called on any thread, and touches only *l; then `finish` on the loop's
@@ -55,6 +73,7 @@ struct api_later {
     struct access *access;
     struct audit_entry log;
     int status;
+    struct once *once; /* owned; NULL: the request has no key */
 };
 
 struct api_answer {
@@ -70,6 +89,8 @@ struct api_answer {
     bool secret;             /* it holds a key: it is wiped, and not kept */
     char cookie[160];        /* for Set-Cookie; "": none */
     struct api_later *later; /* there is no answer yet: api_finish makes it.  Owned */
+    struct api_file *takes;  /* there is none until its bytes have come; owned */
+    struct api_file *gives;  /* in place of a body; owned */
 };
 
 struct api_call {
@@ -99,6 +120,7 @@ struct api_route {
     const char *doc;
     /* It shows, or changes, only what api_sees_locked allows, so who has nothing but grants may use it. */
     bool filters;
+    bool bytes; /* the body, or (of a GET) the answer, is bytes of a file */
 };
 
 /* A named JSON object that is documented. */
@@ -140,6 +162,12 @@ void api_wipe(const struct field *fields, void *obj);
 void api_finish(struct api_later *l, struct api_answer *ret);
 /* Has the caller one of these rights on the instance? */
 bool api_may_locked(const struct api_call *c, u32 rights, const struct instance *i);
+/* Is the body of such a request for a file? */
+bool api_takes_bytes(const char *method, const char *path);
+/* Which bytes a Range asks for.  1: these; 0: it is nothing that is understood, so all; -ERANGE: there are none of them. */
+int api_range(const char *range, u64 size, u64 *ret_at, u64 *ret_end);
+/* Does it look at an Idempotency-Key?  What only reads needs none, and who logs in again has another session. */
+bool api_takes_key(const struct api_route *row);
 /* The answer for an error that has no route, as one of the transport. */
 void api_error(struct api_answer *ret, int status, const char *code, const struct err *e);
 /* "If-Match: "5"" or "*"; 0: any. */

@@ -286,3 +286,40 @@ TEST(api_document)
     CHECK(operations >= 18);
     json_decref(doc);
 }
+
+TEST(api_ranges)
+{
+    static const struct {
+        const char *why, *range;
+        u64 size;
+        int r;
+        u64 at, end;
+    } rows[] = {
+        { "the first", "bytes=0-99", 1000, 1, 0, 100 },
+        { "the rest", "bytes=100-", 1000, 1, 100, 1000 },
+        { "more than there is", "bytes=900-5000", 1000, 1, 900, 1000 },
+        { "the last ones", "bytes=-100", 1000, 1, 900, 1000 },
+        { "the last ones are all", "bytes=-5000", 1000, 1, 0, 1000 },
+        { "one byte", "bytes=5-5", 1000, 1, 5, 6 },
+        { "nothing is left", "bytes=1000-", 1000, -ERANGE, 0, 0 },
+        { "none of the last", "bytes=-0", 1000, -ERANGE, 0, 0 },
+        { "of nothing", "bytes=0-", 0, -ERANGE, 0, 0 },
+        { "several: all of it", "bytes=0-1,5-6", 1000, 0, 0, 0 },
+        { "backwards", "bytes=9-5", 1000, 0, 0, 0 },
+        { "another unit", "lines=0-5", 1000, 0, 0, 0 },
+        { "no number", "bytes=a-5", 1000, 0, 0, 0 },
+        { "nothing", "bytes=-", 1000, 0, 0, 0 },
+        { "too large for a number", "bytes=99999999999999999999-", 1000, 0, 0, 0 },
+        { "no header", NULL, 1000, 0, 0, 0 },
+        { "an empty one", "", 1000, 0, 0, 0 },
+    };
+
+    for_each_row(row, rows) {
+        u64 at = 0, end = 0;
+
+        ROW(row);
+        CHECK_EQ(api_range(row->range, row->size, &at, &end), row->r);
+        CHECK_EQ(at, row->at);
+        CHECK_EQ(end, row->end);
+    }
+}

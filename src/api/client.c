@@ -77,6 +77,17 @@ static bool read_query(struct client *c)
     return str_copy(c->query, sizeof(c->query), out.text ? out.text : "");
 }
 
+static void read_once(struct client *c)
+{
+    static const char name[] = "idempotency-key:";
+    const int len = lws_hdr_custom_length(c->wsi, name, sizeof(name) - 1);
+
+    c->once[0] = 0;
+    c->bad_once = len >= 0 && (lws_hdr_custom_copy(c->wsi, c->once, sizeof(c->once), name,
+                                                   sizeof(name) - 1) < 0 ||
+                               !once_key_ok(c->once));
+}
+
 static void read_head(struct client *c, const char *path, size_t len)
 {
     char text[32];
@@ -90,6 +101,7 @@ static void read_head(struct client *c, const char *path, size_t len)
     header(c->wsi, WSI_TOKEN_HTTP_IF_MATCH, c->if_match, sizeof(c->if_match));
     if (!c->query[0] && lws_hdr_custom_copy(c->wsi, text, sizeof(text), "last-event-id:", 14) > 0)
         str_fmt(c->query, sizeof(c->query), "since=%s", text);
+    read_once(c);
     header(c->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH, text, sizeof(text));
     c->expected = 0;
     if (text[0] && str_u64(text, &c->expected) < 0)
@@ -236,6 +248,10 @@ static void answer_fini(struct client *c)
         sodium_memzero(c->answer.body.text, c->answer.body.len);
     strbuf_fini(&c->answer.body);
     free(c->answer.relay);
+    if (c->answer.takes)
+        c->answer.takes->done(c->server->host, c->answer.takes, -EPIPE, NULL);
+    api_file_free(c->answer.takes);
+    api_file_free(c->answer.gives);
     c->file = NULL;
     sodium_memzero(&c->answer, sizeof(c->answer));
 }
@@ -277,6 +293,23 @@ int client_watch(struct client *c)
                                          UV_READABLE | UV_DISCONNECT, on_gone, c);
 }
 
+/* The next request may come. */
+static int complete(struct client *c)
+{
+    answer_fini(c);
+    c->answering = false;
+    if (c->end)
+        return -1;
+    return lws_http_transaction_completed(c->wsi) ? -1 : 0;
+}
+
+static int write_file(struct client *c)
+{
+    const int r = bulk_write(c);
+
+    return r > 0 ? complete(c) : r;
+}
+
 static int write_body(struct client *c)
 {
     const char *body = c->file ? (const char *)c->file->data : c->answer.body.text;
@@ -297,11 +330,7 @@ static int write_body(struct client *c)
         lws_callback_on_writable(c->wsi);
         return 0;
     }
-    answer_fini(c);
-    c->answering = false;
-    if (c->end)
-        return -1;
-    return lws_http_transaction_completed(c->wsi) ? -1 : 0;
+    return complete(c);
 }
 
 /* Sends the head, and asks to be called for the rest. */
@@ -312,6 +341,8 @@ static int answer(struct client *c)
     c->ready = false;
     c->answering = true;
     c->sent = 0;
+    if (c->answer.gives)
+        return bulk_give(c);
     if (c->file ? write_file_head(c) : write_head(c))
         return -1;
     if (c->answer.stream) {
@@ -406,11 +437,16 @@ void client_end_hashes(struct server *s)
 
 static void handle(struct client *c, bool websocket)
 {
+    char range[80], if_range[100];
+
+    header(c->wsi, WSI_TOKEN_HTTP_RANGE, range, sizeof(range));
+    header(c->wsi, WSI_TOKEN_HTTP_IF_RANGE, if_range, sizeof(if_range));
     const struct api_request rq = {
         .method = c->method,
         .path = c->path,
         .query = c->query,
         .if_match = c->if_match[0] ? c->if_match : NULL,
+        .once = c->once[0] ? c->once : NULL,
         .body = c->body.text ? c->body.text : "",
         .body_len = c->body.len,
         .rights = c->rights,
@@ -420,6 +456,9 @@ static void handle(struct client *c, bool websocket)
         .access = &c->server->access,
         .from = c->peer->from,
         .websocket = websocket,
+        .bytes = c->expected,
+        .range = range,
+        .if_range = if_range[0] ? if_range : NULL,
     };
 
     answer_fini(c);
@@ -460,6 +499,10 @@ static int respond(struct client *c)
 {
     if (c->server->web && web_is_path(c->path))
         return answer_file(c);
+    if (c->bad_once) { /* its body has come, so that the client is listening */
+        refuse(c, 400, "invalid", "an Idempotency-Key is 1 to 255 printable characters");
+        return answer(c);
+    }
     handle(c, false);
     return c->answer.later ? hash_later(c) : answer(c);
 }
@@ -470,16 +513,36 @@ static bool body_allowed(const struct client *c)
            strcmp(c->method, "PUT") == 0;
 }
 
+/* The request is answered before its body comes, or takes it. */
+static int take_bytes(struct client *c)
+{
+    handle(c, false);
+    if (c->answer.takes) {
+        bulk_take(c);
+        return 0;
+    }
+    c->refused = c->expected <= BULK_SWALLOWED;
+    if (c->refused)
+        return 0;
+    c->end = true;
+    return answer(c);
+}
+
 int client_on_request(struct client *c, const char *path, size_t len)
 {
-    if (c->answering || c->hashing)
+    bool bytes;
+
+    if (c->answering || c->hashing || c->bulk)
         return -1; /* one at a time */
     read_head(c, path, len);
     identify(c, false);
+    bytes = c->expected && api_takes_bytes(c->method, c->path);
     if (len >= API_PATH_MAX || c->too_long)
         refuse(c, 414, "too_large", "the path or its query is too long");
     else if (lws_hdr_total_length(c->wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING))
         refuse(c, 411, "invalid", "a body is sent with its length");
+    else if (bytes && c->expected <= INT64_MAX)
+        return take_bytes(c);
     else if (c->expected > API_BODY_MAX)
         refuse(c, 413, "too_large", "the body is larger than 256 KiB, or its length is none");
     else if (c->expected && !body_allowed(c))
@@ -493,8 +556,10 @@ int client_on_request(struct client *c, const char *path, size_t len)
 
 int client_on_body(struct client *c, const void *data, size_t len)
 {
-    if (c->answering)
+    if (c->answering || c->ready || c->refused)
         return 0;
+    if (c->bulk)
+        return bulk_on_body(c, data, len);
     if (c->body.len + len > c->expected)
         return -1;
     strbuf_add_mem(&c->body, data, len);
@@ -507,7 +572,11 @@ int client_on_body_end(struct client *c)
     if (c->complete)
         return -1;
     c->complete = true;
-    return c->answering || c->hashing ? 0 : respond(c);
+    if (c->refused)
+        return answer(c);
+    if (c->bulk)
+        return client_watch(c) < 0 ? -1 : bulk_on_body_end(c);
+    return c->answering || c->hashing || c->ready ? 0 : respond(c);
 }
 
 int client_on_writable(struct client *c)
@@ -523,6 +592,8 @@ int client_on_writable(struct client *c)
     }
     if (c->ready)
         return answer(c);
+    if (c->answering && c->bulk)
+        return write_file(c);
     return c->answering ? write_body(c) : 0;
 }
 
@@ -588,6 +659,7 @@ void client_fini(struct client *c)
 
     if (c->hashing)
         c->hashing->client = NULL;
+    bulk_leave(c);
     if (c->mode != CLIENT_REQUEST)
         c->server->n_streams--;
     loop_fd_close(&c->gone);

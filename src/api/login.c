@@ -22,6 +22,7 @@ struct hash {
     char is[crypto_pwhash_STRBYTES];   /* of the user, when it began */
     char hash[crypto_pwhash_STRBYTES]; /* of `password` */
     bool matches, failed;
+    struct user_rec rec; /* of a user that is made */
 };
 
 static void wipe(char **text)
@@ -50,6 +51,7 @@ static void hash_free(struct api_later *l)
 
     wipe(&j->old);
     wipe(&j->password);
+    user_rec_fini(&j->rec);
     sodium_memzero(j, sizeof(*j));
     free(j);
 }
@@ -191,6 +193,34 @@ static int set_finish(struct api_later *l, struct api_answer *ret [[maybe_unused
     r = access_user_put(a, j->user, &rec, e);
     user_rec_fini(&rec);
     return r < 0 ? r : access_end_sessions(a, j->user, j->key, e);
+}
+
+static int make_finish(struct api_later *l, struct api_answer *ret [[maybe_unused]], struct err *e)
+{
+    struct hash *j = container_of(l, struct hash, later);
+
+    if (access_user(l->access, j->user))
+        return err_set(e, -EEXIST, "there is a user '%s'", j->user);
+    if (j->failed)
+        return err_set(e, -ENOMEM, "there is no memory to hash the password; nothing was made");
+    j->rec.password = xdup(j->hash);
+    return access_user_put(l->access, j->user, &j->rec, e);
+}
+
+int login_make_user(struct api_call *c, const char *user, struct user_rec *rec,
+                    const char *password, struct err *e)
+{
+    struct hash *j;
+    int r = check_password(password, e);
+
+    if (r < 0)
+        return r;
+    j = hash_new(NULL, user, c->rq->from ? c->rq->from : "", make_finish);
+    j->password = xdup(password);
+    j->rec = *rec;
+    *rec = (struct user_rec){};
+    c->ret->later = &j->later;
+    return 0;
 }
 
 int login_set_password(struct api_call *c, const char *user, const char *old, const char *password,

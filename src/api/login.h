@@ -11,6 +11,9 @@ struct login_wish {
 };
 /* Who has too many failures behind him is refused at once. */
 int login_begin(struct api_call *c, const struct login_wish *wish, struct err *e);
+/* A new user, who is there when the password is hashed; `rec` is moved. */
+int login_make_user(struct api_call *c, const char *user, struct user_rec *rec,
+                    const char *password, struct err *e);
 /* Sets a user's password; `old` NULL: whatever it was, else it must be that. */
 int login_set_password(struct api_call *c, const char *user, const char *old, const char *password,
                        struct err *e);

@@ -128,10 +128,17 @@ static json_t *content(const char *type, json_t *schema)
     return json_pack("{s:{s:o}}", type, "schema", schema);
 }
 
+static json_t *bytes(void)
+{
+    return json_pack("{s:{}}", "application/octet-stream");
+}
+
 static json_t *answer_of(const struct api_route *r)
 {
     json_t *schema;
 
+    if (r->bytes && !r->answer)
+        return json_pack("{s:s, s:o}", "description", "Bytes", "content", bytes());
     if (!r->answer)
         return json_pack("{s:s}", "description", "Done");
     schema = reference(r->answer);
@@ -158,6 +165,13 @@ static json_t *parameters(const struct api_route *r)
         json_array_append_new(list, describe(json_pack("{s:s, s:s, s:o}", "name", f->name, "in",
                                                        "query", "schema", schema_of(f)),
                                              f));
+    if (api_takes_key(r))
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:{s:s, s:i, s:i}, s:s}", "name", "Idempotency-Key", "in",
+                            "header", "schema", "type", "string", "minLength", 1, "maxLength",
+                            ONCE_KEY_MAX, "description",
+                            "sent again with the same key within a day, the request is done once, "
+                            "and answered as the first time"));
     return list;
 }
 
@@ -186,6 +200,9 @@ static json_t *operation(const struct api_route *r)
                           right_name(r->right), "parameters", parameters(r), "responses", status,
                           answer_of(r), "default", error);
 
+    if (r->bytes && strcmp(r->method, "GET") != 0)
+        json_object_set_new(j, "requestBody",
+                            json_pack("{s:b, s:o}", "required", 1, "content", bytes()));
     if (r->body)
         json_object_set_new(j, "requestBody",
                             json_pack("{s:b, s:o}", "required", 1, "content",

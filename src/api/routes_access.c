@@ -314,7 +314,20 @@ static int check_grants(struct api_call *c, struct user_body *b, struct err *e)
     return r;
 }
 
-/* The record, and then its password, which takes longer. */
+/* What is done is what is recorded with a key of the request: of a change with a new password the second half. */
+static int change_user(struct api_call *c, const char *name, struct user_rec *rec,
+                       const char *password, struct err *e)
+{
+    struct host_rider *rider = password ? host_ride(NULL) : NULL;
+    int r = access_user_put(c->rq->access, name, rec, e);
+
+    if (!password)
+        return r;
+    host_ride(rider);
+    return r < 0 ? r : login_set_password(c, name, NULL, password, e);
+}
+
+/* The record, and its password, which takes longer. */
 static int put_user(struct api_call *c, const char *name, struct user_body *b,
                     const struct user *was, struct err *e)
 {
@@ -328,10 +341,11 @@ static int put_user(struct api_call *c, const char *name, struct user_body *b,
         rec.disabled = b->disabled;
         rec.grants = b->grants;
         b->grants = old;
-        r = access_user_put(a, name, &rec, e);
+        r = b->password && !was ? login_make_user(c, name, &rec, b->password, e)
+                                : change_user(c, name, &rec, b->password, e);
     }
     user_rec_fini(&rec);
-    return r >= 0 && b->password ? login_set_password(c, name, NULL, b->password, e) : r;
+    return r;
 }
 
 static int create_user(struct api_call *c, struct err *e)

@@ -3,24 +3,36 @@
  */
 #include "api/routes.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 struct import_body {
     char *name;
     struct image_source source;
 };
 struct image_view {
     char *name, *append;
+    int kind;
     bool initrd, disk;
     u64 created;
+};
+struct content {
+    char *file;
 };
 
 /* clang-format off */
 static const struct field import_fields[] = {
     FIELD_STR(import_body, name, "of the new image", .required = true),
-    FIELD_OBJ(import_body, source, image_source_fields, "files of the host that it is made of", .required = true),
+    FIELD_OBJ(import_body, source, image_source_fields, "files of the host, or uploads (`upload:ID`), that it is made of", .required = true),
+    {},
+};
+static const struct field content_fields[] = {
+    FIELD_STR(content, file, "which of its files: disk, iso, kernel, initrd; nothing: the disk or the ISO", .sdflt = ""),
     {},
 };
 static const struct field image_view_fields[] = {
     FIELD_STR(image_view, name, "its name"),
+    FIELD_ENUM(image_view, kind, image_kinds, "what it is"),
     FIELD_STR(image_view, append, "kernel command line of instances that have none"),
     FIELD_BOOL(image_view, initrd, "it has an initial RAM disk"),
     FIELD_BOOL(image_view, disk, "it has a disk"),
@@ -55,6 +67,83 @@ static int delete_image(struct api_call *c, struct err *e)
     return host_image_delete(c->host, c->name, &who, e);
 }
 
+/* ---- its files ---- */
+
+static int no_file(const struct api_call *c, const char *file, struct err *e)
+{
+    err_set(e, -ENOENT,
+            *file ? "image '%.63s' has no file '%.20s'"
+                  : "image '%.63s' has no disk and is no ISO: file=%.20s says which",
+            c->name, *file ? file : "kernel");
+    return err_field(e, "file");
+}
+
+/* What is not known of an image that an older version made, its file's own marks stand for. */
+static int open_file(const struct api_call *c, const struct image_cfg *image, const char *name,
+                     struct api_file *f, struct err *e)
+{
+    AUTO(free) char *path = str_new("%s/%s/%s", c->host->images, c->name, name);
+    const struct image_file *known = image_file(image, name);
+    struct stat st;
+
+    f->fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (f->fd < 0 || fstat(f->fd, &st) < 0)
+        return errno == ENOENT ? no_file(c, name, e) : err_errno(e, "open '%s'", path);
+    f->size = f->end = (u64)st.st_size;
+    if (known)
+        str_copy(f->etag, sizeof(f->etag), known->sha256);
+    else
+        str_fmt(f->etag, sizeof(f->etag), "%llx-%llx", f->size, (u64)st.st_mtime);
+    str_fmt(f->name, sizeof(f->name), "%s%s%s", c->name, strcmp(name, "disk") == 0 ? "" : ".",
+            strcmp(name, "disk") == 0 ? ".qcow2" : name);
+    return 0;
+}
+
+/* The part that is asked for, when it is a part of what the client has. */
+static int choose_range(struct api_call *c, struct api_file *f, struct err *e)
+{
+    char own[80];
+    int r;
+
+    str_fmt(own, sizeof(own), "\"%s\"", f->etag);
+    if (c->rq->if_range && strcmp(c->rq->if_range, own) != 0)
+        return 0;
+    r = api_range(c->rq->range, f->size, &f->at, &f->end);
+    if (r > 0)
+        c->ret->status = 206;
+    if (r < 0) {
+        err_set(e, r, "it has %llu bytes", f->size);
+        api_file_free(TAKE(c->ret->gives));
+        api_error(c->ret, 416, "range", e);
+    }
+    return 0;
+}
+
+static int get_content(struct api_call *c, struct err *e)
+{
+    static const char *const names[] = { "disk", "iso", "kernel", "initrd" };
+    const struct content *q = c->query;
+    const char *name = NULL;
+    struct image_cfg image = {};
+    int r = images_get(c->host->images, c->name, &image, e);
+
+    if (r < 0)
+        return r;
+    for_each_row(n, names)
+        if (strcmp(q->file, *n) == 0)
+            name = *n;
+    if (!*q->file)
+        name = image.disk ? "disk" : image.kind == IMAGE_ISO ? "iso" : NULL;
+    if (name) {
+        c->ret->gives = xnew(struct api_file);
+        r = open_file(c, &image, name, c->ret->gives, e);
+    } else {
+        r = no_file(c, q->file, e);
+    }
+    conf_fini(image_cfg_fields, &image);
+    return r < 0 ? r : choose_range(c, c->ret->gives, e);
+}
+
 /* clang-format off */
 static const struct api_schema schemas[] = {
     { "Image",        image_view_fields },
@@ -64,7 +153,8 @@ static const struct api_schema schemas[] = {
 
 static const struct api_route routes[] = {
     { "GET", "/1.0/images", API_VIEW, 200, NULL, 0, NULL, "Image", true, list_images, "List images by name" },
-    { "POST", "/1.0/images", API_ADMIN, 202, NULL, 0, "Import", "TaskStarted", false, import_image, "Make an image of files of the host" },
+    { "POST", "/1.0/images", API_ADMIN, 202, NULL, 0, "Import", "TaskStarted", false, import_image, "Make an image of files of the host, or of uploads" },
+    { "GET", "/1.0/images/{name}/content", API_OPERATE, 200, QUERY(content), NULL, NULL, false, get_content, "Have a file of an image as it is; with Range, and its SHA-256 as ETag", .bytes = true },
     { "DELETE", "/1.0/images/{name}", API_ADMIN, 204, NULL, 0, NULL, NULL, false, delete_image, "Delete an image of which no instance was made" },
     {},
 };

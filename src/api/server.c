@@ -316,6 +316,7 @@ void server_close(struct server *s)
     fd_close(&s->local.fd);
     fd_close(&s->tls.fd);
     client_end_hashes(s);
+    bulk_end_all(s);
     if (s->context)
         lws_context_destroy(s->context);
     /* it closes its handles by the loop, and clears our pointer in the end */

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "api/api.h"
+#include "api/bulk.h"
 #include "api/server.h"
 #include "api/web.h"
 #include "base/loop.h"
@@ -46,6 +47,7 @@ struct server {
     u32 n_peers, n_streams;
     struct hash_job *hashes; /* the oldest first */
     u32 n_hashing;
+    u32 n_bulks; /* whose worker is at them */
     bool closing;
 };
 
@@ -74,6 +76,8 @@ struct client {
     enum client_mode mode;
     /* the request */
     char method[12], path[API_PATH_MAX], query[3 * API_PATH_MAX], if_match[32];
+    char once[ONCE_KEY_MAX + 1]; /* Idempotency-Key; "": none */
+    bool bad_once;               /* it has one that cannot be */
     struct strbuf body;
     u64 expected;  /* of the body */
     bool too_long; /* the query */
@@ -86,8 +90,10 @@ struct client {
     struct api_answer answer;
     const struct web_file *file; /* in its place */
     struct hash_job *hashing;    /* it comes when this is done */
+    struct bulk *bulk;           /* its body, or the request's, is a file's */
     size_t sent;
     bool complete;              /* its body has come */
+    bool refused;               /* there is an answer, which waits for the end of the body */
     bool ready, answering, end; /* end: the connection closes after the answer */
     /* a stream */
     u64 from;

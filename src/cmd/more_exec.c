@@ -26,6 +26,16 @@ int remote_open_new(struct rest *, const char *, char[100], struct err *e)
     return become(e);
 }
 
+int transfer_upload(struct rest *, const char *, char **, struct err *e)
+{
+    return become(e);
+}
+
+int transfer_download(struct rest *, const struct transfer_get *, struct err *e)
+{
+    return become(e);
+}
+
 int verb_doctor(struct verb *, struct err *e)
 {
     return become(e);

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -23,6 +24,7 @@
 #include <unistd.h>
 
 enum { START_SECONDS = 20, HEAD_MAX = 16 * 1024, AGAIN_SECONDS = 20, DRAW_MS = 200 };
+enum { KEY_BYTES = 16, AGAIN_MS = 100, FEED_BYTES = 64 * 1024 };
 
 /* ---- connecting ---- */
 
@@ -167,7 +169,7 @@ int rest_open_running(struct rest *r, struct err *e)
     return r->dir ? local_open(r, e) : err_set(e, -EINVAL, "no folder");
 }
 
-static void hang_up(struct rest *r)
+void rest_hang_up(struct rest *r)
 {
     if (r->link && r->fd >= 0)
         r->link->close(r);
@@ -175,12 +177,28 @@ static void hang_up(struct rest *r)
 
 void rest_close(struct rest *r)
 {
-    hang_up(r);
+    rest_hang_up(r);
     strbuf_fini(&r->got);
     free(TAKE(r->dir));
 }
 
 /* ---- requests and answers ---- */
+
+/* What a server refuses it answers before the end: then the answer is worth more than that nobody listened. */
+static void send_file(struct rest *r, struct rest_feed *f)
+{
+    AUTO(free) char *buf = xnew_n(char, FEED_BYTES);
+
+    while (f->at < f->end) {
+        const size_t n = (size_t)min(f->end - f->at, (u64)FEED_BYTES);
+
+        if (fd_pread_all(f->fd, buf, n, f->at) < 0 || r->link->send(r, buf, n) < 0)
+            return;
+        f->at += n;
+        if (f->told)
+            f->told(f->arg, f->at);
+    }
+}
 
 static int send_request(struct rest *r, const struct rest_request *rq, struct err *e)
 {
@@ -197,6 +215,12 @@ static int send_request(struct rest *r, const struct rest_request *rq, struct er
         strbuf_add(&out, "Authorization: Bearer %s\r\n", r->token);
     if (rq->more)
         strbuf_add(&out, "%s", rq->more);
+    if (rq->headers)
+        strbuf_add(&out, "%s", rq->headers);
+    if (rq->feed)
+        strbuf_add(&out, "Content-Length: %llu\r\n", rq->feed->end - rq->feed->at);
+    if (rq->once)
+        strbuf_add(&out, "Idempotency-Key: %s\r\n", rq->once);
     if (rq->etag)
         strbuf_add(&out, "If-Match: \"%llu\"\r\n", rq->etag);
     if (body)
@@ -206,6 +230,8 @@ static int send_request(struct rest *r, const struct rest_request *rq, struct er
     explicit_bzero(out.text, out.len);
     if (body)
         explicit_bzero(body, strlen(body));
+    if (n >= 0 && rq->feed)
+        send_file(r, rq->feed);
     return n < 0 ? err_code(e, n, "send to socled") : 0;
 }
 
@@ -311,10 +337,41 @@ static int exchange(struct rest *r, const struct rest_request *rq, struct head *
         n = read_head(r, h, e);
     if (n >= 0)
         n = read_body(r, h, e);
-    hang_up(r);
+    rest_hang_up(r);
     if (n < 0)
         return n;
     return h->status >= 200 && h->status < 300 ? 0 : refused(r, h, e);
+}
+
+bool rest_is_lost(int code)
+{
+    return code == -EPIPE || code == -ECONNRESET || code == -ECONNREFUSED;
+}
+
+/* What changes something has a key, so that it can be sent again when nobody knows whether it was done: for a while. */
+static int exchange_once(struct rest *r, const struct rest_request *rq, struct head *h,
+                         struct err *e)
+{
+    struct rest_request keyed = *rq;
+    char key[2 * KEY_BYTES + 1];
+    u8 random[KEY_BYTES];
+    u64 limit = 0;
+    int n;
+
+    if (strcmp(rq->method, "GET") == 0 || rq->feed)
+        return exchange(r, rq, h, e);
+    if (getrandom(random, sizeof(random), 0) != sizeof(random))
+        return err_errno(e, "get random bytes");
+    for (u32 i = 0; i < sizeof(random); i++)
+        must(str_fmt(key + 2 * i, 3, "%02x", random[i]));
+    keyed.once = key;
+    while (rest_is_lost(n = exchange(r, &keyed, h, e))) {
+        limit = limit ? limit : clock_mono_ns() + AGAIN_SECONDS * NSEC_PER_SEC;
+        if (clock_mono_ns() > limit)
+            break;
+        poll(NULL, 0, AGAIN_MS);
+    }
+    return n;
 }
 
 json_t *rest_ask(struct rest *r, const struct rest_request *rq, u64 *ret_etag, struct err *e)
@@ -322,7 +379,7 @@ json_t *rest_ask(struct rest *r, const struct rest_request *rq, u64 *ret_etag, s
     struct head h = {};
     json_t *j;
 
-    if (exchange(r, rq, &h, e) < 0)
+    if (exchange_once(r, rq, &h, e) < 0)
         return NULL;
     if (ret_etag)
         *ret_etag = h.etag;
@@ -332,6 +389,44 @@ json_t *rest_ask(struct rest *r, const struct rest_request *rq, u64 *ret_etag, s
     if (!j)
         err_set(e, -EBADMSG, "socled's answer is no JSON");
     return j;
+}
+
+/* What read_head took of the body, and the rest of it. */
+static int take_body(struct rest *r, const struct head *h, struct rest_bytes *to, struct err *e)
+{
+    u64 left = h->length;
+    int n = 0;
+
+    while (left && n >= 0) {
+        const size_t len = (size_t)min((u64)(r->got.len - r->at), left);
+        ssize_t more = 1;
+
+        if (len)
+            n = to->take(to->arg, r->got.text + r->at, len);
+        left -= len;
+        r->got.len = r->at = 0;
+        if (left && n >= 0 && (more = read_more(r, e)) < 0)
+            n = (int)more;
+        if (more == 0)
+            n = err_set(e, -EPIPE, "socled ended within its answer");
+    }
+    return n;
+}
+
+int rest_bytes(struct rest *r, const struct rest_request *rq, struct rest_bytes *to, struct err *e)
+{
+    struct head h = {};
+    int n = send_request(r, rq, e);
+
+    if (n >= 0)
+        n = read_head(r, &h, e);
+    to->status = h.status;
+    if (n >= 0 && h.status != 200 && h.status != 206)
+        n = read_body(r, &h, e) < 0 ? e->code : refused(r, &h, e);
+    else if (n >= 0)
+        n = take_body(r, &h, to, e);
+    rest_hang_up(r);
+    return n;
 }
 
 char *rest_text(struct rest *r, const char *path, size_t *ret_len, struct err *e)
@@ -383,7 +478,7 @@ static int open_stream(struct rest *r, u64 since, struct err *e)
     struct head h = {};
     int n;
 
-    hang_up(r);
+    rest_hang_up(r);
     n = send_request(r, &rq, e);
     if (n >= 0)
         n = read_head(r, &h, e);
@@ -405,7 +500,7 @@ int rest_follow(struct rest *r, u64 since, int (*fn)(void *arg, const json_t *ev
             n = fn(arg, j);
         json_decref(j);
     }
-    hang_up(r);
+    rest_hang_up(r);
     return n;
 }
 
@@ -475,7 +570,7 @@ static int watch_task(struct rest *r, u64 number, u64 since, struct err *e)
             n = task_state(j, e);
         json_decref(j);
     }
-    hang_up(r);
+    rest_hang_up(r);
     if (drawn)
         fprintf(stderr, "\r\x1b[K");
     return n;

@@ -42,15 +42,38 @@ int rest_open(struct rest *r, const char *dir, const char *host, struct err *e);
 /* The user's own, if it answers. */
 int rest_open_running(struct rest *r, struct err *e);
 void rest_close(struct rest *r);
+/* The next request makes another connection: before what takes longer than one waits. */
+void rest_hang_up(struct rest *r);
+
+/* Bytes of a file as a body. */
+struct rest_feed {
+    int fd;
+    u64 at, end;
+    void (*told)(void *arg, u64 at); /* how far it is */
+    void *arg;
+};
 
 struct rest_request {
     const char *method, *path;
-    const json_t *body; /* NULL: none */
-    u64 etag;           /* for If-Match; 0: none */
-    const char *more;   /* headers of an upgrade; NULL: it is none */
+    const json_t *body;     /* NULL: none */
+    u64 etag;               /* for If-Match; 0: none */
+    const char *more;       /* headers of an upgrade; NULL: it is none */
+    const char *headers;    /* that are sent besides; NULL: none */
+    struct rest_feed *feed; /* in place of `body`; NULL: none */
+    const char *once;       /* Idempotency-Key; rest_ask makes one for what is no GET */
 };
-/* The answer's JSON, a new reference (null when it has no body); NULL with `e`, which has the server's sentence.  ret_etag may be NULL. */
+/* Sent again while the connection is lost, for 20 seconds: it is done once.
+ * The answer's JSON, a new reference (null when it has no body); NULL with `e`, which has the server's sentence.  ret_etag may be NULL. */
 json_t *rest_ask(struct rest *r, const struct rest_request *rq, u64 *ret_etag, struct err *e);
+/* An answer whose body goes to `take` as it comes, which ends it by a negative value. */
+struct rest_bytes {
+    int (*take)(void *arg, const void *p, size_t len);
+    void *arg;
+    int status; /* of the answer: 200, or 206 for a part */
+};
+int rest_bytes(struct rest *r, const struct rest_request *rq, struct rest_bytes *to, struct err *e);
+/* Was it the connection, not the answer? */
+bool rest_is_lost(int code);
 /* As text; owned. */
 char *rest_text(struct rest *r, const char *path, size_t *ret_len, struct err *e);
 

@@ -38,6 +38,7 @@ const struct field verb_fields[] = {
     FIELD_STR(verb, user_data, "what cloud-init is told: #cloud-config, or a script", .metavar = "FILE"),
     FIELD_STR(verb, ssh_key, "public keys that may log in by ssh, a line each: cloud-init is told", .metavar = "FILE"),
     FIELD_STR(verb, network_config, "network description for cloud-init, in place of DHCP on each card", .metavar = "FILE"),
+    FIELD_STR(verb, part, "which of the image's files: disk, iso, kernel or initrd", .metavar = "FILE"),
     FIELD_STR(verb, user, "a user's name", .metavar = "USER"),
     FIELD_STR(verb, fingerprint, "of its certificate, in place of a question", .metavar = "SHA256"),
     FIELD_ENUM(verb, role, access_roles, "may at most this"),
@@ -86,7 +87,8 @@ const struct opt verb_token_create_opts[] = { DIR_OPT, VERB("user", ""), VERB("r
 static const struct opt remote_list_opts[] = { OUTPUT_OPT, {} };
 static const struct opt remote_add_opts[] = { VERB("fingerprint", ""), VERB("user", ""), VERB("code", ""), {} };
 static const struct opt import_opts[] = { DIR_OPT, SOURCE("kernel", "FILE"), SOURCE("initrd", "FILE"), SOURCE("disk", "FILE"),
-                                          SOURCE("append", ""), SOURCE("rootfs", "FILE"), SOURCE("tag", ""), {} };
+                                          SOURCE("append", ""), SOURCE("rootfs", "FILE"), SOURCE("tag", ""), SOURCE("iso", "FILE"), {} };
+static const struct opt export_opts[] = { DIR_OPT, VERB("part", "disk iso kernel initrd"), VERB("force", ""), {} };
 const struct opt verb_exec_opts[] = { DIR_OPT, PROGRAM("env", ""), PROGRAM("cwd", ""), PROGRAM("user", ""), { "no-terminal", verb_fields, 0, "no_terminal" }, {} };
 static const struct opt push_opts[] = { DIR_OPT, FILES("recursive", "recursive", "", 'r'), FILES("create-dirs", "create", "", 'p'), FILES("uid", "uid", ""),
                                         FILES("gid", "gid", ""), VERB("mode", ""), {} };
@@ -95,6 +97,7 @@ static const struct opt network_opts[] = { DIR_OPT, NETWORK("kind"), NETWORK("ip
 const struct opt verb_make_opts[] = {
     DIR_OPT,
     OWN("image", ""),
+    OWN("iso", ""),
     SPEC("cpus", cpus),
     SPEC("memory", memory, "512M 1G 2G 4G 8G"),
     SPEC("kernel", kernel, "FILE"),
@@ -236,6 +239,13 @@ static int do_rename(struct verb *v, struct err *e)
     return simple(v, "POST", path, json_pack("{s:s}", "name", v->args.arg[1]), e);
 }
 
+static int do_discard(struct verb *v, struct err *e)
+{
+    AUTO(free) char *path = verb_path("uploads", v->args.arg[0], "", e);
+
+    return simple(v, "DELETE", path, NULL, e);
+}
+
 static int do_pool_delete(struct verb *v, struct err *e)
 {
     AUTO(free) char *path = verb_path("images", v->args.arg[0], "", e);
@@ -344,6 +354,18 @@ void remote_more(struct strbuf *out)
                     "has tokens, and is readable by its user only.\n");
 }
 
+static void verb_import_more(struct strbuf *out)
+{
+    strbuf_add(
+        out,
+        "What FILE is, its first bytes say: a kernel, a disk (qcow2, vmdk, vdi, vhd, vhdx, or raw "
+        "with a boot sector), an ISO, or a tar of a root file system. A disk's backing files are "
+        "read.\n"
+        "With --host files are this machine's, and are sent there; an upload that was interrupted "
+        "goes on when the command is given again, within a day. host:/PATH is a file of that "
+        "machine.\n");
+}
+
 void verb_status_more(struct strbuf *out)
 {
     strbuf_add(out, "Exit status: 0 done, 1 refused or failed, 2 the command line is wrong.\n");
@@ -411,7 +433,10 @@ static const struct verb_row {
     { "restore", 2, 2, verb_restore },
     { "clone", 2, 2, verb_clone },
     { "pool list", 0, 0, verb_images },
-    { "pool import", 1, 1, verb_import },
+    { "pool import", 1, 2, verb_import },
+    { "pool export", 2, 2, verb_export },
+    { "pool uploads", 0, 0, verb_uploads },
+    { "pool discard", 1, 1, do_discard },
     { "pool delete", 1, 1, do_pool_delete },
     { "network list", 0, 0, verb_networks },
     { "network show", 1, 1, verb_network_show },
@@ -439,7 +464,10 @@ static const struct verb_row {
 /* clang-format off */
 const struct command pool_commands[] = {
     { "pool list",   "[OPTION]…", "List the images that machines are made of", verb_watch_opts, NULL, "" },
-    { "pool import", "NAME --kernel FILE|--rootfs PATH [OPTION]…", "Make an image: of a kernel, an initrd and a disk; or for containers", import_opts, NULL, "" },
+    { "pool import", "NAME [FILE] [OPTION]…", "Make an image: of a kernel, an initrd and a disk; of a disk or an ISO; or for containers", import_opts, verb_import_more, "" },
+    { "pool export", "NAME FILE [OPTION]…", "Copy a file of an image, as its disk, into a new file", export_opts, NULL, "IMAGES" },
+    { "pool uploads", "[OPTION]…", "List uploads of which no image was made yet", verb_print_opts, NULL, "" },
+    { "pool discard", "ID", "Give an upload up", verb_plain_opts, NULL, "" },
     { "pool delete", "NAME", "Delete an image of which no machine was made", verb_plain_opts, NULL, "IMAGES" },
     {},
 };

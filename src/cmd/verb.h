@@ -21,7 +21,7 @@ struct verb {
     int output; /* VERB_TABLE, … */
     bool force, follow, messages, disks, quiet, full, instant, once, watch;
     u32 timeout, count;
-    char *snapshot, *user_data, *ssh_key, *network_config;
+    char *snapshot, *user_data, *ssh_key, *network_config, *part;
     u64 bytes, since;
     char *user, *fingerprint;
     int role; /* enum access_role */
@@ -61,7 +61,11 @@ int verb_create(struct verb *v, struct err *e);
 int verb_launch(struct verb *v, struct err *e);
 int verb_set(struct verb *v, struct err *e);
 int verb_edit(struct verb *v, struct err *e);
+/* A file that the user names is named from the root for a socled on this machine. */
+void verb_from_root(const struct verb *v, char **path);
 int verb_import(struct verb *v, struct err *e);
+int verb_export(struct verb *v, struct err *e);
+int verb_uploads(struct verb *v, struct err *e);
 
 int verb_network_create(struct verb *v, struct err *e);
 int verb_network_set(struct verb *v, struct err *e);

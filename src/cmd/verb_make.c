@@ -1,5 +1,5 @@
 /*
- * cmd/verb_make.c: `socle create, launch, set, edit, pool import`: what describes an instance or an image.
+ * cmd/verb_make.c: `socle create, launch, set, edit`: what describes an instance.
  */
 #include "cmd/verb.h"
 #include "layer/registry.h"
@@ -15,7 +15,7 @@
 enum { EDIT_MAX = 256 * 1024 };
 
 /* socled has another working folder.  Paths of another machine are left as they are: it refuses what is not from the root. */
-static void from_root(const struct verb *v, char **path)
+void verb_from_root(const struct verb *v, char **path)
 {
     AUTO(free) char *here = NULL;
     char *whole;
@@ -175,11 +175,11 @@ static int complete(struct verb *v, struct err *e)
         return r;
     free(s->name);
     s->name = xdup(name_of(v));
-    from_root(v, &s->kernel);
-    from_root(v, &s->initrd);
-    from_root(v, &s->vsock.path);
+    verb_from_root(v, &s->kernel);
+    verb_from_root(v, &s->initrd);
+    verb_from_root(v, &s->vsock.path);
     for (u32 i = 0; i < s->disks.n; i++)
-        from_root(v, &spec_disk(s, i)->file);
+        verb_from_root(v, &spec_disk(s, i)->file);
     return s->nets.n == 0 ? choose_network(v, e) : 0;
 }
 
@@ -381,25 +381,5 @@ int verb_edit(struct verb *v, struct err *e)
     else if (fd >= 0)
         unlink(file);
     json_decref(was);
-    return r;
-}
-
-int verb_import(struct verb *v, struct err *e)
-{
-    json_t *body;
-    int r;
-
-    from_root(v, &v->source.kernel);
-    from_root(v, &v->source.initrd);
-    from_root(v, &v->source.disk);
-    if (v->source.rootfs &&
-        (access(v->source.rootfs, F_OK) == 0 || !registry_is_ref(v->source.rootfs)))
-        from_root(v, &v->source.rootfs);
-    body = json_pack("{s:s, s:o}", "name", v->args.arg[0], "source",
-                     conf_print(image_source_fields, &v->source));
-    if (!body)
-        return err_set(e, -EINVAL, "the name is not UTF-8");
-    r = verb_task(v, "POST", "/1.0/images", body, e);
-    json_decref(body);
     return r;
 }

@@ -148,10 +148,24 @@ int verb_list(struct verb *v, struct err *e)
     return verb_print_list(v, "/1.0/instances", columns, ARRAY_LEN(columns), e);
 }
 
+int verb_uploads(struct verb *v, struct err *e)
+{
+    static const struct column columns[] = {
+        { "ID", "id", NULL },
+        { "NAME", "name", NULL },
+        { "SIZE", "size", NULL },
+        { "RECEIVED", "received", NULL },
+        { "UNTIL", "expires", verb_print_time },
+    };
+
+    return verb_print_list(v, "/1.0/uploads", columns, ARRAY_LEN(columns), e);
+}
+
 int verb_images(struct verb *v, struct err *e)
 {
     static const struct column columns[] = {
         { "NAME", "name", NULL },
+        { "KIND", "kind", NULL },
         { "DISK", "disk", verb_print_yes },
         { "CREATED", "created", verb_print_time },
     };

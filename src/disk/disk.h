@@ -168,8 +168,9 @@ struct disk_cfg {
     const char *
         snapshot; /* of a qcow2 image, by id or name: what the disk was then; readonly.  NULL: what it is */
     bool no_backing; /* leave the backing files alone: what is ABSENT reads as zeroes */
-    bool no_data;    /* and a data file: for looking at an image's metadata only */
-    bool share;      /* a reader that may look at what another is writing; not locked */
+    bool alone;   /* refuse an image that names others: who made it may not choose what is read */
+    bool no_data; /* and a data file: for looking at an image's metadata only */
+    bool share;   /* a reader that may look at what another is writing; not locked */
     bool
         beside_readers; /* written so that it reads as before: others may have it open to read it */
     bool repair;        /* open even what is marked as damaged, as it is */

@@ -182,11 +182,24 @@ static int open_named(const struct disk_cfg *cfg, const char *name, struct disk_
     return disk_open(sub, ret, e);
 }
 
+/* Another file, which the image names. */
+static int check_alone(const struct disk_cfg *cfg, const char *name, struct err *e)
+{
+    return cfg->alone ? err_set(e, -EPERM,
+                                "it names another file, '%.80s', and from there only what is "
+                                "complete by itself is taken",
+                                name)
+                      : 0;
+}
+
 int disk_open_backing(const struct disk_cfg *cfg, const struct disk_above *above, const char *name,
                       const char *format, struct disk **ret, struct err *e)
 {
     struct disk_cfg sub = { .readonly = true, .format = format, .above = above };
-    int r = open_named(cfg, name, &sub, ret, e);
+    int r = check_alone(cfg, name, e);
+
+    if (r >= 0)
+        r = open_named(cfg, name, &sub, ret, e);
 
     if (r < 0 && !above->above) /* once is enough for a chain */
         err_wrap(e, "disk '%.60s', backing files", cfg->file ? cfg->file : "(handed in)");
@@ -196,7 +209,10 @@ int disk_open_backing(const struct disk_cfg *cfg, const struct disk_above *above
 int disk_open_data(const struct disk_cfg *cfg, const char *name, struct disk **ret, struct err *e)
 {
     struct disk_cfg sub = { .readonly = cfg->readonly, .format = "raw", .store = true };
-    int r = open_named(cfg, name, &sub, ret, e);
+    int r = check_alone(cfg, name, e);
+
+    if (r >= 0)
+        r = open_named(cfg, name, &sub, ret, e);
 
     if (r < 0)
         err_wrap(e, "disk '%.60s', data file", cfg->file ? cfg->file : "(handed in)");

@@ -61,6 +61,7 @@ int job_open_image(const struct job_image *ref, bool readonly, struct disk **ret
         .engine = ref->engine,
         .format = ref->format,
         .snapshot = ref->snapshot,
+        .alone = ref->alone,
     };
 
     return disk_open(&cfg, ret, e);

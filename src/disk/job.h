@@ -52,6 +52,7 @@ struct job_image {
     const char *snapshot; /* qcow2: what the disk was then; NULL: what it is.  Only to be read */
     enum disk_cache cache;
     enum disk_engine engine;
+    bool alone; /* one that names other files is refused */
 };
 int job_open_image(const struct job_image *ref, bool readonly, struct disk **ret, struct err *e);
 

@@ -3,6 +3,7 @@
  * Which states an action begins from is a row; what it does, its task does (task_do.c).
  */
 #include "host/change.h"
+#include "host/upload.h"
 #include "layer/registry.h"
 
 #include <stdlib.h>
@@ -192,20 +193,29 @@ static bool importing(const struct host *h, const char *name)
     return false;
 }
 
+/* From the root, or an upload. */
+static int check_part(const char *what, const char *path, struct err *e)
+{
+    return path && str_starts(path, UPLOAD_PREFIX) ? 0 : instance_check_path(what, path, e);
+}
+
 static int check_source(const struct image_source *s, struct err *e)
 {
-    int r = instance_check_path("kernel", s->kernel, e);
+    const bool machine = s->kernel || s->disk;
+    int r = check_part("kernel", s->kernel, e);
 
-    if (!s->kernel == !s->rootfs || (s->rootfs && (s->initrd || s->disk || s->append)))
-        return err_set(
-            e, -EINVAL,
-            "an image is made of 'kernel' (and 'initrd', 'disk', 'append'), or of 'rootfs' "
-            "(and 'tag')");
+    if (!!machine + !!s->rootfs + !!s->iso != 1 || (s->initrd && !s->kernel) ||
+        (s->append && !s->kernel) || (s->tag && !s->rootfs))
+        return err_set(e, -EINVAL,
+                       "an image is made of 'kernel' (and 'initrd', 'disk', 'append'), of 'disk' "
+                       "alone, of 'iso', or of 'rootfs' (and 'tag')");
     if (r >= 0)
-        r = instance_check_path("initrd", s->initrd, e);
+        r = check_part("initrd", s->initrd, e);
+    if (r >= 0)
+        r = check_part("iso", s->iso, e);
     if (r >= 0 && s->rootfs && !registry_is_ref(s->rootfs))
-        r = instance_check_path("rootfs", s->rootfs, e);
-    return r < 0 ? r : instance_check_path("disk", s->disk, e);
+        r = check_part("rootfs", s->rootfs, e);
+    return r < 0 ? r : check_part("disk", s->disk, e);
 }
 
 int host_import(struct host *h, const char *name, const struct image_source *from,
@@ -218,6 +228,8 @@ int host_import(struct host *h, const char *name, const struct image_source *fro
         return -EINVAL;
     host_lock(h);
     r = task_room_locked(h, e);
+    if (r >= 0)
+        r = upload_check_source_locked(h, from, e);
     if (r >= 0 && (importing(h, name) || images_get(h->images, name, &there, NULL) >= 0))
         r = err_set(e, -EEXIST, "there is an image '%s'", name);
     if (r >= 0)
@@ -232,13 +244,28 @@ static int sweep_locked(struct host *h, const char *name, const struct host_who 
 {
     struct task_rec rec = { .what = TASK_SWEEP, .uid = who->uid };
     struct host_change c = {};
+    struct host_rider *rider;
     u64 task;
+    int r;
 
     for (const struct task *t = h->tasks; t; t = t->next)
         if (t->rec.what == TASK_SWEEP && t->rec.state == TASK_WAITING)
             return 0;
     rec.name = xdup(name);
-    return host_begin_locked(h, &c, &rec, &task, e);
+    rider = host_ride(NULL); /* it is no answer to who asked for the deletion */
+    r = host_begin_locked(h, &c, &rec, &task, e);
+    host_ride(rider);
+    return r;
+}
+
+static int check_unused(const struct instance_cfg *c, const char *image, struct err *e)
+{
+    if (c->image && strcmp(c->image, image) == 0)
+        return err_set(e, -EBUSY, "instance '%s' was made of image '%s', and its disk builds on it",
+                       c->spec.name, image);
+    if (c->iso && strcmp(c->iso, image) == 0)
+        return err_set(e, -EBUSY, "instance '%s' has the ISO '%s'", c->spec.name, image);
+    return 0;
 }
 
 int host_image_delete(struct host *h, const char *name, const struct host_who *who, struct err *e)
@@ -248,10 +275,7 @@ int host_image_delete(struct host *h, const char *name, const struct host_who *w
 
     host_lock(h);
     for (u32 i = 0; i < h->n && r >= 0; i++)
-        if (h->list[i]->cfg.image && strcmp(h->list[i]->cfg.image, name) == 0)
-            r = err_set(e, -EBUSY,
-                        "instance '%s' was made of image '%s', and its disk builds on it",
-                        h->list[i]->cfg.spec.name, name);
+        r = check_unused(&h->list[i]->cfg, name, e);
     if (r >= 0)
         r = images_get(h->images, name, &image, e);
     if (r >= 0)

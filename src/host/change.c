@@ -27,6 +27,8 @@ int change_accept(struct host *h, struct host_change *c, struct task_rec *rec, u
     int r;
 
     rec->created = clock_real_ns() / NSEC_PER_SEC;
+    c->result = json_pack("{s:I, s:I}", "task", (json_int_t)number, "revision",
+                          (json_int_t)store_revision(h->store));
     host_change_task(c, number, rec);
     add_next(h, c, numbers);
     r = host_change_do(h, c, &rev, e);
@@ -73,6 +75,8 @@ int change_check_new(struct host *h, struct instance_cfg *cfg, struct err *e)
         r = images_get(h->images, cfg->image, &image, e);
     if (r >= 0)
         r = instance_settle_kind(cfg, &image, e);
+    if (r >= 0)
+        r = instance_check_iso(cfg, h->images, e);
     conf_fini(image_cfg_fields, &image);
     return r;
 }
@@ -240,13 +244,15 @@ static void apply_limits(const struct instance *i)
     spec_fini(&spec);
 }
 
-static int put_cfg(struct instance *i, struct instance_cfg *to, struct host_change *c,
+static int put_cfg(struct instance *i, struct instance_cfg *to, struct host_change *c, bool restart,
                    struct err *e)
 {
     const char *key = host_change_key(c, "instance", i->id);
     u64 rev;
     int r;
 
+    c->etag = store_revision(i->host->store) + 1;
+    c->result = json_pack("{s:I, s:b}", "revision", (json_int_t)c->etag, "restart", restart);
     store_txn_if(&c->txn, key, i->rev);
     host_change_put(c, key, conf_print(instance_fields(), to));
     r = host_change_do(i->host, c, &rev, e);
@@ -283,9 +289,11 @@ static int edit_locked(struct instance *i, const json_t *changes, u64 rev, bool 
     instance_identify(&to);
     r = nics_settle_locked(i->host, i, &to, e);
     if (r >= 0)
+        r = instance_check_iso(&to, i->host->images, e);
+    if (r >= 0)
         r = check_edit(i, &to, ret_restart, e);
     if (r >= 0)
-        r = put_cfg(i, &to, &c, e);
+        r = put_cfg(i, &to, &c, *ret_restart, e);
     instance_cfg_fini(&to);
     return r;
 }
@@ -341,7 +349,7 @@ static int rename_locked(struct instance *i, const char *to, struct err *e)
     store_txn_if(&c.txn, now, 0);
     store_txn_delete(&c.txn, was);
     host_change_put(&c, now, json_pack("{s:s}", "id", i->id));
-    r = put_cfg(i, &cfg, &c, e);
+    r = put_cfg(i, &cfg, &c, false, e);
     instance_cfg_fini(&cfg);
     if (r >= 0)
         move(h, i);

@@ -9,6 +9,7 @@
 #include "host/metrics.h"
 #include "host/process.h"
 #include "host/schedule.h"
+#include "host/upload.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -161,13 +162,34 @@ void host_change_task(struct host_change *c, u64 number, const struct task_rec *
     host_change_put(c, host_change_key(c, "task", id), conf_print(task_fields, rec));
 }
 
+/* Of each thread its own: the changes of tasks are nobody's request. */
+static _Thread_local struct host_rider *rider;
+
+struct host_rider *host_ride(struct host_rider *r)
+{
+    struct host_rider *was = rider;
+
+    rider = r;
+    return was;
+}
+
 int host_change_do(struct host *h, struct host_change *c, u64 *ret_rev, struct err *e)
 {
-    int r = store_txn(h->store, &c->txn, ret_rev, e);
+    struct host_rider *with = rider;
+    int r;
 
+    if (with)
+        with->add(with, c);
+    r = store_txn(h->store, &c->txn, ret_rev, e);
+    if (with && r >= 0) {
+        with->done = true;
+        rider = NULL;
+    }
     for (u32 i = 0; i < c->n_texts; i++)
         free(c->texts[i]);
     c->n_texts = 0;
+    json_decref(c->result);
+    c->result = NULL;
     return r;
 }
 
@@ -220,8 +242,8 @@ static int make_folder(const char *path, struct err *e)
 
 static int make_folders(struct host *h, struct err *e)
 {
-    static const char *const folders[] = { "",       "/instances", "/images",
-                                           "/cache", "/networks",  "/metrics" };
+    static const char *const folders[] = { "",          "/instances", "/images", "/cache",
+                                           "/networks", "/metrics",   "/uploads" };
     struct stat st;
     int r = 0;
 
@@ -364,6 +386,8 @@ int host_open(struct host *h, const char *dir, struct loop *l, struct err *e)
     pthread_cond_init(&h->changed, NULL);
     uv_timer_init(&l->uv, &h->begin);
     h->begin.data = h;
+    uv_timer_init(&l->uv, &h->upload_look);
+    h->upload_look.data = h;
     schedule_open(h);
     metrics_open(h);
     if (dir[0] != '/' || strlen(dir) > HOST_DIR_MAX)
@@ -377,6 +401,8 @@ int host_open(struct host *h, const char *dir, struct loop *l, struct err *e)
         r = store_open(records, &h->store, e);
     if (r >= 0)
         r = load_all(h, e);
+    if (r >= 0)
+        r = upload_open(h, e);
     if (r < 0)
         return r;
     store_on_change(h->store, on_store, h);
@@ -420,6 +446,7 @@ void host_close(struct host *h)
     }
     uv_timer_stop(&h->begin);
     uv_timer_stop(&h->schedule);
+    upload_close(h);
     free(h->list);
     for (u32 i = 0; i < h->nets.n; i++)
         network_free(h->nets.list[i]);

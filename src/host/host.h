@@ -150,6 +150,9 @@ struct host {
     struct task *tasks; /* newest first */
     u32 n_running;
     struct networks nets;
+    struct upload *uploads; /* host/upload.h */
+    u32 n_uploads;
+    uv_timer_t upload_look;
     struct metrics *metrics; /* host/metrics.h */
     char *cgroup; /* machines' groups are below it; NULL: none, or (not asked) not known yet */
     bool cgroup_asked;
@@ -201,7 +204,19 @@ struct host_change {
     struct store_txn txn;
     char *texts[24]; /* owned, freed by host_change_do */
     u32 n_texts;
+    /* For who asked: what came of it, owned (NULL: nothing more than that it is done), and the ETag that it gives (0: none). */
+    json_t *result;
+    u64 etag;
 };
+
+/* What the request that a thread answers has recorded besides, in the same transaction as what it does (api/once.h). */
+struct host_rider {
+    void (*add)(struct host_rider *r, struct host_change *c);
+    bool done;
+};
+/* The next change of this thread takes it along, once; NULL: none.  The one before, so that a change that is not yet what was asked goes
+ * without it. */
+struct host_rider *host_ride(struct host_rider *r);
 void host_change_run(struct host_change *c, const struct instance *i, const struct run_rec *run);
 void host_change_base(struct host_change *c, const struct instance *i);
 void host_change_task(struct host_change *c, u64 number, const struct task_rec *rec);

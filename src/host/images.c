@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "disk/disk.h"
 #include "host/newfile.h"
+#include "layer/digest.h"
 #include "vm/spec.h"
 
 #include <dirent.h>
@@ -16,38 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { JSON_MAX = 64 * 1024, COPY_CHUNK = 4 * 1024 * 1024 };
-
-/* clang-format off */
-const struct field image_program_fields[] = {
-    FIELD_STRS(image_program, command, IMAGE_WORDS_MAX, "the program and its arguments"),
-    FIELD_STRS(image_program, env, IMAGE_WORDS_MAX, "NAME=VALUE"),
-    FIELD_STR(image_program, cwd, "where it begins"),
-    FIELD_STR(image_program, user, "who it is"),
-    FIELD_STR(image_program, stop_signal, "what asks it to end"),
-    {},
-};
-const struct field image_cfg_fields[] = {
-    FIELD_STR(image_cfg, append, "kernel command line of instances that have none"),
-    FIELD_BOOL(image_cfg, initrd, "it has an initial RAM disk"),
-    FIELD_BOOL(image_cfg, disk, "it has a disk"),
-    FIELD_INT(image_cfg, created, "when it was made, in seconds since 1970"),
-    FIELD_STRS(image_cfg, layers, IMAGE_LAYERS_MAX, "of containers: what its root file system is made of, the lowest first"),
-    FIELD_INT(image_cfg, bytes, "of containers: how much these have"),
-    FIELD_OBJ(image_cfg, program, image_program_fields, "of containers: what is run"),
-    {},
-};
-const struct field image_source_fields[] = {
-    FIELD_STR(image_source, kernel, "its kernel", .metavar = "FILE"),
-    FIELD_STR(image_source, initrd, "its initial RAM disk", .metavar = "FILE"),
-    FIELD_STR(image_source, disk, "its disk, in any format that is read", .metavar = "FILE"),
-    FIELD_STR(image_source, append, "kernel command line of instances that have none"),
-    FIELD_STR(image_source, rootfs, "in place of a kernel: an OCI image (a layout, an archive of one, or HOST/NAME:TAG of a registry), what `docker save` writes, or a root file system (a tar or a folder)",
-              .metavar = "PATH"),
-    FIELD_STR(image_source, tag, "which image, when there are several in --rootfs"),
-    {},
-};
-/* clang-format on */
+enum { JSON_MAX = 64 * 1024, COPY_CHUNK = 4 * 1024 * 1024, SUM_CHUNK = 1024 * 1024 };
 
 int folder_remove(const char *path, struct err *e)
 {
@@ -88,10 +58,24 @@ static int parse_image(const char *file, struct image_cfg *ret, struct err *e)
 int images_get(const char *pool, const char *name, struct image_cfg *ret, struct err *e)
 {
     AUTO(free) char *file = str_new("%s/%s/image.json", pool, name);
+    int r;
 
     if (!spec_name_ok(name) || access(file, F_OK) < 0)
         return err_set(e, -ENOENT, "there is no image '%.63s'", name);
-    return parse_image(file, ret, e);
+    r = parse_image(file, ret, e);
+    if (r >= 0 && image_is_os(ret))
+        ret->kind = IMAGE_CONTAINER; /* those of older versions do not say it */
+    return r;
+}
+
+const struct image_file *image_file(const struct image_cfg *c, const char *name)
+{
+    const struct image_file *f = c->files.items;
+
+    for (u32 i = 0; i < c->files.n; i++)
+        if (strcmp(f[i].name, name) == 0)
+            return &f[i];
+    return NULL;
 }
 
 static int by_name(const void *a, const void *b)
@@ -158,7 +142,8 @@ json_t *images_layers(const char *pool, struct err *e)
     return r < 0 ? NULL : set;
 }
 
-static int copy_file(struct job *j, const char *from, const char *to, struct err *e)
+/* What came from elsewhere is ours alone, and does not change any more: it may stay where it is. */
+static int copy_file(struct job *j, const char *from, const char *to, bool link_it, struct err *e)
 {
     AUTO(fd) int in = open(from, O_RDONLY | O_CLOEXEC);
     AUTO(fd) int out = -1;
@@ -167,6 +152,8 @@ static int copy_file(struct job *j, const char *from, const char *to, struct err
 
     if (in < 0)
         return err_errno(e, "open '%s'", from);
+    if (link_it && link(from, to) == 0)
+        return fsync(in) < 0 ? err_errno(e, "write '%s'", to) : 0;
     out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (out < 0)
         return err_errno(e, "make '%s'", to);
@@ -185,24 +172,97 @@ static int write_image(const char *folder, const struct image_cfg *c, struct err
     return newfile_json(path, conf_print(image_cfg_fields, c), e);
 }
 
+int images_sum(struct job *j, const char *file, char ret[IMAGE_SUM + 1], u64 *ret_size,
+               struct err *e)
+{
+    AUTO(fd) int fd = open(file, O_RDONLY | O_CLOEXEC);
+    AUTO(free) u8 *buf = xnew_n(u8, SUM_CHUNK);
+    struct digest sum = {};
+    char text[DIGEST_TEXT];
+    ssize_t n = 0;
+    int r = 0;
+
+    if (fd < 0)
+        return err_errno(e, "open '%s'", file);
+    digest_init(&sum);
+    while (r >= 0 && (n = read(fd, buf, SUM_CHUNK)) > 0) {
+        digest_add(&sum, buf, (size_t)n);
+        r = job_check(j, e);
+    }
+    if (n < 0)
+        r = err_errno(e, "read '%s'", file);
+    *ret_size = sum.len;
+    digest_end(&sum, text);
+    digest_fini(&sum);
+    str_copy(ret, IMAGE_SUM + 1, digest_hex(text));
+    return r;
+}
+
+/* What of it there is, for who wants to have it. */
+static int add_sums(struct job *j, const char *folder, struct image_cfg *c, struct err *e)
+{
+    static const char *const all[] = { "kernel", "initrd", "disk", "iso" };
+    const struct field *f = conf_field_at(image_cfg_fields, offsetof(struct image_cfg, files));
+
+    for_each_row(name, all) {
+        AUTO(free) char *path = str_new("%s/%s", folder, *name);
+        char sum[IMAGE_SUM + 1];
+        struct image_file *file;
+        u64 size;
+        int r;
+
+        if (access(path, F_OK) < 0)
+            continue;
+        r = images_sum(j, path, sum, &size, e);
+        if (r < 0)
+            return r;
+        file = conf_list_add(f, c);
+        must(file);
+        *file = (struct image_file){ xdup(*name), xdup(sum), size };
+    }
+    return 0;
+}
+
+static int fill_disk(struct job *j, const char *folder, const struct image_source *from,
+                     struct err *e)
+{
+    AUTO(free) char *disk = str_new("%s/disk", folder);
+    const struct job_convert c = { .from = { .file = from->disk, .alone = from->strange },
+                                   .to = { .file = disk, .qcow2 = true, .replace = true } };
+
+    return job_convert(j, &c, e);
+}
+
 static int fill(struct job *j, const char *folder, const struct image_source *from, struct err *e)
 {
-    AUTO(free)
-    char *kernel = str_new("%s/kernel", folder), *initrd = str_new("%s/initrd", folder),
-         *disk = str_new("%s/disk", folder);
-    const struct image_cfg cfg = { .append = from->append,
-                                   .initrd = from->initrd,
-                                   .disk = from->disk,
-                                   .created = clock_real_ns() / NSEC_PER_SEC };
-    const struct job_convert c = { .from = { .file = from->disk },
-                                   .to = { .file = disk, .qcow2 = true, .replace = true } };
-    int r = copy_file(j, from->kernel, kernel, e);
+    const struct {
+        const char *name, *from;
+    } copies[] = { { "kernel", from->kernel }, { "initrd", from->initrd }, { "iso", from->iso } };
+    struct image_cfg cfg = {
+        .kind = from->iso      ? IMAGE_ISO
+                : from->kernel ? IMAGE_MACHINE
+                               : IMAGE_DISK,
+        .append = from->append ? xdup(from->append) : NULL,
+        .initrd = from->initrd,
+        .disk = from->disk,
+        .created = clock_real_ns() / NSEC_PER_SEC,
+    };
+    int r = 0;
 
-    if (r >= 0 && from->initrd)
-        r = copy_file(j, from->initrd, initrd, e);
+    for_each_row(copy, copies) {
+        AUTO(free) char *to = str_new("%s/%s", folder, copy->name);
+
+        if (copy->from && r >= 0)
+            r = copy_file(j, copy->from, to, from->strange, e);
+    }
     if (r >= 0 && from->disk)
-        r = job_convert(j, &c, e);
-    return r < 0 ? r : write_image(folder, &cfg, e);
+        r = fill_disk(j, folder, from, e);
+    if (r >= 0)
+        r = add_sums(j, folder, &cfg, e);
+    if (r >= 0)
+        r = write_image(folder, &cfg, e);
+    conf_fini(image_cfg_fields, &cfg);
+    return r;
 }
 
 static int sync_folder(const char *path, struct err *e)

@@ -75,6 +75,8 @@ const struct field instance_own_fields[] = {
                .dflt = INSTANCE_PARA),
     FIELD_STR(instance_cfg, image, "image of the pool: its kernel is started, and the first disk is a clone of its disk; or its root file system is the container's",
               .metavar = "IMAGE", .ok = spec_name_ok, .want = "1 to 63 letters, digits, '.', '-' or '_', a letter or digit first,"),
+    FIELD_STR(instance_cfg, iso, "ISO of the pool: a read-only disk after the others", .metavar = "IMAGE", .ok = spec_name_ok,
+              .want = "1 to 63 letters, digits, '.', '-' or '_', a letter or digit first,"),
     FIELD_STR(instance_cfg, notes, "what people should know", .ok = notes_ok, .want = "at most 16384 bytes"),
     FIELD_LIST(instance_cfg, tags, tag_fields, instance_tag, INSTANCE_TAGS_MAX, "words to find it by", .metavar = "TAG"),
     FIELD_BOOL(instance_cfg, autostart, "start it when the host has started"),
@@ -296,10 +298,22 @@ static void take_image(const struct instance_cfg *c, const struct instance_paths
         add_clone(s, p->folder);
 }
 
+/* Behind those that may be written to: what is booted, and how they are called in the guest, stays the same with and without it. */
+static void add_iso(struct vm_spec *s, const struct instance_paths *p, const char *iso)
+{
+    struct vm_disk *d =
+        conf_list_add(conf_field_at(spec_fields, offsetof(struct vm_spec, disks)), s);
+
+    must(d);
+    d->file = str_new("%s/%s/iso", p->images, iso);
+    d->format = xdup("raw");
+    d->readonly = true;
+}
+
 int instance_spec(const struct instance_cfg *c, const struct instance_paths *p,
                   const struct image_cfg *image, struct vm_spec *ret, struct err *e)
 {
-    const u32 more = (image && image->disk) + cloud_is_used(&c->cloud);
+    const u32 more = (image && image->disk) + cloud_is_used(&c->cloud) + (c->iso != NULL);
     struct vm_spec s;
     int r = copy_spec(c, &s, e);
 
@@ -307,7 +321,8 @@ int instance_spec(const struct instance_cfg *c, const struct instance_paths *p,
         return r;
     if (s.disks.n + more > SPEC_DISKS_MAX)
         r = err_set(e, -EINVAL,
-                    "'disks' has %u elements; beside the image's and cloud-init's, %u are allowed",
+                    "'disks' has %u elements; beside the image's, the ISO and cloud-init's, %u are "
+                    "allowed",
                     s.disks.n, SPEC_DISKS_MAX - more);
     set_text(&s.console.backend, str_new("unix:%s/console", p->folder));
     set_text(&s.console.log, str_new("%s/console.log", p->folder));
@@ -315,6 +330,8 @@ int instance_spec(const struct instance_cfg *c, const struct instance_paths *p,
     set_text(&s.cache_dir, xdup(p->cache));
     if (image && r >= 0)
         take_image(c, p, image, &s);
+    if (c->iso && r >= 0)
+        add_iso(&s, p, c->iso);
     if (r >= 0)
         r = spec_complete_append(&s, image && image->disk, e);
     if (r >= 0)

@@ -46,6 +46,7 @@ struct instance_cfg {
     int kind; /* enum instance_kind */
     char *
         image; /* in the pool: its kernel is used, and the first disk is a clone of its disk; NULL: none */
+    char *iso;              /* in the pool: a read-only disk; NULL: none */
     char *notes;            /* NULL: none */
     struct field_list tags; /* struct instance_tag */
     bool autostart, protected, template;
@@ -83,6 +84,8 @@ struct instance_paths {
 };
 /* Does its image make it a container?  Then it is one from now on; -EINVAL: it says otherwise. */
 int instance_settle_kind(struct instance_cfg *c, const struct image_cfg *image, struct err *e);
+/* Is there such an ISO in the pool? */
+int instance_check_iso(const struct instance_cfg *c, const char *images, struct err *e);
 /* host/instance_os.c: what kind os cannot have. */
 int instance_check_os(const struct instance_cfg *c, struct err *e);
 /* What socle-os is started with, but for its layers, cards, users and groups.  `id`: of the instance.  Finish with os_spec_fini. */

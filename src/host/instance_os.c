@@ -88,15 +88,11 @@ int instance_check_os(const struct instance_cfg *c, struct err *e)
         const char *name;
         bool given;
     } rows[] = {
-        { "kernel", s->kernel },
-        { "initrd", s->initrd },
-        { "append", s->append },
-        { "disks", s->disks.n },
-        { "vsock", s->vsock.cid },
-        { "hugepages", s->hugepages },
-        { "prealloc", s->prealloc },
-        { "template", c->template },
-        { "cloud", cloud_is_used(&c->cloud) },
+        { "kernel", s->kernel },     { "initrd", s->initrd },
+        { "append", s->append },     { "disks", s->disks.n },
+        { "vsock", s->vsock.cid },   { "hugepages", s->hugepages },
+        { "prealloc", s->prealloc }, { "template", c->template },
+        { "iso", c->iso },           { "cloud", cloud_is_used(&c->cloud) },
     };
     int r;
 
@@ -112,22 +108,6 @@ int instance_check_os(const struct instance_cfg *c, struct err *e)
     }
     r = check_cards(s, e);
     return r < 0 ? r : check_own(&c->os, e);
-}
-
-int instance_settle_kind(struct instance_cfg *c, const struct image_cfg *image, struct err *e)
-{
-    if (!image_is_os(image))
-        return c->kind == INSTANCE_OS
-                   ? err_set(
-                         e, -EINVAL,
-                         "'image' is '%s', which is of a machine; kind os needs one with a root "
-                         "file system (pool import --rootfs)",
-                         c->image)
-                   : 0;
-    if (c->kind == INSTANCE_OS)
-        return 0;
-    c->kind = INSTANCE_OS;
-    return instance_check_os(c, e);
 }
 
 /* ---- what is started ---- */

@@ -375,6 +375,7 @@ int network_need_default(struct host *h, u64 uid, struct err *e)
 {
     struct network_ask a = { .uid = uid };
     struct network_cfg cfg = {};
+    struct host_rider *rider;
     json_t *j;
     int r;
 
@@ -383,8 +384,10 @@ int network_need_default(struct host *h, u64 uid, struct err *e)
     j = json_pack("{s:s}", "name", NETWORK_DEFAULT);
     r = network_parse(&cfg, j, e);
     json_decref(j);
+    rider = host_ride(NULL); /* what was asked comes after it */
     if (r >= 0)
         r = network_create(h, &cfg, &a, e);
+    host_ride(rider);
     conf_fini(network_fields, &cfg);
     return r;
 }

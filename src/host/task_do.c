@@ -8,6 +8,7 @@
 #include "host/os_snap.h"
 #include "host/process.h"
 #include "host/snap.h"
+#include "host/upload.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -77,14 +78,30 @@ static int do_delete(struct task *t, struct err *e)
     return r < 0 ? r : folder_remove(folder, e);
 }
 
-static int import_rootfs(struct task *t, struct err *e)
+static int import_rootfs(struct task *t, const struct image_source *from, struct err *e)
 {
     struct image_cfg image = {};
-    int r = layers_import(&t->job, t->host, &t->rec.source, &image, e);
+    int r = layers_import(&t->job, t->host, from, &image, e);
 
     if (r >= 0)
         r = images_put(t->host->images, t->rec.name, &image, e);
     conf_fini(image_cfg_fields, &image);
+    return r;
+}
+
+/* What was uploaded is looked at first, and of no more use in the end. */
+static int import_from(struct task *t, struct err *e)
+{
+    struct image_source from = {};
+    int r = upload_resolve(&t->job, t->host, &t->rec.source, &from, e);
+
+    from.strange = upload_is_source(&t->rec.source);
+    if (r >= 0)
+        r = from.rootfs ? import_rootfs(t, &from, e)
+                        : images_import(&t->job, t->host->images, t->rec.name, &from, e);
+    conf_fini(image_source_fields, &from);
+    if (r >= 0)
+        upload_used(t->host, &t->rec.source);
     return r;
 }
 
@@ -101,11 +118,11 @@ static int do_import(struct task *t, struct err *e)
         t->rec.tries > 1 && images_get(t->host->images, t->rec.name, &there, NULL) >= 0;
 
     conf_fini(image_cfg_fields, &there);
-    if (done)
-        return 0; /* by who was interrupted after it */
-    if (t->rec.source.rootfs)
-        return import_rootfs(t, e);
-    return images_import(&t->job, t->host->images, t->rec.name, &t->rec.source, e);
+    if (done) { /* by who was interrupted after it */
+        upload_used(t->host, &t->rec.source);
+        return 0;
+    }
+    return import_from(t, e);
 }
 
 /* Made, changed or deleted: what its record says is done. */

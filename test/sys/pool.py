@@ -1,0 +1,407 @@
+#!/usr/bin/env python3
+"""test/sys/pool.py: socled's pool of images, and requests that are sent again; no guest is started."""
+
+import atexit
+import hashlib
+import http.client
+import os
+import random
+import signal
+import socket
+import subprocess
+import threading
+import time
+import uuid
+
+from socled import BUILD, DIR, SECONDS, Socled, Unix, answer_of, ask, checked, done, ok, socle, task, until
+
+TMP = os.environ["TMPDIR"]
+server = None
+
+
+def machine(name):
+    return {"name": name, "kernel": "/nowhere"}
+
+
+# ---- requests that are sent again ----
+
+def once():
+    """With its key a request is done once, whatever became of the answer; and the key is that request's."""
+    key = {"Idempotency-Key": str(uuid.uuid4())}
+    first = ask("POST", "/instances", machine("once"), key)
+    assert first[0] == 202, first
+    assert ask("POST", "/instances", machine("once"), key)[:2] == first[:2]
+    status, answer, _ = ask("POST", "/instances", machine("other"), key)
+    assert status == 422 and answer["error"]["code"] == "key_reused", answer
+    for bad in ("", "two words", "x" * 256):
+        assert ask("POST", "/instances", machine("bad"), {"Idempotency-Key": bad})[0] == 400, bad
+    doc = ok("GET", "/openapi.json")["paths"]["/1.0/instances"]
+    assert any(p["name"] == "Idempotency-Key" for p in doc["post"]["parameters"]), doc
+    assert not any(p["name"] == "Idempotency-Key" for p in doc["get"]["parameters"]), doc
+
+
+def once_killed(rounds):
+    """socled is killed at a random instant of a request, which is then sent again: there is one instance, and one task."""
+    global server
+    lost = 0
+    for n in range(rounds):
+        name, key = f"k{n}", {"Idempotency-Key": str(uuid.uuid4())}
+        first = []
+
+        def send():
+            try:
+                first.append(ask("POST", "/instances", machine(name), key))
+            except (OSError, ValueError, AttributeError, http.client.HTTPException):
+                pass
+
+        t = threading.Thread(target=send)
+        t.start()
+        time.sleep(random.uniform(0, 0.006))
+        server.kill()
+        t.join()
+        server = Socled()
+        again = ask("POST", "/instances", machine(name), key)
+        assert again[0] == 202, again
+        if first:
+            assert again[1] == first[0][1], (again, first)
+        lost += not first
+        tasks = [t for t in ok("GET", "/tasks")["list"] if t["name"] == name]
+        assert len(tasks) == 1 and tasks[0]["number"] == again[1]["task"], tasks
+    print(f"killed {rounds} times, {lost} answers lost")
+
+
+class Cutting:
+    """A socket in a folder of its own that passes requests on to socled, and keeps the first answers for itself."""
+
+    def __init__(self, answers_lost):
+        self.left = answers_lost
+        self.dir = TMP + "/cut"
+        os.makedirs(self.dir, exist_ok=True)
+        self.s = socket.socket(socket.AF_UNIX)
+        self.s.bind(self.dir + "/api.sock")
+        self.s.listen(8)
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                c = self.s.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self.one, args=(c,), daemon=True).start()
+
+    def one(self, c):
+        up = socket.socket(socket.AF_UNIX)
+        up.connect(DIR + "/api.sock")
+        data = c.recv(65536)
+        up.sendall(data)
+        while chunk := up.recv(65536):
+            if self.left and data.startswith(b"POST"):
+                self.left -= 1
+                break
+            try:
+                c.sendall(chunk)
+            except OSError:
+                break
+        for s in (c, up):
+            s.close()
+
+    def close(self):
+        self.s.close()
+        os.unlink(self.dir + "/api.sock")
+
+
+def once_cli():
+    """socle sends it again by itself when the answer is lost."""
+    cut = Cutting(2)
+    r = subprocess.run([BUILD + "socle", "create", "again", "--kernel", "/nowhere", "--dir", cut.dir], capture_output=True, text=True,
+                       timeout=SECONDS, check=False)
+    assert r.returncode == 0, r
+    assert not cut.left
+    assert len([t for t in ok("GET", "/tasks")["list"] if t["name"] == "again"]) == 1
+    cut.close()
+
+
+# ---- uploads and downloads ----
+
+def put(upload, offset, data, length=None, c=None):
+    c = c or Unix("socle")
+    c.request("PUT", f"/1.0/uploads/{upload}?offset={offset}", data, {} if length is None else {"Content-Length": str(length)})
+    return answer_of(c)
+
+
+def new_upload(name, data, **more):
+    return checked(ask("POST", "/uploads", {"name": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest(), **more}))["id"]
+
+
+def received(upload):
+    return ok("GET", f"/uploads/{upload}")["received"]
+
+
+def bytes_of(path, headers=None):
+    """(status, bytes, headers) of a file of an image."""
+    c = Unix("socle")
+    c.request("GET", "/1.0" + path, None, headers or {})
+    r = c.getresponse()
+    data = r.read()
+    c.close()
+    return r.status, data, r.headers
+
+
+def made_iso(size=3 * 2**20):
+    """What looks like one."""
+    data = bytearray(random.randbytes(size))
+    data[32769:32774] = b"CD001"
+    return bytes(data)
+
+
+def refused(status, code, answer, part=None):
+    assert answer[0] == status and answer[1]["error"]["code"] == code, answer
+    assert not part or part in answer[1]["error"]["sentence"], answer
+
+
+def uploads():
+    """In pieces, past breaks of the connection and kills; what is not right is refused before its bytes come."""
+    global server
+    data = made_iso()
+    for name in ("../../x", "/etc/passwd", ".hidden", "a\\b", "", "a\nb", "x" * 256):
+        refused(400, "invalid", ask("POST", "/uploads", {"name": name, "size": 5}))
+    refused(400, "invalid", ask("POST", "/uploads", {"name": "x", "size": 0}))
+    refused(400, "invalid", ask("POST", "/uploads", {"name": "x", "size": 5, "sha256": "abc"}))
+    refused(507, "no_space", ask("POST", "/uploads", {"name": "x", "size": 15 * 2**40}), "there is room for")
+    upload = new_upload("a.iso", data)
+    path = f"{DIR}/uploads/{upload}"
+    refused(409, "busy", ask("POST", "/images", {"name": "lib", "source": {"iso": f"upload:{upload}"}}), "0 of")
+    refused(409, "busy", put(upload, 5, b"x"), "0 bytes")
+    refused(404, "not_found", put("0123456789abcdef", 0, b"x"))
+    assert put("..%2F..%2Frecords.db", 0, b"x")[0] in (404, 405)
+    refused(400, "invalid", put(upload, 0, data + b"x"), "cannot be sent")
+    refused(400, "invalid", put(upload, 0, b""))
+    assert checked(put(upload, 0, data[:1000]))["received"] == 1000
+    # a connection that breaks: what came stays
+    c = Unix("socle")
+    c.connect()
+    c.sock.sendall(f"PUT /1.0/uploads/{upload}?offset=1000 HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data) - 1000}\r\n\r\n".encode() + data[1000:500000])
+    until("a part of it", lambda: received(upload) == 500000)
+    refused(409, "busy", put(upload, 500000, b"x"), "somebody else")
+    refused(409, "busy", ask("DELETE", f"/uploads/{upload}"))
+    c.sock.close()
+    until("the end of the connection", lambda: put(upload, 1, b"x")[1]["error"]["sentence"].startswith("500000"))
+    # a kill: as much as there is in the file
+    c = Unix("socle")
+    c.connect()
+    c.sock.sendall(f"PUT /1.0/uploads/{upload}?offset=500000 HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data) - 500000}\r\n\r\n".encode() + data[500000:900000])
+    until("more of it", lambda: received(upload) > 500000)
+    server.kill()
+    c.sock.close()
+    with open(DIR + "/uploads/0000000000000000", "wb") as f:
+        f.write(b"what a crash left")
+    server = Socled()
+    assert not os.path.exists(DIR + "/uploads/0000000000000000")
+    at = received(upload)
+    assert 500000 < at <= 900000 and os.stat(path).st_size == at, at
+    assert checked(put(upload, at, data[at:]))["received"] == len(data)
+    refused(400, "invalid", put(upload, len(data), b"x"))
+    done("POST", "/images", {"name": "lib", "source": {"iso": f"upload:{upload}"}})
+    assert ask("GET", f"/uploads/{upload}")[0] == 404 and not os.path.exists(path)
+    with open(DIR + "/images/lib/iso", "rb") as f:
+        assert f.read() == data
+    # other bytes than were promised
+    upload = new_upload("b.iso", data)
+    checked(put(upload, 0, data[:-1] + bytes([data[-1] ^ 1])))
+    t = task("POST", "/images", {"name": "bad", "source": {"iso": f"upload:{upload}"}})
+    assert t["state"] == "failed" and "SHA-256" in t["error"], t
+    assert ask("DELETE", f"/uploads/{upload}")[0] == 204 and not os.listdir(DIR + "/uploads")
+    # its sum is told at the end
+    upload = checked(ask("POST", "/uploads", {"name": "c.iso", "size": 3}))["id"]
+    checked(put(upload, 0, b"abc"))
+    assert ask("PATCH", f"/uploads/{upload}", {"sha256": hashlib.sha256(b"abc").hexdigest()})[0] == 204
+    refused(409, "busy", ask("PATCH", f"/uploads/{upload}", {"sha256": "0" * 64}))
+    assert ask("DELETE", f"/uploads/{upload}")[0] == 204
+    return data
+
+
+def downloads(data):
+    """All of a file or a part of it, by its SHA-256."""
+    sha = hashlib.sha256(data).hexdigest()
+    status, got, headers = bytes_of("/images/lib/content")
+    assert status == 200 and got == data and headers["etag"] == f'"{sha}"' and headers["accept-ranges"] == "bytes", headers
+    assert headers["content-disposition"] == 'attachment; filename="lib.iso"'
+    n = len(data)
+    for asked, first, last in (("0-99", 0, 99), ("100-", 100, n - 1), ("-5", n - 5, n - 1), (f"5-{n + 7}", 5, n - 1)):
+        status, got, headers = bytes_of("/images/lib/content", {"Range": "bytes=" + asked, "If-Range": f'"{sha}"'})
+        assert status == 206 and got == data[first:last + 1] and headers["content-range"] == f"bytes {first}-{last}/{n}", (asked, headers)
+    assert bytes_of("/images/lib/content", {"Range": "bytes=5-9", "If-Range": '"other"'})[0] == 200
+    assert bytes_of("/images/lib/content", {"Range": f"bytes={n}-"})[0] == 416
+    assert bytes_of("/images/lib/content?file=disk")[0] == 404 and bytes_of("/images/lib/content?file=../x")[0] == 404
+    assert bytes_of("/images/none/content")[0] == 404
+    # a client that goes away, and one that does not read
+    slow = Unix("socle")
+    slow.request("GET", "/1.0/images/lib/content")
+    gone = Unix("socle")
+    gone.request("GET", "/1.0/images/lib/content")
+    gone.sock.recv(1000)
+    gone.close()
+    assert ok("GET", "/images")
+    r = slow.getresponse()
+    assert r.read() == data
+    slow.close()
+
+
+def resident():
+    with open(f"/proc/{server.p.pid}/status", encoding="ascii") as f:
+        return int(next(line for line in f if line.startswith("VmHWM")).split()[1])
+
+
+def large():
+    """More than would fit into what it may have of memory."""
+    size = 192 * 2**20
+    before = resident()
+    upload = checked(ask("POST", "/uploads", {"name": "large.img", "size": size}))["id"]
+    block = random.randbytes(2**20)
+    c = Unix("socle")
+    c.putrequest("PUT", f"/1.0/uploads/{upload}?offset=0")
+    c.putheader("Content-Length", str(size))
+    c.endheaders()
+    for _ in range(size // len(block)):
+        c.send(block)
+    assert checked(answer_of(c))["received"] == size
+    done("POST", "/images", {"name": "large", "source": {"kernel": f"upload:{upload}"}})
+    total = 0
+    c = Unix("socle")
+    c.request("GET", "/1.0/images/large/content?file=kernel")
+    r = c.getresponse()
+    digest = hashlib.sha256()
+    while piece := r.read(2**20):
+        digest.update(piece)
+        total += len(piece)
+    want = hashlib.sha256()
+    for _ in range(size // len(block)):
+        want.update(block)
+    assert total == size and digest.digest() == want.digest()
+    grown = resident() - before
+    assert grown < 40 * 1024, f"{grown} KiB more"
+    assert ask("DELETE", "/images/large")[0] == 204
+
+
+# ---- from another machine ----
+
+class Wire:
+    """Passes a connection on, and breaks each of the first ones after so many bytes."""
+
+    def __init__(self, to, after, times):
+        self.to, self.after, self.left = to, after, times
+        self.s = socket.create_server(("127.0.0.1", 0))
+        self.port = self.s.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                c = self.s.accept()[0]
+            except OSError:
+                return
+            up = socket.create_connection(self.to)
+            for a, b in ((c, up), (up, c)):
+                threading.Thread(target=self.one, args=(a, b), daemon=True).start()
+
+    def one(self, a, b):
+        n = 0
+        try:
+            while data := a.recv(65536):
+                n += len(data)
+                if self.left and n > self.after:
+                    self.left -= 1
+                    break
+                b.sendall(data)
+        except OSError:
+            pass
+        for s in (a, b):
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self.s.close()
+
+
+def far(*words, home, **env):
+    return subprocess.run([BUILD + "socle", *words], capture_output=True, text=True, timeout=SECONDS, check=False,
+                          env={**os.environ, "HOME": home, "XDG_CONFIG_HOME": "", "SOCLE_MORE": BUILD + "socle-more", **env})
+
+
+def command_line():
+    """`socle --host` sends files by itself, has them, and goes on when the connection breaks."""
+    home = TMP + "/home"
+    os.mkdir(home)
+    here = ok("GET", "")
+    wire = Wire(("127.0.0.1", int(here["listen"].rsplit(":", 1)[1])), 700000, 3)
+    assert ask("POST", "/users", {"name": "adm", "role": "admin"})[0] == 204
+    token = ok("POST", "/tokens", {"user": "adm", "name": "t"})["token"]
+    r = far("remote", "add", "lab", f"https://127.0.0.1:{wire.port}", "--fingerprint", here["fingerprint"], home=home, SOCLE_TOKEN=token)
+    assert r.returncode == 0, r
+    data = made_iso()
+    with open(TMP + "/far.iso", "wb") as f:
+        f.write(data)
+    r = far("pool", "import", "far", TMP + "/far.iso", "--host", "lab", home=home)
+    assert r.returncode == 0 and not wire.left, (r, wire.left)
+    assert [i["kind"] for i in ok("GET", "/images")["list"] if i["name"] == "far"] == ["iso"]
+    wire.left = 2
+    r = far("pool", "export", "far", TMP + "/back.iso", "--host", "lab", home=home)
+    assert r.returncode == 0 and not wire.left, r
+    with open(TMP + "/back.iso", "rb") as f:
+        assert f.read() == data
+    r = far("pool", "export", "far", TMP + "/back.iso", "--host", "lab", home=home)
+    assert r.returncode == 1 and "--force" in r.stderr, r
+    # an image that is not what its record says
+    with open(DIR + "/images/far/iso", "r+b") as f:
+        f.write(b"!")
+    r = far("pool", "export", "far", TMP + "/bad.iso", "--host", "lab", home=home)
+    assert r.returncode == 1 and "SHA-256" in r.stderr and not os.path.exists(TMP + "/bad.iso"), r
+    # one that was given up half way is gone on with
+    with open(TMP + "/far.iso", "wb") as f:
+        f.write(data[::-1])
+    upload = new_upload("far.iso", data[::-1])
+    checked(put(upload, 0, data[::-1][:2000000]))
+    r = far("pool", "import", "far2", "--iso", TMP + "/far.iso", "--host", "lab", home=home)
+    assert r.returncode == 0 and ask("GET", f"/uploads/{upload}")[0] == 404, r
+    r = far("pool", "import", "far3", "--iso", f"host:{TMP}/far.iso", "--host", "lab", home=home)
+    assert r.returncode == 0, r
+    r = far("pool", "import", "far4", TMP + "/home", "--host", "lab", home=home)
+    assert r.returncode == 1 and "tar" in r.stderr, r
+    # on this machine
+    r = socle("pool", "import", "near", "--iso", os.path.relpath(TMP + "/far.iso"))
+    assert r.returncode == 0, r
+    r = socle("pool", "export", "near", TMP + "/near.iso")
+    assert r.returncode == 0, r
+    with open(TMP + "/near.iso", "rb") as f:
+        assert f.read() == data[::-1]
+    assert "iso" in socle("pool", "list").stdout
+    r = socle("create", "withiso", "--kernel", "/nowhere", "--iso", "near")
+    assert r.returncode == 0, r
+    assert "has the ISO" in socle("pool", "delete", "near").stderr
+    refused(404, "not_found", ask("PATCH", "/instances/withiso", {"iso": "nothing"}))
+    assert ask("PATCH", "/instances/withiso", {"iso": None})[0] == 200
+    assert socle("pool", "delete", "near").returncode == 0
+    wire.close()
+
+
+def main():
+    global server
+    atexit.register(lambda: server and server.p.poll() is None and server.p.send_signal(signal.SIGKILL))
+    server = Socled()
+    once()
+    once_killed(int(os.environ.get("SOCLE_KILLS", "20")))
+    once_cli()
+    downloads(uploads())
+    large()
+    server.end()
+    server = Socled("--listen", "127.0.0.1:0")
+    command_line()
+    server.end()
+    print("test/sys/pool.py: all is well")
+
+
+if __name__ == "__main__":
+    main()
