@@ -186,17 +186,19 @@ def check_answers():
     done("POST", "/networks", {"name": "a", "kind": "user"})
     number = ok("GET", "/tasks")["list"][0]["number"]
     ok("POST", "/users", {"name": "a"})
+    upload = ok("POST", "/uploads", {"name": "a", "size": 1})["id"]
     checked = 0
     for path, methods in doc["paths"].items():
         answer = methods.get("get", {}).get("responses", {}).get("200", {}).get("content", {}).get("application/json")
         if not answer:
             continue
-        got = ok("GET", path[len("/1.0"):].replace("{name}", "a").replace("{number}", str(number)))
+        got = ok("GET", path[len("/1.0"):].replace("{name}", "a").replace("{number}", str(number)).replace("{id}", upload))
         errors = schema_errors(doc, answer["schema"], got)
         assert not errors, (path, errors)
         checked += 1
     assert checked >= 6, checked
     done("DELETE", "/networks/a")
+    ok("DELETE", f"/uploads/{upload}")
     _, error, _ = ask("GET", "/instances/none")
     assert not schema_errors(doc, {"$ref": "#/components/schemas/Error"}, error), error
 
