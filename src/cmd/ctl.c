@@ -37,6 +37,7 @@ static const struct ctl_row rows[] = {
     { "inspect", "a device's registers; without a name, the devices", { { "device", "DEVICE", false } }, 0 },
     { "stats",   "counters of each device and of each exit reason",   {}, 0 },
     { "jit",     "what the software engine's translator counts",       {}, 0 },
+    { "perf-map", "names of translated code, to be put into /tmp/perf-PID.map for perf(1)", {}, 0 },
     { "balloon", "leave the guest so much memory",                    { { "bytes", "SIZE", false } }, 1 },
     { "nmi",     "interrupt the guest so that it shows where it is",  {}, 0 },
     { "profile", "where the guest spends its time, by page, or by function with --map",
@@ -57,7 +58,7 @@ static const struct ctl_row rows[] = {
 /* clang-format on */
 
 const char ctl_words[] =
-    "status pause resume reset power inspect stats jit balloon nmi profile "
+    "status pause resume reset power inspect stats jit perf-map balloon nmi profile "
     "suspend snapshot record-pages snapshots restore clone delete-snapshot disks trace";
 
 struct ctl {

@@ -215,6 +215,12 @@ const char *cpu_jit_stat(const struct vcpu *v, u32 row, u64 *ret)
     return v->vm->en->jit_stat ? v->vm->en->jit_stat(v, row, ret) : NULL;
 }
 
+void cpu_jit_map(struct cpu_vm *vm, struct strbuf *out)
+{
+    for (u32 i = 0; i < cpu_count(vm) && vm->en->jit_map; i++)
+        vm->en->jit_map(cpu_vcpu(vm, i), out);
+}
+
 void cpu_irq(struct cpu_vm *vm, u32 gsi, bool level)
 {
     must(gsi < CPU_GSI_PINS);

@@ -156,6 +156,8 @@ bool cpu_trace_sees(const struct engine *en, const char *point);
 
 /* Row `row` of what the engine's translator of this vCPU counts, which its thread may be writing.  NULL: there are no more. */
 const char *cpu_jit_stat(const struct vcpu *v, u32 row, u64 *ret);
+/* Lines of a map for perf(1) of what the translators of all vCPUs wrote, which stand still; none where the engine translates nothing. */
+void cpu_jit_map(struct cpu_vm *vm, struct strbuf *out);
 
 /* Interrupt lines and messages. */
 void cpu_irq(struct cpu_vm *vm, u32 gsi, bool level);

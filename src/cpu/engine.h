@@ -41,6 +41,7 @@ struct engine {
     const char *(*exit_name)(u32 row);
     /* NULL: it translates nothing. */
     const char *(*jit_stat)(const struct vcpu *v, u32 row, u64 *ret);
+    void (*jit_map)(const struct vcpu *v, struct strbuf *out);
     void (*irq)(struct cpu_vm *vm, u32 gsi, bool level);
     struct msi *(*msi_new)(struct cpu_vm *vm);
     void (*msi_free)(struct cpu_vm *vm, struct msi *m);

@@ -317,6 +317,24 @@ static int cmd_jit(struct client *cl, const struct request *rq [[maybe_unused]],
     return 0;
 }
 
+static void do_perf_map(struct vm *vm, void *arg)
+{
+    AUTO(free) struct later *l = arg;
+    struct client *cl = control_later_client(l);
+    AUTO(strbuf) struct strbuf out = {};
+
+    if (!cl)
+        return;
+    cpu_jit_map(vm->cpu, &out);
+    control_answer_json(cl, json_string(out.text ? out.text : ""));
+    control_serve(cl);
+}
+
+static int cmd_perf_map(struct client *cl, const struct request *rq [[maybe_unused]], struct err *e)
+{
+    return defer(cl, NULL, do_perf_map, e);
+}
+
 static int cmd_balloon(struct client *cl, const struct request *rq, struct err *e)
 {
     struct vm *vm = cl->c->vm;
@@ -457,6 +475,7 @@ static const struct command {
     { "inspect", cmd_inspect },
     { "stats",   cmd_stats },
     { "jit",     cmd_jit },
+    { "perf-map", cmd_perf_map },
     { "balloon", cmd_balloon },
     { "trace",   cmd_trace },
     { "profile", cmd_profile },

@@ -58,6 +58,7 @@ TEST(control_answers)
           "\"x\"}]}",
           "cannot be saved" },
         { "no translator", "{\"cmd\": \"jit\"}", "{\"vcpu0\":{}" },
+        { "no translations", "{\"cmd\": \"perf-map\"}", "\"result\": \"\"" },
         { "NMI", "{\"cmd\": \"nmi\"}", "\"ok\": true" },
     };
 

@@ -11,6 +11,6 @@ struct code_area {
     size_t size;
 };
 
-/* `name` shows in /proc/self/maps.  On failure nothing is left mapped. */
-int code_area_open(struct code_area *a, const char *name, size_t size, struct err *e);
+/* On failure nothing is left mapped. */
+int code_area_open(struct code_area *a, size_t size, struct err *e);
 void code_area_close(struct code_area *a);

@@ -14,6 +14,8 @@
 #include "cpu/soft/pv.h"
 
 #include <cpuid.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 /* The CPUID registers that hold features. */
 enum word { W_1C, W_1D, W_7B, W_7C, W_7D, W_XA, W_EC, W_ED, WORDS };
@@ -159,6 +161,9 @@ enum {
     LIN_BITS = 48
 };
 
+enum cache_leaf { CACHE_INTEL, CACHE_L1, CACHE_L2, CACHE_AMD, CACHE_LEAFS };
+enum { CACHE_SUBLEAFS = 8 };
+
 static struct cpuid_regs host_cpuid(u32 leaf, u32 subleaf)
 {
     struct cpuid_regs r;
@@ -173,6 +178,28 @@ static struct cpuid_regs host_leaf(u32 leaf, u32 subleaf)
     u32 max = host_cpuid(leaf & 0x80000000, 0).eax;
 
     return leaf > max ? (struct cpuid_regs){} : host_cpuid(leaf, subleaf);
+}
+
+/* As host_leaf, asked once: C libraries ask for caches a dozen times at each start of a program, and in a virtual machine each of our own
+ * CPUIDs is an exit. */
+static struct cpuid_regs host_cache(enum cache_leaf which, u32 subleaf)
+{
+    static const u32 leafs[CACHE_LEAFS] = { 4, 0x80000005, 0x80000006, 0x8000001d };
+    static struct {
+        atomic_bool known;
+        struct cpuid_regs r;
+    } rows[CACHE_LEAFS][CACHE_SUBLEAFS];
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+    if (subleaf >= CACHE_SUBLEAFS)
+        return host_leaf(leafs[which], subleaf);
+    if (!atomic_load_explicit(&rows[which][subleaf].known, memory_order_acquire)) {
+        pthread_mutex_lock(&lock);
+        rows[which][subleaf].r = host_leaf(leafs[which], subleaf);
+        atomic_store_explicit(&rows[which][subleaf].known, true, memory_order_release);
+        pthread_mutex_unlock(&lock);
+    }
+    return rows[which][subleaf].r;
 }
 
 static u32 host_word(enum word w)
@@ -363,7 +390,7 @@ static struct cpuid_regs leaf_cache_intel(const struct soft_cpu *c, const struct
 
     if (is_amd(m))
         return r;
-    r = host_leaf(4, subleaf);
+    r = host_cache(CACHE_INTEL, subleaf);
     if (r.eax & 0x1f) /* shared by one thread; cores a package */
         r.eax = (r.eax & 0x3fff) | (c->vm->n_cpus - 1) << 26;
     return r;
@@ -516,14 +543,14 @@ static struct cpuid_regs leaf_brand2(const struct soft_cpu *c [[maybe_unused]],
 static struct cpuid_regs leaf_l1(const struct soft_cpu *c [[maybe_unused]],
                                  const struct soft_cpuid *m, u32 subleaf [[maybe_unused]])
 {
-    return m->pass ? host_leaf(0x80000005, 0)
+    return m->pass ? host_cache(CACHE_L1, 0)
                    : (struct cpuid_regs){ 0xff40ff40, 0xff40ff40, 0x20080140, 0x20080140 };
 }
 
 static struct cpuid_regs leaf_l2(const struct soft_cpu *c [[maybe_unused]],
                                  const struct soft_cpuid *m, u32 subleaf [[maybe_unused]])
 {
-    return m->pass ? host_leaf(0x80000006, 0)
+    return m->pass ? host_cache(CACHE_L2, 0)
                    : (struct cpuid_regs){ 0x48002200, 0x68004200, 0x02006140, 0x01009140 };
 }
 
@@ -541,7 +568,7 @@ static struct cpuid_regs leaf_amd_cache(const struct soft_cpu *c [[maybe_unused]
     if (!is_amd(m))
         return r;
     if (m->pass)
-        r = host_leaf(0x8000001d, subleaf);
+        r = host_cache(CACHE_AMD, subleaf);
     else if (subleaf < ARRAY_LEN(named))
         r = named[subleaf];
     r.eax &= ~(0xfffu << 14); /* shared by one thread */

@@ -340,6 +340,7 @@ const struct engine soft_engine = {
     .debug_set = soft_debug_set,
     .exit_name = soft_exit_name,
     .jit_stat = soft_jit_stat,
+    .jit_map = soft_jit_map,
     .irq = soft_irq,
     .msi_new = soft_msi_new,
     .msi_free = soft_msi_free,

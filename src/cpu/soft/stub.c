@@ -444,7 +444,7 @@ int soft_stubs_open(struct soft_cpu *c, struct err *e)
     c->stubs = sc;
     sc->stubs = xnew_n(struct stub, STUB_MAX);
     ZydisDecoderInit(&sc->decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-    int r = code_area_open(&sc->area, "socle-stubs", STUB_AREA, e);
+    int r = code_area_open(&sc->area, STUB_AREA, e);
     if (r >= 0)
         r = soft_stubs_catch(e);
     if (r >= 0 && !area_add(c))

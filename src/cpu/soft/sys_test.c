@@ -11,6 +11,7 @@
 #include "cpu/soft/seg.h"
 #include "testlib/test.h"
 
+#include <cpuid.h>
 #include <stdlib.h>
 
 enum { NONE = 255 };
@@ -410,6 +411,24 @@ TEST(soft_cpuid_leafs)
     r->c->xcr0 = 1;
     CHECK_EQ(cpuid(r, 0xd, 0, 1), 576);
     CHECK_EQ(cpuid(r, 0x12345678, 0, 0), cpuid(r, 0x12345678, 0, 0));
+    rig_free(r);
+}
+
+/* Of the host's caches the guest sees what they are, also when it asks again. */
+TEST(soft_cpuid_of_the_hosts_caches)
+{
+    static const u32 leafs[] = { 0x80000005, 0x80000006 };
+    struct rig *r = rig_new(1);
+
+    rig_mode(r, RIG_LONG);
+    for_each_row(leaf, leafs) {
+        u32 host[4] = {};
+
+        __get_cpuid(*leaf, &host[0], &host[1], &host[2], &host[3]);
+        for (u32 i = 0; i < 8; i++)
+            CHECK_EQ(cpuid(r, *leaf, 0, i % 4), host[i % 4]);
+    }
+    CHECK_EQ(cpuid(r, 0x8000001d, 100, 0), 0); /* beyond what is kept, and beyond what there is */
     rig_free(r);
 }
 

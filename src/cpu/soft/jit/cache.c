@@ -20,7 +20,7 @@ int soft_jit_open(struct soft_cpu *c, struct err *e)
     int r;
 
     c->jit = j;
-    r = code_area_open(&j->area, "socle-jit", JIT_AREA, e);
+    r = code_area_open(&j->area, JIT_AREA, e);
     if (r < 0)
         return r;
     j->blocks = xnew_n(struct jit_block, JIT_BLOCKS_MAX);

@@ -34,6 +34,9 @@ void soft_jit_reset(struct soft_cpu *c);
 /* Row `row` of the statistics; NULL: there are no more. */
 const char *soft_jit_stat(const struct vcpu *v, u32 row, u64 *ret);
 
+/* Adds a line of perf's map for each translation, by the guest-physical address of its block; the vCPU stands still. */
+void soft_jit_map(const struct vcpu *v, struct strbuf *out);
+
 /* In a signal handler: a trap at host address `rip` is the guest's, and its instruction is begun anew at *ret_go_on. */
 bool soft_jit_trap(const struct jit_cache *j, u64 rip, u64 *ret_go_on);
 
