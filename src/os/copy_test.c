@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -90,6 +91,8 @@ static int copy(int from, const char *name, int to, struct err *e)
     struct sender s = { .dir = from, .name = name };
     pthread_t thread;
 
+    /* who sends may find nobody there */
+    sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
     CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     s.conn = pair[0];
     in = (struct copy_in){ .fd = pair[1] };
