@@ -39,6 +39,42 @@ TEST(str_size)
     }
 }
 
+TEST(str_numbers)
+{
+    static const struct {
+        const char *why, *text;
+        u32 n;
+        u64 first, second;
+    } rows[] = {
+        { "two", "1 22", 2, 1, 22 },
+        { "spaces and tabs", " \t7\t 8 9", 2, 7, 8 },
+        { "a letter ends them", "3x4", 1, 3, 0 },
+        { "a line's end, too", "5\n6", 1, 5, 0 },
+        { "none", "max", 0, 0, 0 },
+        { "nothing", "", 0, 0, 0 },
+        { "no sign", "-1", 0, 0, 0 },
+        { "no other base", "0x10", 1, 0, 0 },
+        { "the largest", "18446744073709551615 1", 2, UINT64_MAX, 1 },
+        { "one more", "1 18446744073709551616", 1, 1, 0 },
+        { "many digits", "99999999999999999999999999999", 0, 0, 0 },
+    };
+    u64 v = 1;
+
+    for_each_row(c, rows) {
+        u64 got[2] = {};
+
+        ROW(c);
+        CHECK_EQ(str_take_u64s(c->text, got, 2), c->n);
+        CHECK_EQ(got[0], c->first);
+        CHECK_EQ(got[1], c->second);
+    }
+    CHECK(str_u64_after("MemTotal:  12 kB\nMemFree: 3", "MemFree:", &v));
+    CHECK_EQ(v, 3);
+    CHECK(!str_u64_after("MemTotal: x", "MemTotal:", &v));
+    CHECK_EQ(v, 0);
+    CHECK(!str_u64_after("", "a", &v));
+}
+
 TEST(err_wrap_puts_the_context_before)
 {
     struct err e = {};

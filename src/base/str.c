@@ -78,6 +78,41 @@ int str_u64(const char *s, u64 *ret)
     return 0;
 }
 
+int str_take_u64(const char **at, u64 *ret)
+{
+    const char *s = *at + strspn(*at, " \t");
+    u64 v = 0;
+
+    if (!isdigit((unsigned char)*s))
+        return -EINVAL;
+    for (; isdigit((unsigned char)*s); s++)
+        if (!mul_ok(&v, v, 10ull) || !add_ok(&v, v, (u64)(*s - '0')))
+            return -ERANGE;
+    *at = s;
+    *ret = v;
+    return 0;
+}
+
+u32 str_take_u64s(const char *text, u64 *ret, u32 n)
+{
+    u32 k = 0;
+
+    while (k < n && str_take_u64(&text, &ret[k]) == 0)
+        k++;
+    return k;
+}
+
+bool str_u64_after(const char *text, const char *word, u64 *ret)
+{
+    const char *at = strstr(text, word);
+
+    *ret = 0;
+    if (!at)
+        return false;
+    at += strlen(word);
+    return str_take_u64(&at, ret) == 0;
+}
+
 int str_size(const char *s, u64 *ret)
 {
     static const char units[] = "KkMmGgTt";

@@ -21,6 +21,13 @@ char *str_new(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* A whole unsigned number in base 10 or, after 0x, 16.  0 or -EINVAL / -ERANGE. */
 int str_u64(const char *s, u64 *ret);
 
+/* The number in base 10 at *at, past spaces and tabs; *at is then behind it.  0; or -EINVAL / -ERANGE, and *at stays. */
+int str_take_u64(const char **at, u64 *ret);
+/* Up to `n` such numbers; how many there were. */
+u32 str_take_u64s(const char *text, u64 *ret, u32 n);
+/* The number behind the first `word` of a text; false: there is none, and *ret is 0. */
+bool str_u64_after(const char *text, const char *word, u64 *ret);
+
 /* As str_u64 with an optional suffix K, M, G or T (binary, optional "iB" or "B").  "1G" → 1073741824. */
 int str_size(const char *s, u64 *ret);
 

@@ -303,27 +303,16 @@ void cgroup_leave_locked(const struct instance *i)
 
 /* ---- use ---- */
 
-/* The number at the start of a text; 0: there is none. */
-static u64 number_of(char *text)
-{
-    u64 v;
-
-    text[strspn(text, "0123456789")] = 0;
-    return str_u64(text, &v) < 0 ? 0 : v;
-}
-
 int cgroup_usage(const char *folder, struct cgroup_usage *ret)
 {
-    static const char label[] = "usage_usec ";
     char cpu[1024], memory[32];
-    char *at;
 
     read_text(folder, "cpu.stat", cpu, sizeof(cpu));
     read_text(folder, "memory.current", memory, sizeof(memory));
-    at = strstr(cpu, label);
-    if (!at)
+    *ret = (struct cgroup_usage){};
+    if (!str_u64_after(cpu, "usage_usec ", &ret->cpu_us))
         return -ENOENT;
-    *ret = (struct cgroup_usage){ number_of(at + strlen(label)), number_of(memory) };
+    (void)str_u64_after(memory, "", &ret->memory);
     return 0;
 }
 

@@ -48,18 +48,9 @@ static bool read_text(const char *path, char *buf, size_t size)
 /* The number after a name; ~0: there is none. */
 static u64 number_after(const char *text, const char *name)
 {
-    const char *at = strstr(text, name);
-    char digits[24] = {};
     u64 v;
 
-    if (!at)
-        return ~0ull;
-    at += strlen(name);
-    at += strspn(at, " \t");
-    if (strspn(at, "0123456789") >= sizeof(digits))
-        return ~0ull;
-    memcpy(digits, at, strspn(at, "0123456789"));
-    return str_u64(digits, &v) < 0 ? ~0ull : v;
+    return str_u64_after(text, name, &v) ? v : ~0ull;
 }
 
 /* Of cgroup v2, the one that we are in, and the machines with us. */
@@ -99,17 +90,4 @@ int guard_read_host(struct guard_host *ret, struct err *e)
         return err_set(e, -EIO, "/proc/meminfo does not say what is available");
     *ret = (struct guard_host){ total * KiB, available * KiB, group_left() };
     return 0;
-}
-
-u64 guard_resident(int pid)
-{
-    AUTO(free) char *path = str_new("/proc/%d/statm", pid);
-    char text[256];
-    const char *second;
-    u64 pages;
-
-    if (!read_text(path, text, sizeof(text)) || !(second = strchr(text, ' ')))
-        return 0;
-    pages = number_after(second, " ");
-    return pages == ~0ull ? 0 : pages * (u64)sysconf(_SC_PAGESIZE);
 }

@@ -13,7 +13,7 @@ struct guard_host {
 
 struct guard_vm {
     u64 memory;   /* configured */
-    u64 resident; /* of it and of its process, taken already */
+    u64 resident; /* of it and of its process, or of a container's processes, taken already */
 };
 
 enum {
@@ -28,5 +28,3 @@ int guard_check(const struct guard_host *h, const struct guard_vm *vms, u32 n, c
 
 /* What the host says now. */
 int guard_read_host(struct guard_host *ret, struct err *e);
-/* Resident bytes of a process; 0 when it is gone. */
-u64 guard_resident(int pid);

@@ -2,6 +2,7 @@
  * host/metrics_read.c: counters and gauges of the host and of a machine, from Linux and from the machine itself; and what they mean.
  */
 #include "base/clock.h"
+#include "base/proc.h"
 #include "host/metrics.h"
 
 #include <dirent.h>
@@ -82,32 +83,11 @@ static char *read_file(const char *path)
     return fd_read_virtual(path, TEXT_MAX);
 }
 
-/* Up to `n` numbers of a line, between spaces; how many there were. */
-static u32 numbers(const char *line, u64 *ret, u32 n)
-{
-    u32 k = 0;
-
-    for (; k < n; k++) {
-        char digits[24];
-        size_t len;
-
-        line += strspn(line, " \t");
-        len = strspn(line, "0123456789");
-        if (!str_fmt(digits, sizeof(digits), "%.*s", (int)len, line) ||
-            str_u64(digits, &ret[k]) < 0)
-            break;
-        line += len;
-    }
-    return k;
-}
-
 static u64 after(const char *text, const char *word)
 {
-    const char *at = strstr(text, word);
-    u64 v = 0;
+    u64 v;
 
-    if (at)
-        (void)numbers(at + strlen(word), &v, 1);
+    (void)str_u64_after(text, word, &v);
     return v;
 }
 
@@ -118,7 +98,7 @@ static void read_cpus(struct metric_sample *ret)
     const u64 tick_ns = NSEC_PER_SEC / (u64)sysconf(_SC_CLK_TCK);
     u64 v[8];
 
-    if (!text || !str_starts(text, "cpu ") || numbers(text + 4, v, 8) != 8)
+    if (!text || !str_starts(text, "cpu ") || str_take_u64s(text + 4, v, 8) != 8)
         return;
     add(ret, METRIC_CPU, (v[0] + v[1] + v[2] + v[5] + v[6]) * tick_ns);
     add(ret, METRIC_STEAL, v[7] * tick_ns);
@@ -158,7 +138,7 @@ static void read_disk(const char *folder, struct metric_sample *ret)
     AUTO(free) char *path = str_new("%s/stat", folder), *text = read_file(path);
     u64 v[8];
 
-    if (!text || numbers(text, v, 8) != 8)
+    if (!text || str_take_u64s(text, v, 8) != 8)
         return;
     add(ret, METRIC_READS, v[0]);
     add(ret, METRIC_READ_BYTES, v[2] * 512);
@@ -210,7 +190,7 @@ static void read_waiting(u32 pid, struct metric_sample *ret)
         AUTO(free) char *path = str_new("%s/%s/schedstat", folder, de->d_name);
         AUTO(free) char *text = de->d_name[0] == '.' ? NULL : read_file(path);
 
-        if (text && numbers(text, v, 2) == 2)
+        if (text && str_take_u64s(text, v, 2) == 2)
             add(ret, METRIC_STEAL, v[1]);
     }
     if (d)
@@ -219,15 +199,14 @@ static void read_waiting(u32 pid, struct metric_sample *ret)
 
 void metrics_read_process(u32 pid, struct metric_sample *ret)
 {
-    AUTO(free) char *path = str_new("/proc/%u/statm", pid), *text = read_file(path);
+    const u64 bytes = proc_resident(pid);
     struct timespec t;
     clockid_t clock;
-    u64 v[2];
 
     if (clock_getcpuclockid((pid_t)pid, &clock) == 0 && clock_gettime(clock, &t) == 0)
         add(ret, METRIC_CPU, (u64)t.tv_sec * NSEC_PER_SEC + (u64)t.tv_nsec);
-    if (text && numbers(text, v, 2) == 2)
-        add(ret, METRIC_MEMORY, v[1] * (u64)sysconf(_SC_PAGESIZE));
+    if (bytes)
+        add(ret, METRIC_MEMORY, bytes);
     read_waiting(pid, ret);
 }
 

@@ -3,6 +3,8 @@
  */
 #include "host/room.h"
 
+#include "base/proc.h"
+
 #include <stdlib.h>
 
 static int by_pid(const void *a, const void *b)
@@ -20,10 +22,12 @@ int room_read(struct room *ret, struct host *h, struct err *e)
     ret->vm = xnew_n(struct taken, h->n + 1);
     for (u32 k = 0; k < h->n; k++)
         if (host_is_alive(h->list[k]) && h->list[k]->run.pid)
-            ret->vm[n++].pid = h->list[k]->run.pid;
+            ret->vm[n++] = (struct taken){ .pid = h->list[k]->run.pid,
+                                           .many = h->list[k]->cfg.kind == INSTANCE_OS };
     host_unlock(h);
     for (u32 k = 0; k < n; k++)
-        ret->vm[k].bytes = guard_resident((int)ret->vm[k].pid);
+        ret->vm[k].bytes =
+            ret->vm[k].many ? proc_below(ret->vm[k].pid) : proc_resident(ret->vm[k].pid);
     qsort(ret->vm, n, sizeof(*ret->vm), by_pid);
     ret->n = n;
     return guard_read_host(&ret->host, e);

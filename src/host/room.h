@@ -11,6 +11,7 @@ struct room {
     struct guard_host host;
     struct taken {
         u32 pid;
+        bool many; /* a container: its processes are below that one */
         u64 bytes;
     } * vm;
     u32 n;

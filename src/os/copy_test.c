@@ -91,6 +91,8 @@ static int copy(int from, const char *name, int to, struct err *e)
     struct sender s = { .dir = from, .name = name };
     pthread_t thread;
 
+    /* who sends may find nobody there */
+    sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
     CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     s.conn = pair[0];
     in = (struct copy_in){ .fd = pair[1] };

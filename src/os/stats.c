@@ -3,14 +3,13 @@
  */
 #include "os/stats.h"
 
+#include "base/proc.h"
 #include "os/os.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { TEXT_MAX = 1024 * 1024, DEPTH_MAX = 8 };
+enum { TEXT_MAX = 1024 * 1024 };
 
 /* Owned; NULL: it cannot be read. */
 static char *read_text(const char *path)
@@ -40,82 +39,19 @@ static char *group_text(const struct os *o, const char *name)
     return path ? read_text(path) : NULL;
 }
 
-/* The number at *at, past spaces, which is left behind it; 0: there is none. */
-static u64 take_number(const char **at)
-{
-    char digits[24] = "";
-    size_t n;
-    u64 v;
-
-    *at += strspn(*at, " \t");
-    n = strspn(*at, "0123456789");
-    if (n == 0 || n >= sizeof(digits))
-        return 0;
-    memcpy(digits, *at, n);
-    *at += n;
-    return str_u64(digits, &v) < 0 ? 0 : v;
-}
-
-static u64 number_of(const char *text)
-{
-    return take_number(&text);
-}
-
+/* 0: there is none. */
 static u64 number_after(const char *text, const char *word)
 {
-    const char *at = strstr(text, word);
+    u64 v;
 
-    return at ? number_of(at + strlen(word)) : 0;
-}
-
-/* ---- without controllers: its processes, one by one ---- */
-
-static u64 resident_of(u64 pid)
-{
-    char path[64];
-    AUTO(free) char *text = NULL;
-    const char *second;
-
-    str_fmt(path, sizeof(path), "/proc/%llu/statm", pid);
-    text = read_text(path);
-    second = text ? strchr(text, ' ') : NULL;
-    return second ? number_of(second) * (u64)sysconf(_SC_PAGESIZE) : 0;
-}
-
-/* Of a group and those below it, which the container makes: as deep as we care.  Shared pages are counted for each that has them. */
-static u64 resident_below(const char *folder, u32 depth)
-{
-    AUTO(free) char *procs = str_new("%s/cgroup.procs", folder), *text = read_text(procs);
-    DIR *d = depth < DEPTH_MAX ? opendir(folder) : NULL;
-    char *rest = text, *line;
-    struct dirent *de;
-    u64 sum = 0;
-
-    while ((line = strsep(&rest, "\n")))
-        if (*line)
-            sum += resident_of(number_of(line));
-    while (d && (de = readdir(d))) {
-        AUTO(free) char *below = str_new("%s/%s", folder, de->d_name);
-
-        if (de->d_type == DT_DIR && de->d_name[0] != '.')
-            sum += resident_below(below, depth + 1);
-    }
-    if (d)
-        closedir(d);
-    return sum;
-}
-
-static u64 resident_of_all(const struct os *o)
-{
-    AUTO(free) char *folder = group_folder(o);
-
-    return folder ? resident_below(folder, 0) : 0;
+    (void)str_u64_after(text, word, &v);
+    return v;
 }
 
 static void add_usage(const struct os *o, json_t *j)
 {
     AUTO(free) char *cpu = group_text(o, "cpu.stat"), *memory = group_text(o, "memory.current");
-    const u64 bytes = memory ? number_of(memory) : resident_of_all(o);
+    const u64 bytes = memory ? number_after(memory, "") : proc_below((u32)getpid());
 
     if (cpu)
         json_object_set_new(j, "cpu_ns",
@@ -149,10 +85,9 @@ static void add_disks(const struct os *o, json_t *devices)
 static json_t *card_json(const char *at)
 {
     enum { RX_BYTES, RX_FRAMES, TX_BYTES = 8, TX_FRAMES, FIELDS };
-    u64 v[FIELDS];
+    u64 v[FIELDS] = {};
 
-    for (u32 i = 0; i < FIELDS; i++)
-        v[i] = take_number(&at);
+    (void)str_take_u64s(at, v, FIELDS);
     return json_pack("{s:I, s:I, s:I, s:I}", "rx_bytes", (json_int_t)v[RX_BYTES], "rx_frames",
                      (json_int_t)v[RX_FRAMES], "tx_bytes", (json_int_t)v[TX_BYTES], "tx_frames",
                      (json_int_t)v[TX_FRAMES]);
