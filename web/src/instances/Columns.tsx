@@ -15,7 +15,7 @@ export function Columns({ hidden, onShown }: { hidden: ColumnId[]; onShown: (id:
       isOpen={open}
       onOpenChange={setOpen}
       onSelect={(_, id) => onShown(id as ColumnId, hidden.includes(id as ColumnId))}
-      popperProps={{ position: "right" }}
+      popperProps={{ position: "right", appendTo: "inline" }}
       toggle={(ref) => (
         <MenuToggle ref={ref} isExpanded={open} onClick={() => setOpen(!open)}>
           {t("instances.columns")}
