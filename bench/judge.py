@@ -31,6 +31,11 @@ TARGETS = [
       for peer, most, what in (("qemu", 0.83, "qcow2, by qemu-img bench's time"), ("raw", 1.10, "qcow2, by our raw's time"))),
     *(("image", f"image-{copy}/qemu", 1.0, "convert, by qemu-img convert's time")
       for copy in ("raw-qcow2", "qcow2-raw", "raw-zstd", "zstd-raw")),
+    ("web", "web-first-load", 350, "KiB that the console in the browser loads at first"),
+    ("web", "web-interactive", 1000, "ms until it can be used"),
+    ("web", "web-performance-lost", 5.0, "points of 100, by the two above and by what shifts"),
+    ("web", "web-accessibility-lost", 5.0, "points of 100, by axe's rules on each page"),
+    ("web", "web-practice-lost", 5.0, "points of 100, by checks"),
     ("start", "start-entry-here", 5.0, "ms wall from `socle run` to the first KVM_RUN"),
     ("start", "start-entry-here-cpu", 5.0, "ms of CPU time from exec of socle-vm to there"),
 ]

@@ -22,8 +22,8 @@ CACHE = os.path.join(ROOT, ".cache/web")
 KEPT = 8
 SKIPPED = {"node_modules", "gen", "dist"}
 TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
-         ".svg": "image/svg+xml", ".woff2": "font/woff2", ".png": "image/png"}
-PACKED = {".html", ".js", ".css", ".svg"}
+         ".json": "application/json", ".svg": "image/svg+xml", ".woff2": "font/woff2", ".png": "image/png"}
+PACKED = {".html", ".js", ".css", ".json", ".svg"}
 
 
 def sources():

@@ -260,6 +260,7 @@ int access_user_put(struct access *a, const char *name, struct user_rec *rec, st
     user_rec_fini(&u->rec);
     u->rec = *rec;
     *rec = (struct user_rec){};
+    sodium_memzero(a->setup, sizeof(a->setup));
     return 0;
 }
 

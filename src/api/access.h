@@ -27,6 +27,7 @@ enum {
     ACCESS_KEY_SLOTS = 4096,   /* a power of two: of at most 40,000 keys */
     ACCESS_KEY_MAX = 80,       /* bytes of a key as text: "socle_ID_SECRET" */
     ACCESS_HEADER_MAX = 2048,  /* bytes of a header that is looked at */
+    ACCESS_SETUP_TEXT = 19,    /* bytes of a setup code: 80 bits */
 };
 
 enum access_role { ACCESS_NONE, ACCESS_VIEWER, ACCESS_OPERATOR, ACCESS_ADMIN };
@@ -102,6 +103,8 @@ struct access {
     u64 (*now)(void); /* seconds since 1970; a test has its own */
     /* Of the certificate that clients know us by, and where we listen; "": only on the unix socket. */
     char fingerprint[100], listen[64];
+    /* Whoever shows it may make the first user (setup.c); "": nobody may, there are users. */
+    char setup[ACCESS_SETUP_TEXT + 1];
 };
 
 /* Reads the records.  `dir`: of the audit log.  Finish with access_close, also after a failure. */
@@ -157,6 +160,13 @@ bool access_key_expired(const struct access *a, const struct key *k);
 bool access_key_is(const struct key *k, const char *secret);
 /* It is used now. */
 void access_key_touch(struct access *a, struct key *k);
+
+/* ---- the first user (setup.c) ---- */
+
+/* Makes a setup code if there are no users.  It is not kept over a restart, and forgotten when a user is made. */
+void access_setup_begin(struct access *a);
+/* In the same time whatever it is; case and dashes do not count. */
+bool access_setup_is(const struct access *a, const char *code);
 
 /* ---- tries (tries.c): logins that fail make the next ones wait ---- */
 

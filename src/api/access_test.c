@@ -6,6 +6,7 @@
 #include "api/totp.h"
 #include "testlib/test.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -88,6 +89,9 @@ static const struct {
     { "GET",    "/1.0/tasks/{number}",              "-xyyyyyhyhyhy" },
     { "DELETE", "/1.0/tasks/{number}",              "-xxyyxxxyyyyx" },
     { "POST",   "/1.0/login",                       "yyyyyyyyyyyyy" },
+    { "GET",    "/1.0/setup",                       "yyyyyyyyyyyyy" },
+    { "POST",   "/1.0/setup",                       "yyyyyyyyyyyyy" },
+    { "GET",    "/1.0/support",                     "-xxxyxxxxxxxx" },
     { "POST",   "/1.0/logout",                      "-yyyyyyyyyyyy" },
     { "GET",    "/1.0/self",                        "-yyyyyyyyyyyy" },
     { "POST",   "/1.0/self/password",               "-yyyyyyyyyyyy" },
@@ -378,6 +382,123 @@ TEST(access_login)
     CHECK_EQ(access_user_put(&r.access, "viewer", &rec, NULL), 0);
     access_rig_now += 60;
     CHECK_EQ(log_in(&r, "viewer", "correct horse", "050471"), 401);
+    access_rig_close(&r);
+}
+
+static int set_up(struct access_rig *r, const char *code, const char *user)
+{
+    AUTO(free)
+    char *body = str_new("{\"code\": \"%s\", \"user\": \"%s\", \"password\": \"correct horse\"}",
+                         code, user);
+
+    access_rig_as(r, NULL, 0);
+    return access_rig_ask(r, "POST", "/1.0/setup", body);
+}
+
+static void end_users(struct access_rig *r)
+{
+    while (r->access.users)
+        must(access_user_delete(&r->access, r->access.users->name, NULL) >= 0);
+}
+
+/* The first user is made by the code, once, and by nothing else. */
+TEST(access_setup)
+{
+    struct access_rig r;
+    char code[ACCESS_SETUP_TEXT + 1], typed[64] = "";
+
+    access_rig_open(&r, test_dir(), "setup");
+    CHECK_EQ(set_up(&r, "", "root"), 409); /* nobody began it */
+    access_setup_begin(&r.access);
+    str_copy(code, sizeof(code), r.access.setup);
+    CHECK_EQ(strlen(code), (size_t)ACCESS_SETUP_TEXT);
+    for (u32 i = 0; code[i]; i++)
+        typed[i] = code[i] == '-' ? ' ' : (char)toupper((unsigned char)code[i]);
+
+    r.rights = API_ALL;
+    r.known = false;
+    CHECK_EQ(access_rig_ask(&r, "GET", "/1.0", ""), 200); /* a process of the host */
+    CHECK_HAS(r.got.body.text, code);
+    access_rig_as(&r, NULL, 0);
+    CHECK_EQ(access_rig_ask(&r, "GET", "/1.0/setup", ""), 200);
+    CHECK_HAS(r.got.body.text, "\"needed\":true");
+    CHECK(!strstr(r.got.body.text, code));
+
+    CHECK_EQ(set_up(&r, "0000-0000-0000-0000", "root"), 401);
+    CHECK_EQ(set_up(&r, "", "root"), 401);
+    CHECK_EQ(set_up(&r, code, "no name"), 400);
+    CHECK(!r.access.users);
+    CHECK_EQ(set_up(&r, typed, "root"), 200);
+    CHECK_HAS(r.got.cookie, "__Host-socle=socle_");
+    CHECK_EQ(access_user(&r.access, "root")->rec.role, ACCESS_ADMIN);
+    CHECK_EQ(set_up(&r, code, "second"), 409);
+    CHECK_EQ(r.access.n_users, 1u);
+    CHECK_EQ(log_in(&r, "root", "correct horse", ""), 200);
+    access_setup_begin(&r.access);
+    CHECK(!r.access.setup[0]); /* there is a user */
+    access_rig_close(&r);
+}
+
+/* A user who is made otherwise ends it, also while a password is hashed; guesses wait. */
+TEST(access_setup_ends)
+{
+    struct user_rec rec = { .role = ACCESS_VIEWER };
+    struct access_rig r;
+    char code[ACCESS_SETUP_TEXT + 1];
+    int status = 401;
+
+    access_rig_open(&r, test_dir(), "setup-ends");
+    access_setup_begin(&r.access);
+    str_copy(code, sizeof(code), r.access.setup);
+    for (u32 i = 0; i < 20 && status == 401; i++)
+        status = set_up(&r, "0000-0000-0000-0000", "root");
+    CHECK_EQ(status, 429);
+    CHECK_EQ(set_up(&r, code, "root"), 429); /* the right one waits, too */
+    access_rig_now += 3600;
+    CHECK_EQ(access_user_put(&r.access, "ann", &rec, NULL), 0);
+    CHECK_EQ(set_up(&r, code, "root"), 409);
+    CHECK(!access_user(&r.access, "root"));
+    end_users(&r);
+    CHECK_EQ(set_up(&r, "", "root"), 409); /* until the next start */
+    access_rig_close(&r);
+}
+
+/* Whatever is secret is given a word that is searched for. */
+TEST(access_support_has_no_secrets)
+{
+    static const char *const secrets[] = { "s3cret", "$argon2", "socle_", "GEZDGNBVGY3TQOJQ" };
+    struct access_rig r;
+    struct user_rec rec;
+    AUTO(free) char *log = NULL, *key = NULL;
+    FILE *f;
+
+    access_rig_open(&r, test_dir(), "support");
+    give_people(&r);
+    set_password(&r, "viewer", "s3cret horse");
+    key = access_rig_fill(&r, "TOKEN");
+    rec = user_rec_copy(&access_user(&r.access, "viewer")->rec);
+    rec.totp = xdup("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
+    CHECK_EQ(access_user_put(&r.access, "viewer", &rec, NULL), 0);
+    access_rig_as(&r, "admin", ACCESS_ADMIN);
+    CHECK_EQ(
+        access_rig_ask(&r, "PATCH", "/1.0/instances/web",
+                       "{\"notes\": \"s3cret\", \"append\": \"pw=s3cret\", \"cloud\": "
+                       "{\"user_data\": \"#cloud-config\\npassword: s3cret\\n\", \"hostname\": "
+                       "\"s3cret\"}}"),
+        200);
+    log = str_new("%s/socled.log", r.host.dir);
+    f = fopen(log, "w");
+    CHECK(f != NULL);
+    fprintf(f, "socled: a line\nsocled: there are no users; setup code s3cret makes the first\n");
+    fclose(f);
+
+    CHECK_EQ(access_rig_ask(&r, "GET", "/1.0/support", ""), 200);
+    CHECK_HAS(r.got.body.text, "\"name\":\"web\"");
+    CHECK_HAS(r.got.body.text, "socled: a line");
+    CHECK_HAS(r.got.body.text, "\"name\":\"viewer\"");
+    CHECK_HAS(r.got.body.text, "\"kernel\":");
+    for (u32 i = 0; i < ARRAY_LEN(secrets); i++)
+        CHECK(!strstr(r.got.body.text, secrets[i]));
     access_rig_close(&r);
 }
 

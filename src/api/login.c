@@ -243,3 +243,52 @@ int login_set_password(struct api_call *c, const char *user, const char *old, co
     c->ret->later = &j->later;
     return 0;
 }
+
+/* ---- the first user ---- */
+
+/* Guesses are counted together, whatever name they bring: no user is called so. */
+static const char setup_tries[] = "setup code";
+
+static int setup_finish(struct api_later *l, struct api_answer *ret, struct err *e)
+{
+    struct hash *j = container_of(l, struct hash, later);
+    struct access *a = l->access;
+    struct user_rec rec = { .role = ACCESS_ADMIN, .created = a->now() };
+    int r;
+
+    if (a->users)
+        return err_set(e, -EEXIST, "there are users already; log in");
+    if (j->failed)
+        return err_set(e, -ENOMEM, "there is no memory to hash the password");
+    str_copy(l->log.who, sizeof(l->log.who), j->user);
+    tries_forgive(a, setup_tries, j->from);
+    rec.password = xdup(j->hash);
+    r = access_user_put(a, j->user, &rec, e);
+    user_rec_fini(&rec);
+    return r < 0 ? r : begin_session(j, ret, e);
+}
+
+int login_setup(struct api_call *c, const char *code, const char *user, const char *password,
+                struct err *e)
+{
+    struct access *a = c->rq->access;
+    const char *from = c->rq->from ? c->rq->from : "";
+    struct hash *j;
+    int r;
+
+    if (!a->setup[0])
+        return err_set(e, -EEXIST, "there are users already; log in");
+    r = check_password(password, e);
+    if (r >= 0)
+        r = tries_begin(a, setup_tries, from, e);
+    if (r >= 0 && !access_setup_is(a, code)) {
+        err_set(e, -EKEYREJECTED, "this is not the setup code; `socle info` on the host shows it");
+        r = err_field(e, "code");
+    }
+    if (r < 0)
+        return r;
+    j = hash_new(NULL, user, from, setup_finish);
+    j->password = xdup(password);
+    c->ret->later = &j->later;
+    return 0;
+}

@@ -17,3 +17,6 @@ int login_make_user(struct api_call *c, const char *user, struct user_rec *rec,
 /* Sets a user's password; `old` NULL: whatever it was, else it must be that. */
 int login_set_password(struct api_call *c, const char *user, const char *old, const char *password,
                        struct err *e);
+/* Makes the first user, who may do everything, for who shows the setup code, and begins a session. */
+int login_setup(struct api_call *c, const char *code, const char *user, const char *password,
+                struct err *e);

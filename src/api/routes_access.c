@@ -14,6 +14,13 @@ struct login_body {
     char *user, *password, *code;
     bool bearer;
 };
+struct setup_body {
+    char *code, *user, *password;
+};
+struct setup_view {
+    bool needed;
+    char *fingerprint;
+};
 struct own_password_body {
     char *old, *password;
 };
@@ -65,6 +72,18 @@ static const struct field login_fields[] = {
     FIELD_STR(login_body, password, "the user's password", .required = true),
     FIELD_STR(login_body, code, "one-time code, of a user who has these"),
     FIELD_BOOL(login_body, bearer, "the session is told in the answer, in place of a cookie"),
+    {},
+};
+static const struct field setup_fields[] = {
+    FIELD_STR(setup_body, code, "the setup code, which `socle info` on the host shows", .required = true),
+    FIELD_STR(setup_body, user, "name of the first user", .sdflt = "root", .ok = spec_name_ok,
+              .want = "1 to 63 letters, digits, '.', '-' or '_', a letter or digit first,"),
+    FIELD_STR(setup_body, password, "the user's password", .required = true),
+    {},
+};
+static const struct field setup_view_fields[] = {
+    FIELD_BOOL(setup_view, needed, "there are no users, and one may be made by POST"),
+    FIELD_STR(setup_view, fingerprint, "SHA-256 of the certificate of HTTPS"),
     {},
 };
 static const struct field own_password_fields[] = {
@@ -180,6 +199,22 @@ static int log_in(struct api_call *c, struct err *e)
                                      b->bearer };
 
     return login_begin(c, &wish, e);
+}
+
+static int get_setup(struct api_call *c, struct err *e [[maybe_unused]])
+{
+    const struct access *a = c->rq->access;
+
+    api_answer_json(
+        c, json_pack("{s:b, s:s}", "needed", a->setup[0] != 0, "fingerprint", a->fingerprint));
+    return 0;
+}
+
+static int set_up(struct api_call *c, struct err *e)
+{
+    const struct setup_body *b = c->body;
+
+    return login_setup(c, b->code, b->user, b->password, e);
 }
 
 static int log_out(struct api_call *c, struct err *e)
@@ -584,6 +619,8 @@ static int list_audit(struct api_call *c, struct err *e)
 /* clang-format off */
 static const struct api_schema schemas[] = {
     { "Login",       login_fields, .size = sizeof(struct login_body), .secret = true },
+    { "Setup",       setup_fields, .size = sizeof(struct setup_body), .secret = true },
+    { "SetupState",  setup_view_fields },
     { "OwnPassword", own_password_fields, .size = sizeof(struct own_password_body), .secret = true },
     { "UserNew",     user_new_fields, .size = sizeof(struct user_body), .secret = true },
     { "UserEdit",    user_edit_fields, .optional = true },
@@ -600,6 +637,8 @@ static const struct api_schema schemas[] = {
 
 static const struct api_route routes[] = {
     { "POST", "/1.0/login", API_PUBLIC, 200, NULL, 0, "Login", "Key", false, log_in, "Begin a session" },
+    { "GET", "/1.0/setup", API_PUBLIC, 200, NULL, 0, NULL, "SetupState", false, get_setup, "Show whether the first user is still to be made" },
+    { "POST", "/1.0/setup", API_PUBLIC, 200, NULL, 0, "Setup", "Key", false, set_up, "Make the first user, and begin a session" },
     { "POST", "/1.0/logout", API_SELF, 204, NULL, 0, NULL, NULL, false, log_out, "End this session" },
     { "GET", "/1.0/self", API_SELF, 200, NULL, 0, NULL, "Self", false, get_self, "Show who asks" },
     { "POST", "/1.0/self/password", API_SELF, 204, NULL, 0, "OwnPassword", NULL, false, set_own_password, "Change one's own password; other sessions end" },

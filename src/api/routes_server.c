@@ -13,7 +13,7 @@ struct backup_body {
     char *file;
 };
 struct server_view {
-    char *version, *dir, *network, *fingerprint, *listen;
+    char *version, *api, *dir, *network, *fingerprint, *listen, *setup;
     u64 revision;
     u32 instances, uid, pid;
 };
@@ -35,6 +35,7 @@ static const struct field backup_fields[] = {
 };
 static const struct field server_fields[] = {
     FIELD_STR(server_view, version, "of socled"),
+    FIELD_STR(server_view, api, "version of the API"),
     FIELD_STR(server_view, dir, "its folder"),
     FIELD_INT(server_view, revision, "of the records"),
     FIELD_INT(server_view, instances, "how many there are"),
@@ -43,6 +44,7 @@ static const struct field server_fields[] = {
     FIELD_STR(server_view, network, "where a card is whose user does not say: a network's name (it is made when it is missing), or user"),
     FIELD_STR(server_view, listen, "the address of HTTPS; it is missing when there is none"),
     FIELD_STR(server_view, fingerprint, "SHA-256 of the certificate of HTTPS"),
+    FIELD_STR(server_view, setup, "the code by which a browser makes the first user; it is missing when there are users"),
     {},
 };
 /* clang-format on */
@@ -55,7 +57,7 @@ static int get_server(struct api_call *c, struct err *e [[maybe_unused]])
     json_t *j;
 
     host_lock(h);
-    j = json_pack("{s:s, s:I}", "version", SOCLE_VERSION, "revision",
+    j = json_pack("{s:s, s:s, s:I}", "version", SOCLE_VERSION, "api", "1.0", "revision",
                   (json_int_t)store_revision(h->store));
     if (c->rights & API_VIEW)
         json_object_update_new(j, json_pack("{s:s, s:i, s:i, s:i, s:s}", "dir", h->dir, "instances",
@@ -65,6 +67,8 @@ static int get_server(struct api_call *c, struct err *e [[maybe_unused]])
     if (a && a->listen[0])
         json_object_update_new(
             j, json_pack("{s:s, s:s}", "listen", a->listen, "fingerprint", a->fingerprint));
+    if (a && a->setup[0] && (c->rights & API_ADMIN))
+        json_object_set_new(j, "setup", json_string(a->setup));
     api_answer_json(c, j);
     return 0;
 }
@@ -138,8 +142,10 @@ json_t *api_event(const struct store_rec *r)
 {
     static const char *const none[] = { NULL };
     static const char *const instance[] = { "name", NULL };
-    static const char *const state[] = { "state", "why", "pid", "start_at", "restarts", NULL };
-    static const char *const task[] = { "what", "state", "name", "id", "error", NULL };
+    static const char *const state[] = { "state",    "why",      "pid", "since",
+                                         "start_at", "restarts", NULL };
+    static const char *const task[] = { "what",  "state",   "name",  "id",
+                                        "error", "created", "ended", NULL };
     static const struct {
         const char *prefix, *type, *key;
         const char *const *members;

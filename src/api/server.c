@@ -257,6 +257,10 @@ static int open_tls(struct server *s, const char *where, struct err *e)
     if (r >= 0) {
         str_copy(s->access.fingerprint, sizeof(s->access.fingerprint), files.fingerprint);
         log_notice("HTTPS on %s, fingerprint %s", s->access.listen, files.fingerprint);
+        access_setup_begin(&s->access);
+        if (s->access.setup[0])
+            log_notice("there are no users; setup code %s makes the first one in a browser",
+                       s->access.setup);
     }
     tls_files_fini(&files);
     return r;

@@ -425,6 +425,7 @@ static const struct verb_row {
     { "logs", 1, 1, verb_logs },
     { "event", 0, 0, verb_event },
     { "backup", 1, 1, do_backup },
+    { "support", 1, 1, verb_support },
     { "snapshot", 1, 2, verb_snapshot },
     { "snapshot take", 1, 2, verb_snapshot },
     { "snapshot list", 1, 1, verb_snapshots, snapshot_file_list },

@@ -107,6 +107,7 @@ int verb_snapshot_delete(struct verb *v, struct err *e);
 int verb_restore(struct verb *v, struct err *e);
 int verb_clone(struct verb *v, struct err *e);
 int verb_info(struct verb *v, struct err *e);
+int verb_support(struct verb *v, struct err *e);
 
 int verb_users(struct verb *v, struct err *e);
 int verb_user_create(struct verb *v, struct err *e);

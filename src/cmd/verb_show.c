@@ -5,6 +5,7 @@
 #include "cmd/verb.h"
 #include "cmd/yaml.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -292,6 +293,24 @@ int verb_logs(struct verb *v, struct err *e)
     return fd_write_all(STDOUT_FILENO, text, len) < 0
                ? err_set(e, -EIO, "standard output takes nothing")
                : 0;
+}
+
+/* The file is of who asks, also when socled is of another machine. */
+int verb_support(struct verb *v, struct err *e)
+{
+    const char *file = v->args.arg[0];
+    const bool out = strcmp(file, "-") == 0;
+    AUTO(free) char *text = NULL;
+    AUTO(fd) int fd = -1;
+    size_t len = 0;
+
+    text = rest_text(&v->rest, "/1.0/support", &len, e);
+    if (!text)
+        return e->code;
+    if (!out && (fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
+        return err_errno(e, "make '%s'", file);
+    return fd_write_all(out ? STDOUT_FILENO : fd, text, len) < 0 ? err_errno(e, "write '%s'", file)
+                                                                 : 0;
 }
 
 static int print_event(void *arg [[maybe_unused]], const json_t *event)

@@ -94,6 +94,17 @@ def tls():
     assert mode == 0o600, oct(mode)
 
 
+def first():
+    """The code is told on the host only, and ends with the first user."""
+    code = ok(local("GET", ""))["setup"]
+    assert ok(remote("GET", "/setup")) == {"needed": True, "fingerprint": fingerprint} and f"setup: {code}" in socle("info", "--dir", DIR).stdout
+    assert remote("POST", "/setup", {"code": "0" * 16, "password": PASSWORD})[0] == 401
+    assert local("POST", "/users", {"name": "early", "role": "none"})[0] == 204
+    assert remote("POST", "/setup", {"code": code, "password": PASSWORD})[0] == 409
+    assert ok(remote("GET", "/setup"))["needed"] is False and "setup" not in ok(local("GET", ""))
+    assert local("DELETE", "/users/early")[0] == 204
+
+
 def users():
     assert local("POST", "/users", {"name": "root", "password": PASSWORD, "role": "admin"})[0] == 204
     status, answer, headers = remote("POST", "/login", {"user": "root", "password": PASSWORD})
@@ -234,6 +245,13 @@ def command_line():
     assert socle("list", "--host", "ci", home=home).returncode == 0
     assert socle("stop", "web", "--host", "ci", home=home).returncode == 1
     assert "/1.0/users" in socle("audit", *here).stdout
+    bundle = os.environ["TMPDIR"] + "/support.json"
+    assert socle("support", bundle, *here).returncode == 0 and os.stat(bundle).st_mode & 0o777 == 0o600
+    with open(bundle, encoding="utf-8") as f:
+        told = f.read()
+    assert "web" in [i["name"] for i in json.loads(told)["instances"]] and json.loads(told)["host"]["kernel"] == os.uname().release
+    assert not [s for s in (PASSWORD, "socle_", "$argon2") if s in told]
+    assert "exist" in socle("support", bundle, *here).stderr.lower() and "right" in socle("support", "-", "--host", "lab", home=home).stderr
     # another certificate is another machine
     with open(config, encoding="ascii") as f:
         text = f.read()
@@ -416,6 +434,7 @@ def hostile():
 def main():
     d = Listening()
     tls()
+    first()
     users()
     codes()
     tokens()

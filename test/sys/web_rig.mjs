@@ -44,15 +44,15 @@ export class Socled {
     this.where = (await this.ask("GET", "")).listen;
   }
 
-  /* With the user root, and the image "debian": the sample guest's kernel, whose shell needs no disk, and an empty one. */
-  async startWithImage() {
+  /* With the user root, unless it is made otherwise, and the image "debian": the sample guest's kernel, whose shell needs no disk, and an empty one. */
+  async startWithImage(withUser = true) {
     const guest = `${root}.cache/guest/`, path = `${this.dir}.disk`;
     const disk = openSync(path, "w");
 
     ftruncateSync(disk, 16 << 20);
     closeSync(disk);
     await this.start();
-    await this.ask("POST", "/users", { name: "root", password: PASSWORD, role: "admin" });
+    if (withUser) await this.ask("POST", "/users", { name: "root", password: PASSWORD, role: "admin" });
     await this.task("POST", "/images", {
       name: "debian",
       source: { kernel: `${guest}vmlinuz`, initrd: `${guest}initrd`, disk: path, append: "panic=-1 rdinit=/bin/sh" },

@@ -3,16 +3,22 @@ import { describe, expect, it } from "vitest";
 import { bodyOf, commandOf, EMPTY, wrong, type Draft } from "./create/config";
 import { urlOf } from "./core/api";
 import { forEach } from "./core/each";
-import { bytes, parseBytes, shellWord, sizeText } from "./core/format";
+import { ago, bytes, parseBytes, percent, shellWord, sizeText } from "./core/format";
 import { staleAfter, withState } from "./core/live";
 import { plain } from "./core/plain";
-import { t, word } from "./core/text";
-import type { LiveEvent, Snapshot, Summary } from "./core/types";
+import { de } from "./core/de";
+import { en } from "./core/en";
+import { languageOf, localeOf } from "./core/prefs";
+import { speak, t, word, type TextKey } from "./core/text";
+import type { LiveEvent, Snapshot, Summary, Task } from "./core/types";
 import { curveOf, joined, lastTime, queryOf, spans, type History } from "./core/usage";
 import { frame, frameReader, sizeFrame } from "./instances/frames";
 import { whyNot, type Subject, type Verb } from "./instances/actions";
 import { changes } from "./instances/edit";
 import { filter, matches, tagsOf } from "./instances/filter";
+import { hiddenOf } from "./instances/hidden";
+import { cloudOf } from "./instances/seed";
+import { ofEvent, story } from "./instances/story";
 import { place } from "./instances/tree";
 
 describe("sizes", () => {
@@ -189,6 +195,41 @@ describe("texts", () => {
   it("have words of the API, and those that come later", () => expect([word("state", "off"), word("state", "new-one")]).toEqual(["off", "new-one"]));
 });
 
+describe("languages", () => {
+  const keys = Object.keys(en) as TextKey[];
+  const holes = (text: string) => (text.match(/\{\w+\}/g) ?? []).sort();
+
+  it("have the same texts", () => expect(Object.keys(de).sort()).toEqual([...keys].sort()));
+  it.each(keys)("%s has the same values in each, and is not empty", (key) => {
+    expect(holes(de[key])).toEqual(holes(en[key]));
+    expect(de[key].trim()).not.toBe("");
+  });
+  it("are chosen by what a browser asks for", () => {
+    expect([["de-AT", "en"], ["fr", "de"], ["fr"], []].map(languageOf)).toEqual(["de", "de", "en", "en"]);
+    expect([localeOf("de", ["fr", "de-CH"]), localeOf("de", ["en-GB"])]).toEqual(["de-CH", "de"]);
+  });
+  it("are spoken", async () => {
+    await speak("de");
+    expect([t("delete.title", { name: "web1" }), word("state", "off"), word("state", "new-one")]).toEqual(["web1 löschen?", "aus", "new-one"]);
+    await speak("en");
+    expect(t("delete.title", { name: "web1" })).toBe("Delete web1?");
+  });
+});
+
+describe("numbers", () => {
+  it("are as Intl has them", () => expect([percent(0.1234), percent(0), ago(100, 190), ago(100, 100 + 3 * 3600 + 120)]).toEqual(["12.3%", "0.0%", "1 min", "3 hr 2 min"]));
+});
+
+describe("columns", () => {
+  it.each<[string | null, string[]]>([
+    [null, ["id"]],
+    ["not json", ["id"]],
+    ["{}", ["id"]],
+    ['["tags","none","name"]', ["tags"]],
+    ["[]", []],
+  ])("%j hide %j", (kept, want) => expect(hiddenOf(kept)).toEqual(want));
+});
+
 describe("what was used", () => {
   const live = spans[0]!;
   const columns = ["time", "cpu", "read_bytes", "write_bytes"];
@@ -215,4 +256,30 @@ describe("what was used", () => {
   });
   it("is nothing when nothing is known", () =>
     expect(curveOf(rows([900, null, 0, 0]), ["cpu", "none"], live, 1000, 300, 10)).toEqual({ path: "", last: undefined, most: 0 }));
+});
+
+describe("what happened to an instance", () => {
+  const heard = (...events: Partial<LiveEvent>[]) => events.map((e, n) => ofEvent({ type: "state", revision: n + 1, id: "i1", ...e }, 50)).filter((h) => h !== undefined);
+  const task = (number: number, id: string, more: Partial<Task> = {}): Task => ({ number, what: "start", state: "done", id, created: 10, ended: 0, done: 0, total: 0, ...more }) as Task;
+
+  it("has times: its own, that of a task's end, or when it was heard", () => {
+    const all = story(heard({ state: "running", since: 20 }, { type: "instance" }), [task(1, "i1", { ended: 30 }), task(2, "i1", { state: "running" })], "i1");
+    expect(all.map((h) => [h.kind, h.at])).toEqual([["change", 50], ["task", 30], ["state", 20], ["task", 10]]);
+  });
+  it("says a state once, and again when it comes back", () =>
+    expect(story(heard({ state: "running", since: 1 }, { state: "running", since: 1 }, { state: "off", since: 2 }, { state: "running", since: 3 }), [], "i1").map((h) => h.state)).toEqual(["running", "off", "running"]));
+  it("has no tasks of others, and no events that are none", () => {
+    expect(story([], [task(1, "i2")], "i1")).toEqual([]);
+    expect(heard({ type: "task", state: "done" }, { type: "state" })).toEqual([]);
+  });
+});
+
+describe("what cloud-init is told", () => {
+  const none = { enable: false, hostname: "", keys: "", user_data: "", network: "" };
+
+  it("is nothing when nothing is said", () => expect(cloudOf({ ...none, keys: " \n", user_data: "\n" })).toEqual({ cloud: null }));
+  it("is what was said, text as it is", () =>
+    expect(cloudOf({ ...none, enable: true, hostname: " h ", keys: "k1\n\n k2 ", user_data: "#cloud-config\n  a: 1\n", network: "version: 2" })).toEqual({
+      cloud: { enable: true, hostname: "h", keys: [{ key: "k1" }, { key: "k2" }], user_data: "#cloud-config\n  a: 1\n", network: "version: 2" },
+    }));
 });

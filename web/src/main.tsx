@@ -8,9 +8,10 @@ import { createRoot } from "react-dom/client";
 import { createBrowserRouter, Outlet, RouterProvider } from "react-router-dom";
 import { ApiError } from "./core/api";
 import { Live } from "./core/live";
+import { language } from "./core/prefs";
 import { SessionGate, useSession } from "./core/session";
-import { t } from "./core/text";
-import { applyTheme } from "./core/theme";
+import { speak, t } from "./core/text";
+import { followTheme } from "./core/theme";
 import { LiveContext } from "./core/use";
 import { DetailsPage } from "./instances/DetailsPage";
 import { ListPage } from "./instances/ListPage";
@@ -25,6 +26,8 @@ const UsersPage = lazy(() => import("./pages/Users"));
 const TokensPage = lazy(() => import("./pages/Tokens"));
 const AuditPage = lazy(() => import("./pages/Audit"));
 const AccountPage = lazy(() => import("./pages/Account"));
+const SettingsPage = lazy(() => import("./pages/Settings"));
+const AboutPage = lazy(() => import("./pages/About"));
 
 const FRESH_MS = 5000;
 
@@ -84,22 +87,30 @@ const router = createBrowserRouter([
       { path: "/tokens", element: <TokensPage /> },
       { path: "/audit", element: <AuditPage /> },
       { path: "/account", element: <AccountPage /> },
+      { path: "/settings", element: <SettingsPage /> },
+      { path: "/about", element: <AboutPage /> },
       { path: "*", element: <Nowhere /> },
     ],
   },
 ]);
 
-applyTheme();
-const root = document.getElementById("root");
-if (root)
-  createRoot(root).render(
-    <StrictMode>
-      <QueryClientProvider client={queries}>
-        <SessionGate login={(p) => <LoginView {...p} />}>
-          <LiveProvider>
-            <RouterProvider router={router} />
-          </LiveProvider>
-        </SessionGate>
-      </QueryClientProvider>
-    </StrictMode>,
-  );
+async function begin(): Promise<void> {
+  const root = document.getElementById("root");
+
+  followTheme();
+  await speak(language());
+  if (root)
+    createRoot(root).render(
+      <StrictMode>
+        <QueryClientProvider client={queries}>
+          <SessionGate login={(p) => <LoginView {...p} />}>
+            <LiveProvider>
+              <RouterProvider router={router} />
+            </LiveProvider>
+          </SessionGate>
+        </QueryClientProvider>
+      </StrictMode>,
+    );
+}
+
+void begin();

@@ -28,6 +28,8 @@ export class ApiError extends Error {
   }
 }
 
+const BEFORE_LOGIN: ApiPath[] = ["/1.0/login", "/1.0/setup"];
+
 let onEnded: () => void = () => {};
 
 /* Called when a request was refused because nobody is logged in (any more). */
@@ -65,7 +67,7 @@ async function send(call: Call): Promise<Response> {
     throw new ApiError(0, "unreachable");
   }
   if (r.ok) return r;
-  if (r.status === 401 && call.path !== "/1.0/login") onEnded();
+  if (r.status === 401 && !BEFORE_LOGIN.includes(call.path)) onEnded();
   throw await refusal(r);
 }
 

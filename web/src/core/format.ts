@@ -1,5 +1,27 @@
 /* web/src/core/format.ts: numbers and times as people read them, and back. */
+import { isUtc, locale } from "./prefs";
+
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+
+/* Making one of Intl takes longer than using it a hundred times. */
+const made = new Map<string, Intl.NumberFormat>();
+
+function numbers(options: Intl.NumberFormatOptions): Intl.NumberFormat {
+  const key = `${locale()} ${JSON.stringify(options)}`;
+  const f = made.get(key) ?? new Intl.NumberFormat(locale(), options);
+
+  made.set(key, f);
+  return f;
+}
+
+export function number(n: number, digits = 0): string {
+  return numbers({ maximumFractionDigits: digits }).format(n);
+}
+
+/* Of a share: 1 is 100 %. */
+export function percent(share: number): string {
+  return numbers({ style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(share);
+}
 
 export function bytes(n: number): string {
   let u = 0;
@@ -8,7 +30,7 @@ export function bytes(n: number): string {
     n /= 1024;
     u++;
   }
-  return `${n >= 100 || Number.isInteger(n) ? Math.round(n) : n.toFixed(1)} ${UNITS[u]}`;
+  return `${number(n, n >= 100 ? 0 : 1)} ${UNITS[u]}`;
 }
 
 /* "512M", "2 GiB", "1.5g" → bytes; NaN: it is no size. */
@@ -29,16 +51,18 @@ export function sizeText(n: number): string {
 }
 
 export function when(seconds: number): string {
-  return seconds ? new Date(seconds * 1000).toLocaleString() : "–";
+  if (!seconds) return "–";
+  return new Date(seconds * 1000).toLocaleString(locale(), isUtc() ? { timeZone: "UTC", timeZoneName: "short" } : {});
 }
 
 export function ago(seconds: number, now = Date.now() / 1000): string {
   const s = Math.max(0, Math.round(now - seconds));
+  const some = (n: number, unit: string) => numbers({ style: "unit", unit, unitDisplay: "short" }).format(Math.floor(n));
 
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min`;
-  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
-  return `${Math.floor(s / 86400)} d`;
+  if (s < 60) return some(s, "second");
+  if (s < 3600) return some(s / 60, "minute");
+  if (s < 86400) return `${some(s / 3600, "hour")} ${some((s % 3600) / 60, "minute")}`;
+  return some(s / 86400, "day");
 }
 
 /* A word of a shell's command line. */

@@ -15,6 +15,7 @@ type Shown<T> = [number] extends [T]
 type With<T, K extends keyof T> = T & Required<Pick<T, K>>;
 
 export type Self = Required<Shown<Schemas["Self"]>>;
+export type SetupState = Required<Shown<Schemas["SetupState"]>>;
 export type Server = With<Shown<Schemas["Server"]>, "version" | "revision">;
 export type Summary = Required<Shown<Schemas["Summary"]>>;
 export type InstanceStatus = With<Shown<Schemas["State"]>, "id" | "state" | "revision">;
@@ -46,4 +47,8 @@ export interface LiveEvent {
   number?: number;
   error?: string;
   deleted?: boolean;
+  /* seconds since 1970: when a state began; when a task was asked, and ended */
+  since?: number;
+  created?: number;
+  ended?: number;
 }

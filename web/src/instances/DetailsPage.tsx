@@ -3,13 +3,16 @@ import { Alert, Breadcrumb, BreadcrumbItem, EmptyState, Nav, NavItem, NavList, P
 import { lazy, Suspense, type ReactNode } from "react";
 import { Link, useParams } from "react-router-dom";
 import { ApiError } from "@/core/api";
+import { useSession } from "@/core/session";
 import { t, type TextKey } from "@/core/text";
 import type { Instance } from "@/core/types";
 import { useInstance } from "@/core/use";
 import { ErrorAlert } from "@/parts/Dialogs";
 import { StateLabel } from "@/parts/StateLabel";
 import { Actions } from "./Actions";
+import { Cloud } from "./Cloud";
 import { Disks } from "./Disks";
+import { Events } from "./Events";
 import { Hardware } from "./Hardware";
 import { Logs } from "./Logs";
 import { Nets } from "./Nets";
@@ -26,8 +29,8 @@ export interface Of {
   etag: string;
 }
 
-/* `for`: only of containers, or only of machines. */
-const TABS: { key: string; text: TextKey; view: (of: Of) => ReactNode; for?: "containers" | "machines" }[] = [
+/* `for`: only of containers, or only of machines; `admin`: others are not told what is in it. */
+const TABS: { key: string; text: TextKey; view: (of: Of) => ReactNode; for?: "containers" | "machines"; admin?: boolean }[] = [
   { key: "overview", text: "tab.overview", view: (of) => <Overview {...of} /> },
   { key: "shell", text: "tab.shell", view: (of) => <Shell {...of} />, for: "containers" },
   { key: "console", text: "tab.console", view: (of) => <Console {...of} /> },
@@ -35,13 +38,16 @@ const TABS: { key: string; text: TextKey; view: (of: Of) => ReactNode; for?: "co
   { key: "disks", text: "tab.disks", view: (of) => <Disks {...of} />, for: "machines" },
   { key: "network", text: "tab.network", view: (of) => <Nets {...of} /> },
   { key: "snapshots", text: "tab.snapshots", view: (of) => <Snapshots {...of} /> },
+  { key: "cloud", text: "tab.cloud", view: (of) => <Cloud {...of} />, for: "machines", admin: true },
   { key: "logs", text: "tab.logs", view: (of) => <Logs {...of} /> },
+  { key: "events", text: "tab.events", view: (of) => <Events {...of} /> },
   { key: "raw", text: "tab.raw", view: (of) => <Raw {...of} /> },
 ];
 
 export function DetailsPage() {
   const { name = "", tab = "overview" } = useParams();
   const { data, error } = useInstance(name);
+  const { self } = useSession();
 
   if (error instanceof ApiError && error.status === 404)
     return (
@@ -56,7 +62,7 @@ export function DetailsPage() {
   const of = { instance: data.value, etag: data.etag };
   const { status } = data.value;
   const kind = data.value.kind === "os" ? "containers" : "machines";
-  const tabs = TABS.filter((x) => !x.for || x.for === kind);
+  const tabs = TABS.filter((x) => (!x.for || x.for === kind) && (!x.admin || self.admin));
   const shown = tabs.find((x) => x.key === tab) ?? tabs[0];
   return (
     <PageSection isFilled className="details">

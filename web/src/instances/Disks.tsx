@@ -7,8 +7,7 @@ import { Ask, Confirm } from "@/parts/Dialogs";
 import { PlainTable } from "@/parts/PlainTable";
 import { isAlive } from "./actions";
 import type { Of } from "./DetailsPage";
-import { editCall, useEdit } from "./edit";
-import { setCommand } from "./Hardware";
+import { editCall, setCommand, useEdit } from "./edit";
 
 const CACHES = ["writeback", "direct", "unsafe"] as const;
 

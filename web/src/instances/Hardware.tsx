@@ -16,14 +16,14 @@ import {
 } from "@patternfly/react-core";
 import { useState } from "react";
 import { ApiError } from "@/core/api";
-import { parseBytes, sizeText, shellWord } from "@/core/format";
+import { parseBytes, sizeText } from "@/core/format";
 import { useSession } from "@/core/session";
 import { t } from "@/core/text";
 import type { Instance } from "@/core/types";
 import { ErrorAlert, ShowAs } from "@/parts/Dialogs";
 import { isAlive } from "./actions";
 import type { Of } from "./DetailsPage";
-import { changes, editCall, useEdit } from "./edit";
+import { changes, editCall, setCommand, useEdit } from "./edit";
 
 const RESTARTS = ["no", "on-failure", "always"] as const;
 const ENGINES = ["auto", "kvm", "soft"] as const;
@@ -168,11 +168,4 @@ export function Hardware(of: Of) {
       {dirty && <ShowAs call={editCall(of, body)} command={setCommand(name, body)} />}
     </Form>
   );
-}
-
-/* `socle set NAME MEMBER=VALUE…` */
-export function setCommand(name: string, body: Record<string, unknown>): string {
-  const words = Object.entries(body).map(([k, v]) => shellWord(`${k}=${v === null ? "" : typeof v === "object" ? JSON.stringify(v) : String(v)}`));
-
-  return ["socle", "set", name, ...words].join(" ");
 }

@@ -7,6 +7,7 @@ import {
   EmptyStateFooter,
   FormSelect,
   FormSelectOption,
+  Label,
   PageSection,
   SearchInput,
   Spinner,
@@ -19,6 +20,8 @@ import { t, word } from "@/core/text";
 import { useInstances } from "@/core/use";
 import { ErrorAlert } from "@/parts/Dialogs";
 import { Bulk } from "./Bulk";
+import { Columns } from "./Columns";
+import { useHidden } from "./hidden";
 import { filter, tagsOf } from "./filter";
 import { InstanceTable } from "./Table";
 
@@ -29,6 +32,7 @@ export function ListPage() {
   const [params, setParams] = useSearchParams();
   const [chosen, setChosen] = useState<Record<string, boolean>>({});
   const { self } = useSession();
+  const [hidden, setShown] = useHidden();
   const box = useRef<HTMLInputElement>(null);
   const wanted = { text: params.get("q") ?? "", state: params.get("state") ?? "", tag: params.get("tag") ?? "" };
   const shown = useMemo(() => filter(data ?? [], wanted), [data, wanted.text, wanted.state, wanted.tag]);
@@ -97,12 +101,18 @@ export function ListPage() {
                 ))}
               </FormSelect>
             )}
+            {wanted.tag && (
+              <Label color="blue" onClose={() => set("tag", "")} closeBtnAriaLabel={t("instances.any_tag")}>
+                {wanted.tag}
+              </Label>
+            )}
+            <Columns hidden={hidden} onShown={setShown} />
             <span className="shown" aria-live="polite">
               {t("instances.shown", { n: shown.length, of: data.length })}
             </span>
           </div>
           <Bulk marked={marked} onClear={() => setChosen({})} />
-          <InstanceTable rows={shown} chosen={chosen} onChosen={setChosen} onTag={(tag) => set("tag", tag)} />
+          <InstanceTable rows={shown} hidden={hidden} chosen={chosen} onChosen={setChosen} onTag={(tag) => set("tag", tag)} />
         </>
       )}
     </PageSection>

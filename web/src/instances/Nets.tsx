@@ -8,8 +8,7 @@ import { Ask, Confirm } from "@/parts/Dialogs";
 import { PlainTable } from "@/parts/PlainTable";
 import { isAlive } from "./actions";
 import type { Of } from "./DetailsPage";
-import { editCall, useEdit } from "./edit";
-import { setCommand } from "./Hardware";
+import { editCall, setCommand, useEdit } from "./edit";
 
 export function Nets(of: Of) {
   const nets = of.instance.nets ?? [];

@@ -11,7 +11,7 @@ import {
 } from "@patternfly/react-core";
 import type { ReactNode } from "react";
 import { Link } from "react-router-dom";
-import { ago, bytes, when } from "@/core/format";
+import { ago, bytes, number, when } from "@/core/format";
 import { t } from "@/core/text";
 import { Usage } from "@/parts/Usage";
 import { isAlive } from "./actions";
@@ -64,7 +64,7 @@ export function Overview({ instance }: Of) {
             rows={[
               [t("overview.since"), status.since ? t("overview.since_is", { ago: ago(status.since), at: when(status.since) }) : undefined],
               [t("overview.pid"), alive ? status.pid : undefined],
-              [t("overview.cpu"), alive && status.cpu_us !== undefined ? `${(status.cpu_us / 1e6).toFixed(1)} s` : undefined],
+              [t("overview.cpu"), alive && status.cpu_us !== undefined ? `${number(status.cpu_us / 1e6, 1)} s` : undefined],
               [t("overview.used"), alive && status.memory_used ? bytes(status.memory_used) : undefined],
               [t("overview.restarts"), status.restarts || undefined],
               [t("overview.start_at"), status.start_at ? when(status.start_at) : undefined],

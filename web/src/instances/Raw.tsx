@@ -5,8 +5,7 @@ import { useSession } from "@/core/session";
 import { t } from "@/core/text";
 import { ErrorAlert, ShowAs } from "@/parts/Dialogs";
 import type { Of } from "./DetailsPage";
-import { changes, editCall, useEdit } from "./edit";
-import { setCommand } from "./Hardware";
+import { changes, editCall, setCommand, useEdit } from "./edit";
 
 type Json = Record<string, unknown>;
 

@@ -12,18 +12,21 @@ import {
   type SortingState,
 } from "@tanstack/react-table";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useRef, useState } from "react";
+import { useRef, useState, type CSSProperties } from "react";
 import { Link } from "react-router-dom";
 import { bytes } from "@/core/format";
 import { t } from "@/core/text";
 import type { Summary } from "@/core/types";
 import { StateLabel } from "@/parts/StateLabel";
+import { WIDTHS, type ColumnId } from "./hidden";
+import { Spark } from "./Spark";
 
 const ROW_PX = 44;
 const TAGS = 4;
 
 interface Props {
   rows: Summary[];
+  hidden: ColumnId[];
   chosen: RowSelectionState;
   onChosen: (next: RowSelectionState) => void;
   onTag: (tag: string) => void;
@@ -58,6 +61,7 @@ function columns(onTag: Props["onTag"]) {
     }),
     column.accessor("kind", { header: () => t("instances.kind"), cell: (c) => t(c.getValue() === "os" ? "kind.os" : "kind.machine") }),
     column.accessor("state", { header: () => t("instances.state"), cell: (c) => <StateLabel state={c.getValue()} /> }),
+    column.display({ id: "usage", header: () => t("usage.cpu"), cell: ({ row }) => <Spark of={row.original} /> }),
     column.accessor("cpus", { header: () => t("instances.cpus") }),
     column.accessor("memory", { header: () => t("instances.memory"), cell: (c) => bytes(c.getValue()) }),
     column.accessor((i) => i.tags.join(" "), {
@@ -70,6 +74,7 @@ function columns(onTag: Props["onTag"]) {
           </Label>
         )),
     }),
+    column.accessor("id", { header: () => t("overview.id"), cell: (c) => <code>{c.getValue()}</code> }),
   ];
 }
 
@@ -82,7 +87,7 @@ export function InstanceTable(p: Props) {
   const table = useReactTable({
     data: p.rows,
     columns: cols,
-    state: { sorting, rowSelection: p.chosen },
+    state: { sorting, rowSelection: p.chosen, columnVisibility: Object.fromEntries(p.hidden.map((id) => [id, false])) },
     getRowId: (i) => i.id,
     onSortingChange: setSorting,
     onRowSelectionChange: (next) => p.onChosen(typeof next === "function" ? next(p.chosen) : next),
@@ -90,6 +95,7 @@ export function InstanceTable(p: Props) {
     getSortedRowModel: getSortedRowModel(),
   });
   const { rows } = table.getRowModel();
+  const widths = table.getVisibleLeafColumns().map((c) => WIDTHS[c.id as keyof typeof WIDTHS]);
   const virtual = useVirtualizer({
     count: rows.length,
     getScrollElement: () => scroller.current,
@@ -98,7 +104,7 @@ export function InstanceTable(p: Props) {
   });
 
   return (
-    <div className="grid" ref={scroller} role="table" tabIndex={0} aria-label={t("nav.instances")} aria-rowcount={rows.length + 1}>
+    <div className="grid" style={{ "--columns": widths.join(" ") } as CSSProperties} ref={scroller} role="table" tabIndex={0} aria-label={t("nav.instances")} aria-rowcount={rows.length + 1}>
       <div role="rowgroup" className="grid-head">
         <div role="row" className="grid-row" aria-rowindex={1}>
           {table.getFlatHeaders().map((h) => {

@@ -1,6 +1,7 @@
 /* web/src/instances/edit.ts: a change of what an instance is.  It is refused when somebody else made one since it was read. */
 import { useQueryClient } from "@tanstack/react-query";
 import { ApiError, ask, type Call } from "@/core/api";
+import { shellWord } from "@/core/format";
 import { t } from "@/core/text";
 import type { Edited } from "@/core/types";
 import type { Of } from "./DetailsPage";
@@ -36,4 +37,11 @@ export function useEdit(of: Of): (body: Json) => Promise<boolean> {
       await queries.invalidateQueries({ queryKey: ["instance"] });
     }
   };
+}
+
+/* `socle set NAME MEMBER=VALUE…` */
+export function setCommand(name: string, body: Record<string, unknown>): string {
+  const words = Object.entries(body).map(([k, v]) => shellWord(`${k}=${v === null ? "" : typeof v === "object" ? JSON.stringify(v) : String(v)}`));
+
+  return ["socle", "set", name, ...words].join(" ");
 }

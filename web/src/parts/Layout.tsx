@@ -42,6 +42,8 @@ export const PLACES: { path: string; text: TextKey; admin?: boolean }[] = [
   { path: "/users", text: "nav.users", admin: true },
   { path: "/tokens", text: "nav.tokens" },
   { path: "/audit", text: "nav.audit", admin: true },
+  { path: "/settings", text: "nav.settings" },
+  { path: "/about", text: "nav.about" },
 ];
 
 function LiveLabel() {
@@ -96,6 +98,8 @@ function UserMenu() {
     >
       <DropdownList>
         <DropdownItem onClick={() => go("/account")}>{t("nav.account")}</DropdownItem>
+        <DropdownItem onClick={() => go("/settings")}>{t("nav.settings")}</DropdownItem>
+        <DropdownItem onClick={() => go("/about")}>{t("nav.about")}</DropdownItem>
         <DropdownItem onClick={() => void logOut()}>{t("logout")}</DropdownItem>
       </DropdownList>
     </Dropdown>

@@ -1,10 +1,13 @@
 /* web/src/parts/Session.tsx: the login: the whole page, or before the page of one whose session ended. */
 import { Alert, Button, Form, FormGroup, Modal, ModalBody, ModalHeader, TextInput } from "@patternfly/react-core";
+import { useQuery } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
-import { ask } from "@/core/api";
+import { ask, get } from "@/core/api";
 import type { LoginViewProps } from "@/core/session";
 import { t } from "@/core/text";
+import type { SetupState } from "@/core/types";
 import { Logo } from "./Logo";
+import { Setup } from "./Setup";
 
 function LoginForm({ before, error, onLogin }: LoginViewProps) {
   const [user, setUser] = useState(before?.name ?? "");
@@ -59,6 +62,13 @@ function LoginForm({ before, error, onLogin }: LoginViewProps) {
   );
 }
 
+function FirstOrLogin(props: LoginViewProps) {
+  const { data, isPending } = useQuery({ queryKey: ["setup"], queryFn: () => get<SetupState>("/1.0/setup") });
+
+  if (isPending) return null;
+  return data?.needed ? <Setup fingerprint={data.fingerprint} onLogin={props.onLogin} /> : <LoginForm {...props} />;
+}
+
 export function LoginView(props: LoginViewProps) {
   if (props.before)
     return (
@@ -76,9 +86,7 @@ export function LoginView(props: LoginViewProps) {
           <Logo /> Socle
         </h1>
         <p className="login-host">{location.host}</p>
-        <LoginForm {...props} />
-        <p className="login-hint">{t("login.first")}</p>
-        <code className="login-first">socle user create root --role admin</code>
+        <FirstOrLogin {...props} />
       </div>
     </main>
   );

@@ -3,7 +3,7 @@ import { FormSelect, FormSelectOption } from "@patternfly/react-core";
 import { keepPreviousData, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { get } from "@/core/api";
-import { bytes } from "@/core/format";
+import { bytes, percent } from "@/core/format";
 import { t } from "@/core/text";
 import type { TextKey } from "@/core/text";
 import type { ApiPath } from "@/core/types";
@@ -16,7 +16,7 @@ const HEIGHT = 44;
 const rate = (v: number) => `${bytes(Math.round(v))}/s`;
 
 const CURVES: { title: TextKey; of: string[]; text: (v: number) => string }[] = [
-  { title: "usage.cpu", of: ["cpu"], text: (v) => `${(v / 10).toFixed(1)} %` },
+  { title: "usage.cpu", of: ["cpu"], text: (v) => percent(v / 1000) },
   { title: "usage.memory", of: ["memory"], text: (v) => bytes(Math.round(v)) },
   { title: "usage.disks", of: ["read_bytes", "write_bytes"], text: rate },
   { title: "usage.network", of: ["in_bytes", "out_bytes"], text: rate },
