@@ -83,7 +83,7 @@ const struct opt verb_token_create_opts[] = { DIR_OPT, VERB("user", ""), VERB("r
 static const struct opt remote_list_opts[] = { OUTPUT_OPT, {} };
 static const struct opt remote_add_opts[] = { VERB("fingerprint", ""), VERB("user", ""), VERB("code", ""), {} };
 static const struct opt import_opts[] = { DIR_OPT, SOURCE("kernel", "FILE"), SOURCE("initrd", "FILE"), SOURCE("disk", "FILE"),
-                                          SOURCE("append", ""), SOURCE("rootfs", "FILE"), SOURCE("tag", ""), SOURCE("iso", "FILE"), {} };
+                                          SOURCE("append", ""), SOURCE("rootfs", "FILE"), SOURCE("tag", ""), SOURCE("iso", "FILE"), SOURCE("sha256", ""), SOURCE("part", "disk iso rootfs kernel"), {} };
 static const struct opt export_opts[] = { DIR_OPT, VERB("part", "disk iso kernel initrd"), VERB("force", ""), {} };
 const struct opt verb_exec_opts[] = { DIR_OPT, PROGRAM("env", ""), PROGRAM("cwd", ""), PROGRAM("user", ""), { "no-terminal", verb_fields, 0, "no_terminal" }, {} };
 static const struct opt network_opts[] = { DIR_OPT, NETWORK("kind"), NETWORK("ipv4"), NETWORK("ipv6"), NETWORK("domain"), NETWORK("interface"), {} };
@@ -356,7 +356,10 @@ static void verb_import_more(struct strbuf *out)
         "read.\n"
         "With --host files are this machine's, and are sent there; an upload that was interrupted "
         "goes on when the command is given again, within a day. host:/PATH is a file of that "
-        "machine.\n");
+        "machine.\n"
+        "A URL is fetched by socled, and goes on after a break; --sha256 says what its file must "
+        "be "
+        "(http:// needs it), --part what it is, if its first bytes do not.\n");
 }
 
 void verb_status_more(struct strbuf *out)
@@ -446,7 +449,7 @@ static const struct verb_row {
 /* clang-format off */
 const struct command pool_commands[] = {
     { "pool list",   "[OPTION]…", "List the images that machines are made of", verb_watch_opts, NULL, "" },
-    { "pool import", "NAME [FILE] [OPTION]…", "Make an image: of a kernel, an initrd and a disk; of a disk or an ISO; or for containers", import_opts, verb_import_more, "" },
+    { "pool import", "NAME [FILE|URL] [OPTION]…", "Make an image: of a kernel, an initrd and a disk; of a disk or an ISO; or for containers", import_opts, verb_import_more, "" },
     { "pool export", "NAME FILE [OPTION]…", "Copy a file of an image, as its disk, into a new file", export_opts, NULL, "IMAGES" },
     { "pool uploads", "[OPTION]…", "List uploads of which no image was made yet", verb_print_opts, NULL, "" },
     { "pool discard", "ID", "Give an upload up", verb_plain_opts, NULL, "" },

@@ -5,6 +5,7 @@
 #include "host/change.h"
 #include "host/upload.h"
 #include "layer/registry.h"
+#include "layer/url.h"
 
 #include <stdlib.h>
 
@@ -204,11 +205,18 @@ static int check_source(const struct image_source *s, struct err *e)
     const bool machine = s->kernel || s->disk;
     int r = check_part("kernel", s->kernel, e);
 
-    if (!!machine + !!s->rootfs + !!s->iso != 1 || (s->initrd && !s->kernel) ||
-        (s->append && !s->kernel) || (s->tag && !s->rootfs))
-        return err_set(e, -EINVAL,
-                       "an image is made of 'kernel' (and 'initrd', 'disk', 'append'), of 'disk' "
-                       "alone, of 'iso', or of 'rootfs' (and 'tag')");
+    if (s->url ? !s->sha256 && url_is_plain(s->url) : s->sha256 != NULL)
+        return err_set(
+            e, -EINVAL,
+            s->url ? "'url' is plain http, where anybody may change what comes: 'sha256' is missing"
+                   : "'sha256' is of what a 'url' has");
+    if (!!machine + !!s->rootfs + !!s->iso + !!s->url != 1 || (s->part && !s->url) ||
+        (s->initrd && !s->kernel) || (s->append && !s->kernel && !s->url) ||
+        (s->tag && !s->rootfs && !s->url))
+        return err_set(
+            e, -EINVAL,
+            "an image is made of 'kernel' (and 'initrd', 'disk', 'append'), of 'disk' "
+            "alone, of 'iso', of 'rootfs' (and 'tag'), or of a 'url' (and 'sha256', 'part')");
     if (r >= 0)
         r = check_part("initrd", s->initrd, e);
     if (r >= 0)

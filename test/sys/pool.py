@@ -4,16 +4,18 @@
 import atexit
 import hashlib
 import http.client
+import http.server
 import os
 import random
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
 import uuid
 
-from socled import BUILD, DIR, SECONDS, Socled, Unix, answer_of, ask, checked, done, ok, socle, task, until
+from socled import BUILD, DIR, SECONDS, Socled, Unix, answer_of, ask, checked, done, ended, ok, socle, task, until
 
 TMP = os.environ["TMPDIR"]
 server = None
@@ -284,6 +286,161 @@ def large():
     assert ask("DELETE", "/images/large")[0] == 204
 
 
+# ---- files of the web ----
+
+class Site(http.server.ThreadingHTTPServer):
+    """Files by their paths; the first answers of each break off after so many bytes, or stand still."""
+
+    daemon_threads = True
+
+    def __init__(self, files, breaks=0, after=1000000):
+        super().__init__(("127.0.0.1", 0), Page)
+        self.files, self.breaks, self.after, self.still, self.seen = files, breaks, after, threading.Event(), []
+        self.still.set()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/"
+
+    def handle_error(self, *_):
+        pass  # whoever asked has had enough
+
+    def close(self):
+        self.still.set()
+        self.shutdown()
+        self.server_close()
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        site, data = self.server, self.server.files.get(self.path)
+        etag = '"' + hashlib.sha256(data or b"").hexdigest()[:8] + '"'
+        part = self.headers.get("Range") if self.headers.get("If-Range") == etag else None
+        site.seen.append((self.path, self.headers.get("Range"), bool(part)))
+        at = int(part[6:-1]) if part else 0
+        if data is None:
+            self.send_response(404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(206 if part else 200)
+        self.send_header("ETag", etag)
+        if part:
+            self.send_header("Content-Range", f"bytes {at}-{len(data) - 1}/{len(data)}")
+        self.send_header("Content-Length", str(len(data) - at))
+        self.end_headers()
+        if site.breaks:
+            site.breaks -= 1
+            self.wfile.write(data[at:at + site.after])
+            self.wfile.flush()
+            site.still.wait(SECONDS)
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        self.wfile.write(data[at:])
+
+
+def begun(name, url, **more):
+    return ok("POST", "/images", {"name": name, "source": {"url": url, **more}})["task"]
+
+
+def fetched(name):
+    try:
+        return os.stat(f"{DIR}/images/.{name}.fetch/body").st_size
+    except OSError:
+        return 0
+
+
+def failed(part, number):
+    t = ended(number)
+    assert t["state"] == "failed" and part in t["error"], t
+
+
+def web():
+    """Fetched by a process that has only the network; goes on after breaks and kills; nothing but what was promised."""
+    global server
+    data = made_iso()
+    sha = hashlib.sha256(data).hexdigest()
+    site = Site({"/a.iso": data, "/text": b"nothing that is known", "/empty": b""}, breaks=2)
+    where = site.url + "a.iso"
+    refused(400, "invalid", ask("POST", "/images", {"name": "w", "source": {"url": where}}), "sha256")
+    for bad in ("ftp://x/y", "file:///etc/passwd", "https://user:secret@host/x", "https://", "http:///x", "https://a b/", "/etc/passwd"):
+        refused(400, "invalid", ask("POST", "/images", {"name": "w", "source": {"url": bad, "sha256": sha}}))
+    refused(400, "invalid", ask("POST", "/images", {"name": "w", "source": {"url": where, "sha256": sha, "iso": "/x"}}))
+    assert ended(begun("w", where, sha256=sha))["state"] == "done"
+    assert [s[2] for s in site.seen] == [False, True, True], site.seen  # gone on with, twice
+    with open(DIR + "/images/w/iso", "rb") as f:
+        assert f.read() == data
+    assert os.stat(DIR + "/images/w/iso").st_uid == os.getuid() and os.stat(DIR + "/images/w/iso").st_mode & 0o777 == 0o600
+    failed("SHA-256", begun("x", where, sha256="0" * 64))
+    failed("404", begun("x", site.url + "none", sha256=sha))
+    failed("cannot be seen", begun("x", site.url + "text", sha256=hashlib.sha256(b"nothing that is known").hexdigest()))
+    failed("empty", begun("x", site.url + "empty", sha256=sha))
+    # another file meanwhile: from the beginning
+    other = made_iso()
+    site.breaks, site.seen = 1, []
+    site.still.clear()
+    number = begun("y", where, sha256=hashlib.sha256(other).hexdigest())
+    until("a part of it", lambda: fetched("y") >= 1000000)
+    site.files["/a.iso"] = other
+    site.still.set()
+    assert ended(number)["state"] == "done" and [s[2] for s in site.seen] == [False, False], site.seen
+    # socled is killed: the next one goes on
+    site.breaks, site.seen = 1, []
+    site.still.clear()
+    number = begun("z", where, sha256=hashlib.sha256(other).hexdigest())
+    until("a part of it", lambda: fetched("z") >= 1000000)
+    assert os.path.isdir(DIR + "/images/.z.fetch")
+    server.kill()
+    site.still.set()
+    until("its helpers end", lambda: not helpers())
+    os.mkdir(DIR + "/images/.stray.fetch")
+    server = Socled()
+    assert ended(number)["state"] == "done" and site.seen[-1][2], site.seen
+    assert not [n for n in os.listdir(DIR + "/images") if n.startswith(".")]
+    # cancelled
+    site.breaks = 1
+    site.still.clear()
+    number = begun("c", where, sha256=sha)
+    until("a part of it", lambda: fetched("c") >= 1000000)
+    assert ask("DELETE", f"/tasks/{number}")[0] == 204
+    assert ended(number)["state"] == "cancelled" and not helpers()
+    assert not [n for n in os.listdir(DIR + "/images") if n.startswith(".")]
+    # by the command line, and of nobody that is known
+    r = socle("pool", "import", "cli", where, "--sha256", hashlib.sha256(other).hexdigest())
+    assert r.returncode == 0, r
+    untrusted = Site({"/a.iso": data})
+    untrusted.socket = tls_of(untrusted.socket)
+    failed("certificate", begun("t", f"https://127.0.0.1:{untrusted.server_address[1]}/a.iso"))
+    untrusted.close()
+    site.close()
+
+
+def tls_of(plain):
+    """With a certificate that nobody vouches for."""
+    c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=localhost", "-keyout",
+                    TMP + "/key.pem", "-out", TMP + "/cert.pem"], check=True, capture_output=True)
+    c.load_cert_chain(TMP + "/cert.pem", TMP + "/key.pem")
+    return c.wrap_socket(plain, server_side=True)
+
+
+def helpers():
+    """Processes that fetch for this socled."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                if DIR.encode() in (line := f.read()) and b"--fetch" in line:
+                    found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
 # ---- from another machine ----
 
 class Wire:
@@ -396,6 +553,7 @@ def main():
     once_cli()
     downloads(uploads())
     large()
+    web()
     server.end()
     server = Socled("--listen", "127.0.0.1:0")
     command_line()
