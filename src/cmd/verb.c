@@ -36,6 +36,7 @@ const struct field verb_fields[] = {
     FIELD_STR(verb, user_data, "what cloud-init is told: #cloud-config, or a script", .metavar = "FILE"),
     FIELD_STR(verb, ssh_key, "public keys that may log in by ssh, a line each: cloud-init is told", .metavar = "FILE"),
     FIELD_STR(verb, network_config, "network description for cloud-init, in place of DHCP on each card", .metavar = "FILE"),
+    FIELD_STR(verb, key, "of its signatures: ed25519, 32 bytes in base64, or a file with it", .metavar = "KEY"),
     FIELD_STR(verb, part, "which of the image's files: disk, iso, kernel or initrd", .metavar = "FILE"),
     FIELD_STR(verb, user, "a user's name", .metavar = "USER"),
     FIELD_STR(verb, fingerprint, "of its certificate, in place of a question", .metavar = "SHA256"),
@@ -83,7 +84,8 @@ const struct opt verb_token_create_opts[] = { DIR_OPT, VERB("user", ""), VERB("r
 static const struct opt remote_list_opts[] = { OUTPUT_OPT, {} };
 static const struct opt remote_add_opts[] = { VERB("fingerprint", ""), VERB("user", ""), VERB("code", ""), {} };
 static const struct opt import_opts[] = { DIR_OPT, SOURCE("kernel", "FILE"), SOURCE("initrd", "FILE"), SOURCE("disk", "FILE"),
-                                          SOURCE("append", ""), SOURCE("rootfs", "FILE"), SOURCE("tag", ""), SOURCE("iso", "FILE"), SOURCE("sha256", ""), SOURCE("part", "disk iso rootfs kernel"), {} };
+                                          SOURCE("append", ""), SOURCE("rootfs", "FILE"), SOURCE("tag", ""), SOURCE("iso", "FILE"), SOURCE("sha256", ""), SOURCE("from", "CATALOGUES"), SOURCE("part", "disk iso rootfs kernel"), {} };
+static const struct opt catalogue_opts[] = { DIR_OPT, VERB("key", ""), {} };
 static const struct opt export_opts[] = { DIR_OPT, VERB("part", "disk iso kernel initrd"), VERB("force", ""), {} };
 const struct opt verb_exec_opts[] = { DIR_OPT, PROGRAM("env", ""), PROGRAM("cwd", ""), PROGRAM("user", ""), { "no-terminal", verb_fields, 0, "no_terminal" }, {} };
 static const struct opt network_opts[] = { DIR_OPT, NETWORK("kind"), NETWORK("ipv4"), NETWORK("ipv6"), NETWORK("domain"), NETWORK("interface"), {} };
@@ -232,6 +234,13 @@ static int do_rename(struct verb *v, struct err *e)
     return simple(v, "POST", path, json_pack("{s:s}", "name", v->args.arg[1]), e);
 }
 
+static int do_catalogue_remove(struct verb *v, struct err *e)
+{
+    AUTO(free) char *path = verb_path("catalogues", v->args.arg[0], "", e);
+
+    return simple(v, "DELETE", path, NULL, e);
+}
+
 static int do_discard(struct verb *v, struct err *e)
 {
     AUTO(free) char *path = verb_path("uploads", v->args.arg[0], "", e);
@@ -347,6 +356,15 @@ void remote_more(struct strbuf *out)
                     "has tokens, and is readable by its user only.\n");
 }
 
+static void verb_catalogue_more(struct strbuf *out)
+{
+    strbuf_add(
+        out,
+        "The signature is beside it, as URL.sig or FILE.sig. `socle pool import NAME --from "
+        "CATALOGUE:IMAGE` makes an image of what it offers. A version that is lower than one that "
+        "was there is refused.\n");
+}
+
 static void verb_import_more(struct strbuf *out)
 {
     strbuf_add(
@@ -423,6 +441,10 @@ static const struct verb_row {
     { "pool uploads", 0, 0, verb_uploads },
     { "pool discard", 1, 1, do_discard },
     { "pool delete", 1, 1, do_pool_delete },
+    { "catalogue list", 0, 0, verb_catalogues },
+    { "catalogue add", 2, 2, verb_catalogue_add },
+    { "catalogue update", 1, 2, verb_catalogue_update },
+    { "catalogue remove", 1, 1, do_catalogue_remove },
     { "network list", 0, 0, verb_networks },
     { "network show", 1, 1, verb_network_show },
     { "network create", 1, 1, verb_network_create },
@@ -454,6 +476,14 @@ const struct command pool_commands[] = {
     { "pool uploads", "[OPTION]…", "List uploads of which no image was made yet", verb_print_opts, NULL, "" },
     { "pool discard", "ID", "Give an upload up", verb_plain_opts, NULL, "" },
     { "pool delete", "NAME", "Delete an image of which no machine was made", verb_plain_opts, NULL, "IMAGES" },
+    {},
+};
+
+const struct command catalogue_commands[] = {
+    { "catalogue list",   "[OPTION]…", "List the images that catalogues offer", verb_watch_opts, NULL, "" },
+    { "catalogue add",    "NAME URL|FILE --key KEY", "Trust a list of images that is signed by a key", catalogue_opts, verb_catalogue_more, "" },
+    { "catalogue update", "NAME [FILE]", "Fetch it anew, or send a newer one", verb_plain_opts, NULL, "CATALOGUES" },
+    { "catalogue remove", "NAME", "Trust it no more; images that were made of it stay", verb_plain_opts, NULL, "CATALOGUES" },
     {},
 };
 
@@ -588,6 +618,11 @@ int snapshot_main(int argc, char **argv)
 int pool_main(int argc, char **argv)
 {
     return group("pool", argc, argv);
+}
+
+int catalogue_main(int argc, char **argv)
+{
+    return group("catalogue", argc, argv);
 }
 
 int network_main(int argc, char **argv)

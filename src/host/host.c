@@ -243,8 +243,8 @@ static int make_folder(const char *path, struct err *e)
 
 static int make_folders(struct host *h, struct err *e)
 {
-    static const char *const folders[] = { "",          "/instances", "/images", "/cache",
-                                           "/networks", "/metrics",   "/uploads" };
+    static const char *const folders[] = { "",          "/instances", "/images",  "/cache",
+                                           "/networks", "/metrics",   "/uploads", "/catalogues" };
     struct stat st;
     int r = 0;
 

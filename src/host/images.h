@@ -63,6 +63,7 @@ struct image_source {
     char *iso;
     char *url, *sha256,
         *part; /* in place of all of these a file that is fetched; its sum (hex, or NULL); which part it is, or NULL */
+    char *from;   /* or an image of a catalogue, "CATALOGUE:IMAGE" */
     bool strange; /* its files came from elsewhere: what they name beside themselves is not read */
 };
 extern const struct field image_source_fields[];

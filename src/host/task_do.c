@@ -3,6 +3,7 @@
  */
 #include "host/task_do.h"
 
+#include "host/catalogue.h"
 #include "host/clone_make.h"
 #include "host/fetch.h"
 #include "host/layers.h"
@@ -187,6 +188,7 @@ const struct task_row task_rows[] = {
     [TASK_UNSNAPSHOT] = { do_unsnapshot,   .can_cancel = true },
     [TASK_CLONE]      = { do_clone,        .can_cancel = true, .makes = true, .undoes = true },
     [TASK_SWEEP]      = { do_sweep,        .can_cancel = true },
+    [TASK_CATALOGUE]  = { catalogue_do,    .can_cancel = true },
 };
 /* clang-format on */
 

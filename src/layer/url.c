@@ -30,21 +30,6 @@ struct getting {
     char error[CURL_ERROR_SIZE];
 };
 
-bool url_ok(const char *text)
-{
-    const char *rest = str_starts(text, "https://")  ? text + strlen("https://")
-                       : str_starts(text, "http://") ? text + strlen("http://")
-                                                     : "/";
-    const size_t host = strcspn(rest, "/?#");
-
-    if (strlen(text) > URL_MAX || host == 0 || memchr(rest, '@', host))
-        return false;
-    for (const char *p = text; *p; p++)
-        if (*p <= ' ' || *p >= 0x7f || *p == '"' || *p == '\\')
-            return false;
-    return true;
-}
-
 /* ---- which version it is of ---- */
 
 static void read_mark(struct getting *g)

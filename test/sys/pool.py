@@ -2,9 +2,11 @@
 """test/sys/pool.py: socled's pool of images, and requests that are sent again; no guest is started."""
 
 import atexit
+import base64
 import hashlib
 import http.client
 import http.server
+import json
 import os
 import random
 import signal
@@ -419,6 +421,79 @@ def web():
     site.close()
 
 
+def signed(path, version, images, key):
+    """A catalogue as doc/catalogue.md says that one is made; its bytes, and its signature."""
+    with open(path, "w", encoding="ascii") as f:
+        json.dump({"version": version, "images": images}, f)
+    subprocess.run(["openssl", "pkeyutl", "-sign", "-inkey", key, "-rawin", "-in", path, "-out", path + ".bin"], check=True)
+    with open(path + ".bin", "rb") as f, open(path + ".sig", "wb") as out:
+        out.write(base64.encodebytes(f.read()).replace(b"\n", b"") + b"\n")
+    with open(path, "rb") as f, open(path + ".sig", "rb") as sig:
+        return f.read(), sig.read()
+
+
+def new_key(name):
+    """The file of a new secret key, and the public one as text."""
+    path = f"{TMP}/{name}.pem"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", path], check=True, capture_output=True)
+    der = subprocess.run(["openssl", "pkey", "-in", path, "-pubout", "-outform", "DER"], check=True, capture_output=True).stdout
+    return path, base64.b64encode(der[-32:]).decode()
+
+
+def catalogues():
+    """Believed by its key; images by their sums; an older version, and another's, never."""
+    global server
+    secret, public = new_key("vendor")
+    thief, _ = new_key("thief")
+    data = made_iso()
+    site = Site({"/tools.iso": data})
+    image = {"name": "tools", "version": "1.2", "part": "iso", "url": site.url + "tools.iso", "sha256": hashlib.sha256(data).hexdigest(),
+             "size": len(data), "description": "Tools"}
+    path = TMP + "/cat.json"
+
+    def publish(version, images, key=secret):
+        site.files["/cat.json"], site.files["/cat.json.sig"] = signed(path, version, images, key)
+
+    publish(5, [image])
+    r = socle("catalogue", "add", "vendor", site.url + "cat.json", "--key", public)
+    assert r.returncode == 0, r
+    table = socle("catalogue", "list").stdout
+    assert "vendor" in table and "tools" in table and "Tools" in table, table
+    r = socle("pool", "import", "tools", "--from", "vendor:tools")
+    assert r.returncode == 0, r
+    with open(DIR + "/images/tools/iso", "rb") as f:
+        assert f.read() == data
+    # what is not the vendor's, what is older, and what was changed on its way
+    publish(9, [], thief)
+    assert "signature" in socle("catalogue", "update", "vendor").stderr
+    publish(4, [])
+    assert "version 4" in socle("catalogue", "update", "vendor").stderr
+    publish(6, [image])
+    site.files["/cat.json"] = site.files["/cat.json"].replace(b"1.2", b"1.3")
+    assert "signature" in socle("catalogue", "update", "vendor").stderr
+    assert ok("GET", "/catalogues")["list"][0]["version"] == 5
+    server.kill()
+    server = Socled()
+    publish(6, [{**image, "sha256": "0" * 64}])
+    assert socle("catalogue", "update", "vendor").returncode == 0
+    assert "SHA-256" in socle("pool", "import", "other", "--from", "vendor:tools").stderr
+    assert "no image" in socle("pool", "import", "other", "--from", "vendor:none").stderr
+    assert "no catalogue" in socle("pool", "import", "other", "--from", "none:none").stderr
+    assert socle("catalogue", "remove", "vendor").returncode == 0 and os.listdir(DIR + "/catalogues") == []
+    # from a file of this machine
+    publish(7, [image])
+    with open(TMP + "/vendor.pub", "w", encoding="ascii") as f:
+        f.write(public + "\n")
+    r = socle("catalogue", "add", "vendor", path, "--key", TMP + "/vendor.pub")
+    assert r.returncode == 0, r
+    publish(6, [image])
+    assert "version 6" in socle("catalogue", "update", "vendor", path).stderr
+    publish(8, [image])
+    assert socle("catalogue", "update", "vendor", path).returncode == 0
+    assert socle("pool", "import", "tools2", "--from", "vendor:tools").returncode == 0
+    site.close()
+
+
 def tls_of(plain):
     """With a certificate that nobody vouches for."""
     c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -554,6 +629,7 @@ def main():
     downloads(uploads())
     large()
     web()
+    catalogues()
     server.end()
     server = Socled("--listen", "127.0.0.1:0")
     command_line()
