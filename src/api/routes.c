@@ -4,17 +4,9 @@
 #include "api/routes.h"
 
 const struct api_part *const api_parts[] = {
-    &api_part_server,
-    &api_part_instances,
-    &api_part_snapshots,
-    &api_part_images,
-    &api_part_networks,
-    &api_part_tasks,
-    &api_part_access,
-    &api_part_metrics,
-    &api_part_uploads,
-    &api_part_support,
-    NULL,
+    &api_part_server,   &api_part_instances, &api_part_snapshots,  &api_part_images,
+    &api_part_networks, &api_part_tasks,     &api_part_access,     &api_part_metrics,
+    &api_part_uploads,  &api_part_support,   &api_part_catalogues, NULL,
 };
 
 /* clang-format off */

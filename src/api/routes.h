@@ -7,7 +7,7 @@
 
 extern const struct api_part api_part_server, api_part_instances, api_part_snapshots,
     api_part_images, api_part_networks, api_part_tasks, api_part_access, api_part_metrics,
-    api_part_uploads, api_part_support;
+    api_part_uploads, api_part_catalogues, api_part_support;
 
 /* The query of a list that comes in pages. */
 struct page {

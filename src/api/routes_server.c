@@ -150,9 +150,8 @@ json_t *api_event(const struct store_rec *r)
         const char *prefix, *type, *key;
         const char *const *members;
     } rows[] = {
-        { "instance/", "instance", "id", instance },
-        { "run/", "state", "id", state },
-        { "network/", "network", "name", none },
+        { "instance/", "instance", "id", instance }, { "run/", "state", "id", state },
+        { "network/", "network", "name", none },     { "catalogue/", "catalogue", "name", none },
         { "task/", "task", "number", task },
     };
 

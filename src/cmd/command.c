@@ -45,6 +45,7 @@ const struct command commands[] = {
     { "backup",  "FILE", "Copy socled's records into a new file", verb_plain_opts, NULL, "FILE" },
     { "support", "FILE", "Write what somebody who shall help has to know into a new file, without secrets; \"-\": standard output", verb_plain_opts, NULL, "FILE" },
     { "pool",    "COMMAND [ARGUMENT]…", "Keep the images that machines with names are made of", NULL, NULL, NULL, pool_main, pool_commands },
+    { "catalogue", "COMMAND [ARGUMENT]…", "Keep lists of images that somebody signed", NULL, NULL, NULL, catalogue_main, catalogue_commands },
     { "network", "COMMAND [ARGUMENT]…", "Keep the networks that machines' cards are on", NULL, NULL, NULL, network_main, network_commands },
     { "task",    "COMMAND [ARGUMENT]…", "Show and cancel what socled is doing", NULL, NULL, NULL, task_main, task_commands },
     { "info",    "[OPTION]…", "Show what socled is, and where it answers HTTPS", verb_print_opts, NULL, "" },
@@ -55,7 +56,7 @@ const struct command commands[] = {
     { "remote",  "COMMAND [ARGUMENT]…", "Keep the machines that --host names", NULL, remote_more, NULL, remote_main, remote_commands },
     { "help",  "[COMMAND]", "Explain a command", NULL, NULL,
                "run ctl trace image launch create list show top set edit rename delete start stop restart pause resume "
-               "reset suspend console exec file logs event snapshot restore clone backup support pool network task info doctor user token audit remote help", help_main },
+               "reset suspend console exec file logs event snapshot restore clone backup support pool catalogue network task info doctor user token audit remote help", help_main },
     {},
 };
 /* clang-format on */

@@ -11,6 +11,7 @@
 const struct names_kind names_kinds[] = {
     { "INSTANCES", "instances", "/1.0/instances" },
     { "IMAGES", "images", "/1.0/images" },
+    { "CATALOGUES", "catalogues", "/1.0/catalogues" },
     { "NETWORKS", "networks", "/1.0/networks" },
     {},
 };

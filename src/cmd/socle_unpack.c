@@ -1,6 +1,6 @@
 /*
  * cmd/socle_unpack.c: the program `socle-unpack`: images into a pool of layers, by a process that has given up all else (layer/work.h).
- * It tells in lines of JSON on stdout: {"done":N,"total":N} while it works; at the end {"image":{…}} or {"removed":N}, or {"error":"…"}
+ * It tells in lines of JSON on stdout: {"done":N,"total":N} while it works; at the end {"image":{…}}, {"removed":N} or {"fetched":N}, or {"error":"…"}
  * and status 1.
  */
 #include "base/base.h"
@@ -27,6 +27,9 @@ static const struct opt opts[] = {
     { "clean",            work_cfg_fields, 0, "clean",            NULL,   0 },
     { "credentials",      work_cfg_fields, 0, "credentials",      "FILE", 0 },
     { "insecure",         work_cfg_fields, 0, "insecure",         NULL,   0 },
+    { "fetch",            work_cfg_fields, 0, "fetch",            NULL,   0 },
+    { "into",             work_cfg_fields, 0, "into",             "DIR",  0 },
+    { "most",             work_cfg_fields, 0, "most",             NULL,   0 },
     { "allow-devices",    work_cfg_fields, 0, "allow_devices",    NULL,   0 },
     { "force-user-xattr", work_cfg_fields, 0, "force_user_xattr", NULL,   0 },
     {},
@@ -72,6 +75,7 @@ static int show_help(void)
     strbuf_add(&out, "usage: socle-unpack --pool DIR --source PATH [--tag NAME] [OPTION]…\n"
                      "       socle-unpack --pool DIR --remove LAYER\n"
                      "       socle-unpack --pool DIR --clean\n"
+                     "       socle-unpack --fetch URL --into DIR [OPTION]…\n"
                      "Import an image into a pool of layers; socled starts it.\n\nOptions:\n");
     opt_help(opts, &out);
     return fd_write_all(STDOUT_FILENO, out.text, out.len) < 0 ? STATUS_FAILED : 0;
@@ -86,6 +90,8 @@ static int report(int r, struct work_result *res, const struct err *e)
         j = json_pack("{s:s}", "error", e->text);
         if (!j) /* a name in it is no UTF-8 */
             j = json_pack("{s:s}", "error", "the image is refused; why is on stderr");
+    } else if (res->fetched) {
+        j = json_pack("{s:I}", "fetched", (json_int_t)res->fetched);
     } else if (res->has_image) {
         j = json_pack("{s:o}", "image", conf_print(import_image_fields, &res->image));
     } else {

@@ -38,6 +38,7 @@ const struct field verb_fields[] = {
     FIELD_STR(verb, user_data, "what cloud-init is told: #cloud-config, or a script", .metavar = "FILE"),
     FIELD_STR(verb, ssh_key, "public keys that may log in by ssh, a line each: cloud-init is told", .metavar = "FILE"),
     FIELD_STR(verb, network_config, "network description for cloud-init, in place of DHCP on each card", .metavar = "FILE"),
+    FIELD_STR(verb, key, "of its signatures: ed25519, 32 bytes in base64, or a file with it", .metavar = "KEY"),
     FIELD_STR(verb, part, "which of the image's files: disk, iso, kernel or initrd", .metavar = "FILE"),
     FIELD_STR(verb, user, "a user's name", .metavar = "USER"),
     FIELD_STR(verb, fingerprint, "of its certificate, in place of a question", .metavar = "SHA256"),
@@ -87,7 +88,8 @@ const struct opt verb_token_create_opts[] = { DIR_OPT, VERB("user", ""), VERB("r
 static const struct opt remote_list_opts[] = { OUTPUT_OPT, {} };
 static const struct opt remote_add_opts[] = { VERB("fingerprint", ""), VERB("user", ""), VERB("code", ""), {} };
 static const struct opt import_opts[] = { DIR_OPT, SOURCE("kernel", "FILE"), SOURCE("initrd", "FILE"), SOURCE("disk", "FILE"),
-                                          SOURCE("append", ""), SOURCE("rootfs", "FILE"), SOURCE("tag", ""), SOURCE("iso", "FILE"), {} };
+                                          SOURCE("append", ""), SOURCE("rootfs", "FILE"), SOURCE("tag", ""), SOURCE("iso", "FILE"), SOURCE("sha256", ""), SOURCE("from", "CATALOGUES"), SOURCE("part", "disk iso rootfs kernel"), {} };
+static const struct opt catalogue_opts[] = { DIR_OPT, VERB("key", ""), {} };
 static const struct opt export_opts[] = { DIR_OPT, VERB("part", "disk iso kernel initrd"), VERB("force", ""), {} };
 const struct opt verb_exec_opts[] = { DIR_OPT, PROGRAM("env", ""), PROGRAM("cwd", ""), PROGRAM("user", ""), { "no-terminal", verb_fields, 0, "no_terminal" }, {} };
 static const struct opt push_opts[] = { DIR_OPT, FILES("recursive", "recursive", "", 'r'), FILES("create-dirs", "create", "", 'p'), FILES("uid", "uid", ""),
@@ -239,6 +241,13 @@ static int do_rename(struct verb *v, struct err *e)
     return simple(v, "POST", path, json_pack("{s:s}", "name", v->args.arg[1]), e);
 }
 
+static int do_catalogue_remove(struct verb *v, struct err *e)
+{
+    AUTO(free) char *path = verb_path("catalogues", v->args.arg[0], "", e);
+
+    return simple(v, "DELETE", path, NULL, e);
+}
+
 static int do_discard(struct verb *v, struct err *e)
 {
     AUTO(free) char *path = verb_path("uploads", v->args.arg[0], "", e);
@@ -354,6 +363,15 @@ void remote_more(struct strbuf *out)
                     "has tokens, and is readable by its user only.\n");
 }
 
+static void verb_catalogue_more(struct strbuf *out)
+{
+    strbuf_add(
+        out,
+        "The signature is beside it, as URL.sig or FILE.sig. `socle pool import NAME --from "
+        "CATALOGUE:IMAGE` makes an image of what it offers. A version that is lower than one that "
+        "was there is refused.\n");
+}
+
 static void verb_import_more(struct strbuf *out)
 {
     strbuf_add(
@@ -363,7 +381,10 @@ static void verb_import_more(struct strbuf *out)
         "read.\n"
         "With --host files are this machine's, and are sent there; an upload that was interrupted "
         "goes on when the command is given again, within a day. host:/PATH is a file of that "
-        "machine.\n");
+        "machine.\n"
+        "A URL is fetched by socled, and goes on after a break; --sha256 says what its file must "
+        "be "
+        "(http:// needs it), --part what it is, if its first bytes do not.\n");
 }
 
 void verb_status_more(struct strbuf *out)
@@ -439,6 +460,10 @@ static const struct verb_row {
     { "pool uploads", 0, 0, verb_uploads },
     { "pool discard", 1, 1, do_discard },
     { "pool delete", 1, 1, do_pool_delete },
+    { "catalogue list", 0, 0, verb_catalogues },
+    { "catalogue add", 2, 2, verb_catalogue_add },
+    { "catalogue update", 1, 2, verb_catalogue_update },
+    { "catalogue remove", 1, 1, do_catalogue_remove },
     { "network list", 0, 0, verb_networks },
     { "network show", 1, 1, verb_network_show },
     { "network create", 1, 1, verb_network_create },
@@ -465,7 +490,7 @@ static const struct verb_row {
 /* clang-format off */
 const struct command pool_commands[] = {
     { "pool list",   "[OPTION]…", "List the images that machines are made of", verb_watch_opts, NULL, "" },
-    { "pool import", "NAME [FILE] [OPTION]…", "Make an image: of a kernel, an initrd and a disk; of a disk or an ISO; or for containers", import_opts, verb_import_more, "" },
+    { "pool import", "NAME [FILE|URL] [OPTION]…", "Make an image: of a kernel, an initrd and a disk; of a disk or an ISO; or for containers", import_opts, verb_import_more, "" },
     { "pool export", "NAME FILE [OPTION]…", "Copy a file of an image, as its disk, into a new file", export_opts, NULL, "IMAGES" },
     { "pool uploads", "[OPTION]…", "List uploads of which no image was made yet", verb_print_opts, NULL, "" },
     { "pool discard", "ID", "Give an upload up", verb_plain_opts, NULL, "" },
@@ -476,6 +501,14 @@ const struct command pool_commands[] = {
 const struct command file_commands[] = {
     { "file push", "FILE… NAME:PATH [OPTION]…", "Put files into a container that runs; FILE - is our input", push_opts, NULL, "FILE" },
     { "file pull", "NAME:PATH… FILE [OPTION]…", "Take files out of a container that runs; FILE - is our output", pull_opts, NULL, "INSTANCES" },
+    {},
+};
+
+const struct command catalogue_commands[] = {
+    { "catalogue list",   "[OPTION]…", "List the images that catalogues offer", verb_watch_opts, NULL, "" },
+    { "catalogue add",    "NAME URL|FILE --key KEY", "Trust a list of images that is signed by a key", catalogue_opts, verb_catalogue_more, "" },
+    { "catalogue update", "NAME [FILE]", "Fetch it anew, or send a newer one", verb_plain_opts, NULL, "CATALOGUES" },
+    { "catalogue remove", "NAME", "Trust it no more; images that were made of it stay", verb_plain_opts, NULL, "CATALOGUES" },
     {},
 };
 
@@ -617,6 +650,11 @@ int file_main(int argc, char **argv)
 int pool_main(int argc, char **argv)
 {
     return group("pool", argc, argv);
+}
+
+int catalogue_main(int argc, char **argv)
+{
+    return group("catalogue", argc, argv);
 }
 
 int network_main(int argc, char **argv)

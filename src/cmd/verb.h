@@ -21,7 +21,7 @@ struct verb {
     int output; /* VERB_TABLE, … */
     bool force, follow, messages, disks, quiet, full, instant, once, watch;
     u32 timeout, count;
-    char *snapshot, *user_data, *ssh_key, *network_config, *part;
+    char *snapshot, *user_data, *ssh_key, *network_config, *part, *key;
     u64 bytes, since;
     char *user, *fingerprint;
     int role; /* enum access_role */
@@ -66,6 +66,9 @@ void verb_from_root(const struct verb *v, char **path);
 int verb_import(struct verb *v, struct err *e);
 int verb_export(struct verb *v, struct err *e);
 int verb_uploads(struct verb *v, struct err *e);
+int verb_catalogues(struct verb *v, struct err *e);
+int verb_catalogue_add(struct verb *v, struct err *e);
+int verb_catalogue_update(struct verb *v, struct err *e);
 
 int verb_network_create(struct verb *v, struct err *e);
 int verb_network_set(struct verb *v, struct err *e);

@@ -2,9 +2,11 @@
  * host/act.c: what is asked of the host: instances told to do something, images made and deleted.
  * Which states an action begins from is a row; what it does, its task does (task_do.c).
  */
+#include "host/catalogue.h"
 #include "host/change.h"
 #include "host/upload.h"
 #include "layer/registry.h"
+#include "layer/url.h"
 
 #include <stdlib.h>
 
@@ -201,14 +203,21 @@ static int check_part(const char *what, const char *path, struct err *e)
 
 static int check_source(const struct image_source *s, struct err *e)
 {
-    const bool machine = s->kernel || s->disk;
+    const bool machine = s->kernel || s->disk, elsewhere = s->url || s->from;
     int r = check_part("kernel", s->kernel, e);
 
-    if (!!machine + !!s->rootfs + !!s->iso != 1 || (s->initrd && !s->kernel) ||
-        (s->append && !s->kernel) || (s->tag && !s->rootfs))
+    if (s->url ? !s->sha256 && url_is_plain(s->url) : s->sha256 != NULL)
+        return err_set(
+            e, -EINVAL,
+            s->url ? "'url' is plain http, where anybody may change what comes: 'sha256' is missing"
+                   : "'sha256' is of what a 'url' has");
+    if (!!machine + !!s->rootfs + !!s->iso + !!s->url + !!s->from != 1 || (s->part && !s->url) ||
+        (s->initrd && !s->kernel) || (s->append && !s->kernel && !elsewhere) ||
+        (s->tag && !s->rootfs && !elsewhere))
         return err_set(e, -EINVAL,
                        "an image is made of 'kernel' (and 'initrd', 'disk', 'append'), of 'disk' "
-                       "alone, of 'iso', or of 'rootfs' (and 'tag')");
+                       "alone, of 'iso', of 'rootfs' (and 'tag'), of a 'url' (and 'sha256', "
+                       "'part'), or 'from' a catalogue");
     if (r >= 0)
         r = check_part("initrd", s->initrd, e);
     if (r >= 0)
@@ -218,24 +227,38 @@ static int check_source(const struct image_source *s, struct err *e)
     return r < 0 ? r : check_part("disk", s->disk, e);
 }
 
-int host_import(struct host *h, const char *name, const struct image_source *from,
-                const struct host_who *who, u64 *ret_task, struct err *e)
+static int begin_import_locked(struct host *h, const char *name, const struct image_source *from,
+                               const struct host_who *who, u64 *ret_task, struct err *e)
 {
     struct image_cfg there = {};
-    int r;
+    int r = task_room_locked(h, e);
 
-    if (change_check_name(name, e) < 0 || check_source(from, e) < 0)
-        return -EINVAL;
-    host_lock(h);
-    r = task_room_locked(h, e);
     if (r >= 0)
         r = upload_check_source_locked(h, from, e);
     if (r >= 0 && (importing(h, name) || images_get(h->images, name, &there, NULL) >= 0))
         r = err_set(e, -EEXIST, "there is an image '%s'", name);
     if (r >= 0)
         r = import_locked(h, name, from, who, ret_task, e);
-    host_unlock(h);
     conf_fini(image_cfg_fields, &there);
+    return r;
+}
+
+int host_import(struct host *h, const char *name, const struct image_source *from,
+                const struct host_who *who, u64 *ret_task, struct err *e)
+{
+    struct image_source copy = {};
+    int r = 0;
+
+    if (change_check_name(name, e) < 0 || check_source(from, e) < 0)
+        return -EINVAL;
+    conf_copy(image_source_fields, &copy, from);
+    host_lock(h);
+    if (from->from) /* what it is now: the task does not depend on what becomes of the catalogue */
+        r = catalogue_resolve_locked(h, from->from, &copy, e);
+    if (r >= 0)
+        r = begin_import_locked(h, name, &copy, who, ret_task, e);
+    host_unlock(h);
+    conf_fini(image_source_fields, &copy);
     return r;
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "host/cgroup.h"
+#include "host/fetch.h"
 #include "host/load.h"
 #include "host/metrics.h"
 #include "host/process.h"
@@ -242,8 +243,8 @@ static int make_folder(const char *path, struct err *e)
 
 static int make_folders(struct host *h, struct err *e)
 {
-    static const char *const folders[] = { "",          "/instances", "/images", "/cache",
-                                           "/networks", "/metrics",   "/uploads" };
+    static const char *const folders[] = { "",          "/instances", "/images",  "/cache",
+                                           "/networks", "/metrics",   "/uploads", "/catalogues" };
     struct stat st;
     int r = 0;
 
@@ -407,6 +408,7 @@ int host_open(struct host *h, const char *dir, struct loop *l, struct err *e)
         return r;
     store_on_change(h->store, on_store, h);
     images_clean(h->images);
+    fetch_clean_all(h);
     remove_orphans(h);
     qsort(h->list, h->n, sizeof(*h->list), by_name);
     r = find_processes(h, e);

@@ -98,6 +98,7 @@ enum task_what {
     TASK_UNSNAPSHOT,
     TASK_CLONE,
     TASK_SWEEP,
+    TASK_CATALOGUE,
 };
 enum task_state { TASK_WAITING, TASK_RUNNING, TASK_DONE, TASK_FAILED, TASK_CANCELLED };
 
@@ -105,7 +106,7 @@ enum task_state { TASK_WAITING, TASK_RUNNING, TASK_DONE, TASK_FAILED, TASK_CANCE
 struct task_rec {
     int what, state;
     char *id,
-        *name; /* of the instance; `name` of an image for TASK_IMPORT and TASK_SWEEP, of a network for TASK_NETWORK */
+        *name; /* of the instance; `name` of an image for TASK_IMPORT and TASK_SWEEP, of a network for TASK_NETWORK, of a catalogue */
     u32 timeout; /* TASK_STOP, TASK_RESTART: seconds */
     bool force;
     struct image_source source; /* TASK_IMPORT */

@@ -6,8 +6,10 @@
 
 #include "base/clock.h"
 #include "disk/disk.h"
+#include "host/guess.h"
 #include "host/newfile.h"
 #include "layer/digest.h"
+#include "layer/url.h"
 #include "vm/spec.h"
 
 #include <dirent.h>

@@ -61,6 +61,9 @@ struct image_source {
     char *rootfs,
         *tag; /* of containers: an OCI image or a root file system; `tag`: which of several */
     char *iso;
+    char *url, *sha256,
+        *part; /* in place of all of these a file that is fetched; its sum (hex, or NULL); which part it is, or NULL */
+    char *from;   /* or an image of a catalogue, "CATALOGUE:IMAGE" */
     bool strange; /* its files came from elsewhere: what they name beside themselves is not read */
 };
 extern const struct field image_source_fields[];

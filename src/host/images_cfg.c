@@ -1,7 +1,21 @@
 /*
  * host/images_cfg.c: the fields of images, which the command line has, too: nothing here needs what images are made with.
  */
+#include "host/guess.h"
 #include "host/images.h"
+#include "layer/url.h"
+
+static bool sum_ok(const char *hex)
+{
+    return strlen(hex) == IMAGE_SUM && strspn(hex, "0123456789abcdef") == IMAGE_SUM;
+}
+
+static bool part_ok(const char *part)
+{
+    struct image_source s;
+
+    return strcmp(part, "initrd") != 0 && guess_member(&s, part);
+}
 
 const char *const image_kinds[] = { "machine", "container", "disk", "iso", NULL };
 
@@ -41,6 +55,10 @@ const struct field image_source_fields[] = {
               .metavar = "PATH"),
     FIELD_STR(image_source, tag, "which image, when there are several in --rootfs"),
     FIELD_STR(image_source, iso, "in place of a kernel: an ISO, which instances get as a read-only disk", .metavar = "FILE"),
+    FIELD_STR(image_source, url, "in place of all of these: a file that is fetched", .ok = url_ok, .want = "https://HOST/… (http:// with its SHA-256)"),
+    FIELD_STR(image_source, from, "or an image of a catalogue", .metavar = "CATALOGUE:IMAGE"),
+    FIELD_STR(image_source, sha256, "of what is fetched, in hex", .ok = sum_ok, .want = "64 digits 0-9a-f", .metavar = "HEX"),
+    FIELD_STR(image_source, part, "what is fetched: kernel, disk, iso or rootfs; else its first bytes say it", .ok = part_ok, .want = "kernel, disk, iso or rootfs"),
     {},
 };
 /* clang-format on */

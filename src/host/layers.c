@@ -235,6 +235,25 @@ int layers_import(struct job *j, const struct host *h, const struct image_source
     return r;
 }
 
+/* ---- fetch ---- */
+
+int layers_fetch(struct job *j, const struct layers_fetching *f, struct err *e)
+{
+    AUTO(free) char *most = str_new("%llu", f->most);
+    struct unpacking u = { .job = j, .out = -1 };
+    int r;
+
+    say(&u, "socle-unpack", NULL);
+    say(&u, "--fetch", f->url);
+    say(&u, "--into", f->folder);
+    say(&u, "--most", most);
+    if (f->plain)
+        say(&u, "--insecure", NULL);
+    r = run(&u, e);
+    unpacking_fini(&u);
+    return r;
+}
+
 /* ---- remove ---- */
 
 static int clean(struct job *j, const struct host *h, struct err *e)

@@ -13,10 +13,10 @@
 
 #include <stdlib.h>
 
-const char *const task_words[] = { "create",  "start",    "stop",    "restart",         "pause",
-                                   "resume",  "reset",    "suspend", "delete",          "import",
-                                   "network", "snapshot", "restore", "delete-snapshot", "clone",
-                                   "sweep",   NULL };
+const char *const task_words[] = { "create",  "start",     "stop",    "restart",         "pause",
+                                   "resume",  "reset",     "suspend", "delete",          "import",
+                                   "network", "snapshot",  "restore", "delete-snapshot", "clone",
+                                   "sweep",   "catalogue", NULL };
 static const char *const states[] = { "waiting", "running", "done", "failed", "cancelled", NULL };
 
 /* clang-format off */
@@ -372,7 +372,7 @@ int task_load_locked(struct host *h, u64 number, const char *text, size_t len, s
         t->inst = t->rec.id ? host_by_id_locked(h, t->rec.id) : NULL;
         attach(t);
         if ((t->rec.what != TASK_IMPORT && t->rec.what != TASK_NETWORK &&
-             t->rec.what != TASK_SWEEP && !t->inst) ||
+             t->rec.what != TASK_SWEEP && t->rec.what != TASK_CATALOGUE && !t->inst) ||
             (t->rec.from && !t->from))
             r = err_set(e, -EBADMSG, "its instance is missing");
     }

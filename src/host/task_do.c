@@ -3,7 +3,9 @@
  */
 #include "host/task_do.h"
 
+#include "host/catalogue.h"
 #include "host/clone_make.h"
+#include "host/fetch.h"
 #include "host/layers.h"
 #include "host/os_snap.h"
 #include "host/process.h"
@@ -89,19 +91,30 @@ static int import_rootfs(struct task *t, const struct image_source *from, struct
     return r;
 }
 
+static int import_files(struct task *t, const struct image_source *from, struct err *e)
+{
+    return from->rootfs ? import_rootfs(t, from, e)
+                        : images_import(&t->job, t->host->images, t->rec.name, from, e);
+}
+
 /* What was uploaded is looked at first, and of no more use in the end. */
 static int import_from(struct task *t, struct err *e)
 {
     struct image_source from = {};
-    int r = upload_resolve(&t->job, t->host, &t->rec.source, &from, e);
+    int r;
 
-    from.strange = upload_is_source(&t->rec.source);
+    if (t->rec.source.url)
+        r = fetch_source(&t->job, t->host, t->rec.name, &t->rec.source, &from, e);
+    else
+        r = upload_resolve(&t->job, t->host, &t->rec.source, &from, e);
+    from.strange = t->rec.source.url || upload_is_source(&t->rec.source);
     if (r >= 0)
-        r = from.rootfs ? import_rootfs(t, &from, e)
-                        : images_import(&t->job, t->host->images, t->rec.name, &from, e);
+        r = import_files(t, &from, e);
     conf_fini(image_source_fields, &from);
     if (r >= 0)
         upload_used(t->host, &t->rec.source);
+    if (t->rec.source.url && !(r == -ECANCELED && t->host->closing)) /* else it is gone on with */
+        fetch_clean(t->host, t->rec.name);
     return r;
 }
 
@@ -120,6 +133,7 @@ static int do_import(struct task *t, struct err *e)
     conf_fini(image_cfg_fields, &there);
     if (done) { /* by who was interrupted after it */
         upload_used(t->host, &t->rec.source);
+        fetch_clean(t->host, t->rec.name);
         return 0;
     }
     return import_from(t, e);
@@ -174,6 +188,7 @@ const struct task_row task_rows[] = {
     [TASK_UNSNAPSHOT] = { do_unsnapshot,   .can_cancel = true },
     [TASK_CLONE]      = { do_clone,        .can_cancel = true, .makes = true, .undoes = true },
     [TASK_SWEEP]      = { do_sweep,        .can_cancel = true },
+    [TASK_CATALOGUE]  = { catalogue_do,    .can_cancel = true },
 };
 /* clang-format on */
 

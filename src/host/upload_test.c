@@ -3,6 +3,7 @@
  */
 #include "host/upload.h"
 
+#include "host/guess.h"
 #include "host/host_rig.h"
 #include "testlib/test.h"
 
@@ -71,6 +72,44 @@ TEST(upload_names)
     CHECK(upload_sum_ok(ten_sum));
     CHECK(!upload_sum_ok("84D89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882"));
     CHECK(!upload_sum_ok("84"));
+}
+
+TEST(guesses)
+{
+    static const struct {
+        const char *why;
+        u32 at;
+        const char *bytes;
+        u32 len;
+        const char *part;
+    } rows[] = {
+        { "an ISO", 32769, "CD001", 5, "iso" },
+        { "bzImage", 0x202, "HdrS", 4, "kernel" },
+        { "vmlinux", 0, "\177ELF", 4, "kernel" },
+        { "qcow2", 0, "QFI\xfb", 4, "disk" },
+        { "vdi", 0x40, "\x7f\x10\xda\xbe", 4, "disk" },
+        { "a tar", 257, "ustar", 5, "rootfs" },
+        { "a packed tar", 0, "\x1f\x8b", 2, "rootfs" },
+        { "a boot sector", 510, "\x55\xaa", 2, "disk" },
+        { "zeroes", 0, "", 0, NULL },
+    };
+    AUTO(free) u8 *head = xnew_n(u8, GUESS_BYTES);
+    struct image_source s = {};
+
+    for_each_row(row, rows) {
+        ROW(row);
+        memset(head, 0, GUESS_BYTES);
+        memcpy(head + row->at, row->bytes, row->len);
+        CHECK_STR(guess_part(head, GUESS_BYTES) ? guess_part(head, GUESS_BYTES) : "nothing",
+                  row->part ? row->part : "nothing");
+        CHECK(!guess_part(head, row->at + row->len - (row->len > 0)));
+    }
+    test_row("a hybrid ISO has a boot sector, too");
+    memset(head, 0, GUESS_BYTES);
+    memcpy(head + 510, "\x55\xaa", 2);
+    memcpy(head + 32769, "CD001", 5);
+    CHECK_STR(guess_part(head, GUESS_BYTES), "iso");
+    CHECK(guess_member(&s, "iso") == &s.iso && !guess_member(&s, "append"));
 }
 
 TEST(upload_in_pieces)

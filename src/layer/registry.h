@@ -1,20 +1,18 @@
 /*
  * layer/registry.h: images from a registry, by the OCI distribution protocol: what is fetched becomes an image layout in a folder, which
  * is then imported like any other.
- *   (1) A child fetches, which has the network and nothing else: it reads the files that name resolution and TLS need, writes into
- *       that one folder, and where root starts it is nobody.  The process that unpacks has no network at all.
+ *   (1) A child fetches, which has the network and nothing else (layer/fetcher.h).  The process that unpacks has no network at all.
  *   (2) What is fetched has the size and the SHA-256 that the manifest tells, or is not kept; the importer checks both again.
  *   (3) Layers that the pool has are not fetched.
  *   (4) TLS, unless the registry is on this host or --insecure says otherwise; redirects do not lead from TLS to plain HTTP.
  */
 #pragma once
 
-#include "layer/watch.h"
+#include "layer/fetcher.h"
 
 enum {
     REGISTRY_TRIES =
         4, /* of each request that the network or the registry failed, 1, 2, 4 seconds apart */
-    REGISTRY_REDIRECTS_MAX = 5,
     REGISTRY_TOKEN_MAX = 64 * 1024, /* bytes of an answer with a token */
     REGISTRY_CREDENTIALS_MAX = 4096,
 };
@@ -40,13 +38,6 @@ struct registry_cfg {
 /* Starts the child and waits for it; `w` tells how far it is, and ends it when it is canceled. */
 int registry_fetch(const struct registry_cfg *cfg, struct watch *w, struct err *e);
 
-/* What the child tells its parent: how far it is, and what failed. */
-struct registry_told {
-    u64 done, total; /* bytes */
-    u64 unpack;      /* of all layers, which are still to be unpacked */
-    struct err err;
-};
-
 /* layer/registry_pull.c: in the child.  `told` goes to `tell_fd` whenever it changes. */
-int registry_pull(const struct registry_cfg *cfg, int tell_fd, struct registry_told *told,
+int registry_pull(const struct registry_cfg *cfg, int tell_fd, struct fetcher_told *told,
                   struct err *e);

@@ -5,6 +5,7 @@
 #include "layer/registry_http.h"
 
 #include "conf/conf.h"
+#include "layer/http.h"
 
 #include <curl/curl.h>
 #include <poll.h>
@@ -12,7 +13,7 @@
 #include <strings.h>
 #include <unistd.h>
 
-enum { CONNECT_SECONDS = 30, SILENT_SECONDS = 60, CHALLENGE_MAX = 4096 };
+enum { CHALLENGE_MAX = 4096 };
 
 struct registry_http {
     const struct registry_cfg *cfg;
@@ -128,21 +129,8 @@ bool registry_http_param(const char *challenge, const char *name, char *ret, siz
 static void set_common(struct registry_http *h, const char *url, struct registry_sink *to)
 {
     CURL *c = h->curl;
-    const char *protocols = h->plain ? "http,https" : "https";
 
-    curl_easy_reset(c);
-    curl_easy_setopt(c, CURLOPT_URL, url);
-    curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, protocols);
-    curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, protocols);
-    curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1l);
-    curl_easy_setopt(c, CURLOPT_MAXREDIRS, (long)REGISTRY_REDIRECTS_MAX);
-    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
-    curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1l);
-    curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)SILENT_SECONDS);
-    curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1l);
-    curl_easy_setopt(c, CURLOPT_USERAGENT, "socle");
-    curl_easy_setopt(c, CURLOPT_ERRORBUFFER, h->error);
+    http_begin(c, url, h->plain, h->error);
     curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(c, CURLOPT_HEADERDATA, h);
     curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);

@@ -19,7 +19,7 @@
 struct pull {
     const struct registry_cfg *cfg;
     struct registry_http *http;
-    struct registry_told *told;
+    struct fetcher_told *told;
     int tell_fd;
     u64 before; /* bytes of the layers that are complete */
 };
@@ -137,7 +137,7 @@ static int measure(struct pull *p, const struct manifest *m, const struct manife
         if (d[i].size > IMPORT_BYTES_MAX)
             return err_set(e, -EFBIG, "layer %u has %llu bytes: at most %llu", i + 1, d[i].size,
                            IMPORT_BYTES_MAX);
-        p->told->unpack += d[i].size;
+        p->told->more += d[i].size;
         if (!has_layer(p, c->rootfs.diff_ids.items[i]))
             p->told->total += d[i].size;
     }
@@ -241,7 +241,7 @@ static int pull_image(struct pull *p, struct err *e)
     return r;
 }
 
-int registry_pull(const struct registry_cfg *cfg, int tell_fd, struct registry_told *told,
+int registry_pull(const struct registry_cfg *cfg, int tell_fd, struct fetcher_told *told,
                   struct err *e)
 {
     AUTO(registry_http) struct registry_http *h = registry_http_new(cfg);

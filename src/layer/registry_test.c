@@ -1,9 +1,10 @@
 /*
- * layer/registry_test.c: names of images in registries, and what a registry asks for.
+ * layer/registry_test.c: names of images in registries, what a registry asks for, and URLs of files.
  */
 #include "layer/registry.h"
 
 #include "layer/registry_http.h"
+#include "layer/url.h"
 #include "testlib/test.h"
 
 #define HEX "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -74,4 +75,34 @@ TEST(parameters_of_a_challenge)
     CHECK(!registry_http_param("Bearer realm=\"x", "realm", value, sizeof(value)));
     CHECK(!registry_http_param("Bearer", "realm", value, sizeof(value)));
     CHECK(!registry_http_param("", "realm", value, sizeof(value)));
+}
+
+TEST(urls)
+{
+    static const struct {
+        const char *why, *url;
+        bool ok, plain;
+    } rows[] = {
+        { "a file", "https://example.org/a/b.qcow2?x=1", true, false },
+        { "a port", "https://[::1]:8443/a", true, false },
+        { "plain", "http://example.org/a", true, true },
+        { "a file of the host", "file:///etc/passwd", false, false },
+        { "another protocol", "ftp://example.org/a", false, false },
+        { "no host", "https:///a", false, false },
+        { "nothing", "https://", false, false },
+        { "a password, which would be in the records", "https://u:p@example.org/", false, false },
+        { "an at-sign in the path", "https://example.org/a@b", true, false },
+        { "a blank", "https://example.org/a b", false, false },
+        { "a line feed", "https://example.org/a\nb", false, false },
+        { "not ASCII", "https://example.org/\xc3\xa4", false, false },
+        { "large letters", "HTTPS://example.org/", false, false },
+        { "an option", "--insecure", false, false },
+    };
+
+    for_each_row(row, rows) {
+        ROW(row);
+        CHECK_EQ(url_ok(row->url), row->ok);
+        if (row->ok)
+            CHECK_EQ(url_is_plain(row->url), row->plain);
+    }
 }

@@ -7,6 +7,7 @@
 #include "layer/ids.h"
 #include "layer/pool.h"
 #include "layer/registry.h"
+#include "layer/url.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -15,12 +16,15 @@
 
 /* clang-format off */
 const struct field work_cfg_fields[] = {
-    FIELD_STR(work_cfg, pool, "directory of layers, which is made where there is none", .required = true, .metavar = "DIR"),
+    FIELD_STR(work_cfg, pool, "directory of layers, which is made where there is none", .metavar = "DIR"),
     FIELD_STR(work_cfg, source, "image to import: an OCI layout, an archive, a root file system, or HOST/NAME:TAG of a registry", .metavar = "PATH"),
     FIELD_STR(work_cfg, tag, "which image of several in the source", .metavar = "NAME"),
     FIELD_STR(work_cfg, remove, "layer to remove", .metavar = "LAYER"),
     FIELD_STR(work_cfg, credentials, "file with USER:PASSWORD for the registry", .metavar = "FILE"),
     FIELD_BOOL(work_cfg, insecure, "talk to the registry without TLS; one on this host is talked to so anyway"),
+    FIELD_STR(work_cfg, fetch, "fetch this URL into the file `body` of the folder --into, in place of all else", .metavar = "URL"),
+    FIELD_STR(work_cfg, into, "an existing folder, in which a fetch that was interrupted goes on", .metavar = "DIR"),
+    FIELD_BYTES(work_cfg, most, "fetch at most so much", .dflt = URL_BYTES_MAX, .max = URL_BYTES_MAX, .metavar = "SIZE"),
     FIELD_BOOL(work_cfg, clean, "remove what imports left that were killed"),
     FIELD_BOOL(work_cfg, allow_devices, "make the device nodes that an image has (root only)"),
     FIELD_BOOL(work_cfg, force_user_xattr, "mark opaque directories for mounts with userxattr, also as root"),
@@ -154,12 +158,30 @@ static int import(struct work *k, struct work_result *ret, struct err *e)
     return r;
 }
 
+static int fetch_url(const struct work_cfg *c, struct watch *w, u64 *ret_bytes, struct err *e)
+{
+    AUTO(fd) int dir = -1;
+    struct url_cfg url = { .url = c->fetch, .plain = c->insecure, .max = c->most };
+
+    if (!c->into || c->pool || c->source || c->remove || c->clean)
+        return err_set(e, -EINVAL,
+                       "--fetch is with --into, and neither --pool nor what is done there");
+    dir = open(c->into, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return err_errno(e, "folder '%.100s'", c->into);
+    url.dir = dir;
+    return url_fetch(&url, w, ret_bytes, e);
+}
+
 int work_run(const struct work_cfg *cfg, struct watch *w, struct work_result *ret, struct err *e)
 {
     struct work k = { .cfg = cfg, .watch = w, .pool = -1, .source = -1, .layout.fd = -1 };
-    int r = check(cfg, e);
+    int r;
 
     *ret = (struct work_result){};
+    if (cfg->fetch)
+        return fetch_url(cfg, w, &ret->fetched, e);
+    r = check(cfg, e);
     if (r == 0)
         r = prepare(&k, e);
     if (r == 0 && cfg->source) {

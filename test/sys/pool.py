@@ -2,18 +2,22 @@
 """test/sys/pool.py: socled's pool of images, and requests that are sent again; no guest is started."""
 
 import atexit
+import base64
 import hashlib
 import http.client
+import http.server
+import json
 import os
 import random
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
 import uuid
 
-from socled import BUILD, DIR, SECONDS, Socled, Unix, answer_of, ask, checked, done, ok, socle, task, until
+from socled import BUILD, DIR, SECONDS, Socled, Unix, answer_of, ask, checked, done, ended, ok, socle, task, until
 
 TMP = os.environ["TMPDIR"]
 server = None
@@ -284,6 +288,234 @@ def large():
     assert ask("DELETE", "/images/large")[0] == 204
 
 
+# ---- files of the web ----
+
+class Site(http.server.ThreadingHTTPServer):
+    """Files by their paths; the first answers of each break off after so many bytes, or stand still."""
+
+    daemon_threads = True
+
+    def __init__(self, files, breaks=0, after=1000000):
+        super().__init__(("127.0.0.1", 0), Page)
+        self.files, self.breaks, self.after, self.still, self.seen = files, breaks, after, threading.Event(), []
+        self.still.set()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/"
+
+    def handle_error(self, *_):
+        pass  # whoever asked has had enough
+
+    def close(self):
+        self.still.set()
+        self.shutdown()
+        self.server_close()
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        site, data = self.server, self.server.files.get(self.path)
+        etag = '"' + hashlib.sha256(data or b"").hexdigest()[:8] + '"'
+        part = self.headers.get("Range") if self.headers.get("If-Range") == etag else None
+        site.seen.append((self.path, self.headers.get("Range"), bool(part)))
+        at = int(part[6:-1]) if part else 0
+        if data is None:
+            self.send_response(404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(206 if part else 200)
+        self.send_header("ETag", etag)
+        if part:
+            self.send_header("Content-Range", f"bytes {at}-{len(data) - 1}/{len(data)}")
+        self.send_header("Content-Length", str(len(data) - at))
+        self.end_headers()
+        if site.breaks:
+            site.breaks -= 1
+            self.wfile.write(data[at:at + site.after])
+            self.wfile.flush()
+            site.still.wait(SECONDS)
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        self.wfile.write(data[at:])
+
+
+def begun(name, url, **more):
+    return ok("POST", "/images", {"name": name, "source": {"url": url, **more}})["task"]
+
+
+def fetched(name):
+    try:
+        return os.stat(f"{DIR}/images/.{name}.fetch/body").st_size
+    except OSError:
+        return 0
+
+
+def failed(part, number):
+    t = ended(number)
+    assert t["state"] == "failed" and part in t["error"], t
+
+
+def web():
+    """Fetched by a process that has only the network; goes on after breaks and kills; nothing but what was promised."""
+    global server
+    data = made_iso()
+    sha = hashlib.sha256(data).hexdigest()
+    site = Site({"/a.iso": data, "/text": b"nothing that is known", "/empty": b""}, breaks=2)
+    where = site.url + "a.iso"
+    refused(400, "invalid", ask("POST", "/images", {"name": "w", "source": {"url": where}}), "sha256")
+    for bad in ("ftp://x/y", "file:///etc/passwd", "https://user:secret@host/x", "https://", "http:///x", "https://a b/", "/etc/passwd"):
+        refused(400, "invalid", ask("POST", "/images", {"name": "w", "source": {"url": bad, "sha256": sha}}))
+    refused(400, "invalid", ask("POST", "/images", {"name": "w", "source": {"url": where, "sha256": sha, "iso": "/x"}}))
+    assert ended(begun("w", where, sha256=sha))["state"] == "done"
+    assert [s[2] for s in site.seen] == [False, True, True], site.seen  # gone on with, twice
+    with open(DIR + "/images/w/iso", "rb") as f:
+        assert f.read() == data
+    assert os.stat(DIR + "/images/w/iso").st_uid == os.getuid() and os.stat(DIR + "/images/w/iso").st_mode & 0o777 == 0o600
+    failed("SHA-256", begun("x", where, sha256="0" * 64))
+    failed("404", begun("x", site.url + "none", sha256=sha))
+    failed("cannot be seen", begun("x", site.url + "text", sha256=hashlib.sha256(b"nothing that is known").hexdigest()))
+    failed("empty", begun("x", site.url + "empty", sha256=sha))
+    # another file meanwhile: from the beginning
+    other = made_iso()
+    site.breaks, site.seen = 1, []
+    site.still.clear()
+    number = begun("y", where, sha256=hashlib.sha256(other).hexdigest())
+    until("a part of it", lambda: fetched("y") >= 1000000)
+    site.files["/a.iso"] = other
+    site.still.set()
+    assert ended(number)["state"] == "done" and [s[2] for s in site.seen] == [False, False], site.seen
+    # socled is killed: the next one goes on
+    site.breaks, site.seen = 1, []
+    site.still.clear()
+    number = begun("z", where, sha256=hashlib.sha256(other).hexdigest())
+    until("a part of it", lambda: fetched("z") >= 1000000)
+    assert os.path.isdir(DIR + "/images/.z.fetch")
+    server.kill()
+    site.still.set()
+    until("its helpers end", lambda: not helpers())
+    os.mkdir(DIR + "/images/.stray.fetch")
+    server = Socled()
+    assert ended(number)["state"] == "done" and site.seen[-1][2], site.seen
+    assert not [n for n in os.listdir(DIR + "/images") if n.startswith(".")]
+    # cancelled
+    site.breaks = 1
+    site.still.clear()
+    number = begun("c", where, sha256=sha)
+    until("a part of it", lambda: fetched("c") >= 1000000)
+    assert ask("DELETE", f"/tasks/{number}")[0] == 204
+    assert ended(number)["state"] == "cancelled" and not helpers()
+    assert not [n for n in os.listdir(DIR + "/images") if n.startswith(".")]
+    # by the command line, and of nobody that is known
+    r = socle("pool", "import", "cli", where, "--sha256", hashlib.sha256(other).hexdigest())
+    assert r.returncode == 0, r
+    untrusted = Site({"/a.iso": data})
+    untrusted.socket = tls_of(untrusted.socket)
+    failed("certificate", begun("t", f"https://127.0.0.1:{untrusted.server_address[1]}/a.iso"))
+    untrusted.close()
+    site.close()
+
+
+def signed(path, version, images, key):
+    """A catalogue as doc/catalogue.md says that one is made; its bytes, and its signature."""
+    with open(path, "w", encoding="ascii") as f:
+        json.dump({"version": version, "images": images}, f)
+    subprocess.run(["openssl", "pkeyutl", "-sign", "-inkey", key, "-rawin", "-in", path, "-out", path + ".bin"], check=True)
+    with open(path + ".bin", "rb") as f, open(path + ".sig", "wb") as out:
+        out.write(base64.encodebytes(f.read()).replace(b"\n", b"") + b"\n")
+    with open(path, "rb") as f, open(path + ".sig", "rb") as sig:
+        return f.read(), sig.read()
+
+
+def new_key(name):
+    """The file of a new secret key, and the public one as text."""
+    path = f"{TMP}/{name}.pem"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", path], check=True, capture_output=True)
+    der = subprocess.run(["openssl", "pkey", "-in", path, "-pubout", "-outform", "DER"], check=True, capture_output=True).stdout
+    return path, base64.b64encode(der[-32:]).decode()
+
+
+def catalogues():
+    """Believed by its key; images by their sums; an older version, and another's, never."""
+    global server
+    secret, public = new_key("vendor")
+    thief, _ = new_key("thief")
+    data = made_iso()
+    site = Site({"/tools.iso": data})
+    image = {"name": "tools", "version": "1.2", "part": "iso", "url": site.url + "tools.iso", "sha256": hashlib.sha256(data).hexdigest(),
+             "size": len(data), "description": "Tools"}
+    path = TMP + "/cat.json"
+
+    def publish(version, images, key=secret):
+        site.files["/cat.json"], site.files["/cat.json.sig"] = signed(path, version, images, key)
+
+    publish(5, [image])
+    r = socle("catalogue", "add", "vendor", site.url + "cat.json", "--key", public)
+    assert r.returncode == 0, r
+    table = socle("catalogue", "list").stdout
+    assert "vendor" in table and "tools" in table and "Tools" in table, table
+    r = socle("pool", "import", "tools", "--from", "vendor:tools")
+    assert r.returncode == 0, r
+    with open(DIR + "/images/tools/iso", "rb") as f:
+        assert f.read() == data
+    # what is not the vendor's, what is older, and what was changed on its way
+    publish(9, [], thief)
+    assert "signature" in socle("catalogue", "update", "vendor").stderr
+    publish(4, [])
+    assert "version 4" in socle("catalogue", "update", "vendor").stderr
+    publish(6, [image])
+    site.files["/cat.json"] = site.files["/cat.json"].replace(b"1.2", b"1.3")
+    assert "signature" in socle("catalogue", "update", "vendor").stderr
+    assert ok("GET", "/catalogues")["list"][0]["version"] == 5
+    server.kill()
+    server = Socled()
+    publish(6, [{**image, "sha256": "0" * 64}])
+    assert socle("catalogue", "update", "vendor").returncode == 0
+    assert "SHA-256" in socle("pool", "import", "other", "--from", "vendor:tools").stderr
+    assert "no image" in socle("pool", "import", "other", "--from", "vendor:none").stderr
+    assert "no catalogue" in socle("pool", "import", "other", "--from", "none:none").stderr
+    assert socle("catalogue", "remove", "vendor").returncode == 0 and os.listdir(DIR + "/catalogues") == []
+    # from a file of this machine
+    publish(7, [image])
+    with open(TMP + "/vendor.pub", "w", encoding="ascii") as f:
+        f.write(public + "\n")
+    r = socle("catalogue", "add", "vendor", path, "--key", TMP + "/vendor.pub")
+    assert r.returncode == 0, r
+    publish(6, [image])
+    assert "version 6" in socle("catalogue", "update", "vendor", path).stderr
+    publish(8, [image])
+    assert socle("catalogue", "update", "vendor", path).returncode == 0
+    assert socle("pool", "import", "tools2", "--from", "vendor:tools").returncode == 0
+    site.close()
+
+
+def tls_of(plain):
+    """With a certificate that nobody vouches for."""
+    c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=localhost", "-keyout",
+                    TMP + "/key.pem", "-out", TMP + "/cert.pem"], check=True, capture_output=True)
+    c.load_cert_chain(TMP + "/cert.pem", TMP + "/key.pem")
+    return c.wrap_socket(plain, server_side=True)
+
+
+def helpers():
+    """Processes that fetch for this socled."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                if DIR.encode() in (line := f.read()) and b"--fetch" in line:
+                    found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
 # ---- from another machine ----
 
 class Wire:
@@ -396,6 +628,8 @@ def main():
     once_cli()
     downloads(uploads())
     large()
+    web()
+    catalogues()
     server.end()
     server = Socled("--listen", "127.0.0.1:0")
     command_line()
