@@ -164,6 +164,8 @@ int instance_os_spec(const struct instance_cfg *c, const char *folder,
     ret->uuid = c->spec.uuid ? xdup(c->spec.uuid) : NULL;
     ret->folder = xdup(folder);
     ret->nesting = c->os.nesting;
+    ret->memory = c->spec.memory;
+    ret->cpus = c->spec.cpus;
     set_text(&ret->cwd, c->os.cwd, p->cwd);
     set_text(&ret->user, c->os.user, p->user);
     set_text(&ret->stop_signal, c->os.stop_signal, p->stop_signal);

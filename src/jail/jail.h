@@ -83,6 +83,7 @@ enum jail_role {
     JAIL_IO,     /* disks, taps */
     JAIL_IO_NET, /* user-mode network: may make sockets of the internet families */
     JAIL_UNPACK, /* reads an image, makes its files; copies files of a container */
+    JAIL_VIEW,   /* shows a container its own numbers */
     JAIL_ROLES,
 };
 

@@ -5,8 +5,8 @@
  *   (1) A call without a row ends the process (jail_seccomp.c).  Several rows of one call: any of
  *       them allows it.
  *   (2) Nothing here makes a process or a thread, makes memory executable, or changes a credential;
- *       nothing opens by path but JAIL_IO_NET for reading, in a root that holds resolv.conf only, and
- *       JAIL_UNPACK, whose paths begin at its descriptors.
+ *       nothing opens by path but JAIL_IO_NET for reading, in a root that holds resolv.conf only,
+ *       JAIL_VIEW for reading, below /proc where there is Landlock, and JAIL_UNPACK, whose paths begin at its descriptors.
  *   (3) The first thread starts all others before it loads its own filter, and each of them loads
  *       its filter first: so no row is for starting one.
  */
@@ -31,7 +31,8 @@
 #define LOOPS (M | I | N)
 #define ALL   (M | V | I | N)
 #define U     (1u << JAIL_UNPACK)
-#define EVERY (ALL | U)
+#define W     (1u << JAIL_VIEW)
+#define EVERY (ALL | U | W)
 
 #define SYS(name, roles, why)                                \
     {                                                        \
@@ -61,7 +62,7 @@ static const struct jail_row rows[] = {
     SYS(io_uring_enter,              I | M, "submits disk requests and takes completions"),
     SYS(futex,                       EVERY, "locks and condition variables"),
     SYS(readv,                       LOOPS, "taps: header and data"),
-    SYS(writev,                      ALL,   "taps, console, libuv streams"),
+    SYS(writev,                      ALL | W, "taps, console, libuv streams; answers of libfuse"),
     SYS(recvmsg,                     LOOPS, "control socket, also with files that it hands in; packets"),
     SYS(sendmsg,                     LOOPS, "answers on the control socket; packets"),
     SYS(clock_gettime,               EVERY, "time where the vDSO cannot say it"),
@@ -73,7 +74,7 @@ static const struct jail_row rows[] = {
     SYS(preadv2,                     I | M, "disk reads that may not wait"),
     SYS(pwritev,                     I | M, "disk writes without io_uring"),
     SYS(pwritev2,                    I | M, "disk writes with RWF_DSYNC"),
-    SYS(pread64,                     I | M | U,"image headers and tables"),
+    SYS(pread64,                     I | M | U | W, "image headers and tables; a file of a control group again"),
     SYS(pwrite64,                    I | M | U,"image headers and tables"),
     SYS(fdatasync,                   I | M, "a guest's flush"),
     SYS(fsync,                       I | M | U,"a guest's flush after the file grew"),
@@ -108,7 +109,7 @@ static const struct jail_row rows[] = {
     SYS(connect,                     N,     "libslirp: the guest's connections"),
     SYS(bind,                        N,     "libslirp: UDP and ICMP, forwarded ports"),
     SYS(listen,                      N,     "libslirp: forwarded ports"),
-    SYS_IF(openat, N | U, LACKS, 2, O_ACCMODE | O_CREAT | O_TRUNC, "libslirp reads resolv.conf, all that its root holds; tables of character sets, which an empty root does not hold"),
+    SYS_IF(openat, N | U | W, LACKS, 2, O_ACCMODE | O_CREAT | O_TRUNC, "libslirp reads resolv.conf, all that its root holds; tables of character sets, which an empty root does not hold; processes in /proc"),
 
     /* loops, timers, files */
     SYS(epoll_ctl,                   ALL,   "fds of a loop come and go"),
@@ -125,7 +126,7 @@ static const struct jail_row rows[] = {
     SYS_IF(fcntl, EVERY, EQ, 1, F_SETFD,      "make it so"),
     SYS_IF(fcntl, I | M, EQ, 1, F_OFD_SETLK, "locks of images"),
     SYS_IF(fcntl, M, EQ, 1, F_DUPFD_CLOEXEC, "a second fd for another thread"),
-    SYS_IF(newfstatat, ALL, HAS, 3, AT_EMPTY_PATH, "fstat as glibc does it: AT_EMPTY_PATH"),
+    SYS_IF(newfstatat, ALL | W, HAS, 3, AT_EMPTY_PATH, "fstat as glibc does it: AT_EMPTY_PATH"),
     SYS_IF(newfstatat, N, EQ, 3, 0,         "libslirp: did resolv.conf change"),
     SYS(fstat,                       EVERY, "size and kind of an open file"),
     IOCTL(TCGETS,                    M,     "the terminal's mode; stdio asks whether it is one"),
@@ -144,7 +145,7 @@ static const struct jail_row rows[] = {
     SYS(readlinkat,                  U,     "a directory becomes a layer"),
     SYS(unlinkat,                    U,     "an entry that is replaced, a layer that is removed"),
     SYS(renameat2,                   U,     "a layer that is complete gets its name"),
-    SYS(getdents64,                  U,     "a layer is removed, a directory becomes one"),
+    SYS(getdents64,                  U | W, "a layer is removed, a directory becomes one; threads in /proc"),
     SYS(fchownat,                    U,     "owners of a layer's files"),
     SYS(fchmodat,                    U,     "their modes"),
     SYS(fchmod,                      U,     "modes of directories"),
@@ -269,7 +270,7 @@ static const struct jail_row rows[] = {
 
 static const char *const role_names[JAIL_ROLES] = {
     [JAIL_MAIN] = "main",     [JAIL_VCPU] = "vcpu",     [JAIL_IO] = "io",
-    [JAIL_IO_NET] = "io-net", [JAIL_UNPACK] = "unpack",
+    [JAIL_IO_NET] = "io-net", [JAIL_UNPACK] = "unpack", [JAIL_VIEW] = "view",
 };
 
 const struct jail_row *jail_rows(unsigned *ret_n)

@@ -8,6 +8,7 @@
 #include "box/path.h"
 #include "os/names.h"
 #include "os/user.h"
+#include "os/view.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -247,7 +248,17 @@ static void add_names(const struct os_spec *s, json_t *list)
     }
 }
 
-static json_t *mounts_json(const struct os_spec *s)
+/* Its own numbers in place of the host's (os/view_fs.h). */
+static void add_views(const struct os_spec *s, json_t *list)
+{
+    for_each_row(path, view_paths) {
+        AUTO(free) char *source = str_new("%s/l/view/%s", s->folder, strrchr(*path, '/') + 1);
+
+        add_mount(list, *path, "bind", source, "bind,ro");
+    }
+}
+
+static json_t *mounts_json(const struct os_spec *s, bool view)
 {
     const u32 who = s->init ? FOR_INIT : FOR_PROGRAM;
     json_t *list = json_array();
@@ -260,6 +271,8 @@ static json_t *mounts_json(const struct os_spec *s)
         if (s->nesting && access(*path, F_OK) == 0)
             add_bind(list, *path, *path, true);
     }
+    if (view)
+        add_views(s, list);
     add_names(s, list);
     for (u32 i = 0; i < s->mounts.n; i++)
         add_bind(list, os_mount(s, i)->source, os_mount(s, i)->target, !os_mount(s, i)->readonly);
@@ -375,7 +388,7 @@ int os_command_settle(struct os_spec *s, struct err *e)
     return 0;
 }
 
-int os_bundle_write(const struct os_spec *s, const struct os_ids *ids, struct err *e)
+int os_bundle_write(const struct os_spec *s, const struct os_ids *ids, bool view, struct err *e)
 {
     const struct os_program first = { .command = s->command, .terminal = true };
     AUTO(free) char *folder = str_new("%s/bundle", s->folder);
@@ -391,7 +404,7 @@ int os_bundle_write(const struct os_spec *s, const struct os_ids *ids, struct er
         return err_errno(e, "make folder '%s'", folder);
     }
     all = json_pack("{s:s, s:{s:s}, s:s, s:o, s:o, s:o}", "ociVersion", "1.0.2", "root", "path",
-                    root, "hostname", s->name, "process", process, "mounts", mounts_json(s),
+                    root, "hostname", s->name, "process", process, "mounts", mounts_json(s, view),
                     "linux", linux_json(s, ids));
     r = write_json(path, all, e);
     json_decref(all);

@@ -11,7 +11,7 @@
 /* Chooses the command where there is none, and finds out what it is; the root is mounted. */
 int os_command_settle(struct os_spec *s, struct err *e);
 /* FOLDER/bundle/config.json for a root that is mounted (os/rootfs.h). */
-int os_bundle_write(const struct os_spec *s, const struct os_ids *ids, struct err *e);
+int os_bundle_write(const struct os_spec *s, const struct os_ids *ids, bool view, struct err *e);
 
 /* One more program in it, as a client asks for it. */
 struct os_program {

@@ -105,7 +105,7 @@ static int start_container(struct os *o, struct err *e)
     if (r >= 0)
         r = start_user_nets(o, e);
     if (r >= 0)
-        r = os_bundle_write(o->spec, &o->ids, e);
+        r = os_bundle_write(o->spec, &o->ids, o->view.pid > 0, e);
     if (r >= 0)
         r = os_box_create(o->spec, &o->pid, &master, e);
     if (r < 0)
@@ -119,6 +119,7 @@ static int start_container(struct os *o, struct err *e)
         o->pid = 0;
         return r;
     }
+    view_fs_restart(&o->view);
     o->state = OS_RUNNING;
     o->exec.ready = true;
     o->started_ns = clock_mono_ns();
@@ -179,7 +180,8 @@ static void on_child(uv_signal_t *s, int number [[maybe_unused]])
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (pid == o->pid)
             first_ended(o, status);
-        else if (!user_net_ended(o, pid, status) && !os_files_ended(&o->files, pid, status))
+        else if (!user_net_ended(o, pid, status) && !view_fs_ended(&o->view, pid) &&
+                 !os_files_ended(&o->files, pid, status))
             (void)os_exec_ended(&o->exec, pid, status);
     }
 }
@@ -308,12 +310,26 @@ static int watch_signals(struct os *o, struct err *e)
     return r < 0 ? err_code(e, r, "watch signals") : 0;
 }
 
+/*
+ * Who makes containers in it mounts /proc anew, which Linux does not let a user namespace do when parts of ours are covered
+ * (mount_namespaces(7), "Restrictions").
+ */
+static void show_own(struct os *o)
+{
+    struct err e = {};
+
+    if (!o->spec->nesting && view_fs_open(&o->view, o->spec, &e) < 0)
+        log_warn("its /proc shows the host's memory and CPUs: %s", e.text);
+}
+
 static int prepare(struct os *o, struct err *e)
 {
     int r = os_ids_open(&o->ids, o->spec->uid_first, e);
 
     if (r >= 0)
         r = os_rootfs_mount(o->spec, o->ids.user, e);
+    if (r >= 0)
+        show_own(o);
     if (r >= 0)
         r = os_command_settle(o->spec, e);
     if (r >= 0)
@@ -329,9 +345,9 @@ static int prepare(struct os *o, struct err *e)
     if (r >= 0)
         r = os_files_open(&o->files, &o->loop, o->spec, e);
     if (r >= 0)
-        r = start_container(o, e);
+        r = watch_signals(o, e); /* before: it may end at once */
     if (r >= 0)
-        r = watch_signals(o, e);
+        r = start_container(o, e);
     return r < 0 ? r : os_control_open(o, e); /* who finds it, finds a container that runs */
 }
 
@@ -339,6 +355,7 @@ static void fini(struct os *o)
 {
     os_control_close(o);
     os_files_close(&o->files);
+    view_fs_close(&o->view);
     os_exec_close(&o->exec);
     os_console_close(&o->console);
     for_each_row(u, o->user_net)

@@ -14,6 +14,7 @@
 #include "os/files.h"
 #include "os/ids.h"
 #include "os/user_net.h"
+#include "os/view_fs.h"
 
 enum os_state { OS_CREATED, OS_RUNNING, OS_PAUSED, OS_ENDED };
 
@@ -22,6 +23,7 @@ struct os {
     struct loop loop;
     struct os_ids ids;
     struct os_user_net user_net[OS_NETS_MAX]; /* of each card, as far as it is one */
+    struct view_fs view;
     struct os_console console;
     struct os_exec exec;
     struct os_files files;

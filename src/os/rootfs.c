@@ -1,7 +1,7 @@
 /*
  * os/rootfs.c: an overlay of idmapped mounts.
  *     FOLDER/rw/upper   what the container wrote     FOLDER/rw/work   overlayfs's own
- *     FOLDER/l          a tmpfs with the layers' mount points, by number, so that 256 of them fit into mount(2)'s one page
+ *     FOLDER/l          a tmpfs with the layers' mount points, by number, so that 256 of them fit into mount(2)'s one page; view (os/view_fs.h)
  *     FOLDER/root       the overlay
  */
 #include "os/rootfs.h"

@@ -35,6 +35,8 @@ const struct field os_fields[] = {
     FIELD_STR(os_spec, dns, "address of the name server"),
     FIELD_STR(os_spec, domain, "in which names are looked up"),
     FIELD_STR(os_spec, runtime, "socle-box", .required = true),
+    FIELD_INT(os_spec, memory, "bytes that it is shown as its own, unless its control group says what they are; 0: the host's"),
+    FIELD_INT(os_spec, cpus, "the same of CPUs"),
     FIELD_BOOL(os_spec, nesting, "containers are made in it"),
     FIELD_LIST(os_spec, nets, net_fields, os_net, OS_NETS_MAX, "network cards"),
     FIELD_LIST(os_spec, mounts, os_mount_fields, os_mount, OS_MOUNTS_MAX, "of the host, seen in it"),

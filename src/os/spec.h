@@ -43,6 +43,8 @@ struct os_spec {
     char *stop_signal;        /* NULL: what its first process is found to take */
     char *dns, *domain;       /* NULL: none */
     char *runtime;            /* socle-box */
+    u64 memory;               /* bytes, as it was started; 0: it has no limit */
+    u32 cpus;                 /* 0: all */
     bool nesting;             /* containers are made in it */
     struct field_list nets;   /* struct os_net */
     struct field_list mounts; /* struct os_mount */

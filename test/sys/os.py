@@ -24,7 +24,7 @@ from socled import BUILD, DIR, SECONDS, Socled, answers, ask, done, ok, task, un
 
 os.environ["SOCLE_DIR"] = DIR
 ROOTFS = os.environ["TMPDIR"] + "/rootfs.tar"
-APPLETS = ("sh", "cat", "echo", "id", "ls", "sleep", "touch", "rm", "mkdir", "hostname", "ip", "ping", "chown", "head", "yes", "stty", "true", "wc", "test", "mount", "kill", "ps", "nc", "nslookup", "mkfifo", "ln", "mv", "chmod", "stat", "sha256sum")
+APPLETS = ("sh", "cat", "echo", "id", "ls", "sleep", "touch", "rm", "mkdir", "hostname", "ip", "ping", "chown", "head", "yes", "stty", "true", "wc", "test", "mount", "kill", "ps", "nc", "nslookup", "mkfifo", "ln", "mv", "chmod", "stat", "sha256sum", "top", "grep")
 ON = "trap 'exit 0' TERM; while :; do sleep 0.05; done"  # a program that ends when it is asked to
 
 
@@ -148,7 +148,7 @@ def life():
     began = time.monotonic()
     done("POST", "/instances/never/action", {"action": "stop", "timeout": 50})
     assert time.monotonic() - began < 25
-    run("launch", "box", "ends", "--memory", "64M", "--", "/bin/sh", "-c", "echo to the log; exit 7")
+    socle("launch", "box", "ends", "--memory", "64M", "--", "/bin/sh", "-c", "echo to the log; exit 7")  # which may say so itself
     until("its end", lambda: state("ends") == "failed")
     assert "status 7" in ok("GET", "/instances/ends")["status"]["why"]
     assert "to the log" in run("logs", "ends")
@@ -432,6 +432,58 @@ def status_of(pid):
         return f.read()
 
 
+# ---- its own /proc ----
+
+def kib(text, name):
+    return int(next(line for line in text.splitlines() if line.startswith(name + ":")).split()[1])
+
+
+def views():
+    """free, uptime and top show what the container has and does; its restart is its start; it cannot exhaust who shows it."""
+    run("launch", "box", "v", "--memory", "64M", "--cpus", "1", "--", "/bin/sh", "-c", ON)
+    seen = inside("v", "cat /proc/meminfo")
+    total, free = kib(seen, "MemTotal"), kib(seen, "MemFree")
+    assert total == 65536 and 0 < free <= total, seen
+    # a process that has 20 MB has them
+    p = subprocess.Popen([BUILD + "socle", "exec", "v", "sh", "-c", "x=$(yes | head -c 20000000); echo there; read y"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert p.stdout.readline() == "there\n"
+    now = kib(inside("v", "cat /proc/meminfo"), "MemFree")
+    assert now < free - 15000, (free, now)
+    p.communicate("\n", timeout=SECONDS)
+    assert inside("v", "grep -c ^processor /proc/cpuinfo; cat /sys/devices/system/cpu/online; grep -c ^cpu /proc/stat") == "1\n0\n2"
+    up = float(inside("v", "cat /proc/uptime").split()[0])
+    assert 0 <= up < 100 < time.clock_gettime(time.CLOCK_BOOTTIME), up
+    assert "Mem:" in inside("v", "top -b -n 1")
+    assert len(inside("v", "cat /proc/loadavg").split()) == 5 and len(inside("v", "cat /proc/swaps").splitlines()) == 1
+    done("POST", "/instances/v/action", {"action": "reset"})
+    assert float(inside("v", "cat /proc/uptime").split()[0]) < up + 5
+    # read in pieces it is one text; written it is not
+    assert inside("v", "(head -c 9 >/dev/null; head -c 999999) </proc/meminfo | wc -l") == "24"
+    assert program("v", "sh", "-c", "echo x >/proc/meminfo").returncode
+    # as many as it likes
+    said = inside("v", "i=0; while test $i -lt 300; do sleep 60 </proc/uptime & p=\"$p $!\"; i=$((i+1)); done 2>/tmp/e; until test $(wc -l </tmp/e) -ge 44; do sleep 0.1; done; head -n 1 /tmp/e; kill $p 2>/dev/null; wait")
+    assert "Too many open files" in said, said
+    assert kib(inside("v", "cat /proc/meminfo"), "MemTotal") == 65536
+    # who shows it is nobody
+    pid = ok("GET", "/instances/v")["status"]["pid"]
+    shows = [c for c in children(pid) if "/dev/fuse" in fds_of(c)]
+    assert len(shows) == 1 and "Seccomp:\t2" in status_of(shows[0]) and "CapEff:\t0000000000000000\n" in status_of(shows[0]), shows
+    # with nesting the host's are seen, and a new /proc can be mounted
+    run("launch", "box", "w", "--memory", "64M", "--nesting", "--", "/bin/sh", "-c", ON)
+    assert kib(inside("w", "cat /proc/meminfo"), "MemTotal") > 65536
+    os.kill(pid, signal.SIGKILL)
+    until("it ends with socle-os", lambda: not os.path.exists(f"/proc/{shows[0]}"))
+    until("the end is seen", lambda: state("v") in ("failed", "off"))
+    done("POST", "/instances/v/action", {"action": "start"})
+    assert kib(inside("v", "cat /proc/meminfo"), "MemTotal") == 65536
+    for name in ("v", "w"):
+        done("DELETE", f"/instances/{name}?force=on")
+
+
+def fds_of(pid):
+    return {os.readlink(p) for p in glob.glob(f"/proc/{pid}/fd/*")}
+
+
 # ---- user networks ----
 
 class Server:
@@ -502,7 +554,7 @@ def user_networks():
     works()
     # it is nobody, has no files, and is of no use to others
     pid = ok("GET", "/instances/u")["status"]["pid"]
-    carrier = next(c for c in children(pid) if os.path.basename(os.readlink(f"/proc/{c}/exe")) == "socle-os")
+    carrier = next(c for c in children(pid) if "/dev/net/tun" in fds_of(c))
     with open(f"/proc/{carrier}/status", encoding="ascii") as f:
         status = dict(line.split(":\t", 1) for line in f.read().splitlines() if ":\t" in line)
     assert status["CapEff"] == "0000000000000000" and status["Seccomp"] == "2" and status["NoNewPrivs"] == "1", status
@@ -516,7 +568,7 @@ def user_networks():
     p = socle("launch", "box", "u2", "--memory", "64M", "--net", f"user,forward=tcp:{port}:80")
     assert p.returncode and f"port {port}" in p.stderr, p
     done("DELETE", "/instances/u2?force=on")
-    carrier = next(c for c in children(pid) if os.path.basename(os.readlink(f"/proc/{c}/exe")) == "socle-os")
+    carrier = next(c for c in children(pid) if "/dev/net/tun" in fds_of(c))
     os.kill(pid, signal.SIGKILL)
     until("it ends with socle-os", lambda: not os.path.exists(f"/proc/{carrier}"))
     until("the end is seen", lambda: state("u") in ("failed", "off"))
@@ -575,6 +627,9 @@ def debian(folder):
     run("launch", "debian", "deb", "--memory", "512M")
     until("systemd", is_up)
     assert inside("deb", "systemd-detect-virt") == "container-other" and inside("deb", "cat /proc/1/comm") == "systemd"
+    if not program("deb", "free").returncode:  # of procps: by /proc
+        assert inside("deb", "free -k").splitlines()[1].split()[1] == "524288" and "load average" in inside("deb", "uptime")
+    assert kib(inside("deb", "cat /proc/meminfo"), "MemTotal") == 524288
     began = inside("deb", "cat /proc/1/stat").split()[21]
     program("deb", "systemctl", "reboot")
     until("it is another", lambda: other_start("deb", began))
@@ -617,6 +672,7 @@ try:
         programs()
         terminals()
         frames()
+        views()
         files()
         attacks_by_files()
         user_networks()

@@ -1,6 +1,6 @@
 #!/bin/bash
 # test/sys/os.sh: instances of kind os: images, life, exec, networks, snapshots, clones, kill -9, a whole Debian; of root and of an ordinary user.
-# time limit: 400
+# time limit: 600
 set -eu
 here=$(dirname "$0")
 [ "$(id -u)" = 0 ] || { echo "only root may make networks of its own here"; exit 77; }
@@ -14,9 +14,12 @@ ip link set lo up
 echo "nameserver 127.0.0.1" >"$TMPDIR/resolv.conf" # os.py answers there
 mount --bind "$TMPDIR/resolv.conf" "$(readlink -f /etc/resolv.conf)"
 [ -c /dev/net/tun ] || { echo "no /dev/net/tun"; exit 77; }
-# As Debian has it: anybody may open it.
+[ -c /dev/fuse ] || { echo "no /dev/fuse"; exit 77; }
+# As Debian has them: anybody may open them.
 mknod -m 666 "$TMPDIR/tun" c 10 200
+mknod -m 666 "$TMPDIR/fuse" c 10 229
 mount --bind "$TMPDIR/tun" /dev/net/tun
+mount --bind "$TMPDIR/fuse" /dev/fuse
 cd "$here/../.."
 python3 test/sys/os.py root
 rm -rf "$TMPDIR/d"

@@ -1,0 +1,425 @@
+/*
+ * os/view_fs.c: a small file system (FUSE) in a process of its own, which reads the container's control group when it is read.
+ *   (1) What the container asks comes through the kernel's FUSE: names, offsets, sizes.  The process has /proc to read, the descriptors that it
+ *       opened before, and the system calls of role "view".  What a file says is made when it is opened, so that reads in pieces fit.
+ *   (2) A container opens as much as it likes: OPEN_MAX_HERE texts are kept, more are refused.
+ *   (3) It ends with socle-os.  Then, and if it failed, the files say ENOTCONN.
+ */
+#define FUSE_USE_VERSION 314
+#include "os/view_fs.h"
+
+#include "base/clock.h"
+#include "base/proc.h"
+#include "jail/jail.h"
+#include "os/child.h"
+
+#include <fcntl.h>
+#include <fuse3/fuse_lowlevel.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { OPEN_MAX_HERE = 256, TEXT_MAX = 256 * 1024, FIRST_INODE = 2, SPARE = 64 };
+
+/* Files of the control group that has the limits. */
+enum group_file { MEMORY_MAX, MEMORY_NOW, MEMORY_STAT, CPU_MAX, CPU_STAT, PIDS_NOW, GROUP_FILES };
+static const char *const group_names[GROUP_FILES] = {
+    "memory.max", "memory.current", "memory.stat", "cpu.max", "cpu.stat", "pids.current",
+};
+
+struct source {
+    const struct os_spec *spec;
+    pid_t above; /* socle-os */
+    int group[GROUP_FILES];
+    int cpuinfo;
+    u64 host_memory;
+    u32 host_cpus;
+    const atomic_ullong *started_ns;
+    u64 start_seen; /* of that, the last; what the group had used then */
+    u64 user_before, system_before;
+    double load[3];
+    u64 load_at_ns, load_us;
+    u32 n_open;
+};
+
+/* ---- what is true now ---- */
+
+/* A file of /proc or of a control group is made anew when it is read from its begin.  Owned; "" when there is none. */
+static char *read_again(int fd, size_t max)
+{
+    char *text = xnew_n(char, max + 1);
+    ssize_t n = 0, part;
+
+    while (fd >= 0 && n < (ssize_t)max && (part = pread(fd, text + n, max - n, n)) > 0)
+        n += part;
+    text[n] = 0;
+    return text;
+}
+
+static u64 number(const char *text, const char *word)
+{
+    u64 v;
+
+    (void)str_u64_after(text, word, &v);
+    return v;
+}
+
+static void add_memory(const struct source *s, struct view *v)
+{
+    AUTO(free) char *max = read_again(s->group[MEMORY_MAX], 64);
+    AUTO(free) char *now = read_again(s->group[MEMORY_NOW], 64);
+    AUTO(free) char *stat = read_again(s->group[MEMORY_STAT], 8192);
+    u64 limit = s->spec->memory;
+
+    if (str_u64_after(max, "", &v->memory))
+        limit = v->memory;
+    v->memory = min(limit ? limit : s->host_memory, s->host_memory);
+    if (!str_u64_after(now, "", &v->used)) {
+        v->used = proc_below((u32)s->above);
+        return;
+    }
+    v->cached = number(stat, "active_file ") + number(stat, "\ninactive_file ");
+    v->shared = number(stat, "shmem ");
+}
+
+static void add_cpus(struct source *s, struct view *v)
+{
+    AUTO(free) char *max = read_again(s->group[CPU_MAX], 64);
+    AUTO(free) char *stat = read_again(s->group[CPU_STAT], 4096);
+    u64 quota[2], cpus = s->spec->cpus, user = number(stat, "user_usec "),
+                  system = number(stat, "system_usec ");
+    const u64 started = atomic_load(s->started_ns);
+
+    if (str_take_u64s(max, quota, 2) == 2 && quota[1])
+        cpus = (quota[0] + quota[1] - 1) / quota[1];
+    v->cpus = (u32)min(max(cpus ? cpus : s->host_cpus, 1ull), (u64)s->host_cpus);
+    if (started != s->start_seen) {
+        s->start_seen = s->load_at_ns = started;
+        s->user_before = user;
+        s->system_before = system;
+        s->load_us = 0;
+        memset(s->load, 0, sizeof(s->load));
+    }
+    v->user_us = user - min(user, s->user_before);
+    v->system_us = system - min(system, s->system_before);
+}
+
+/* Nobody samples: what was used since it was read last is taken as even. */
+static void add_load(struct source *s, struct view *v)
+{
+    const u64 now = clock_mono_ns(), used = v->user_us + v->system_us, ns = now - s->load_at_ns;
+
+    if (ns >= NSEC_PER_SEC) {
+        view_load(s->load, (double)(used - min(used, s->load_us)) * 1000 / (double)ns, ns);
+        s->load_at_ns = now;
+        s->load_us = used;
+    }
+    memcpy(v->load, s->load, sizeof(v->load));
+    v->up_ns = now - s->start_seen;
+}
+
+/* Owned text of a file. */
+static void make_text(struct source *s, enum view_file f, struct strbuf *out)
+{
+    AUTO(free) char *cpuinfo = read_again(f == VIEW_CPUINFO ? s->cpuinfo : -1, TEXT_MAX);
+    AUTO(free) char *pids = read_again(s->group[PIDS_NOW], 64);
+    struct view v = { .host_cpuinfo = cpuinfo };
+    struct timespec now;
+
+    add_memory(s, &v);
+    add_cpus(s, &v);
+    add_load(s, &v);
+    clock_gettime(CLOCK_REALTIME, &now);
+    v.now_s = (u64)now.tv_sec;
+    v.tasks = (u32)max(number(pids, ""), 1ull);
+    view_print(f, &v, out);
+}
+
+/* ---- the file system ---- */
+
+static struct source *source_of(fuse_req_t rq)
+{
+    return fuse_req_userdata(rq);
+}
+
+static const char *name_of(u32 file)
+{
+    return strrchr(view_paths[file], '/') + 1;
+}
+
+/*
+ * A read looks at no size (direct_io), but sendfile(2) does, as busybox's cat uses it: the kernel takes it down to what a read gave, and never
+ * up.  So it is what the file has now, and room for digits.
+ */
+static u64 size_of(struct source *s, fuse_ino_t ino)
+{
+    AUTO(strbuf) struct strbuf text = {};
+
+    make_text(s, (enum view_file)(ino - FIRST_INODE), &text);
+    return text.len + SPARE;
+}
+
+static bool attr_of(struct source *s, fuse_ino_t ino, struct stat *ret)
+{
+    const bool is_file = ino >= FIRST_INODE && ino < FIRST_INODE + VIEW_FILES;
+
+    *ret = (struct stat){ .st_ino = ino,
+                          .st_mode = is_file ? S_IFREG | 0444 : S_IFDIR | 0555,
+                          .st_nlink = is_file ? 1 : 2,
+                          .st_uid = s->spec->uid_first,
+                          .st_gid = s->spec->uid_first };
+    if (is_file)
+        ret->st_size = (off_t)size_of(s, ino);
+    return is_file || ino == FUSE_ROOT_ID;
+}
+
+static void on_lookup(fuse_req_t rq, fuse_ino_t parent, const char *name)
+{
+    struct fuse_entry_param entry = { .entry_timeout = 3600 };
+
+    for (u32 i = 0; parent == FUSE_ROOT_ID && i < VIEW_FILES; i++)
+        if (strcmp(name, name_of(i)) == 0) {
+            entry.ino = FIRST_INODE + i;
+            (void)attr_of(source_of(rq), entry.ino, &entry.attr);
+            fuse_reply_entry(rq, &entry);
+            return;
+        }
+    fuse_reply_err(rq, ENOENT);
+}
+
+static void on_getattr(fuse_req_t rq, fuse_ino_t ino, struct fuse_file_info *fi [[maybe_unused]])
+{
+    struct stat st;
+
+    if (attr_of(source_of(rq), ino, &st))
+        fuse_reply_attr(rq, &st, 0);
+    else
+        fuse_reply_err(rq, ENOENT);
+}
+
+static void on_open(fuse_req_t rq, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct source *s = source_of(rq);
+    struct strbuf *text;
+
+    if (ino < FIRST_INODE || ino >= FIRST_INODE + VIEW_FILES ||
+        (fi->flags & O_ACCMODE) != O_RDONLY || s->n_open == OPEN_MAX_HERE) {
+        fuse_reply_err(rq, s->n_open == OPEN_MAX_HERE ? ENFILE : EACCES);
+        return;
+    }
+    text = xnew(struct strbuf);
+    make_text(s, (enum view_file)(ino - FIRST_INODE), text);
+    fi->fh = (uintptr_t)text;
+    fi->direct_io = 1; /* nothing is kept */
+    s->n_open++;
+    if (fuse_reply_open(rq, fi) < 0) { /* who opened it is gone: there will be no release */
+        s->n_open--;
+        strbuf_fini(text);
+        free(text);
+    }
+}
+
+static void on_read(fuse_req_t rq, fuse_ino_t ino [[maybe_unused]], size_t size, off_t at,
+                    struct fuse_file_info *fi)
+{
+    const struct strbuf *text = (const struct strbuf *)(uintptr_t)fi->fh;
+    const size_t from = at < 0 ? text->len : min((size_t)at, text->len);
+
+    fuse_reply_buf(rq, text->text + from, min(size, text->len - from));
+}
+
+static void on_release(fuse_req_t rq, fuse_ino_t ino [[maybe_unused]], struct fuse_file_info *fi)
+{
+    struct strbuf *text = (struct strbuf *)(uintptr_t)fi->fh;
+
+    source_of(rq)->n_open--;
+    strbuf_fini(text);
+    free(text);
+    fuse_reply_err(rq, 0);
+}
+
+static const struct fuse_lowlevel_ops ops = {
+    .lookup = on_lookup,
+    .getattr = on_getattr,
+    .open = on_open,
+    .read = on_read,
+    .release = on_release,
+};
+
+/* ---- in the process ---- */
+
+/* The limits are of the group above the container's, which socled made and which outlives it. */
+static void open_source(struct source *s)
+{
+    static const char *const tops[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
+    const char *own = s->spec->cgroup, *slash = own ? strrchr(own, '/') : NULL;
+    AUTO(free) char *meminfo = fd_read_virtual("/proc/meminfo", TEXT_MAX);
+
+    for (u32 i = 0; i < GROUP_FILES; i++) {
+        s->group[i] = -1;
+        for_each_row(top, tops) {
+            AUTO(free)
+            char *path = str_new("%s/%.*s/%s", *top, slash ? (int)(slash - own) : 0,
+                                 slash ? own : "", group_names[i]);
+
+            if (slash && s->group[i] < 0)
+                s->group[i] = open(path, O_RDONLY | O_CLOEXEC);
+        }
+    }
+    s->cpuinfo = open("/proc/cpuinfo", O_RDONLY | O_CLOEXEC);
+    s->host_memory = meminfo ? number(meminfo, "MemTotal:") * KiB : 0;
+    s->host_cpus = (u32)max(sysconf(_SC_NPROCESSORS_ONLN), 1l);
+    s->start_seen = ~0ull;
+}
+
+static int confine(struct err *e)
+{
+    AUTO(fd) int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    const struct jail_dir dir = { proc, false };
+    const struct jail_cfg cfg = { .keep_root = true, .dirs = &dir, .n_dirs = 1 };
+    struct jail_report report;
+    int r = proc < 0 ? err_errno(e, "open '/proc'") : jail_enter(&cfg, &report, e);
+
+    if (r < 0)
+        return r;
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+        return err_errno(e, "end with socle-os");
+    return jail_seccomp(JAIL_VIEW, e);
+}
+
+/* `fuse`: mounted already. */
+static int make_session(struct source *s, int fuse, struct fuse_session **ret, struct err *e)
+{
+    char name[] = "socle-view", at[32];
+    char *argv[] = { name, NULL };
+    struct fuse_args args = { 1, argv, 0 };
+
+    str_fmt(at, sizeof(at), "/dev/fd/%d", fuse);
+    *ret = fuse_session_new(&args, &ops, sizeof(ops), s);
+    if (!*ret || fuse_session_mount(*ret, at) < 0)
+        return err_set(e, -EIO, "libfuse refuses its file system");
+    return 0;
+}
+
+_Noreturn static void serve(struct source *s, int fuse, int said)
+{
+    const int keep[] = { fuse, said };
+    struct fuse_session *session = NULL;
+    struct err e = {};
+    int r = os_child_settle(keep, ARRAY_LEN(keep), &e);
+
+    if (r >= 0) {
+        open_source(s);
+        r = make_session(s, fuse, &session, &e);
+    }
+    if (r >= 0)
+        r = confine(&e);
+    e.code = r;
+    if (write(said, &e, sizeof(e)) != sizeof(e) || r < 0)
+        _exit(1);
+    close(said);
+    (void)fuse_session_loop(session);
+    _exit(0);
+}
+
+/* ---- its parent ---- */
+
+static int mount_it(const struct os_spec *s, int *ret_fd, struct err *e)
+{
+    AUTO(free) char *at = str_new("%s/l/view", s->folder);
+    AUTO(fd) int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    char options[128];
+
+    if (fd < 0)
+        return err_errno(e, "open '/dev/fuse'");
+    if (mkdir(at, 0755) < 0 && errno != EEXIST)
+        return err_errno(e, "make folder '%s'", at);
+    str_fmt(options, sizeof(options),
+            "fd=%d,rootmode=40555,user_id=0,group_id=0,allow_other,default_permissions", fd);
+    if (mount("socle", at, "fuse", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0)
+        return err_errno(e, "mount '%s'", at);
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+static int share_start(struct view_fs *v, struct err *e)
+{
+    void *p = mmap(NULL, sizeof(*v->started_ns), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                   -1, 0);
+
+    if (p == MAP_FAILED)
+        return err_errno(e, "share memory");
+    v->started_ns = p;
+    view_fs_restart(v);
+    return 0;
+}
+
+static int start(struct view_fs *v, const struct os_spec *s, int fuse, struct err *e)
+{
+    struct source source = { .spec = s, .above = getpid(), .started_ns = v->started_ns };
+    struct err said = {};
+    int fds[2];
+
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return err_errno(e, "make a pipe");
+    v->pid = fork();
+    if (v->pid == 0)
+        serve(&source, fuse, fds[1]);
+    close(fds[1]);
+    if (v->pid < 0)
+        said.code = err_errno(&said, "start a process");
+    else if (read(fds[0], &said, sizeof(said)) != sizeof(said))
+        said.code = err_set(&said, -EIO, "its process ended");
+    close(fds[0]);
+    if (said.code >= 0)
+        return 0;
+    if (v->pid > 0)
+        (void)waitpid(v->pid, NULL, 0);
+    v->pid = 0;
+    return err_set(e, said.code, "%s", said.text);
+}
+
+int view_fs_open(struct view_fs *v, const struct os_spec *s, struct err *e)
+{
+    AUTO(fd) int fuse = -1;
+    int r;
+
+    *v = (struct view_fs){};
+    r = mount_it(s, &fuse, e);
+    if (r >= 0)
+        r = share_start(v, e);
+    return r < 0 ? r : start(v, s, fuse, e);
+}
+
+void view_fs_restart(struct view_fs *v)
+{
+    if (v->started_ns)
+        atomic_store(v->started_ns, clock_mono_ns());
+}
+
+bool view_fs_ended(struct view_fs *v, pid_t pid)
+{
+    if (!v->pid || pid != v->pid)
+        return false;
+    v->pid = 0;
+    log_error(
+        "the process that shows the container its own /proc ended: files of it cannot be read "
+        "until the instance is started again");
+    return true;
+}
+
+void view_fs_close(struct view_fs *v)
+{
+    if (v->pid > 0) {
+        kill(v->pid, SIGKILL);
+        (void)waitpid(v->pid, NULL, 0);
+    }
+    if (v->started_ns)
+        munmap((void *)(uintptr_t)v->started_ns, sizeof(*v->started_ns));
+    *v = (struct view_fs){};
+}
