@@ -1,6 +1,6 @@
 /* tools/screens.mjs: the pictures of doc/screens.  tools/screens.sh */
 import { statSync } from "node:fs";
-import { browser, logIn, root, sleep, Socled, until, visitor } from "../test/sys/web_rig.mjs";
+import { browser, logIn, PASSWORD, root, sleep, Socled, until, visitor } from "../test/sys/web_rig.mjs";
 
 const BYTES_MAX = 60 * 1024;
 const CURVES_MS = 20000; /* until they are lines */
@@ -17,16 +17,35 @@ const MACHINES = [
   { name: "win-test", tags: ["test"] },
 ];
 
-/* name of the picture, page, size, scheme */
+/* Of each page two pictures: NAME, by day on a desk, and NAME-phone, by night; those of DARK on a desk by night, too: NAME-dark. */
+const DARK = ["dashboard", "instances", "console", "snapshots", "settings"];
+const PAGES = [
+  ["dashboard", "/"],
+  ["instances", "/instances"],
+  ["overview", "/instances/web1"],
+  ["console", "/instances/web1/console"],
+  ["hardware", "/instances/web1/hardware"],
+  ["disks", "/instances/web1/disks"],
+  ["network", "/instances/web1/network"],
+  ["snapshots", "/instances/web1/snapshots"],
+  ["cloud-init", "/instances/web1/cloud"],
+  ["logs", "/instances/web1/logs"],
+  ["events", "/instances/web1/events"],
+  ["raw", "/instances/web1/raw"],
+  ["create", "/create"],
+  ["images", "/images"],
+  ["networks", "/networks"],
+  ["users", "/users"],
+  ["tokens", "/tokens"],
+  ["audit", "/audit"],
+  ["account", "/account"],
+  ["settings", "/settings"],
+  ["about", "/about"],
+];
 const SHOTS = [
-  ["dashboard", "/", DESKTOP, "light"],
-  ["instances", "/instances", DESKTOP, "light"],
-  ["console", "/instances/web1/console", DESKTOP, "light"],
-  ["snapshots", "/instances/web1/snapshots", DESKTOP, "dark"],
-  ["create", "/create", DESKTOP, "light"],
-  ["hardware", "/instances/web1/hardware", DESKTOP, "dark"],
-  ["instances-phone", "/instances", PHONE, "light"],
-  ["dashboard-phone", "/", PHONE, "dark"],
+  ...PAGES.map(([name, path]) => [name, path, DESKTOP, "light"]),
+  ...PAGES.map(([name, path]) => [`${name}-phone`, path, PHONE, "dark"]),
+  ...PAGES.filter(([name]) => DARK.includes(name)).map(([name, path]) => [`${name}-dark`, path, DESKTOP, "dark"]),
 ];
 
 async function prepare() {
@@ -43,9 +62,17 @@ async function prepare() {
   await snapshot("upgraded");
   await socled.task("POST", "/instances/web1/restore", { snapshot: "before-upgrade" });
   await snapshot("patched");
+  await socled.ask("POST", "/users", { name: "ann", password: PASSWORD, role: "operator" });
+  await socled.ask("POST", "/users", { name: "backup", role: "none", grants: [{ tag: "prod", role: "viewer" }] });
+  await socled.ask("POST", "/tokens", { user: "backup", name: "nightly backup" });
+  await socled.ask("PATCH", "/instances/web1", {
+    notes: "Serves the shop. Ask Ann before you restart it.",
+    cloud: { hostname: "web1", user_data: "#cloud-config\npackages:\n  - nginx\nruncmd:\n  - systemctl enable --now nginx\n" },
+  });
 }
 
-async function shoot(page, [name, path, size, scheme]) {
+/* `curves`: they begin with this picture; else they are there. */
+async function shoot(page, [name, path, size, scheme], curves) {
   const file = `${root}doc/screens/${name}.jpg`;
 
   await page.setViewportSize(size);
@@ -57,9 +84,9 @@ async function shoot(page, [name, path, size, scheme]) {
     await page.locator(".xterm-helper-textarea").focus();
     await page.keyboard.type("printf '\\033c'; uname -srm; echo it has booted\n");
   }
-  await sleep(path === "/" ? CURVES_MS : 800);
+  await sleep(curves && path === "/" ? CURVES_MS : 600);
   for (let quality = 80; quality === 80 || statSync(file).size > BYTES_MAX; quality -= 10) {
-    if (quality < 40) throw new Error(`${file} has more than ${BYTES_MAX} bytes`);
+    if (quality < 20) throw new Error(`${file} has more than ${BYTES_MAX} bytes`);
     await page.screenshot({ path: file, type: "jpeg", quality });
   }
 }
@@ -69,7 +96,7 @@ try {
   const b = await browser();
   const { page } = await visitor(b, socled);
   await logIn(page, socled);
-  for (const shot of SHOTS) await shoot(page, shot);
+  for (const shot of SHOTS) await shoot(page, shot, !shot[0].includes("-"));
   await b.close();
 } finally {
   for (const { name } of MACHINES) await socled.task("POST", `/instances/${name}/action`, { action: "stop", force: true }).catch(() => {});

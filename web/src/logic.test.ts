@@ -268,6 +268,8 @@ describe("what happened to an instance", () => {
   });
   it("says a state once, and again when it comes back", () =>
     expect(story(heard({ state: "running", since: 1 }, { state: "running", since: 1 }, { state: "off", since: 2 }, { state: "running", since: 3 }), [], "i1").map((h) => h.state)).toEqual(["running", "off", "running"]));
+  it("has the later one of a second first", () =>
+    expect(story(heard({ state: "starting", since: 1 }, { state: "running", since: 1 }), [], "i1").map((h) => h.state)).toEqual(["running", "starting"]));
   it("has no tasks of others, and no events that are none", () => {
     expect(story([], [task(1, "i2")], "i1")).toEqual([]);
     expect(heard({ type: "task", state: "done" }, { type: "state" })).toEqual([]);

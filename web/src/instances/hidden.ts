@@ -4,13 +4,13 @@ import { useState } from "react";
 /* Of a grid: mark, name and state are always there. */
 export const WIDTHS = {
   mark: "3rem",
-  name: "minmax(12rem, 3fr)",
-  kind: "6.5rem",
-  state: "8rem",
-  usage: "10rem",
-  cpus: "5rem",
-  memory: "7rem",
-  tags: "minmax(8rem, 2fr)",
+  name: "minmax(10rem, 3fr)",
+  kind: "6rem",
+  state: "7.5rem",
+  usage: "9rem",
+  cpus: "4.5rem",
+  memory: "6.5rem",
+  tags: "minmax(7rem, 2fr)",
   id: "minmax(9rem, 1fr)",
 };
 

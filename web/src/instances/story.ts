@@ -34,5 +34,6 @@ export function story(heard: Happened[], tasks: Task[], id: string): Happened[] 
     if (h.kind !== "state" || before?.state !== h.state || before.why !== h.why) states.push(h);
     if (h.kind === "state") before = h;
   }
-  return [...states, ...tasks.filter((t) => t.id === id).map(ofTask)].sort((a, b) => b.at - a.at || Number(b.kind === "task") - Number(a.kind === "task"));
+  /* of one second the later one is first, too */
+  return [...states.reverse(), ...tasks.filter((t) => t.id === id).map(ofTask)].sort((a, b) => b.at - a.at || Number(b.kind === "task") - Number(a.kind === "task"));
 }
