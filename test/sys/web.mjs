@@ -348,6 +348,9 @@ async function settings(page) {
   const bundle = readFileSync(await download.path(), "utf8");
   assert.equal(JSON.parse(bundle).instances[0].name, "web1");
   for (const secret of [PASSWORD, "$argon2", "socle_", "half written"]) assert.ok(!bundle.includes(secret), secret);
+  await accessible(page, "licences");
+  await page.goto(`${socled.url}/instances/web1`);
+  await page.locator("[data-live=live]").waitFor({ state: "attached" });
 }
 
 /* Ten thousand rows are a list of which a window is in the page. */

@@ -33,13 +33,12 @@ function useStays(): boolean {
   return stays;
 }
 
-function useUsed(name: string, enabled: boolean): Used | undefined {
+function useUsed(name: string): Used | undefined {
   const queries = useQueryClient();
   const queryKey = ["spark", name];
 
   return useQuery({
     queryKey,
-    enabled,
     queryFn: async () => {
       const old = queries.getQueryData<Used>(queryKey);
       const at = Date.now();
@@ -55,12 +54,9 @@ function useUsed(name: string, enabled: boolean): Used | undefined {
   }).data;
 }
 
-export function Spark({ of }: { of: Summary }) {
-  const alive = isAlive(of.state);
-  const stays = useStays();
-  const used = useUsed(of.name, alive && stays);
+function Curve({ name }: { name: string }) {
+  const used = useUsed(name);
 
-  if (!alive) return <span className="hint">–</span>;
   if (!used) return null;
   const curve = curveOf(used.history, ["cpu"], HOUR, Date.now() / 1000, WIDTH, HEIGHT);
   const now = percent((used.now ?? curve.last ?? 0) / 1000);
@@ -72,4 +68,13 @@ export function Spark({ of }: { of: Summary }) {
       {now}
     </span>
   );
+}
+
+function Soon({ name }: { name: string }) {
+  return useStays() ? <Curve name={name} /> : null;
+}
+
+/* A row that flies by is a dash or nothing: it has neither a query nor, when it is off, a timer. */
+export function Spark({ of }: { of: Summary }) {
+  return isAlive(of.state) ? <Soon name={of.name} /> : <span className="hint">–</span>;
 }

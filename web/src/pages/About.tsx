@@ -36,7 +36,11 @@ function Licences() {
               <summary>
                 {l.name} {l.version} <span className="hint">{l.licence}</span>
               </summary>
-              {l.text && <pre className="licence">{l.text}</pre>}
+              {l.text && (
+                <pre className="licence" tabIndex={0} aria-label={l.name}>
+                  {l.text}
+                </pre>
+              )}
             </details>
           </li>
         ))}
