@@ -61,7 +61,7 @@ function useHeard(id: string): Happened[] {
 }
 
 function textOf(h: Happened): string {
-  if (h.kind === "task") return word("task", h.what);
+  if (h.kind === "task") return `${word("task", h.what)} ${h.name}`;
   if (h.kind === "state") return t("events.state", { state: word("state", h.state) });
   return t(h.state === "deleted" ? "events.deleted" : "events.changed");
 }

@@ -7,8 +7,9 @@ export interface Happened {
   /* seconds since 1970; 0: not known, before the page was opened */
   at: number;
   state: string;
-  /* of a task: what */
+  /* of a task: what, and whose: its words end with a name */
   what: string;
+  name: string;
   why: string;
 }
 
@@ -16,13 +17,13 @@ export interface Happened {
 export function ofEvent(e: LiveEvent, now: number): Happened | undefined {
   const key = `e${e.revision}`;
 
-  if (e.type === "instance") return { key, kind: "change", at: now, state: e.deleted ? "deleted" : "", what: "", why: "" };
-  if (e.type === "state" && e.state) return { key, kind: "state", at: e.since ?? now, state: e.state, what: "", why: e.why ?? "" };
+  if (e.type === "instance") return { key, kind: "change", at: now, state: e.deleted ? "deleted" : "", what: "", name: "", why: "" };
+  if (e.type === "state" && e.state) return { key, kind: "state", at: e.since ?? now, state: e.state, what: "", name: "", why: e.why ?? "" };
   return undefined;
 }
 
 function ofTask(t: Task): Happened {
-  return { key: `t${t.number}`, kind: "task", at: t.ended || t.created || 0, state: t.state, what: t.what, why: t.error ?? "" };
+  return { key: `t${t.number}`, kind: "task", at: t.ended || t.created || 0, state: t.state, what: t.what, name: t.name ?? "", why: t.error ?? "" };
 }
 
 /* Newest first.  A state is written again when its process or its next start changes: it is said once. */
