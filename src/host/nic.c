@@ -257,8 +257,13 @@ static int settle_card(struct host *h, const struct instance *self, struct insta
 {
     struct vm_net *n = spec_net(&c->spec, card);
     const struct network *net;
-    int r = settle_mac(h, self, c, card, e);
+    int r;
 
+    if (n->kind == SPEC_NET_NONE && !n->network) { /* no card has no address */
+        free(TAKE(n->mac));
+        return 0;
+    }
+    r = settle_mac(h, self, c, card, e);
     if (r < 0 || !n->network)
         return r;
     net = network_find_locked(h, n->network);

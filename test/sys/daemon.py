@@ -244,6 +244,9 @@ def life():
     r = socle("pool", "import", "small", "--kernel", os.path.relpath(KERNEL), "--initrd", os.path.relpath(INITRD))
     assert r.returncode == 0 and "small" in socle("pool", "list").stdout, r
     assert socle("launch", "small1", "--memory", "128M", "--engine", "soft", "--net", "user").returncode == 0
+    right("launch", "bare", "--memory", "128M", "--engine", "soft", "--net", "none")
+    assert "mac" not in ok("GET", "/instances/bare")["nets"][0]
+    right("delete", "bare", "--force")
     assert socle("stop", "--force", "small1").returncode == 0 and socle("delete", "small1").returncode == 0
 
     d.end()  # an upgrade
