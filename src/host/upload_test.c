@@ -231,7 +231,6 @@ TEST(upload_is_alone)
 
 TEST(upload_limits)
 {
-    AUTO(free) char *dir = str_new("%s/limits", test_dir());
     struct rig r;
     struct err e = {};
     char id[17];

@@ -87,9 +87,11 @@ int copy_next(struct copy_in *in, const u8 **ret_data, size_t *ret_len, struct e
                                ret_data, ret_len);
         if (n)
             break;
-        memmove(in->got.text, in->got.text + in->at, in->got.len - in->at);
-        in->got.len -= in->at;
-        in->at = 0;
+        if (in->at) { /* else there may be no memory yet */
+            memmove(in->got.text, in->got.text + in->at, in->got.len - in->at);
+            in->got.len -= in->at;
+            in->at = 0;
+        }
         if (take(in, e) < 0)
             return -EPIPE;
     }
