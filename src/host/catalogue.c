@@ -75,7 +75,8 @@ static int read_file(const struct host *h, const char *name, const struct catalo
 {
     AUTO(free) char *path = path_of(h, name), *text = NULL;
     AUTO(fd) int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    size_t len = 0, line;
+    size_t len = 0;
+    char *end;
     int r;
 
     if (fd < 0)
@@ -83,11 +84,11 @@ static int read_file(const struct host *h, const char *name, const struct catalo
     r = fd_read_whole(fd, CATALOGUE_BYTES_MAX + CATALOGUE_SIGNATURE_MAX, &text, &len);
     if (r < 0)
         return err_code(e, r, "read '%s'", path);
-    line = (size_t)((char *)memchr(text, '\n', len) - text);
-    if (!memchr(text, '\n', len))
+    end = memchr(text, '\n', len);
+    if (!end)
         return err_set(e, -EBADMSG, "'%s' is damaged", path);
-    text[line] = 0;
-    return check(rec, text, text + line + 1, len - line - 1, ret, e);
+    *end++ = 0;
+    return check(rec, text, end, len - (size_t)(end - text), ret, e);
 }
 
 /* In the file first: a record that is older than it is only less strict. */
