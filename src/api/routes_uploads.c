@@ -3,6 +3,7 @@
  */
 #include "api/routes.h"
 #include "host/upload.h"
+#include "layer/digest.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -27,11 +28,11 @@ static const struct field new_fields[] = {
     FIELD_STR(upload_body, name, "of the file where it comes from: for people", .required = true, .ok = upload_name_ok,
               .want = "1 to 255 bytes without '/' and '\\', no '.' first"),
     FIELD_INT(upload_body, size, "its bytes", .required = true, .min = 1, .max = UPLOAD_SIZE_MAX),
-    FIELD_STR(upload_body, sha256, "of all of it, in hex; it may be told later", .ok = upload_sum_ok, .want = "64 digits 0-9a-f"),
+    FIELD_STR(upload_body, sha256, "of all of it, in hex; it may be told later", .ok = digest_hex_ok, .want = "64 digits 0-9a-f"),
     {},
 };
 static const struct field sum_fields[] = {
-    FIELD_STR(sum_body, sha256, "of all of it, in hex", .required = true, .ok = upload_sum_ok, .want = "64 digits 0-9a-f"),
+    FIELD_STR(sum_body, sha256, "of all of it, in hex", .required = true, .ok = digest_hex_ok, .want = "64 digits 0-9a-f"),
     {},
 };
 static const struct field offset_fields[] = {

@@ -2,6 +2,7 @@
  * host/catalogue_text.c: what a catalogue is: its JSON, its key and its signature.
  */
 #include "host/catalogue.h"
+#include "layer/digest.h"
 #include "layer/url.h"
 #include "vm/spec.h"
 
@@ -23,11 +24,6 @@ static bool part_ok(const char *s)
     return false;
 }
 
-static bool sum_ok(const char *s)
-{
-    return strlen(s) == IMAGE_SUM && strspn(s, "0123456789abcdef") == IMAGE_SUM;
-}
-
 static bool description_ok(const char *s)
 {
     if (strlen(s) > CATALOGUE_DESCRIPTION_MAX)
@@ -46,7 +42,7 @@ const struct field catalogue_image_fields[] = {
     FIELD_STR(catalogue_image, version, "of what is in it", .ok = version_ok, .want = "at most 63 bytes"),
     FIELD_STR(catalogue_image, part, "what the file is: kernel, disk, iso or rootfs", .required = true, .ok = part_ok, .want = "kernel, disk, iso or rootfs"),
     FIELD_STR(catalogue_image, url, "where it is", .required = true, .ok = url_ok, .want = "https://HOST/… or http://HOST/…"),
-    FIELD_STR(catalogue_image, sha256, "of the file, in hex", .required = true, .ok = sum_ok, .want = "64 digits 0-9a-f"),
+    FIELD_STR(catalogue_image, sha256, "of the file, in hex", .required = true, .ok = digest_hex_ok, .want = "64 digits 0-9a-f"),
     FIELD_INT(catalogue_image, size, "its bytes", .max = URL_BYTES_MAX),
     FIELD_STR(catalogue_image, description, "for people", .ok = description_ok, .want = "one line of at most 500 bytes"),
     FIELD_STR(catalogue_image, append, "of a kernel: command line of instances that have none"),

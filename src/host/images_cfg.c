@@ -3,12 +3,8 @@
  */
 #include "host/guess.h"
 #include "host/images.h"
+#include "layer/digest.h"
 #include "layer/url.h"
-
-static bool sum_ok(const char *hex)
-{
-    return strlen(hex) == IMAGE_SUM && strspn(hex, "0123456789abcdef") == IMAGE_SUM;
-}
 
 static bool part_ok(const char *part)
 {
@@ -57,7 +53,7 @@ const struct field image_source_fields[] = {
     FIELD_STR(image_source, iso, "in place of a kernel: an ISO, which instances get as a read-only disk", .metavar = "FILE"),
     FIELD_STR(image_source, url, "in place of all of these: a file that is fetched", .ok = url_ok, .want = "https://HOST/… (http:// with its SHA-256)"),
     FIELD_STR(image_source, from, "or an image of a catalogue", .metavar = "CATALOGUE:IMAGE"),
-    FIELD_STR(image_source, sha256, "of what is fetched, in hex", .ok = sum_ok, .want = "64 digits 0-9a-f", .metavar = "HEX"),
+    FIELD_STR(image_source, sha256, "of what is fetched, in hex", .ok = digest_hex_ok, .want = "64 digits 0-9a-f", .metavar = "HEX"),
     FIELD_STR(image_source, part, "what is fetched: kernel, disk, iso or rootfs; else its first bytes say it", .ok = part_ok, .want = "kernel, disk, iso or rootfs"),
     {},
 };

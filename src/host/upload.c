@@ -27,17 +27,12 @@ bool upload_name_ok(const char *name)
     return true;
 }
 
-bool upload_sum_ok(const char *hex)
-{
-    return strlen(hex) == DIGEST_HEX && strspn(hex, "0123456789abcdef") == DIGEST_HEX;
-}
-
 /* clang-format off */
 const struct field upload_fields[] = {
     FIELD_STR(upload_rec, name, "of the file where it comes from: for people", .required = true, .ok = upload_name_ok,
               .want = "1 to 255 bytes without '/' and '\\', no '.' first"),
     FIELD_INT(upload_rec, size, "its bytes", .required = true, .min = 1, .max = UPLOAD_SIZE_MAX),
-    FIELD_STR(upload_rec, sha256, "of all of it, in hex; it may be told later", .ok = upload_sum_ok, .want = "64 digits 0-9a-f"),
+    FIELD_STR(upload_rec, sha256, "of all of it, in hex; it may be told later", .ok = digest_hex_ok, .want = "64 digits 0-9a-f"),
     FIELD_INT(upload_rec, uid, "the user who began it"),
     FIELD_INT(upload_rec, created, "when it was begun, in seconds since 1970"),
     {},

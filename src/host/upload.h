@@ -45,7 +45,6 @@ struct upload {
 };
 
 bool upload_name_ok(const char *name);
-bool upload_sum_ok(const char *hex);
 
 /* Reads the records, and removes what is garbage.  With host_open. */
 int upload_open(struct host *h, struct err *e);

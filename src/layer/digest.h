@@ -20,6 +20,8 @@ void digest_end(struct digest *d, char ret[DIGEST_TEXT]);
 /* Harmless on zeroed memory. */
 void digest_fini(struct digest *d);
 
+/* Is it 64 small hexadecimal digits? */
+bool digest_hex_ok(const char *hex);
 /* Is it "sha256:" and 64 small hexadecimal digits? */
 bool digest_ok(const char *text);
 /* The digits of a digest that is ok. */

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 int os_child_settle(const int *keep, u32 n, struct err *e)
@@ -20,4 +21,28 @@ int os_child_settle(const int *keep, u32 n, struct err *e)
         if (dup3(null, fd, 0) < 0)
             return err_errno(e, "open '/dev/null'");
     return jail_close_fds(keep, n, e);
+}
+
+int os_child_start(pid_t *ret, os_child_fn *serve, void *arg, struct err *e)
+{
+    struct err said = {};
+    int fds[2];
+
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return err_errno(e, "make a pipe");
+    *ret = fork();
+    if (*ret == 0)
+        serve(arg, fds[1]);
+    close(fds[1]);
+    if (*ret < 0)
+        said.code = err_errno(&said, "start a process");
+    else if (read(fds[0], &said, sizeof(said)) != sizeof(said))
+        said.code = err_set(&said, -EIO, "its process ended");
+    close(fds[0]);
+    if (said.code >= 0)
+        return 0;
+    if (*ret > 0)
+        (void)waitpid(*ret, NULL, 0);
+    *ret = 0;
+    return err_set(e, said.code, "%s", said.text);
 }

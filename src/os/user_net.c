@@ -78,17 +78,23 @@ static int plug(const struct os_net *n, int tap, struct patch *p, struct loop *l
     return r < 0 ? err_code(e, r, "watch the card") : confine(e);
 }
 
+struct serving {
+    const struct os_net *net;
+    int tap;
+};
+
 /* What is open, and is not freed, ends with the process. */
-_Noreturn static void serve(const struct os_net *n, int tap, int said)
+_Noreturn static void serve(void *arg, int said)
 {
-    const int keep[] = { tap, said };
+    const struct serving *s = arg;
+    const int keep[] = { s->tap, said };
     struct patch *p = xnew(struct patch);
     struct err e = {};
     struct loop l;
     int r = os_child_settle(keep, ARRAY_LEN(keep), &e);
 
     if (r >= 0)
-        r = plug(n, tap, p, &l, &e);
+        r = plug(s->net, s->tap, p, &l, &e);
     e.code = r;
     if (write(said, &e, sizeof(e)) != sizeof(e) || r < 0)
         _exit(1);
@@ -101,28 +107,11 @@ _Noreturn static void serve(const struct os_net *n, int tap, int said)
 
 int os_user_net_start(struct os_user_net *u, const struct os_net *n, struct err *e)
 {
-    struct err said = {};
-    int fds[2];
+    struct serving s = { n, u->tap };
 
     if (u->tap < 0 || u->pid)
         return 0;
-    if (pipe2(fds, O_CLOEXEC) < 0)
-        return err_errno(e, "make a pipe");
-    u->pid = fork();
-    if (u->pid == 0)
-        serve(n, u->tap, fds[1]);
-    close(fds[1]);
-    if (u->pid < 0)
-        said.code = err_errno(&said, "start a process");
-    else if (read(fds[0], &said, sizeof(said)) != sizeof(said))
-        said.code = err_set(&said, -EIO, "its process ended");
-    close(fds[0]);
-    if (said.code >= 0)
-        return 0;
-    if (u->pid > 0)
-        (void)waitpid(u->pid, NULL, 0);
-    u->pid = 0;
-    return err_set(e, said.code, "user network: %s", said.text);
+    return os_child_start(&u->pid, serve, &s, e) < 0 ? err_wrap(e, "user network") : 0;
 }
 
 bool os_user_net_ended(struct os_user_net *u, pid_t pid, int status)

@@ -306,16 +306,22 @@ static int make_session(struct source *s, int fuse, struct fuse_session **ret, s
     return 0;
 }
 
-_Noreturn static void serve(struct source *s, int fuse, int said)
+struct serving {
+    struct source *source;
+    int fuse;
+};
+
+_Noreturn static void serve(void *arg, int said)
 {
-    const int keep[] = { fuse, said };
+    const struct serving *v = arg;
+    const int keep[] = { v->fuse, said };
     struct fuse_session *session = NULL;
     struct err e = {};
     int r = os_child_settle(keep, ARRAY_LEN(keep), &e);
 
     if (r >= 0) {
-        open_source(s);
-        r = make_session(s, fuse, &session, &e);
+        open_source(v->source);
+        r = make_session(v->source, v->fuse, &session, &e);
     }
     if (r >= 0)
         r = confine(&e);
@@ -359,41 +365,20 @@ static int share_start(struct view_fs *v, struct err *e)
     return 0;
 }
 
-static int start(struct view_fs *v, const struct os_spec *s, int fuse, struct err *e)
-{
-    struct source source = { .spec = s, .above = getpid(), .started_ns = v->started_ns };
-    struct err said = {};
-    int fds[2];
-
-    if (pipe2(fds, O_CLOEXEC) < 0)
-        return err_errno(e, "make a pipe");
-    v->pid = fork();
-    if (v->pid == 0)
-        serve(&source, fuse, fds[1]);
-    close(fds[1]);
-    if (v->pid < 0)
-        said.code = err_errno(&said, "start a process");
-    else if (read(fds[0], &said, sizeof(said)) != sizeof(said))
-        said.code = err_set(&said, -EIO, "its process ended");
-    close(fds[0]);
-    if (said.code >= 0)
-        return 0;
-    if (v->pid > 0)
-        (void)waitpid(v->pid, NULL, 0);
-    v->pid = 0;
-    return err_set(e, said.code, "%s", said.text);
-}
-
 int view_fs_open(struct view_fs *v, const struct os_spec *s, struct err *e)
 {
     AUTO(fd) int fuse = -1;
+    struct source source = { .spec = s, .above = getpid() };
+    struct serving serving = { .source = &source };
     int r;
 
     *v = (struct view_fs){};
     r = mount_it(s, &fuse, e);
     if (r >= 0)
         r = share_start(v, e);
-    return r < 0 ? r : start(v, s, fuse, e);
+    source.started_ns = v->started_ns;
+    serving.fuse = fuse;
+    return r < 0 ? r : os_child_start(&v->pid, serve, &serving, e);
 }
 
 void view_fs_restart(struct view_fs *v)
