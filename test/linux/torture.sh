@@ -62,4 +62,6 @@ if [ $status = 0 ] && [ -s "$scratch/wanted" ] && diff "$scratch/guest" "$scratc
 fi
 echo "torture: failed, status $status; the guest said:" >&2
 tail -n 60 "$scratch/console" >&2
+echo "torture: this machine said:" >&2
+tail -n 60 "$scratch/native" >&2
 exit 1

@@ -149,20 +149,30 @@ python_tests() { # Python's own
         { cat p.log >&2; return 1; }
 }
 
+# stress-ng with its words.  Now and then it says that it could not run as it should: statuses 1, 3 and 7, for want of threads or as its
+# processes ended in an unusual order; natively, too, once in twenty runs.  Then once more; never where it found something wrong.
+ng() {
+    local status try
+    for try in 1 2 3; do
+        stress-ng -q --verify --temp-path "$work" --seed 7 "$@" >&2
+        status=$?
+        case $status in 1 | 3 | 7) echo "stress: try $try, status $status: $*" >&2 ;; *) return $status ;; esac
+    done
+    return $status
+}
+
 stress() {
-    local verify="--verify --temp-path $work --seed 7"
-    # shellcheck disable=SC2086
-    stress-ng -q $verify --cpu 2 --cpu-method all --cpu-ops "$(amount 300)" &&
-        stress-ng -q $verify --matrix 2 --matrix-ops "$(amount 100)" &&
-        stress-ng -q $verify --str 2 --str-ops "$(amount 200)" &&
-        stress-ng -q $verify --vm 2 --vm-bytes 8M --vm-ops "$(amount 6000)" &&
-        stress-ng -q $verify --bsearch 1 --bsearch-ops "$(amount 10)" --qsort 1 --qsort-ops "$(amount 3)" &&
-        stress-ng -q $verify --fp 1 --fp-ops "$(amount 20)" --vecmath 1 --vecmath-ops "$(amount 20)" --vecwide 1 --vecwide-ops "$(amount 20)" &&
-        stress-ng -q $verify --fork 2 --fork-ops "$(amount 300)" --switch 2 --switch-ops "$(amount 20000)" --pipe 1 --pipe-ops "$(amount 20000)" &&
-        stress-ng -q $verify --mutex 2 --mutex-ops "$(amount 20000)" --futex 1 --futex-ops "$(amount 5000)" --atomic 2 --atomic-ops "$(amount 200)" &&
-        stress-ng -q $verify --sigsegv 1 --sigsegv-ops "$(amount 2000)" --sigfpe 1 --sigfpe-ops "$(amount 2000)" --sigtrap 1 --sigtrap-ops "$(amount 2000)" &&
-        stress-ng -q $verify --longjmp 1 --longjmp-ops "$(amount 2000)" --tsc 1 --tsc-ops "$(amount 1000)" --memcpy 1 --memcpy-ops "$(amount 20)" &&
-        stress-ng -q $verify --mmap 1 --mmap-bytes 8M --mmap-ops "$(amount 10)" --tlb-shootdown 2 --tlb-shootdown-ops "$(amount 20)" --membarrier 1 --membarrier-ops "$(amount 500)"
+    ng --cpu 2 --cpu-method all --cpu-ops "$(amount 300)" &&
+        ng --matrix 2 --matrix-ops "$(amount 100)" &&
+        ng --str 2 --str-ops "$(amount 200)" &&
+        ng --vm 2 --vm-bytes 8M --vm-ops "$(amount 6000)" &&
+        ng --bsearch 1 --bsearch-ops "$(amount 10)" --qsort 1 --qsort-ops "$(amount 3)" &&
+        ng --fp 1 --fp-ops "$(amount 20)" --vecmath 1 --vecmath-ops "$(amount 20)" --vecwide 1 --vecwide-ops "$(amount 20)" &&
+        ng --fork 2 --fork-ops "$(amount 300)" --switch 2 --switch-ops "$(amount 20000)" --pipe 1 --pipe-ops "$(amount 20000)" &&
+        ng --mutex 2 --mutex-ops "$(amount 20000)" --futex 1 --futex-ops "$(amount 5000)" --atomic 2 --atomic-ops "$(amount 200)" &&
+        ng --sigsegv 1 --sigsegv-ops "$(amount 2000)" --sigfpe 1 --sigfpe-ops "$(amount 2000)" --sigtrap 1 --sigtrap-ops "$(amount 2000)" &&
+        ng --longjmp 1 --longjmp-ops "$(amount 2000)" --tsc 1 --tsc-ops "$(amount 1000)" --memcpy 1 --memcpy-ops "$(amount 20)" &&
+        ng --mmap 1 --mmap-bytes 8M --mmap-ops "$(amount 10)" --tlb-shootdown 2 --tlb-shootdown-ops "$(amount 20)" --membarrier 1 --membarrier-ops "$(amount 500)"
 }
 
 memory() {
