@@ -3,10 +3,10 @@
 # Usage: torture_steps.sh [SCALE] [STEP]...   (SCALE: percent of the usual amount; without STEP, all)
 # One line a step: "torture: STEP STATUS SUM", SUM over what the step printed; a step that verifies itself prints nothing.
 set -u
-export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp PYTHONDONTWRITEBYTECODE=1
+export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp TMPDIR=/tmp PYTHONDONTWRITEBYTECODE=1
 scale=${1:-100}
 [ $# -eq 0 ] || shift
-work=$(mktemp -d)
+work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 
