@@ -7,7 +7,7 @@
  * soft_state_set and soft_regs_set, whose vCPU is parked; never from a handler.
  *   hash, page lists   zeroed by a flush; a dropped block is taken out of both
  *   block.succ         dies with its block; the key of what it leads to is looked at, and so is the mapping, between pages
- *   soft_cpu.jumps     zeroed by a flush; a drop changes the stamp, after which the key is looked at
+ *   soft_cpu.jumps     zeroed by a flush; a drop changes the stamp, after which the key is looked at (jumps.c)
  *   soft_cpu.link, .block   NULL after a flush; whoever calls soft_block reads `link` again.  check.c does not put them back
  *   jit_block, edges   of the same life as the block; a drop takes the jumps back that lead to it and from it
  *   translated code    names blocks in calls of handlers and ways out; jit_call comes back to it only when its handler made no block
@@ -643,11 +643,13 @@ struct block *soft_block(struct soft_cpu *c)
 
     if (known || jump_is_true(c, j, t, lin)) { /* the TLB may have forgotten the page alone */
         j->code = soft_jit_code(c, j->block);
-        j->stamp = c->stamp;
+        soft_jump_stamp(c, j, t);
         return j->block;
     }
     b = block_at(c, lin, gpa);
-    if (b->gpa2 == BLOCK_ONE_PAGE && (c->key & KEY_FLAT) && t->tag_x == (lin & GUEST_PAGE_MASK))
-        *j = (struct jump_entry){ lin, c->stamp, b, soft_jit_code(c, b) };
+    if (b->gpa2 == BLOCK_ONE_PAGE && (c->key & KEY_FLAT) && t->tag_x == (lin & GUEST_PAGE_MASK)) {
+        *j = (struct jump_entry){ .lin = lin, .block = b, .code = soft_jit_code(c, b) };
+        soft_jump_stamp(c, j, t);
+    }
     return b;
 }

@@ -45,12 +45,8 @@ int soft_decode_init(void);
 int soft_tlb_init(struct soft_cpu *c);
 /* c->tlb is another one, perhaps: what was copied from it is forgotten. */
 void soft_recent_settle(struct soft_cpu *c);
-/* No jump_entry is believed before it was looked at again: a page was forgotten, or blocks were dropped. */
-void soft_jumps_doubt(struct soft_cpu *c);
-static inline void soft_jumps_settle(struct soft_cpu *c)
-{
-    c->stamp = c->set->stamp << 16 | c->key;
-}
+/* Is the page of entry `t` of this set in all address spaces? */
+bool soft_tlb_is_global(const struct tlb_set *s, const struct tlb_entry *t);
 void soft_tlb_fini(struct soft_cpu *c);
 void soft_tlb_drop_writes(struct soft_cpu *c);
 /* Drops the write tags of the page at `host`. */
@@ -60,6 +56,24 @@ const u8 *soft_ram_page(const struct soft_vm *vm, u64 page);
 struct tlb_entry *soft_tlb_never(struct soft_cpu *c);
 struct tlb_entry *soft_tlb_of_mode(struct soft_cpu *c);
 struct tlb_entry *soft_tlb_of_fetches(struct soft_cpu *c);
+
+/* jumps.c.  The stamp in force is that of the key and the set in force. */
+void soft_jumps_settle(struct soft_cpu *c);
+/* No jump_entry is believed before it was looked at again: blocks were dropped. */
+void soft_jumps_doubt(struct soft_cpu *c);
+/* The same: all pages were forgotten, global ones too. */
+void soft_jumps_doubt_all_spaces(struct soft_cpu *c);
+/* All pages of the set but global ones were forgotten. */
+void soft_jumps_doubt_set(struct soft_cpu *c, struct tlb_set *s);
+/* The page was forgotten in some address spaces. */
+void soft_jumps_doubt_page(struct soft_cpu *c, u64 lin);
+/* `j` is true now, by entry `t` of the set in force. */
+void soft_jump_stamp(struct soft_cpu *c, struct jump_entry *j, const struct tlb_entry *t);
+static inline u32 soft_jump_page(u64 lin)
+{
+    return (u32)(lin >> 12) % (JUMP_PAGES / 2) |
+           ((u32)(lin >> (63 - JUMP_HALF_BITS)) & JUMP_PAGES / 2);
+}
 
 /* stub.c */
 bool soft_stubs_full(const struct soft_cpu *c);

@@ -437,11 +437,11 @@ void soft_recent_settle(struct soft_cpu *c)
     c->recent_of[user] = c->tlb;
 }
 
-void soft_jumps_doubt(struct soft_cpu *c)
+bool soft_tlb_is_global(const struct tlb_set *s, const struct tlb_entry *t)
 {
-    for (u32 i = 0; i < SOFT_TLB_SETS; i++)
-        c->sets[i]->stamp = ++c->last_stamp;
-    soft_jumps_settle(c);
+    u32 i = (u32)(t - s->e[0]);
+
+    return s->global[i / SOFT_TLB_SIZE][i % SOFT_TLB_SIZE / 64] >> i % 64 & 1;
 }
 
 static void set_clear(struct tlb_set *s)
@@ -495,7 +495,7 @@ void soft_tlb_flush_all(struct soft_cpu *c)
         c->sets[i]->pcid = i == 0 ? (c->cr4 & CR4_PCIDE ? c->cr3 & CR3_PCID : 0) : ~0ull;
     }
     set_use(c, c->sets[0]);
-    soft_jumps_doubt(c);
+    soft_jumps_doubt_all_spaces(c);
     soft_mode_changed(c);
 }
 
@@ -507,7 +507,8 @@ static void entries_clear(struct tlb_entry *first, u32 n, u64 lin, u32 bits)
             t->tag_r = t->tag_w = t->tag_x = TLB_NONE;
 }
 
-static void flush_page_of(struct soft_cpu *c, struct tlb_set *s, u64 lin)
+/* Returns bits of what was forgotten. */
+static u32 flush_page_of(struct soft_cpu *c, struct tlb_set *s, u64 lin)
 {
     bool giant = s->giant & region_bit(lin, GIANT_BITS),
          large = s->large & region_bit(lin, LARGE_BITS);
@@ -526,13 +527,24 @@ static void flush_page_of(struct soft_cpu *c, struct tlb_set *s, u64 lin)
         if (n <= SOFT_TLB_OTHER)
             entries_clear(&s->e[m][at ^ SOFT_TLB_OTHER], n, lin, bits);
     }
+    return bits;
+}
+
+static void doubt_page(struct soft_cpu *c, u64 lin, u32 bits)
+{
+    if (bits == PAGE_BITS)
+        soft_jumps_doubt_page(c, lin);
+    else
+        soft_jumps_doubt(c);
 }
 
 void soft_tlb_flush_page(struct soft_cpu *c, u64 lin)
 {
+    u32 bits = 0;
+
     for (u32 i = 0; i < SOFT_TLB_SETS; i++) /* a global page is in all of them */
-        flush_page_of(c, c->sets[i], lin);
-    soft_jumps_doubt(c);
+        bits = max(bits, flush_page_of(c, c->sets[i], lin));
+    doubt_page(c, lin, bits);
 }
 
 static struct tlb_set *set_find(struct soft_cpu *c, u64 pcid)
@@ -543,12 +555,13 @@ static struct tlb_set *set_find(struct soft_cpu *c, u64 pcid)
     return NULL;
 }
 
+/* Not the one in force: its global pages are to go along. */
 static struct tlb_set *set_victim(struct soft_cpu *c)
 {
-    struct tlb_set *v = c->sets[0];
+    struct tlb_set *v = c->sets[c->sets[0] == c->set];
 
     for (u32 i = 1; i < SOFT_TLB_SETS; i++)
-        if (c->sets[i]->used_at < v->used_at)
+        if (c->sets[i] != c->set && c->sets[i]->used_at < v->used_at)
             v = c->sets[i];
     return v;
 }
@@ -561,13 +574,12 @@ void soft_tlb_switch(struct soft_cpu *c, u64 cr3, bool keep)
     if (!s) {
         s = set_victim(c);
         set_clear(s);
-        if (s != c->set)
-            set_copy_global(s, c->set);
+        set_copy_global(s, c->set);
     } else if (!keep) {
         set_clear_local(s);
     }
     if (!keep || s->pcid != pcid)
-        s->stamp = ++c->last_stamp;
+        soft_jumps_doubt_set(c, s);
     s->pcid = pcid;
     s->used_at = ++c->tlb_clock;
     set_use(c, s);
@@ -578,14 +590,16 @@ void soft_tlb_invpcid(struct soft_cpu *c, u32 type, u64 pcid, u64 lin)
 {
     struct tlb_set *s = set_find(c, pcid);
 
-    if (type >= 2)
+    if (type >= 2) {
         soft_tlb_flush_all(c);
-    else if (s && type == 0)
-        flush_page_of(c, s, lin);
-    else if (s)
+    } else if (s && type == 0) {
+        doubt_page(c, lin, flush_page_of(c, s, lin));
+    } else if (s) {
         set_clear_local(s);
+        soft_jumps_doubt_set(c, s);
+        soft_jumps_settle(c);
+    }
     recent_forget(c);
-    soft_jumps_doubt(c);
 }
 
 /* Pages that could be written to unseen until now. */

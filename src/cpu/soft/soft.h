@@ -38,6 +38,10 @@ enum {
         SOFT_TLB_SIZE / 2, /* an entry that had to make room is there: its index XOR this */
     SOFT_TLB_SETS = 4,     /* PCIDs that are remembered at a time */
     SOFT_JUMP_BITS = 14,
+    JUMP_HALF_BITS = 12,
+    JUMP_PAGES =
+        2
+        << JUMP_HALF_BITS, /* marks of pages with targets of jumps; of each half of the address space */
     LOOP_RUNS = 8,
     RECENT_COUNT = 64, /* of soft_cpu.recent: */
     RECENT_KERNEL = 0, /* a kernel's stack; all others are of user code */
@@ -266,7 +270,7 @@ struct soft_cpu {
     u32 eflags;                  /* all other flags; RF_ONE is set, the arithmetic ones are 0 */
     struct tlb_entry *tlb;       /* of the rights in force; soft_mode_changed sets it */
     struct tlb_entry *tlb_fetch; /* the same for code: also while each access is looked at */
-    u64 stamp; /* of the set in force, and the key: what was found in the same state is found again */
+    u64 stamp;           /* and the key: what was found in the same state is found again; jumps.c */
     u64 page_rip;        /* in translated code: RIP of the first byte of its page */
     u64 rip;             /* of the next instruction, true between blocks */
     u64 base_rip;        /* of the first instruction of `block` */
@@ -317,7 +321,10 @@ struct soft_cpu {
     struct tlb_entry *tlb_never; /* matches nothing: every access is looked at; by soft_tlb_never */
     bool never_made;
     u64 tlb_clock;
-    u64 last_stamp;
+    u64 last_stamp, kernel_stamp;
+    bool kernel_local; /* kernel_stamp is not in use */
+    bool stamp_shared; /* `stamp` is of kernel_stamp */
+    u8 jump_pages[JUMP_PAGES];
     struct jump_entry *jumps; /* 1 << SOFT_JUMP_BITS: linear RIP -> block */
     struct code_cache *code;  /* block.c */
     struct stub_cache *stubs; /* stub.c */

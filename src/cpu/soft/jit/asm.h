@@ -21,6 +21,8 @@ enum {
     OP_MOV = 0x8b,
     OP_MOV_TO = 0x89, /* into memory, or into the second register */
     OP_LEA = 0x8d,
+    OP_SBB = 0x1b,
+    OP_BT_TO = 0x0fa3, /* of a string of bits in memory */
     OP_OR = 0x0b,
     OP_MOVSXD = 0x63,
     OP_IMUL_IMM = 0x69, /* a 32-bit immediate follows */

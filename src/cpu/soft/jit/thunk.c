@@ -143,9 +143,36 @@ static void cold(struct jit_asm *a, u32 to_leave)
     asm_jmp_to(a, to_leave);
 }
 
+/* Z: entry T2 of the set in force is of a global page (soft_tlb_is_global); RAX and T2 are lost. */
+static void is_global(struct jit_asm *a)
+{
+    asm_rm(a, true, OP_MOV, RAX, CTX, CTX_AT(set));
+    asm_rr(a, true, OP_SUB, T2, RAX);
+    asm_ri(a, true, EXT_SUB, T2, offsetof(struct tlb_set, e));
+    asm_shift(a, true, EXT_SHR, T2, 5);
+    asm_rm(a, true, OP_BT_TO, T2, RAX, offsetof(struct tlb_set, global)); /* carry */
+    asm_rr(a, false, OP_SBB, T2, T2);
+    asm_ri(a, false, EXT_CMP, T2, -1);
+}
+
+/* The page of T0 has a target of jumps (soft_jump_page); RAX and T2 are lost. */
+static void mark_page(struct jit_asm *a)
+{
+    asm_mov(a, RAX, T0);
+    asm_shift(a, true, EXT_SHR, RAX, 12);
+    asm_ri(a, false, EXT_AND, RAX, JUMP_PAGES / 2 - 1);
+    asm_mov(a, T2, T0);
+    asm_shift(a, true, EXT_SHR, T2, 63 - JUMP_HALF_BITS);
+    asm_ri(a, false, EXT_AND, T2, JUMP_PAGES / 2);
+    asm_rr(a, true, OP_ADD, RAX, T2);
+    asm_rr(a, true, OP_ADD, RAX, CTX);
+    asm_rm(a, false, 0xc6, 0, RAX, CTX_AT(jump_pages)); /* MOV byte */
+    asm_byte(a, 1);
+}
+
 static void doubt(struct jit_asm *a)
 {
-    u32 no[4];
+    u32 no[5], local;
 
     asm_byte(a, 0x50); /* PUSH RAX */
     asm_mov(a, T2, T0);
@@ -159,13 +186,23 @@ static void doubt(struct jit_asm *a)
     asm_rm(a, true, OP_MOV, RAX, T1, offsetof(struct jump_entry, block));
     asm_ri(a, true, EXT_CMP, RAX, 1); /* NULL: of RIP 0 */
     no[1] = asm_jcc(a, CC_B);
+    asm_bytes(a, 2, 0x5341); /* PUSH T2 */
     asm_rm(a, true, OP_MOV, T2, T2, offsetof(struct tlb_entry, addend));
     asm_rr(a, true, OP_ADD, T2, T0);
     asm_rm(a, true, OP_CMP, T2, RAX, offsetof(struct block, host));
+    asm_bytes(a, 2, 0x5b41); /* POP T2 */
     no[2] = asm_jcc(a, CC_NZ);
+    asm_rm(a, false, 0x80, EXT_CMP, CTX, CTX_AT(stamp_shared));
+    asm_byte(a, 0);
+    local = asm_jcc(a, CC_Z);
+    is_global(a);
+    no[3] = asm_jcc(a, CC_NZ);
+    asm_aim(a, local, a->at);
+    mark_page(a);
+    asm_rm(a, true, OP_MOV, RAX, T1, offsetof(struct jump_entry, block));
     asm_rm(a, false, OP_MOV, RAX, RAX, offsetof(struct block, key));
     asm_rm(a, false, OP_CMP, RAX, CTX, CTX_AT(key));
-    no[3] = asm_jcc(a, CC_NZ);
+    no[4] = asm_jcc(a, CC_NZ);
     asm_rm(a, true, OP_MOV, T2, CTX, CTX_AT(stamp));
     asm_rm(a, true, OP_MOV_TO, T2, T1, offsetof(struct jump_entry, stamp));
     for_each_row(n, no)
