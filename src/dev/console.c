@@ -1,8 +1,8 @@
 /*
- * dev/console.c: a character stream between a device and the host: a ring of output and the watching of the host's fds.
+ * dev/console.c: a character stream between a device and the host: the watching of the host's fds.  Output: console_out.c.
  *   (1) `lock` is inside every device's lock, and is never held while the ops are called.
  *   (2) fds are watched on the control loop only; other threads that want a change send `wake`, which never waits.
- *   (3) host.out is changed under `lock`, host.in only on the loop.
+ *   (3) Clients come and go on the loop, under `lock`; host is the same all the time.
  */
 #include "dev/console.h"
 
@@ -11,123 +11,68 @@
 #include "base/clock.h"
 #include "base/loop.h"
 #include "dev/console_host.h"
+#include "dev/console_out.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { INPUT_CHUNK = 4096, INPUT_TURNS = 16, FLUSH_MS = 2000 };
+enum { INPUT_CHUNK = 4096, INPUT_TURNS = 16, FLUSH_MS = 2000, STUCK_MS = 5000 };
+
+/* A client of the socket; its fd is that of the taker of the same number. */
+struct client {
+    struct chardev *c;
+    struct loop_fd watch;
+};
 
 struct chardev {
     struct loop *loop;
     const struct chardev_ops *ops;
     void *arg;
-    uv_async_t *wake; /* on the heap: libuv frees handles later than we close them */
+    /* On the heap: libuv frees handles later than we close them. */
+    uv_async_t *wake;
+    uv_timer_t *stuck;
 
     /* Of the loop's thread. */
     struct loop_fd in_watch, out_watch, listen_watch;
+    struct client client[CHARDEV_CLIENTS];
+    struct console_host host;
     bool in_always, out_always; /* regular files: never to be waited for */
     bool in_ended;
 
     atomic_bool in_held; /* nothing is read until chardev_accept */
 
-    pthread_mutex_t lock; /* guards all below, and host.out */
-    struct console_host host;
-    bool out_lost;    /* the reader went away for good */
-    bool client_lost; /* … a client of the socket: the loop is to take the next */
-    bool out_waiting; /* the loop was told that the ring is not empty */
+    pthread_mutex_t lock; /* guards all below */
+    struct console_out out;
+    bool out_waiting; /* the loop was told that there is output that somebody wants */
     bool device_waits;
     int log; /* its file position is its end; -1: none */
     u32 log_len;
-    u32 first, n; /* of the bytes in the ring */
-    u8 ring[CHARDEV_RING];
 };
 
-/* Somebody will read what is written, sooner or later: output waits for him. */
-static bool reader_waited_for(const struct chardev *c)
+static bool wanted_locked(const struct chardev *c)
 {
-    return c->host.waits && c->host.out >= 0;
+    for_each_row(t, c->out.taker)
+        if (console_taker_wants(t))
+            return true;
+    return false;
 }
 
-static void output_failed(struct chardev *c)
+static bool lost_client_locked(const struct chardev *c)
 {
-    if (c->host.to_file) {
-        log_warn_limited("console: output is lost: %s", strerror(errno));
-        return;
-    }
-    if (c->host.listener >= 0) {
-        c->client_lost = true;
-        return;
-    }
-    if (!c->out_lost)
-        log_warn("console: nobody takes its output any more: %s", strerror(errno));
-    c->out_lost = true;
-}
-
-static bool output_dead(const struct chardev *c)
-{
-    return c->out_lost || c->client_lost;
-}
-
-/* How many of the bytes the host took; all of them when they have to be thrown away. */
-static u32 host_write(struct chardev *c, const u8 *data, u32 len)
-{
-    u32 done = 0;
-
-    while (done < len && c->host.out >= 0 && !output_dead(c)) {
-        ssize_t n = write(c->host.out, data + done, len - done);
-
-        if (n > 0) {
-            done += (u32)n;
-        } else if (n < 0 && errno == EAGAIN) {
-            break;
-        } else if (n == 0 || errno != EINTR) {
-            output_failed(c);
-            return c->host.listener >= 0 ? done : len;
-        }
-    }
-    return c->out_lost ? len : done;
-}
-
-static void ring_drain(struct chardev *c)
-{
-    while (c->n > 0) {
-        u32 run = min(c->n, CHARDEV_RING - c->first);
-        u32 done = host_write(c, c->ring + c->first, run);
-
-        c->first = (c->first + done) % CHARDEV_RING;
-        c->n -= done;
-        if (done < run)
-            return;
-    }
-}
-
-static void ring_put(struct chardev *c, const u8 *data, u32 len)
-{
-    u32 at = (c->first + c->n) % CHARDEV_RING, run = min(len, CHARDEV_RING - at);
-
-    memcpy(c->ring + at, data, run);
-    memcpy(c->ring, data + run, len - run);
-    c->n += len;
-}
-
-/* Makes room for `len` bytes by forgetting the oldest. */
-static void ring_forget(struct chardev *c, u32 len)
-{
-    u32 room = CHARDEV_RING - c->n, drop = len > room ? len - room : 0;
-
-    c->first = (c->first + drop) % CHARDEV_RING;
-    c->n -= drop;
+    for_each_row(t, c->out.taker)
+        if (c->out.comes && t->lost)
+            return true;
+    return false;
 }
 
 /* True: the caller is to send `wake`. */
-static bool must_wake(struct chardev *c)
+static bool must_wake_locked(struct chardev *c)
 {
-    bool wake = c->client_lost || (c->n > 0 && c->host.out >= 0 && !c->out_waiting);
+    bool wanted = wanted_locked(c), wake = lost_client_locked(c) || (wanted && !c->out_waiting);
 
-    if (c->n > 0 && c->host.out >= 0)
-        c->out_waiting = true;
+    c->out_waiting |= wanted;
     return wake;
 }
 
@@ -144,38 +89,15 @@ static bool log_put(struct chardev *c, const u8 *data, u32 len)
     return c->log_len > CHARDEV_LOG_MAX;
 }
 
-static u32 write_locked(struct chardev *c, const void *data, u32 len, bool *ret_wake)
-{
-    const u8 *p = data;
-    u32 done = 0, keep;
-
-    *ret_wake = false;
-    if (c->out_lost || (c->host.out < 0 && c->host.listener < 0))
-        return len;
-    if (c->n == 0)
-        done = host_write(c, p, len);
-    if (!reader_waited_for(c)) {
-        keep = min(len - done, (u32)CHARDEV_RING);
-        ring_forget(c, keep);
-        ring_put(c, p + (len - keep), keep);
-        done = len;
-    } else {
-        keep = min(len - done, CHARDEV_RING - c->n);
-        ring_put(c, p + done, keep);
-        done += keep;
-        c->device_waits |= done < len;
-    }
-    *ret_wake = must_wake(c);
-    return done;
-}
-
 u32 chardev_write(struct chardev *c, const void *data, u32 len)
 {
     bool wake, full;
     u32 done;
 
     pthread_mutex_lock(&c->lock);
-    done = write_locked(c, data, len, &wake);
+    done = console_out_write(&c->out, data, len);
+    c->device_waits |= done < len;
+    wake = must_wake_locked(c);
     full = log_put(c, data, done);
     pthread_mutex_unlock(&c->lock);
     if (wake || full)
@@ -188,8 +110,8 @@ u32 chardev_room(struct chardev *c, u32 want)
     u32 room = CHARDEV_RING;
 
     pthread_mutex_lock(&c->lock);
-    if (reader_waited_for(c) && !c->out_lost) {
-        room -= c->n;
+    if (console_out_is_awaited(&c->out)) {
+        room -= c->out.n;
         c->device_waits |= room < want;
     }
     pthread_mutex_unlock(&c->lock);
@@ -232,22 +154,54 @@ static void set_events(struct loop_fd *f, int events)
         loop_fd_events(f, events);
 }
 
+/* Events for each taker, and that others need not wake us for them. */
+static bool ask_wanted(struct chardev *c, int ret[CHARDEV_CLIENTS])
+{
+    bool any;
+
+    pthread_mutex_lock(&c->lock);
+    for (u32 i = 0; i < CHARDEV_CLIENTS; i++)
+        ret[i] = console_taker_wants(&c->out.taker[i]) ? UV_WRITABLE : 0;
+    any = c->out_waiting = wanted_locked(c);
+    pthread_mutex_unlock(&c->lock);
+    return any;
+}
+
+static void on_stuck(uv_timer_t *t);
+
+/* While clients want output, they are looked at now and then. */
+static void update_timer(struct chardev *c, bool needed)
+{
+    if (needed && !uv_is_active((uv_handle_t *)c->stuck))
+        uv_timer_start(c->stuck, on_stuck, STUCK_MS, 0);
+    else if (!needed)
+        uv_timer_stop(c->stuck);
+}
+
+static bool anyone_speaks(const struct chardev *c)
+{
+    for_each_row(k, c->client)
+        if (k->watch.poll)
+            return true;
+    return c->in_watch.poll;
+}
+
 /* Watches for what is wanted now, and no more: a level-triggered event that nobody serves would spin. */
 static void update_watches(struct chardev *c)
 {
-    int in = c->in_watch.poll && input_room(c) > 0 ? UV_READABLE : 0, out;
+    int in = anyone_speaks(c) && input_room(c) > 0 ? UV_READABLE : 0, out[CHARDEV_CLIENTS];
+    bool wanted = ask_wanted(c, out);
 
-    pthread_mutex_lock(&c->lock);
-    out = c->n > 0 && c->host.out >= 0 && !output_dead(c) ? UV_WRITABLE : 0;
-    c->out_waiting = out;
-    pthread_mutex_unlock(&c->lock);
     if (c->host.in == c->host.out) {
-        set_events(&c->in_watch, in | out);
+        set_events(&c->in_watch, in | out[0]);
     } else {
         set_events(&c->in_watch, in);
-        set_events(&c->out_watch, out);
+        set_events(&c->out_watch, out[0]);
     }
-    set_events(&c->listen_watch, c->host.in < 0 ? UV_READABLE : 0);
+    for (u32 i = 0; i < CHARDEV_CLIENTS; i++)
+        set_events(&c->client[i].watch, in | out[i]);
+    set_events(&c->listen_watch, UV_READABLE);
+    update_timer(c, wanted && c->out.comes);
 }
 
 /* Tells the device when there is room for what it could not write. */
@@ -256,7 +210,7 @@ static void tell_room(struct chardev *c)
     bool tell;
 
     pthread_mutex_lock(&c->lock);
-    tell = c->device_waits && (c->n <= CHARDEV_RING / 2 || !reader_waited_for(c) || output_dead(c));
+    tell = c->device_waits && (c->out.n <= CHARDEV_RING / 2 || !console_out_is_awaited(&c->out));
     if (tell)
         c->device_waits = false;
     pthread_mutex_unlock(&c->lock);
@@ -267,43 +221,53 @@ static void tell_room(struct chardev *c)
 static void drain(struct chardev *c)
 {
     pthread_mutex_lock(&c->lock);
-    ring_drain(c);
-    if (c->out_lost)
-        c->n = 0;
+    console_out_drain(&c->out);
     pthread_mutex_unlock(&c->lock);
     tell_room(c);
 }
 
-static void hang_up(struct chardev *c)
+static int client_fd(const struct client *k)
 {
-    if (c->host.listener < 0) {
-        c->in_ended = true;
-        return;
-    }
-    loop_fd_close(&c->in_watch);
+    return k->c->out.taker[k - k->c->client].fd; /* changed on this thread only */
+}
+
+static void hang_up(struct client *k)
+{
+    struct chardev *c = k->c;
+    int fd = client_fd(k);
+
+    loop_fd_close(&k->watch);
     pthread_mutex_lock(&c->lock);
-    c->host.out = -1;
-    c->client_lost = false;
+    console_out_remove(&c->out, (u32)(k - c->client));
     pthread_mutex_unlock(&c->lock);
-    fd_close(&c->host.in);
+    fd_close(&fd);
     tell_room(c);
 }
 
-/* False: there is no more for now. */
-static bool read_input(struct chardev *c)
+/* What `fd` has, as far as the device takes it: 1.  0: nothing for now.  Negative: it ended. */
+static int read_input(struct chardev *c, int fd)
 {
     u8 bytes[INPUT_CHUNK];
     u32 room = input_room(c);
     ssize_t n;
 
-    if (room == 0 || c->host.in < 0)
-        return false;
-    n = read(c->host.in, bytes, min(room, (u32)sizeof(bytes)));
+    if (room == 0 || fd < 0)
+        return 0;
+    n = read(fd, bytes, min(room, (u32)sizeof(bytes)));
     if (n > 0)
         c->ops->on_input(c->arg, bytes, (u32)n);
-    else if (n == 0 || (errno != EAGAIN && errno != EINTR))
-        hang_up(c);
-    return n > 0;
+    else if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    return n > 0 ? 1 : -1;
+}
+
+static bool read_host(struct chardev *c)
+{
+    int r = read_input(c, c->host.in);
+
+    if (r < 0)
+        c->in_ended = true;
+    return r > 0;
 }
 
 static void on_ready(struct loop_fd *f, int events)
@@ -313,25 +277,102 @@ static void on_ready(struct loop_fd *f, int events)
     if (events & UV_WRITABLE)
         drain(c);
     if (events & UV_READABLE && f == &c->in_watch)
-        read_input(c);
+        read_host(c);
     update_watches(c);
+}
+
+/* Who went away while output was written to him. */
+static void hang_up_lost(struct chardev *c)
+{
+    for_each_row(k, c->client) {
+        bool lost;
+
+        pthread_mutex_lock(&c->lock);
+        lost = c->out.taker[k - c->client].lost;
+        pthread_mutex_unlock(&c->lock);
+        if (c->out.comes && lost)
+            hang_up(k);
+    }
+}
+
+static void on_client_ready(struct loop_fd *f, int events)
+{
+    struct client *k = f->arg;
+    struct chardev *c = k->c;
+
+    if (events & UV_WRITABLE)
+        drain(c);
+    if (events & UV_READABLE && read_input(c, client_fd(k)) < 0)
+        hang_up(k);
+    hang_up_lost(c);
+    update_watches(c);
+}
+
+/* A guest is not held up by a window that nobody looks at. */
+static void on_stuck(uv_timer_t *t)
+{
+    struct chardev *c = t->data;
+
+    for_each_row(k, c->client) {
+        bool stuck;
+
+        pthread_mutex_lock(&c->lock);
+        stuck = c->device_waits &&
+                console_out_is_stuck(&c->out, (u32)(k - c->client), STUCK_MS * NSEC_PER_MSEC);
+        pthread_mutex_unlock(&c->lock);
+        if (!stuck)
+            continue;
+        log_warn("console: a client took nothing for %u s while the guest waited; it is hung up",
+                 STUCK_MS / 1000);
+        hang_up(k);
+    }
+    update_watches(c);
+}
+
+static int add_client(struct chardev *c, int fd)
+{
+    int i;
+
+    pthread_mutex_lock(&c->lock);
+    i = console_out_add(&c->out, fd);
+    pthread_mutex_unlock(&c->lock);
+    return i;
+}
+
+/* Those who went away while the device takes no input: their end is behind what they typed. */
+static void hang_up_gone(struct chardev *c)
+{
+    for_each_row(k, c->client) {
+        struct pollfd p = { .fd = client_fd(k) };
+
+        if (poll(&p, 1, 0) > 0 && p.revents & POLLHUP)
+            hang_up(k);
+    }
 }
 
 static void on_client(struct loop_fd *f, int)
 {
     struct chardev *c = f->arg;
-    int fd = console_host_accept(&c->host);
+    int fd = console_host_accept(&c->host), i;
 
     if (fd < 0)
         return; /* it went away again */
-    if (loop_fd_open(c->loop, &c->in_watch, fd, 0, on_ready, c) < 0) {
+    i = add_client(c, fd);
+    if (i < 0) {
+        hang_up_gone(c);
+        i = add_client(c, fd);
+    }
+    if (i < 0) {
+        log_warn_limited("console: %u clients are there, one more is turned away", CHARDEV_CLIENTS);
         fd_close(&fd);
         return;
     }
-    pthread_mutex_lock(&c->lock);
-    c->host.in = c->host.out = fd;
-    pthread_mutex_unlock(&c->lock);
+    if (loop_fd_open(c->loop, &c->client[i].watch, fd, 0, on_client_ready, &c->client[i]) < 0) {
+        hang_up(&c->client[i]);
+        return;
+    }
     drain(c);
+    hang_up_lost(c);
     update_watches(c);
 }
 
@@ -359,15 +400,12 @@ static void log_shorten_locked(struct chardev *c)
 static void on_wake(uv_async_t *a)
 {
     struct chardev *c = a->data;
-    bool lost;
 
     pthread_mutex_lock(&c->lock);
-    lost = c->client_lost;
     log_shorten_locked(c);
     pthread_mutex_unlock(&c->lock);
-    if (lost)
-        hang_up(c);
-    for (u32 i = 0; c->in_always && read_input(c); i++) {
+    hang_up_lost(c);
+    for (u32 i = 0; c->in_always && read_host(c); i++) {
         if (i < INPUT_TURNS)
             continue;
         uv_async_send(a); /* others have their turn between */
@@ -392,7 +430,7 @@ static int watch(struct chardev *c, struct loop_fd *f, int fd, bool *ret_always)
     return *ret_always ? 0 : r;
 }
 
-static void free_async(uv_handle_t *h)
+static void free_handle(uv_handle_t *h)
 {
     free(h);
 }
@@ -404,9 +442,31 @@ static void close_on_loop(void *arg)
     loop_fd_close(&c->in_watch);
     loop_fd_close(&c->out_watch);
     loop_fd_close(&c->listen_watch);
+    for_each_row(k, c->client)
+        loop_fd_close(&k->watch);
     if (c->wake)
-        uv_close((uv_handle_t *)c->wake, free_async);
+        uv_close((uv_handle_t *)c->wake, free_handle);
+    if (c->stuck)
+        uv_close((uv_handle_t *)c->stuck, free_handle);
     c->wake = NULL;
+    c->stuck = NULL;
+}
+
+/* The handles by which other threads and time reach the loop. */
+static int make_handles(struct chardev *c)
+{
+    int r;
+
+    c->wake = xnew(uv_async_t);
+    r = uv_async_init(&c->loop->uv, c->wake, on_wake);
+    if (r < 0) {
+        free(TAKE(c->wake));
+        return r;
+    }
+    c->stuck = xnew(uv_timer_t);
+    uv_timer_init(&c->loop->uv, c->stuck);
+    c->wake->data = c->stuck->data = c;
+    return 0;
 }
 
 static void open_on_loop(void *arg)
@@ -414,13 +474,9 @@ static void open_on_loop(void *arg)
     struct open_call *o = arg;
     struct chardev *c = o->c;
 
-    c->wake = xnew(uv_async_t);
-    o->r = uv_async_init(&c->loop->uv, c->wake, on_wake);
-    if (o->r < 0) {
-        free(TAKE(c->wake));
+    o->r = make_handles(c);
+    if (o->r < 0)
         return;
-    }
-    c->wake->data = c;
     o->r = watch(c, &c->in_watch, c->host.in, &c->in_always);
     if (o->r >= 0 && c->host.out != c->host.in)
         o->r = watch(c, &c->out_watch, c->host.out, &c->out_always);
@@ -447,6 +503,14 @@ int chardev_open(struct loop *l, const char *backend, const struct chardev_ops *
     c->ops = ops;
     c->arg = arg;
     c->log = -1;
+    console_out_init(&c->out);
+    c->out.waits = c->host.waits;
+    c->out.to_file = c->host.to_file;
+    c->out.comes = c->host.listener >= 0;
+    if (c->host.out >= 0)
+        console_out_add(&c->out, c->host.out);
+    for_each_row(k, c->client)
+        k->c = c;
     pthread_mutex_init(&c->lock, NULL);
     loop_call(l, open_on_loop, &o);
     if (o.r < 0) {
@@ -480,26 +544,37 @@ int chardev_log(struct chardev *c, const char *file, struct err *e)
     return 0;
 }
 
-/* Until the ring is empty, or the reader takes nothing for so long that he will not. */
+/* Until one of those who want output takes some, or `ms` are over. */
+static void wait_for_takers(struct chardev *c, u64 ms)
+{
+    struct pollfd p[CHARDEV_CLIENTS];
+    nfds_t n = 0;
+
+    for_each_row(t, c->out.taker)
+        if (console_taker_wants(t))
+            p[n++] = (struct pollfd){ .fd = t->fd, .events = POLLOUT };
+    poll(p, n, (int)ms);
+}
+
+/* Until the ring is empty, or the readers take nothing for so long that they will not. */
 static void flush(struct chardev *c)
 {
     u64 until = clock_mono_ns() + FLUSH_MS * NSEC_PER_MSEC;
 
-    ring_drain(c);
-    while (c->n > 0 && reader_waited_for(c) && !output_dead(c)) {
-        struct pollfd p = { .fd = c->host.out, .events = POLLOUT };
+    console_out_drain(&c->out);
+    while (c->out.n > 0 && console_out_is_awaited(&c->out)) {
         u64 now = clock_mono_ns();
-        u32 before = c->n;
+        u32 before = c->out.n;
 
         if (now >= until)
             break;
-        poll(&p, 1, (int)((until - now) / NSEC_PER_MSEC) + 1);
-        ring_drain(c);
-        if (c->n < before)
+        wait_for_takers(c, (until - now) / NSEC_PER_MSEC + 1);
+        console_out_drain(&c->out);
+        if (c->out.n < before)
             until = clock_mono_ns() + FLUSH_MS * NSEC_PER_MSEC;
     }
-    if (c->n > 0 && reader_waited_for(c))
-        log_warn("console: the last %u bytes of output were not taken", c->n);
+    if (c->out.n > 0 && console_out_is_awaited(&c->out))
+        log_warn("console: the last %u bytes of output were not taken", c->out.n);
 }
 
 void chardev_close(struct chardev *c)
@@ -510,6 +585,9 @@ void chardev_close(struct chardev *c)
     pthread_mutex_lock(&c->lock);
     flush(c);
     pthread_mutex_unlock(&c->lock);
+    if (c->out.comes)
+        for_each_row(t, c->out.taker)
+            fd_close(&t->fd);
     console_host_close(&c->host);
     fd_close(&c->log);
     pthread_mutex_destroy(&c->lock);

@@ -5,7 +5,7 @@
  *   -------------------+-----------------------------+-------------------------------+-----------------------------
  *   stdio              | fd 0                        | fd 1                          | the device waits
  *   fd:N, fd:IN:OUT    | fds that we were given      | the same                      | the device waits
- *   unix:PATH          | one client at a time        | the same                      | the device waits
+ *   unix:PATH          | up to CHARDEV_CLIENTS       | each of them                  | the device waits 5 s, then he is hung up
  *      … no client     | nothing                     | kept for the next client      | only the newest 64 KiB are kept
  *   pty                | a new pseudo-terminal       | the same                      | only the newest 64 KiB are kept
  *   file:PATH          | nothing                     | the end of the file           | never
@@ -29,7 +29,7 @@
 struct loop;
 struct chardev;
 
-enum { CHARDEV_RING = 64 * 1024, CHARDEV_LOG_MAX = 1024 * 1024 };
+enum { CHARDEV_RING = 64 * 1024, CHARDEV_LOG_MAX = 1024 * 1024, CHARDEV_CLIENTS = 8 };
 
 /* All may be NULL. */
 struct chardev_ops {

@@ -136,7 +136,7 @@ static int open_socket(struct console_host *h, const char *path, struct err *e)
     /* bind gives the file the mode of the socket, so it is never open to others, not even for a moment */
     if (h->listener < 0 || fchmod(h->listener, 0600) < 0 ||
         bind(h->listener, (const struct sockaddr *)&at, sizeof(at)) < 0 ||
-        listen(h->listener, 1) < 0)
+        listen(h->listener, 8) < 0)
         return err_errno(e, "listen on socket '%s'", path);
     return 0;
 }

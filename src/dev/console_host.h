@@ -9,7 +9,7 @@ enum { CONSOLE_PTY_PATH = 64 };
 
 struct console_host {
     int in, out;  /* may be the same; -1: none.  Non-blocking, except regular files */
-    int listener; /* -1: none.  in and out are then its client */
+    int listener; /* -1: none.  in and out are then none, too: it has clients */
     int slave;    /* of a pseudo-terminal, held open so that the master never hangs up; -1: none */
     bool waits;   /* the device waits for a slow reader; else only the newest output is kept */
     bool to_file; /* out is a regular file */

@@ -5,6 +5,7 @@
 
 #include "base/base.h"
 
+#include "base/clock.h"
 #include "base/loop.h"
 #include "testlib/test.h"
 
@@ -362,23 +363,89 @@ TEST(console_socket_clients)
     CHECK_EQ(chardev_write(t.c, "one", 3), 3);
     CHECK_EQ(read(one, text, sizeof(text)), 8);
     CHECK_STR(text, "boot one");
-    two = dial(path); /* waits for its turn */
+    two = dial(path);
+    turn(&t);
+    CHECK_EQ(chardev_write(t.c, "both", 4), 4);
+    CHECK_EQ(read(one, text, sizeof(text)), 4);
+    CHECK_EQ(read(two, text, sizeof(text)), 4);
+    CHECK_MEM(text, "both", 4);
     CHECK_EQ(write(two, "2", 1), 1);
-    CHECK_EQ(write(one, "1", 1), 1);
+    turn(&t);
+    CHECK_EQ(t.got, 0);
     t.room = 10;
     chardev_accept(t.c);
     turn(&t);
-    CHECK_EQ(t.got, 1);
+    CHECK_EQ(write(one, "1", 1), 1);
+    turn(&t);
+    CHECK_MEM(t.bytes, "21", 2);
     close(one);
     turn(&t);
-    turn(&t);
-    CHECK_EQ(t.got, 2);
-    CHECK_MEM(t.bytes, "12", 2);
     fill(&t);
     close(two); /* with the device waiting for it */
     turn(&t);
     CHECK_EQ(t.told, 1);
     CHECK_EQ(chardev_write(t.c, "x", 1), 1);
+    taker_close(&t);
+}
+
+/* One reads all the time, one nothing: after a while the device goes on without him. */
+TEST(console_socket_client_that_sleeps)
+{
+    struct taker t;
+    char path[100], backend[120], text[4096];
+    u64 limit = clock_mono_ns() + 30 * NSEC_PER_SEC;
+    bool woke = false;
+    int one, two;
+
+    str_fmt(path, sizeof(path), "%s/sleeps.sock", test_dir());
+    str_fmt(backend, sizeof(backend), "unix:%s", path);
+    taker_open(&t, backend);
+    one = dial(path);
+    two = dial(path);
+    turn(&t);
+    while (!t.told && clock_mono_ns() < limit) {
+        woke |= chardev_write(t.c, text, sizeof(text)) < sizeof(text);
+        while (read(one, text, sizeof(text)) > 0)
+            continue;
+        uv_run(&t.loop.uv, woke ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+    }
+    CHECK_EQ(t.told, 1);
+    CHECK_EQ(chardev_write(t.c, "on", 2), 2);
+    turn(&t);
+    while (read(two, text, sizeof(text)) > 0)
+        continue;
+    CHECK_EQ(read(two, text, 1), 0); /* it is hung up */
+    close(one);
+    close(two);
+    taker_close(&t);
+}
+
+TEST(console_socket_turns_the_ninth_away)
+{
+    struct taker t;
+    char path[100], backend[120], byte;
+    int fd[CHARDEV_CLIENTS + 1];
+
+    str_fmt(path, sizeof(path), "%s/nine.sock", test_dir());
+    str_fmt(backend, sizeof(backend), "unix:%s", path);
+    taker_open(&t, backend);
+    for_each_row(f, fd) {
+        *f = dial(path);
+        turn(&t);
+    }
+    CHECK_EQ(read(fd[CHARDEV_CLIENTS], &byte, 1), 0);
+    CHECK_EQ(chardev_write(t.c, "x", 1), 1);
+    for (u32 i = 0; i < CHARDEV_CLIENTS; i++)
+        CHECK_EQ(read(fd[i], &byte, 1), 1);
+    for_each_row(f, fd)
+        close(*f);
+    turn(&t);
+    fd[0] = dial(path);
+    turn(&t);
+    CHECK_EQ(chardev_write(t.c, "y", 1), 1);
+    CHECK_EQ(read(fd[0], &byte, 1), 1);
+    CHECK_EQ(byte, 'y');
+    close(fd[0]);
     taker_close(&t);
 }
 
