@@ -228,6 +228,30 @@ def events_resume():
     c.close()
 
 
+def many_watchers():
+    """Each gets each change once, in order, however many they are, and from wherever it begins; the last is told, too."""
+    edits, watchers = 150, 30
+    for n in range(10):
+        ok("PATCH", "/instances/a", {"notes": f"before{n}"})
+    first = ok("GET", "")["revision"]
+    streams = []
+    for n in range(watchers):
+        c = Unix("socle")
+        c.request("GET", f"/1.0/events?since={first - n % 5}")
+        streams.append((first - n % 5, c, c.getresponse()))
+    for n in range(edits):
+        ok("PATCH", "/instances/a", {"notes": f"n{n}"})
+    for since, c, r in streams:
+        ids = []
+        while not ids or ids[-1] < first + edits:
+            line = r.fp.readline()
+            assert line, (since, ids)
+            if line.startswith(b"id: "):
+                ids.append(int(line[4:]))
+        assert ids == list(range(since + 1, first + edits + 1)), (since, ids)
+        c.close()
+
+
 def life():
     d = Socled()
     done("POST", "/instances", machine("a", "256M"))
@@ -241,6 +265,7 @@ def life():
     two_clients()
     check_answers()
     events_resume()
+    many_watchers()
 
     r = socle("pool", "import", "small", "--kernel", os.path.relpath(KERNEL), "--initrd", os.path.relpath(INITRD))
     assert r.returncode == 0 and "small" in socle("pool", "list").stdout, r
