@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char *const formats[] = { "auto", "qcow2", "raw", NULL };
+static const char *const formats[] = { "auto", "qcow2", "raw", "vmdk", NULL };
 static const char *const outputs[] = { "table", "json", "yaml", NULL };
 
 /* clang-format off */
@@ -41,7 +41,7 @@ const struct field verb_fields[] = {
     FIELD_STR(verb, network_config, "network description for cloud-init, in place of DHCP on each card", .metavar = "FILE"),
     FIELD_STR(verb, key, "of its signatures: ed25519, 32 bytes in base64, or a file with it", .metavar = "KEY"),
     FIELD_STR(verb, part, "which of the image's files: disk, iso, kernel or initrd", .metavar = "FILE"),
-    FIELD_ENUM(verb, format, formats, "of the file; auto: as its name ends (.raw, .img; else qcow2)"),
+    FIELD_ENUM(verb, format, formats, "of the file; vmdk: streamOptimized; auto: as its name ends (.raw, .img, .vmdk; else qcow2)"),
     FIELD_BOOL(verb, compress, "qcow2: compressed clusters"),
     FIELD_INT(verb, disk, "which of the disks that the machine writes to; 0: the first", .max = SPEC_DISKS_MAX - 1),
     FIELD_STR(verb, user, "a user's name", .metavar = "USER"),

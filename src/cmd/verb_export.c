@@ -40,7 +40,7 @@ static enum export_format format_of(const struct verb *v)
     static const struct {
         const char *end;
         enum export_format format;
-    } rows[] = { { ".raw", EXPORT_RAW }, { ".img", EXPORT_RAW } };
+    } rows[] = { { ".raw", EXPORT_RAW }, { ".img", EXPORT_RAW }, { ".vmdk", EXPORT_VMDK } };
 
     if (v->format != VERB_FORMAT_AUTO)
         return (enum export_format)(v->format - 1);

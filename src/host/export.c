@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 static const char prefix[] = "export/";
-const char *const export_words[] = { "qcow2", "raw", NULL };
+const char *const export_words[] = { "qcow2", "raw", "vmdk", NULL };
 
 /* clang-format off */
 const struct field export_ask_fields[] = {
@@ -363,7 +363,10 @@ static int write_file(struct task *t, const struct source *from, const char *pat
 {
     const struct job_convert c = {
         .from = { .file = from->file, .format = from->format },
-        .to = { .file = path, .qcow2 = t->rec.export.format == EXPORT_QCOW2, .replace = true },
+        .to = { .file = path,
+                .qcow2 = t->rec.export.format == EXPORT_QCOW2,
+                .vmdk = t->rec.export.format == EXPORT_VMDK,
+                .replace = true },
         .compress = t->rec.export.compress,
     };
 

@@ -18,7 +18,7 @@ enum {
     EXPORT_LOOK_SECONDS = 600, /* how exactly that is kept */
 };
 
-enum export_format { EXPORT_QCOW2, EXPORT_RAW };
+enum export_format { EXPORT_QCOW2, EXPORT_RAW, EXPORT_VMDK };
 extern const char *const export_words[];
 
 /* What is wanted. */

@@ -649,6 +649,7 @@ def export_api():
     assert bytes_of(path + "/content", {"Range": "bytes=1-", "If-Range": '"other"'})[:2] == (200, data)
     packed = export("api", {"compress": True})
     assert packed["format"] == "qcow2" and packed["size"] != x["size"], packed
+    assert bytes_of(f"/instances/api/exports/{export('api', {'format': 'vmdk'})['number']}/content", {"Range": "bytes=0-3"})[1] == b"KDMV"
     refused(400, "invalid", ask("POST", "/instances/api/exports", {"format": "vdi"}))
     refused(400, "invalid", ask("POST", "/instances/api/exports", {"format": "raw", "compress": True}))
     refused(404, "not_found", ask("POST", "/instances/nobody/exports", {}))
@@ -658,7 +659,7 @@ def export_api():
     again = [checked(ask("POST", "/instances/api/exports", {}, key))["task"] for _ in range(2)]
     assert again[0] == again[1] and ended(again[0])["state"] == "done", again
     folder = f"{DIR}/instances/{ok('GET', '/instances/api')['status']['id']}"
-    assert len([f for f in os.listdir(folder) if f.startswith("export-")]) == 2
+    assert len([f for f in os.listdir(folder) if f.startswith("export-")]) == 3
     done("DELETE", "/instances/api")
     assert not os.path.exists(folder)
     refused(404, "not_found", ask("GET", "/instances/api/exports"))
@@ -696,6 +697,10 @@ def exports_far(home, wire):
     r = socle("export", "x", "--compress", cwd=TMP)
     assert r.returncode == 0, r
     r = subprocess.run([BUILD + "socle", "image", "compare", TMP + "/x.qcow2", TMP + "/x.raw"], check=False)
+    assert r.returncode == 0
+    r = socle("export", "x", TMP + "/x.vmdk")
+    assert r.returncode == 0, r
+    r = subprocess.run([BUILD + "socle", "image", "compare", TMP + "/x.vmdk", TMP + "/x.raw"], check=False)
     assert r.returncode == 0
     r = socle("export", "nobody", TMP + "/nobody.img")
     assert r.returncode == 1 and "no instance 'nobody'" in r.stderr, r
