@@ -36,6 +36,10 @@ TARGETS = [
     ("web", "web-performance-lost", 5.0, "points of 100, by the two above and by what shifts"),
     ("web", "web-accessibility-lost", 5.0, "points of 100, by axe's rules on each page"),
     ("web", "web-practice-lost", 5.0, "points of 100, by checks"),
+    ("host", "host-watch-cpu", 5.0, "% of a CPU for 100 watchers of 100 events a second, beside the edits that make them"),
+    ("host", "host-many-start", 60.0, "s until 200 machines of 32 MiB run"),
+    ("host", "host-list/libvirt", 0.33, "`socle list`, by virsh's time"),
+    ("host", "host-life/libvirt", 0.33, "create, start, stop, delete, by virsh's time"),
     ("start", "start-entry-here", 5.0, "ms wall from `socle run` to the first KVM_RUN"),
     ("start", "start-entry-here-cpu", 5.0, "ms of CPU time from exec of socle-vm to there"),
 ]

@@ -1,6 +1,6 @@
 #!/bin/sh
 # tools/deps.sh: installs the Debian packages that the named groups need and that are not there yet.
-# Usage: tools/deps.sh [build|check|guest|lab|bench|engines|all]...   (no name means build)
+# Usage: tools/deps.sh [build|check|guest|lab|bench|libvirt|engines|all]...   (no name means build)
 # When everything is there it asks dpkg once and ends; it never upgrades or removes a package.
 set -eu
 
@@ -24,6 +24,7 @@ guest   mmdebstrap e2fsprogs fakeroot uidmap zstd xz-utils lz4 gzip python3
 lab     qemu-system-x86 busybox-static cpio kmod zstd xz-utils gcc libc6-dev linux-libc-dev dnsmasq-base nftables iproute2
 bench   qemu-system-x86 cpio gcc libc6-dev python3
 bench   crun runc
+libvirt libvirt-daemon-system libvirt-clients qemu-system-x86
 engines containerd podman conmon uidmap
 ROWS
 }
@@ -49,7 +50,7 @@ wanted() {
         packages | awk -v g="$group" '
             g == "all" || $1 == g { for (i = 2; i <= NF; i++) print $i; n++ }
             END { exit !n }' || {
-            echo "deps: no group '$group'; there are: build check guest lab bench engines all" >&2
+            echo "deps: no group '$group'; there are: build check guest lab bench libvirt engines all" >&2
             return 1
         }
     done

@@ -30,6 +30,8 @@ enum {
     ACCESS_SETUP_TEXT = 19,    /* bytes of a setup code: 80 bits */
 };
 
+#define ACCESS_COOKIE "__Host-socle" /* of a session */
+
 enum access_role { ACCESS_NONE, ACCESS_VIEWER, ACCESS_OPERATOR, ACCESS_ADMIN };
 extern const char *const access_roles[];
 /* enum api_right of a role. */

@@ -64,6 +64,10 @@ static const struct {
     { "DELETE", "/1.0/instances/{name}/snapshots/{snapshot}", "-hxxyxxhxhxhx" },
     { "POST",   "/1.0/instances/{name}/restore",    "-hxxyxxhxhxhx" },
     { "POST",   "/1.0/instances/{name}/clone",      "-hxxyxxhxhxhx" },
+    { "GET",    "/1.0/instances/{name}/exports",    "-hxxyxxhxhxhx" },
+    { "POST",   "/1.0/instances/{name}/exports",    "-hxxyxxhxhxhx" },
+    { "GET",    "/1.0/instances/{name}/exports/{export}/content", "-hxxhxxhxhxhx" }, /* "1" is none */
+    { "DELETE", "/1.0/instances/{name}/exports/{export}", "-hxxyxxhxhxhx" },
     { "GET",    "/1.0/instances/{name}/metrics",    "-hyyyyyhyhyhy" },
     { "GET",    "/1.0/instances/{name}/metrics/history", "-hyyyyyhyhyhy" },
     { "GET",    "/1.0/metrics",                     "-xyyyyyyyyyyy" },

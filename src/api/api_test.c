@@ -280,7 +280,9 @@ TEST(api_document)
         op = json_object_get(json_object_get(json_object_get(doc, "paths"), row->path), method);
         CHECK_STR(json_string_value(json_object_get(op, "summary")), row->doc);
         CHECK(json_string_value(json_object_get(op, "x-right")));
-        CHECK(json_object_size(json_object_get(op, "responses")) == 2);
+        CHECK(json_string_value(json_object_get(op, "operationId")));
+        CHECK_EQ(json_object_get(op, "security") != NULL, row->right == API_PUBLIC);
+        CHECK(json_object_size(json_object_get(op, "responses")) == 3);
         operations++;
     }
     CHECK(operations >= 18);

@@ -9,7 +9,7 @@
 #include <strings.h>
 
 /* Its name makes browsers insist on Secure, Path=/ and no Domain. */
-#define COOKIE "__Host-socle="
+#define COOKIE ACCESS_COOKIE "="
 
 /* "socle_ID_SECRET" → its key; NULL: none that counts. */
 static struct key *key_of(struct access *a, const char *text, size_t len)

@@ -123,7 +123,7 @@ static int begin_session(struct hash *j, struct api_answer *ret, struct err *e)
         json_object_set_new(answer, "token", json_string(text));
     else
         str_fmt(ret->cookie, sizeof(ret->cookie),
-                "__Host-socle=%s; Path=/; Secure; HttpOnly; SameSite=Strict", text);
+                ACCESS_COOKIE "=%s; Path=/; Secure; HttpOnly; SameSite=Strict", text);
     sodium_memzero(text, sizeof(text));
     ret->secret = true;
     dump = json_dumps(answer, JSON_COMPACT);

@@ -191,15 +191,44 @@ static const char *right_name(u32 right)
     must(false);
 }
 
+static void lower(char *s)
+{
+    for (; *s; s++)
+        if (*s >= 'A' && *s <= 'Z')
+            *s = (char)(*s | 0x20);
+}
+
+static json_t *error_answer(void)
+{
+    return json_pack("{s:s, s:o}", "description", "What is wrong", "content",
+                     content("application/json", reference("Error")));
+}
+
+/* "get_instances_name_exports": what generated clients call it. */
+static json_t *id_of(const struct api_route *r)
+{
+    AUTO(strbuf) struct strbuf id = {};
+
+    strbuf_add(&id, "%s", r->method);
+    for (const char *p = r->path + strlen("/1.0"); *p; p++)
+        if (*p == '/' || *p == '.')
+            strbuf_add(&id, "_");
+        else if (*p != '{' && *p != '}')
+            strbuf_add_mem(&id, p, 1);
+    lower(id.text);
+    return json_string(id.text);
+}
+
 static json_t *operation(const struct api_route *r)
 {
     AUTO(free) char *status = str_new("%d", r->status);
-    json_t *error = json_pack("{s:s, s:o}", "description", "What is wrong", "content",
-                              content("application/json", reference("Error")));
-    json_t *j = json_pack("{s:s, s:s, s:o, s:{s:o, s:o}}", "summary", r->doc, "x-right",
-                          right_name(r->right), "parameters", parameters(r), "responses", status,
-                          answer_of(r), "default", error);
+    json_t *j =
+        json_pack("{s:o, s:s, s:s, s:o, s:{s:o, s:o, s:o}}", "operationId", id_of(r), "summary",
+                  r->doc, "x-right", right_name(r->right), "parameters", parameters(r), "responses",
+                  status, answer_of(r), "4XX", error_answer(), "default", error_answer());
 
+    if (r->right == API_PUBLIC)
+        json_object_set_new(j, "security", json_array());
     if (r->bytes && strcmp(r->method, "GET") != 0)
         json_object_set_new(j, "requestBody",
                             json_pack("{s:b, s:o}", "required", 1, "content", bytes()));
@@ -210,10 +239,14 @@ static json_t *operation(const struct api_route *r)
     return j;
 }
 
-static void lower(char *s)
+/* What is shown over HTTPS; on the unix socket the kernel says who asks. */
+static json_t *logins(void)
 {
-    for (; *s; s++)
-        *s = (char)(*s | 0x20);
+    return json_pack("{s:{s:s, s:s, s:s}, s:{s:s, s:s, s:s, s:s}}", "token", "type", "http",
+                     "scheme", "bearer", "description",
+                     "a token, or a session that was asked for as text; not on the unix socket",
+                     "session", "type", "apiKey", "in", "cookie", "name", ACCESS_COOKIE,
+                     "description", "what a login gives a browser; not on the unix socket");
 }
 
 json_t *api_openapi(void)
@@ -231,8 +264,10 @@ json_t *api_openapi(void)
         }
         json_object_set_new(path, method, operation(r));
     }
-    return json_pack("{s:s, s:{s:s, s:s, s:{s:s, s:s}}, s:o, s:{s:o}}", "openapi", "3.1.0", "info",
-                     "title", "Socle", "version", SOCLE_VERSION, "license", "name", "Apache-2.0",
-                     "identifier", "Apache-2.0", "paths", paths, "components", "schemas",
-                     all_schemas());
+    return json_pack("{s:s, s:{s:s, s:s, s:{s:s, s:s}}, s:[{s:s}], s:[{s:[]}, {s:[]}], s:o, "
+                     "s:{s:o, s:o}}",
+                     "openapi", "3.1.0", "info", "title", "Socle", "version", SOCLE_VERSION,
+                     "license", "name", "Apache-2.0", "identifier", "Apache-2.0", "servers", "url",
+                     "/", "security", "token", "session", "paths", paths, "components", "schemas",
+                     all_schemas(), "securitySchemes", logins());
 }

@@ -4,9 +4,19 @@
 #include "api/routes.h"
 
 const struct api_part *const api_parts[] = {
-    &api_part_server,   &api_part_instances, &api_part_snapshots,  &api_part_images,
-    &api_part_networks, &api_part_tasks,     &api_part_access,     &api_part_metrics,
-    &api_part_uploads,  &api_part_support,   &api_part_catalogues, NULL,
+    &api_part_server,
+    &api_part_instances,
+    &api_part_snapshots,
+    &api_part_images,
+    &api_part_networks,
+    &api_part_tasks,
+    &api_part_access,
+    &api_part_metrics,
+    &api_part_uploads,
+    &api_part_support,
+    &api_part_catalogues,
+    &api_part_exports,
+    NULL,
 };
 
 /* clang-format off */
@@ -46,6 +56,27 @@ void api_answer_page(struct api_call *c, const struct api_pages *p)
         next = xdup(p->name(h, at - 1));
     host_unlock(h);
     api_answer_list(c, list, next);
+}
+
+/* The part that is asked for, when it is a part of what the client has. */
+int api_give(struct api_call *c, struct err *e)
+{
+    struct api_file *f = c->ret->gives;
+    char own[80];
+    int r;
+
+    str_fmt(own, sizeof(own), "\"%s\"", f->etag);
+    if (c->rq->if_range && strcmp(c->rq->if_range, own) != 0)
+        return 0;
+    r = api_range(c->rq->range, f->size, &f->at, &f->end);
+    if (r > 0)
+        c->ret->status = 206;
+    if (r < 0) {
+        err_set(e, r, "it has %llu bytes", f->size);
+        api_file_free(TAKE(c->ret->gives));
+        api_error(c->ret, 416, "range", e);
+    }
+    return 0;
 }
 
 void api_answer_task(struct api_call *c, u64 task, u64 revision)

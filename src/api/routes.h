@@ -7,7 +7,7 @@
 
 extern const struct api_part api_part_server, api_part_instances, api_part_snapshots,
     api_part_images, api_part_networks, api_part_tasks, api_part_access, api_part_metrics,
-    api_part_uploads, api_part_catalogues, api_part_support;
+    api_part_uploads, api_part_catalogues, api_part_support, api_part_exports;
 
 /* The query of a list that comes in pages. */
 struct page {
@@ -30,6 +30,8 @@ struct api_pages {
 void api_answer_page(struct api_call *c, const struct api_pages *p);
 /* Has the instance {name} do something; answers with the task. */
 int api_act(struct api_call *c, const struct host_action *a, struct err *e);
+/* c->ret->gives is all of a file: the part of it that the client asks for is given. */
+int api_give(struct api_call *c, struct err *e);
 /* {"task": …, "revision": …} */
 void api_answer_task(struct api_call *c, u64 task, u64 revision);
 /* The records' revision before what is asked, so that the events after it are all that a task makes. */

@@ -228,7 +228,7 @@ static int log_out(struct api_call *c, struct err *e)
         r = access_key_delete(c->rq->access, who->key, e);
     if (r >= 0)
         str_copy(c->ret->cookie, sizeof(c->ret->cookie),
-                 "__Host-socle=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0");
+                 ACCESS_COOKIE "=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0");
     return r;
 }
 

@@ -99,26 +99,6 @@ static int open_file(const struct api_call *c, const struct image_cfg *image, co
     return 0;
 }
 
-/* The part that is asked for, when it is a part of what the client has. */
-static int choose_range(struct api_call *c, struct api_file *f, struct err *e)
-{
-    char own[80];
-    int r;
-
-    str_fmt(own, sizeof(own), "\"%s\"", f->etag);
-    if (c->rq->if_range && strcmp(c->rq->if_range, own) != 0)
-        return 0;
-    r = api_range(c->rq->range, f->size, &f->at, &f->end);
-    if (r > 0)
-        c->ret->status = 206;
-    if (r < 0) {
-        err_set(e, r, "it has %llu bytes", f->size);
-        api_file_free(TAKE(c->ret->gives));
-        api_error(c->ret, 416, "range", e);
-    }
-    return 0;
-}
-
 static int get_content(struct api_call *c, struct err *e)
 {
     static const char *const names[] = { "disk", "iso", "kernel", "initrd" };
@@ -141,7 +121,7 @@ static int get_content(struct api_call *c, struct err *e)
         r = no_file(c, q->file, e);
     }
     conf_fini(image_cfg_fields, &image);
-    return r < 0 ? r : choose_range(c, c->ret->gives, e);
+    return r < 0 ? r : api_give(c, e);
 }
 
 /* clang-format off */

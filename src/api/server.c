@@ -21,10 +21,9 @@ static void on_changed(uv_async_t *a)
 {
     struct server *s = a->data;
 
+    events_changed(s);
     for (struct client *c = s->clients; c; c = c->next)
-        if (c->mode == CLIENT_SSE || c->mode == CLIENT_EVENTS)
-            lws_callback_on_writable(c->wsi);
-        else if (c->mode == CLIENT_RELAY && !client_still_may(c))
+        if (c->mode == CLIENT_RELAY && !client_still_may(c))
             lws_set_timeout(c->wsi, PENDING_TIMEOUT_HTTP_CONTENT, LWS_TO_KILL_ASYNC);
 }
 
@@ -276,6 +275,7 @@ int server_open(struct loop *l, struct host *h, int listener, const char *tls, s
     s->tls.tls = tls != NULL;
     uv_async_init(&l->uv, &s->changed, on_changed);
     s->changed.data = s;
+    events_open(s);
     r = access_open(&s->access, h, e);
     if (r >= 0)
         r = api_check(e);
@@ -300,9 +300,13 @@ void server_serve(struct server *s, const struct web_file *files)
     s->web = files;
 }
 
-static void on_async_closed(uv_handle_t *handle)
+/* Of its two own, which are part of it: the last frees it. */
+static void on_handle_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    struct server *s = handle->data;
+
+    if (--s->n_handles == 0)
+        free(s);
 }
 
 void server_close(struct server *s)
@@ -326,7 +330,10 @@ void server_close(struct server *s)
     /* it closes its handles by the loop, and clears our pointer in the end */
     for (u32 i = 0; s->context && i < CLOSE_TURNS; i++)
         uv_run(&s->loop->uv, UV_RUN_NOWAIT);
+    events_close(s);
     access_close(&s->access);
-    uv_close((uv_handle_t *)&s->changed, on_async_closed); /* frees us */
+    s->n_handles = 2;
+    uv_close((uv_handle_t *)&s->event_gap, on_handle_closed);
+    uv_close((uv_handle_t *)&s->changed, on_handle_closed);
     loop_release(l);
 }

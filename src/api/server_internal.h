@@ -42,6 +42,9 @@ struct server {
     struct lws_context *context;
     struct door local, tls;
     uv_async_t changed;
+    uv_timer_t event_gap;       /* events.c, with the next two */
+    u64 told_ns;                /* when streams were told last */
+    struct event_batch *events; /* owned */
     struct client *clients;
     struct peer *peers;
     u32 n_peers, n_streams;
@@ -49,6 +52,7 @@ struct server {
     u32 n_hashing;
     u32 n_bulks; /* whose worker is at them */
     bool closing;
+    u32 n_handles; /* closing: that are not closed yet */
 };
 
 enum client_mode {
@@ -124,6 +128,11 @@ int client_write(struct client *c, const char *data, size_t len, enum lws_write_
 void client_end_hashes(struct server *s);
 
 /* ---- events.c ---- */
+
+void events_open(struct server *s);
+void events_close(struct server *s);
+/* Something changed in the store: streams are told, now or soon. */
+void events_changed(struct server *s);
 
 int events_begin(struct client *c);
 void events_end(struct client *c);

@@ -42,6 +42,7 @@ const struct command commands[] = {
                verb_snapshot_more, "INSTANCES", snapshot_main, snapshot_commands },
     { "restore", "NAME SNAPSHOT", "Go back to a snapshot; what the machine is now is lost", verb_plain_opts, NULL, "INSTANCES" },
     { "clone",   "NAME NEW [OPTION]…", "Make a machine that is as another is", verb_clone_opts, verb_clone_more, "INSTANCES" },
+    { "export",  "NAME [FILE] [OPTION]…", "Copy a disk of a machine, whether it runs or not, into a new file here", verb_export_opts, verb_export_more, "INSTANCES" },
     { "backup",  "FILE", "Copy socled's records into a new file", verb_plain_opts, NULL, "FILE" },
     { "support", "FILE", "Write what somebody who shall help has to know into a new file, without secrets; \"-\": standard output", verb_plain_opts, NULL, "FILE" },
     { "pool",    "COMMAND [ARGUMENT]…", "Keep the images that machines with names are made of", NULL, NULL, NULL, pool_main, pool_commands },
@@ -56,7 +57,7 @@ const struct command commands[] = {
     { "remote",  "COMMAND [ARGUMENT]…", "Keep the machines that --host names", NULL, remote_more, NULL, remote_main, remote_commands },
     { "help",  "[COMMAND]", "Explain a command", NULL, NULL,
                "run ctl trace image launch create list show top set edit rename delete start stop restart pause resume "
-               "reset suspend console exec file logs event snapshot restore clone backup support pool catalogue network task info doctor user token audit remote help", help_main },
+               "reset suspend console exec file logs event snapshot restore clone export backup support pool catalogue network task info doctor user token audit remote help", help_main },
     {},
 };
 /* clang-format on */

@@ -39,11 +39,13 @@ void image_more(struct strbuf *out);
 int verb_run(const struct command *c, int argc, char **argv);
 extern const struct opt verb_plain_opts[], verb_print_opts[], verb_watch_opts[], verb_force_opts[],
     verb_stop_opts[], verb_logs_opts[], verb_event_opts[], verb_make_opts[], verb_snapshot_opts[],
-    verb_clone_opts[], verb_audit_opts[], verb_doctor_opts[], verb_top_opts[], verb_exec_opts[];
+    verb_clone_opts[], verb_audit_opts[], verb_doctor_opts[], verb_top_opts[], verb_exec_opts[],
+    verb_export_opts[];
 void verb_console_more(struct strbuf *out);
 void verb_make_more(struct strbuf *out);
 void verb_set_more(struct strbuf *out);
 void verb_exec_more(struct strbuf *out);
+void verb_export_more(struct strbuf *out);
 void verb_status_more(struct strbuf *out);
 void verb_doctor_more(struct strbuf *out);
 void verb_top_more(struct strbuf *out);

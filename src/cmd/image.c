@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char *const to_words[] = { "auto", "raw", "qcow2", NULL };
+static const char *const to_words[] = { "auto", "raw", "qcow2", "vmdk", NULL };
 static const char *const repair_words[] = { "none", "leaks", "all", NULL };
 static const char *const engine_words[] = { "auto", "io_uring", "threads", NULL };
 #define FORMATS "raw qcow2 vmdk vdi vhd vhdx"
@@ -40,7 +40,7 @@ static const struct field fields[] = {
     FIELD_STR(image, format,         "format of the image; without it the image's first sector tells", .metavar = "FORMAT"),
     FIELD_STR(image, from_format,    "format of the source; without it its first sector tells", .metavar = "FORMAT"),
     FIELD_STR(image, snapshot,       "copy what the disk was at this snapshot inside the source, by id or name", .metavar = "NAME"),
-    FIELD_ENUM(image, to, to_words,  "format of the new image; auto: qcow2 when its name ends so, else raw"),
+    FIELD_ENUM(image, to, to_words,  "format of the new image; auto: qcow2 or vmdk when its name ends so, else raw; vmdk (streamOptimized) only of a copy"),
     FIELD_STR(image, backing,        "the image that has what this one has not; relative to this one's folder", .metavar = "FILE"),
     FIELD_STR(image, backing_format, "format of the backing file", .metavar = "FORMAT"),
     FIELD_STR(image, data_file,      "keep the data in this existing file", .metavar = "FILE"),
@@ -150,11 +150,13 @@ static const struct {
 
 void image_more(struct strbuf *out)
 {
-    strbuf_add(out,
-               "Formats: raw and qcow2 are read and written; vmdk, vdi, vhd and vhdx are read.\n"
-               "Exit status: 0 done; 1 failed, also when the command line is wrong; 128 + n: "
-               "cancelled by signal n.\n"
-               "`check` and `compare` have more; their help says which.\n");
+    strbuf_add(
+        out,
+        "Formats: raw and qcow2 are read and written; vmdk, vdi, vhd and vhdx are read; a vmdk is "
+        "also what a copy can be.\n"
+        "Exit status: 0 done; 1 failed, also when the command line is wrong; 128 + n: "
+        "cancelled by signal n.\n"
+        "`check` and `compare` have more; their help says which.\n");
 }
 
 struct job_image image_ref_of(const struct image *im, unsigned i)
@@ -181,6 +183,7 @@ struct job_new image_new_of(const struct image *im, unsigned i, u64 size)
     return (struct job_new){
         .file = file,
         .qcow2 = im->to == IMAGE_TO_QCOW2 || (im->to == IMAGE_TO_AUTO && ends_with(file, "qcow2")),
+        .vmdk = im->to == IMAGE_TO_VMDK || (im->to == IMAGE_TO_AUTO && ends_with(file, ".vmdk")),
         .replace = im->force,
         .prealloc = (enum job_prealloc)im->prealloc,
         .cache = (enum disk_cache)im->cache,

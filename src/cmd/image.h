@@ -19,7 +19,7 @@ struct image {
 };
 
 /* Formats of new images; AUTO: qcow2 when the file's name ends so, else raw. */
-enum image_to { IMAGE_TO_AUTO, IMAGE_TO_RAW, IMAGE_TO_QCOW2 };
+enum image_to { IMAGE_TO_AUTO, IMAGE_TO_RAW, IMAGE_TO_QCOW2, IMAGE_TO_VMDK };
 enum image_repair { IMAGE_REPAIR_NONE, IMAGE_REPAIR_LEAKS, IMAGE_REPAIR_ALL };
 
 enum {

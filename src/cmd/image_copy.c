@@ -66,8 +66,9 @@ int image_do_clone(struct image *im, struct err *e)
 
     if (im->full)
         return do_convert(im, "clone", e);
-    if (im->to == IMAGE_TO_RAW)
-        return err_set(e, -EINVAL, "a raw image has no backing file; --full copies");
+    if (im->to == IMAGE_TO_RAW || im->to == IMAGE_TO_VMDK)
+        return err_set(e, -EINVAL, "a %s image has no backing file; --full copies",
+                       im->to == IMAGE_TO_RAW ? "raw" : "vmdk");
     from.format = im->from_format;
     r = job_open_image(&from, true, &d, e);
     if (r < 0)
@@ -76,6 +77,7 @@ int image_do_clone(struct image *im, struct err *e)
     if (!path)
         return err_errno(e, "path of '%s'", from.file);
     to.qcow2 = true;
+    to.vmdk = false; /* whatever its name says */
     to.cfg.size = d->size;
     to.cfg.backing = path;
     to.cfg.backing_format = d->ops->format;

@@ -455,6 +455,8 @@ int image_do_measure(struct image *im, struct err *e)
 
     from.format = im->from_format;
     m.to.qcow2 = im->to == IMAGE_TO_QCOW2;
+    if (im->to == IMAGE_TO_VMDK)
+        return err_set(e, -EINVAL, "what a vmdk needs is known when it is compressed");
     if (!im->args.n && !im->size)
         return err_set(e, -EINVAL, "a FILE or --size is needed");
     r = image_job(im, "measure", measure, &m, e);

@@ -31,7 +31,12 @@ int transfer_upload(struct rest *, const char *, char **, struct err *e)
     return become(e);
 }
 
-int transfer_download(struct rest *, const struct transfer_get *, struct err *e)
+int verb_export(struct verb *, struct err *e)
+{
+    return become(e);
+}
+
+int verb_pool_export(struct verb *, struct err *e)
 {
     return become(e);
 }

@@ -230,43 +230,11 @@ int transfer_upload(struct rest *r, const char *file, char **ret, struct err *e)
 /* ---- from a socled ---- */
 
 struct having {
-    char sum[DIGEST_HEX + 1]; /* "": not known */
-    const char *part;
-    u64 size, at;
+    u64 at;
     int fd;
     int error; /* of the file here */
     struct bar bar;
 };
-
-/* Which file it is, and what its sum is to be. */
-static int look_up(struct rest *r, const struct transfer_get *get, struct having *h, struct err *e)
-{
-    const struct rest_request rq = { .method = "GET", .path = "/1.0/images" };
-    json_t *all = rest_ask(r, &rq, NULL, e), *image, *file;
-    bool known = false;
-    size_t i, k;
-
-    h->part = get->part;
-    json_array_foreach(json_object_get(all, "list"), i, image)
-    {
-        if (strcmp(text_of(image, "name"), get->image) != 0)
-            continue;
-        known = true;
-        if (!h->part)
-            h->part = strcmp(text_of(image, "kind"), "iso") == 0 ? "iso" : "disk";
-        json_array_foreach(json_object_get(image, "files"), k, file)
-        {
-            if (strcmp(text_of(file, "name"), h->part) != 0)
-                continue;
-            str_copy(h->sum, sizeof(h->sum), text_of(file, "sha256"));
-            h->size = number_of(file, "size");
-        }
-    }
-    json_decref(all);
-    if (!all)
-        return e->code;
-    return known ? 0 : err_set(e, -ENOENT, "there is no image '%.63s'", get->image);
-}
 
 static int on_bytes(void *arg, const void *p, size_t len)
 {
@@ -282,11 +250,10 @@ static int on_bytes(void *arg, const void *p, size_t len)
 
 static int get_rest(struct rest *r, const struct transfer_get *get, struct having *h, struct err *e)
 {
-    AUTO(free) char *path = str_new("/1.0/images/%s/content?file=%s", get->image, h->part);
-    AUTO(free) char *range = str_new("Range: bytes=%llu-\r\nIf-Range: \"%s\"\r\n", h->at, h->sum);
+    AUTO(free) char *range = str_new("Range: bytes=%llu-\r\nIf-Range: \"%s\"\r\n", h->at, get->sum);
     const struct rest_request rq = { .method = "GET",
-                                     .path = path,
-                                     .headers = h->at && h->sum[0] ? range : NULL };
+                                     .path = get->path,
+                                     .headers = h->at && get->sum[0] ? range : NULL };
     struct rest_bytes to = { .take = on_bytes, .arg = h };
     int n;
 
@@ -296,7 +263,7 @@ static int get_rest(struct rest *r, const struct transfer_get *get, struct havin
     if (h->error < 0)
         return err_code(e, h->error, "write the file");
     if (n >= 0 && rq.headers && to.status != 206)
-        return err_set(e, -ESTALE, "image '%s' is another one meanwhile; once more", get->image);
+        return err_set(e, -ESTALE, "%s is another one meanwhile; once more", get->what);
     return n;
 }
 
@@ -305,8 +272,8 @@ static int get_all(struct rest *r, const struct transfer_get *get, struct having
     u64 limit = clock_mono_ns() + STUCK_SECONDS * NSEC_PER_SEC, before = h->at;
     int n = 0;
 
-    h->bar = bar_begin("download", h->size);
-    while (!h->sum[0] || h->at < h->size) {
+    h->bar = bar_begin("download", get->size);
+    while (!get->sum[0] || h->at < get->size) {
         n = get_rest(r, get, h, e);
         if (n >= 0 || h->error < 0 || !rest_is_lost(n) || clock_mono_ns() > limit)
             break;
@@ -319,7 +286,7 @@ static int get_all(struct rest *r, const struct transfer_get *get, struct having
     return n;
 }
 
-static int check_sum(const struct having *h, struct err *e)
+static int check_sum(const struct transfer_get *get, const struct having *h, struct err *e)
 {
     char sum[DIGEST_HEX + 1];
     struct stat st;
@@ -330,13 +297,13 @@ static int check_sum(const struct having *h, struct err *e)
     r = sum_of(h->fd, (u64)st.st_size, sum, e);
     if (r < 0)
         return r;
-    if (!h->sum[0]) {
+    if (!get->sum[0]) {
         log_warn("the image is of an older version, which kept no SHA-256; what came has %s", sum);
         return 0;
     }
-    return strcmp(sum, h->sum) == 0
+    return strcmp(sum, get->sum) == 0
                ? 0
-               : err_set(e, -EBADMSG, "what came has the SHA-256 %s in place of %s", sum, h->sum);
+               : err_set(e, -EBADMSG, "what came has the SHA-256 %s in place of %s", sum, get->sum);
 }
 
 /* What is there of an earlier try is of this sum, as its name says. */
@@ -349,12 +316,12 @@ static int have(struct rest *r, const struct transfer_get *get, const char *temp
     h->fd = open(temp, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (h->fd < 0 || fstat(h->fd, &st) < 0)
         return err_errno(e, "make '%s'", temp);
-    h->at = h->sum[0] ? min((u64)st.st_size, h->size) : 0;
+    h->at = get->sum[0] ? min((u64)st.st_size, get->size) : 0;
     if (ftruncate(h->fd, (off_t)h->at) < 0)
         return err_errno(e, "shorten '%s'", temp);
     n = get_all(r, get, h, e);
     if (n >= 0) {
-        n = check_sum(h, e);
+        n = check_sum(get, h, e);
         if (n < 0)
             unlink(temp);
     }
@@ -365,19 +332,31 @@ static int have(struct rest *r, const struct transfer_get *get, const char *temp
     return n;
 }
 
+static char *part_name(const struct transfer_get *get)
+{
+    return str_new("%s.%.8s.part", get->file, get->sum[0] ? get->sum : "new");
+}
+
+int transfer_check(const struct transfer_get *get, struct err *e)
+{
+    return get->force || access(get->file, F_OK) < 0
+               ? 0
+               : err_set(e, -EEXIST, "'%s' is there already; --force replaces it", get->file);
+}
+
+bool transfer_is_begun(const struct transfer_get *get)
+{
+    AUTO(free) char *temp = part_name(get);
+
+    return access(temp, F_OK) == 0;
+}
+
 int transfer_download(struct rest *r, const struct transfer_get *get, struct err *e)
 {
-    AUTO(free) char *temp = NULL;
+    AUTO(free) char *temp = part_name(get);
     struct having h = { .fd = -1 };
-    int n;
+    int n = have(r, get, temp, &h, e);
 
-    if (!get->force && access(get->file, F_OK) == 0)
-        return err_set(e, -EEXIST, "'%s' is there already; --force replaces it", get->file);
-    n = look_up(r, get, &h, e);
-    if (n < 0)
-        return n;
-    temp = str_new("%s.%.8s.part", get->file, h.sum[0] ? h.sum : "new");
-    n = have(r, get, temp, &h, e);
     fd_close(&h.fd);
     return n;
 }

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+static const char *const formats[] = { "auto", "qcow2", "raw", "vmdk", NULL };
 static const char *const outputs[] = { "table", "json", "yaml", NULL };
 
 /* clang-format off */
@@ -33,13 +34,16 @@ const struct field verb_fields[] = {
     FIELD_BOOL(verb, watch, "show it anew whenever something has changed"),
     FIELD_BOOL(verb, full, "its disks are copies"),
     FIELD_BOOL(verb, instant, "it goes on from the memory of a machine that runs, or of a snapshot"),
-    FIELD_STR(verb, snapshot, "of which it is a clone, in place of what NAME is now", .metavar = "SNAPSHOT"),
+    FIELD_STR(verb, snapshot, "what NAME was then, in place of what it is now", .metavar = "SNAPSHOT"),
     FIELD_INT(verb, count, "make so many", .dflt = 1, .min = 1, .max = VERB_CLONES_MAX),
     FIELD_STR(verb, user_data, "what cloud-init is told: #cloud-config, or a script", .metavar = "FILE"),
     FIELD_STR(verb, ssh_key, "public keys that may log in by ssh, a line each: cloud-init is told", .metavar = "FILE"),
     FIELD_STR(verb, network_config, "network description for cloud-init, in place of DHCP on each card", .metavar = "FILE"),
     FIELD_STR(verb, key, "of its signatures: ed25519, 32 bytes in base64, or a file with it", .metavar = "KEY"),
     FIELD_STR(verb, part, "which of the image's files: disk, iso, kernel or initrd", .metavar = "FILE"),
+    FIELD_ENUM(verb, format, formats, "of the file; vmdk: streamOptimized; auto: as its name ends (.raw, .img, .vmdk; else qcow2)"),
+    FIELD_BOOL(verb, compress, "qcow2: compressed clusters"),
+    FIELD_INT(verb, disk, "which of the disks that the machine writes to; 0: the first", .max = SPEC_DISKS_MAX - 1),
     FIELD_STR(verb, user, "a user's name", .metavar = "USER"),
     FIELD_STR(verb, fingerprint, "of its certificate, in place of a question", .metavar = "SHA256"),
     FIELD_ENUM(verb, role, access_roles, "may at most this"),
@@ -90,6 +94,7 @@ static const struct opt remote_add_opts[] = { VERB("fingerprint", ""), VERB("use
 static const struct opt import_opts[] = { DIR_OPT, SOURCE("kernel", "FILE"), SOURCE("initrd", "FILE"), SOURCE("disk", "FILE"),
                                           SOURCE("append", ""), SOURCE("rootfs", "FILE"), SOURCE("tag", ""), SOURCE("iso", "FILE"), SOURCE("sha256", ""), SOURCE("from", "CATALOGUES"), SOURCE("part", "disk iso rootfs kernel"), {} };
 static const struct opt catalogue_opts[] = { DIR_OPT, VERB("key", ""), {} };
+const struct opt verb_export_opts[] = { DIR_OPT, VERB("format"), VERB("compress"), VERB("disk", ""), VERB("snapshot", ""), VERB("force", ""), {} };
 static const struct opt export_opts[] = { DIR_OPT, VERB("part", "disk iso kernel initrd"), VERB("force", ""), {} };
 const struct opt verb_exec_opts[] = { DIR_OPT, PROGRAM("env", ""), PROGRAM("cwd", ""), PROGRAM("user", ""), { "no-terminal", verb_fields, 0, "no_terminal" }, {} };
 static const struct opt push_opts[] = { DIR_OPT, FILES("recursive", "recursive", "", 'r'), FILES("create-dirs", "create", "", 'p'), FILES("uid", "uid", ""),
@@ -387,6 +392,18 @@ static void verb_import_more(struct strbuf *out)
         "(http:// needs it), --part what it is, if its first bytes do not.\n");
 }
 
+void verb_export_more(struct strbuf *out)
+{
+    strbuf_add(
+        out,
+        "Without FILE it is NAME.qcow2, or as --format says. Of a machine that runs it is what its "
+        "disks are at one instant, as after a power cut: a snapshot is taken for it, and deleted "
+        "again.\n"
+        "What a break of the connection interrupted goes on when the command is given again, "
+        "within "
+        "a day.\n");
+}
+
 void verb_status_more(struct strbuf *out)
 {
     strbuf_add(out, "Exit status: 0 done, 1 refused or failed, 2 the command line is wrong.\n");
@@ -454,9 +471,10 @@ static const struct verb_row {
     { "snapshot delete", 2, 2, verb_snapshot_delete, snapshot_file_delete },
     { "restore", 2, 2, verb_restore },
     { "clone", 2, 2, verb_clone },
+    { "export", 1, 2, verb_export },
     { "pool list", 0, 0, verb_images },
     { "pool import", 1, 2, verb_import },
-    { "pool export", 2, 2, verb_export },
+    { "pool export", 2, 2, verb_pool_export },
     { "pool uploads", 0, 0, verb_uploads },
     { "pool discard", 1, 1, do_discard },
     { "pool delete", 1, 1, do_pool_delete },

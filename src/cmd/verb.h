@@ -14,6 +14,7 @@
 
 enum { VERB_TABLE, VERB_JSON, VERB_YAML };
 enum { VERB_CLONES_MAX = 100 };
+enum { VERB_FORMAT_AUTO }; /* then those of enum export_format */
 
 struct verb {
     /* options */
@@ -23,6 +24,9 @@ struct verb {
     u32 timeout, count;
     char *snapshot, *user_data, *ssh_key, *network_config, *part, *key;
     u64 bytes, since;
+    int format; /* export; VERB_FORMAT_AUTO: by the file's name */
+    bool compress;
+    u32 disk;
     char *user, *fingerprint;
     int role; /* enum access_role */
     struct field_list grants;
@@ -64,7 +68,6 @@ int verb_edit(struct verb *v, struct err *e);
 /* A file that the user names is named from the root for a socled on this machine. */
 void verb_from_root(const struct verb *v, char **path);
 int verb_import(struct verb *v, struct err *e);
-int verb_export(struct verb *v, struct err *e);
 int verb_uploads(struct verb *v, struct err *e);
 int verb_catalogues(struct verb *v, struct err *e);
 int verb_catalogue_add(struct verb *v, struct err *e);

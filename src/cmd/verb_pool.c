@@ -1,5 +1,5 @@
 /*
- * cmd/verb_pool.c: `socle pool import, export`: images made of files, and their files had.
+ * cmd/verb_pool.c: `socle pool import`: images made of files.
  */
 #include "cmd/more.h"
 #include "host/guess.h"
@@ -95,15 +95,4 @@ int verb_import(struct verb *v, struct err *e)
     r = verb_task(v, "POST", "/1.0/images", body, e);
     json_decref(body);
     return r;
-}
-
-/* ---- export ---- */
-
-int verb_export(struct verb *v, struct err *e)
-{
-    const struct transfer_get get = {
-        .image = v->args.arg[0], .part = v->part, .file = v->args.arg[1], .force = v->force
-    };
-
-    return transfer_download(&v->rest, &get, e);
 }

@@ -62,7 +62,9 @@ extern const char *const job_prealloc_words[];
 /* A new image. */
 struct job_new {
     const char *file;
-    bool qcow2; /* else raw */
+    bool qcow2; /* else raw, or: */
+    bool
+        vmdk; /* streamOptimized, which is compressed: only as the target of job_convert, of a file */
     bool
         replace; /* a file of that name is no error; it stays as it is until the new one is complete */
     enum job_prealloc prealloc;

@@ -5,6 +5,7 @@
 #include "disk/job_copy.h"
 #include "disk/job_file.h"
 #include "disk/raw.h"
+#include "disk/vmdk.h"
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -19,6 +20,8 @@ static int check_new(const struct job_new *to, struct err *e)
     if (size == 0 || size % DISK_SECTOR || size > 1ull << 62)
         return err_set(e, -EINVAL, "'%s': a size of %llu; multiples of %u up to 2^62 are allowed",
                        to->file, size, DISK_SECTOR);
+    if (to->vmdk && to->prealloc != JOB_PREALLOC_OFF)
+        return err_set(e, -EINVAL, "'%s': nothing of a vmdk is preallocated", to->file);
     if (!to->qcow2 && to->prealloc == JOB_PREALLOC_METADATA)
         return err_set(e, -EINVAL, "'%s': a raw image has no metadata to preallocate", to->file);
     return 0;
@@ -54,7 +57,10 @@ static int refuse_device(const struct job_file *f, struct err *e)
 int job_create(struct job *j, const struct job_new *to, struct err *e)
 {
     struct job_file f = { .fd = -1, .replaced = -1 };
-    int r = check_new(to, e);
+    int r = to->vmdk
+                ? err_set(e, -EINVAL, "'%s': a vmdk is written as a whole; it can only be a copy",
+                          to->file)
+                : check_new(to, e);
 
     if (r == 0)
         r = job_file_open(&f, to->file, to->replace, e);
@@ -94,7 +100,7 @@ static bool share_bytes(const struct disk *from, const struct job_file *f, const
 {
     const struct raw *w = container_of(from, struct raw, disk);
 
-    if (to->qcow2 || to->prealloc != JOB_PREALLOC_OFF || f->device ||
+    if (to->qcow2 || to->vmdk || to->prealloc != JOB_PREALLOC_OFF || f->device ||
         strcmp(from->ops->format, "raw") != 0 || w->device)
         return false;
     return ioctl(f->fd, FICLONE, w->fd) == 0 && ftruncate(f->fd, (off_t)to->cfg.size) == 0;
@@ -160,10 +166,12 @@ int job_convert(struct job *j, const struct job_convert *c, struct err *e)
     r = check_convert(c, &to, from->size, e);
     if (r == 0)
         r = job_file_open(&f, to.file, to.replace, e);
-    if (r == 0 && to.qcow2)
+    if (r == 0 && (to.qcow2 || to.vmdk))
         r = refuse_device(&f, e);
     if (r == 0 && share_bytes(from, &f, &to)) {
         job_add(j, from->size);
+    } else if (r == 0 && to.vmdk) {
+        r = vmdk_write(j, from, to.cfg.size, f.fd, to.file, e);
     } else if (r == 0) {
         r = f.device ? 0 : format_new(&f, &to, e);
         if (r == 0)

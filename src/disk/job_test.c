@@ -284,6 +284,74 @@ static void check_reads(const char *name, const u8 *want, u64 len)
     CHECK_EQ(c.differs_at, len);
 }
 
+static int convert_to_vmdk(const char *from, const char *to, u64 size, struct job_convert c,
+                           struct err *e)
+{
+    AUTO(free) char *a = path_of(from), *b = path_of(to);
+    struct job j = {};
+    int r;
+
+    c.from.file = a;
+    c.to.file = b;
+    c.to.vmdk = c.to.replace = true;
+    c.to.cfg.size = size;
+    r = job_convert(&j, &c, e);
+    if (r == 0)
+        CHECK_EQ(j.done, j.total);
+    return r;
+}
+
+TEST(job_vmdk)
+{
+    AUTO(free) u8 *bytes = make_bytes(7), *sparse = xnew_n(u8, 100 * MiB);
+    AUTO(free) char *path = path_of("made.vmdk");
+    struct err e = {};
+    struct stat st;
+
+    /* what does not end with a grain */
+    write_image("raw", bytes, SIZE);
+    CHECK_OK(convert_to_vmdk("raw", "made.vmdk", 0, (struct job_convert){}, &e), &e);
+    check_reads("made.vmdk", bytes, SIZE);
+    /* tables with grains, and without; an overlay of zeroes and data */
+    new_qcow2("sparse", 100 * MiB, NULL, NULL);
+    write_at("sparse", sparse, 0, 512, 1);
+    write_at("sparse", sparse, 31 * MiB + 65024, 3 * MiB, 2);
+    write_at("sparse", sparse, 33 * MiB, 1 * MiB, 0);
+    write_at("sparse", sparse, 100 * MiB - 512, 512, 3);
+    CHECK_OK(convert_to_vmdk("sparse", "made.vmdk", 0, (struct job_convert){}, &e), &e);
+    check_reads("made.vmdk", sparse, 100 * MiB);
+    CHECK_EQ(stat(path, &st), 0);
+    CHECK(st.st_size < 256 * KiB); /* runs of one byte */
+}
+
+TEST(job_vmdk_refuses)
+{
+    static const struct {
+        const char *why;
+        struct job_convert c;
+        u64 size;
+        const char *want;
+    } rows[] = {
+        { "compression to choose", { .compress = true }, 0, "only qcow2 has compression" },
+        { "a backing file", { .to.cfg.backing = "raw" }, 0, "only qcow2 has a backing file" },
+        { "preallocation", { .to.prealloc = JOB_PREALLOC_FALLOC }, 0, "preallocated" },
+        { "more than is read again", {}, 4 * TiB + 512, "at most" },
+    };
+    AUTO(free) u8 *bytes = make_bytes(8);
+    struct job_new to = { .file = "x", .vmdk = true, .cfg = { .size = MiB } };
+    struct job j = {};
+    struct err e = {};
+
+    write_image("raw", bytes, SIZE);
+    for_each_row(row, rows) {
+        ROW(row);
+        CHECK(convert_to_vmdk("raw", "no.vmdk", row->size, row->c, &e) < 0);
+        CHECK_HAS(e.text, row->want);
+        CHECK(!exists("no.vmdk"));
+    }
+    CHECK_EQ(job_create(&j, &to, &e), -EINVAL);
+}
+
 static int rebase(const char *name, const char *backing, bool unsafe, struct err *e)
 {
     AUTO(free) char *path = path_of(name);

@@ -9,35 +9,9 @@
  */
 #include "disk/vmdk.h"
 
-#include "base/endian.h"
-
 #include <stdlib.h>
 
-enum {
-    VMDK_MAGIC = 0x564d444b,
-    VMDK_TABLE_MAX = 512, /* entries of a grain table: what all writers use */
-    FLAG_NEWLINES = 1 << 0,
-    FLAG_ZERO_GRAIN = 1 << 2,
-    FLAG_COMPRESSED = 1 << 16,
-    FLAG_MARKERS = 1 << 17,
-    GRAIN_ZERO = 1, /* with FLAG_ZERO_GRAIN: written, and zeroes */
-    COMPRESS_DEFLATE = 1,
-};
-#define AT_END UINT64_MAX
-
-struct sparse_header {
-    le32 magic, version, flags;
-    le64 capacity, grain, text_at, text_len;
-    le32 table_entries;
-    le64 spare_directory_at, directory_at, overhead;
-    u8 unclean;
-    char newlines[4];
-    le16 compression;
-    u8 pad[433];
-} __attribute__((packed));
-static_assert(sizeof(struct sparse_header) == 512, "as the specification says");
-
-static int check_header(const struct sparse_header *h, struct err *e)
+static int check_header(const struct vmdk_header *h, struct err *e)
 {
     u32 version = le32_get(h->version), flags = le32_get(h->flags);
 
@@ -46,11 +20,11 @@ static int check_header(const struct sparse_header *h, struct err *e)
                        le32_get(h->magic));
     if (version < 1 || version > 3)
         return err_set(e, -ENOTSUP, "version %u of sparse vmdk; 1 to 3 are known", version);
-    if ((flags & FLAG_NEWLINES) && memcmp(h->newlines, "\n \r\n", 4) != 0)
+    if ((flags & VMDK_NEWLINES) && memcmp(h->newlines, "\n \r\n", 4) != 0)
         return err_set(e, -EBADMSG, "it was damaged by a transfer as text");
-    if (flags & FLAG_COMPRESSED && !(flags & FLAG_MARKERS))
+    if (flags & VMDK_COMPRESSED && !(flags & VMDK_MARKERS))
         return err_set(e, -ENOTSUP, "compressed grains without headers");
-    if (flags & FLAG_COMPRESSED && le16_get(h->compression) != COMPRESS_DEFLATE)
+    if (flags & VMDK_COMPRESSED && le16_get(h->compression) != VMDK_DEFLATE)
         return err_set(e, -ENOTSUP, "compression %u; 1 (deflate) is known",
                        le16_get(h->compression));
     if (le64_get(h->capacity) == 0 || le64_get(h->capacity) > INT64_MAX / 512)
@@ -64,14 +38,14 @@ static int check_header(const struct sparse_header *h, struct err *e)
 }
 
 /* The header that knows the directory. */
-static int read_header(const struct layout *l, u32 file, struct sparse_header *h, struct err *e)
+static int read_header(const struct layout *l, u32 file, struct vmdk_header *h, struct err *e)
 {
-    struct sparse_header footer;
+    struct vmdk_header footer;
     int r = layout_read(l->files[file], h, sizeof(*h), 0, "vmdk header", e);
 
     if (r == 0)
         r = check_header(h, e);
-    if (r < 0 || le64_get(h->directory_at) != AT_END)
+    if (r < 0 || le64_get(h->directory_at) != VMDK_AT_END)
         return r;
     if (l->files[file]->size < 3 * sizeof(footer))
         return err_set(e, -EBADMSG, "no footer: the file was cut");
@@ -79,7 +53,7 @@ static int read_header(const struct layout *l, u32 file, struct sparse_header *h
                     "vmdk footer", e);
     if (r < 0)
         return r;
-    if (le32_get(footer.magic) != VMDK_MAGIC || le64_get(footer.directory_at) == AT_END ||
+    if (le32_get(footer.magic) != VMDK_MAGIC || le64_get(footer.directory_at) == VMDK_AT_END ||
         le64_get(footer.capacity) != le64_get(h->capacity) ||
         le64_get(footer.grain) != le64_get(h->grain) ||
         le32_get(footer.table_entries) != le32_get(h->table_entries))
@@ -90,9 +64,9 @@ static int read_header(const struct layout *l, u32 file, struct sparse_header *h
 
 /* The grain table at sector `at` gives entries from `first` on. */
 static int read_table(const struct layout *l, struct layout_segment *s, u32 at, u64 first,
-                      const struct sparse_header *h, struct err *e)
+                      const struct vmdk_header *h, struct err *e)
 {
-    bool zero_grains = le32_get(h->flags) & FLAG_ZERO_GRAIN;
+    bool zero_grains = le32_get(h->flags) & VMDK_ZERO_GRAINS;
     u64 n = min((u64)le32_get(h->table_entries), s->n - first);
     le32 table[VMDK_TABLE_MAX];
     int r;
@@ -103,17 +77,17 @@ static int read_table(const struct layout *l, struct layout_segment *s, u32 at, 
     for (u64 i = 0; r == 0 && i < n; i++) {
         u32 grain = le32_get(table[i]);
 
-        s->entries[first + i] = zero_grains && grain == GRAIN_ZERO ? 0 : grain;
+        s->entries[first + i] = zero_grains && grain == VMDK_GRAIN_ZERO ? 0 : grain;
     }
     return r;
 }
 
-static int add_sparse(struct layout *l, u32 file, u64 len, const struct sparse_header *h,
+static int add_sparse(struct layout *l, u32 file, u64 len, const struct vmdk_header *h,
                       struct err *e)
 {
     struct layout_segment s = {
         .len = len,
-        .kind = le32_get(h->flags) & FLAG_COMPRESSED ? LAYOUT_PACKED : LAYOUT_DATA,
+        .kind = le32_get(h->flags) & VMDK_COMPRESSED ? LAYOUT_PACKED : LAYOUT_DATA,
         .file = file,
         .unit = (u32)le64_get(h->grain) * 512,
         .scale = 512,
@@ -141,7 +115,7 @@ static int add_sparse(struct layout *l, u32 file, u64 len, const struct sparse_h
 static int add_extent(struct layout *l, const struct vmdk_extent *x, layout_open_fn open, void *arg,
                       struct err *e)
 {
-    struct sparse_header h;
+    struct vmdk_header h;
     struct disk *store;
     int file, r;
 
@@ -194,7 +168,7 @@ static int read_text(const struct layout *l, u64 at, u64 len, struct vmdk_text *
 /* The file is a sparse extent, and its descriptor is in it. */
 static int parse_monolithic(struct layout *l, struct vmdk_text *t, struct err *e)
 {
-    struct sparse_header h;
+    struct vmdk_header h;
     u64 at, len;
     int r = read_header(l, 0, &h, e);
 

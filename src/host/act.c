@@ -34,6 +34,7 @@ static const struct action_row {
     { TASK_SNAPSHOT,   IDLE | IN(RUNNING) | IN(PAUSED), 0, "running, paused or off (a suspended machine: start it first)" },
     { TASK_UNSNAPSHOT, IDLE | IN(RUNNING) | IN(PAUSED), 0, "running, paused or off (a suspended machine: start it first)" },
     { TASK_RESTORE,    IDLE | IN(RUNNING) | IN(PAUSED) | IN(SUSPENDED), 0, "running, paused, suspended or off" },
+    { TASK_EXPORT,     IDLE | IN(RUNNING) | IN(PAUSED) | IN(SUSPENDED), 0, "running, paused, suspended or off" },
 };
 /* clang-format on */
 
@@ -47,12 +48,14 @@ static const struct action_row *row_of(int what)
 
 static bool is_of_snapshot(int what)
 {
-    return what == TASK_SNAPSHOT || what == TASK_UNSNAPSHOT || what == TASK_RESTORE;
+    return what == TASK_SNAPSHOT || what == TASK_UNSNAPSHOT || what == TASK_RESTORE ||
+           what == TASK_EXPORT;
 }
 
 static int check_snapshot(const struct host_action *a, struct err *e)
 {
-    if (a->snapshot ? spec_name_ok(a->snapshot) : a->what == TASK_SNAPSHOT)
+    if (a->snapshot ? spec_name_ok(a->snapshot)
+                    : a->what == TASK_SNAPSHOT || a->what == TASK_EXPORT)
         return 0;
     err_set(e, -EINVAL,
             "the snapshot is '%.70s'; a name of 1 to 63 letters, digits, '.', '-' or '_', a letter "
@@ -72,7 +75,7 @@ static int check_role(struct instance *i, const struct host_action *a, struct er
     if (clone)
         return err_set(e, -EBUSY, "the disks of clone '%s' build on those of '%s'",
                        clone->cfg.spec.name, name);
-    if (i->cfg.template && a->what != TASK_DELETE)
+    if (i->cfg.template && a->what != TASK_DELETE && a->what != TASK_EXPORT)
         return err_set(e, -EPERM,
                        "'%s' is a template: clones are made of it, and it stays as it is", name);
     return 0;
@@ -102,6 +105,8 @@ static int check_action(struct instance *i, const struct host_action *a, struct 
     r = check_role(i, a, e);
     if (r >= 0 && is_of_snapshot(a->what))
         r = check_snapshot(a, e);
+    if (r >= 0 && a->what == TASK_EXPORT)
+        r = export_check_locked(i, &a->export, e);
     if (r < 0)
         return r;
     if (!((row->from | (a->force ? row->from_force : 0) | also_from(i, a)) >> i->run.state & 1))
@@ -131,6 +136,7 @@ static int act_locked(struct instance *i, const struct host_action *a, const str
                             .uid = who->uid,
                             .memory = a->memory,
                             .by_itself = a->by_itself,
+                            .export = a->export,
                             .was_on = host_is_alive(i) };
     struct run_rec run = i->run;
     struct host_change c = {};
@@ -157,6 +163,8 @@ static int act_locked(struct instance *i, const struct host_action *a, const str
     }
     i->run = run;
     *ret_task = h->next - 1;
+    if (a->what == TASK_EXPORT)
+        export_look_locked(h);
     task_go_locked(task_new_locked(h, &rec, i));
     return 0;
 }

@@ -63,9 +63,6 @@ static int note_base(struct task *t, u32 node, const char *snapshot, struct err 
 static int from_node(struct task *t, const struct snap *s, const struct tree_node *n,
                      struct origin *o, struct err *e)
 {
-    if (n->phase != TREE_COMPLETE)
-        return err_set(e, -EINVAL, "snapshot '%s' is not complete: it can only be deleted",
-                       n->name);
     if (t->rec.mode == CLONE_INSTANT && !n->state)
         return err_set(e, -EINVAL,
                        "snapshot '%s' is of the disks only: an instant clone needs one with memory",
@@ -87,26 +84,19 @@ static int from_disks(const struct snap *s, struct origin *o)
     return 0;
 }
 
-/* Is the snapshot one that was taken for this clone alone?  Then the task has its number, and did not have its name when it was asked. */
-static bool takes_snapshot(const struct task *t)
-{
-    return !t->rec.snapshot || t->rec.node;
-}
-
 static int find_origin(struct task *t, struct snap *s, struct origin *o, struct err *e)
 {
     const struct tree_node *n;
     int r = 0;
 
-    if (t->from->cfg.template || (t->rec.mode == CLONE_FULL && takes_snapshot(t) && !s->alive))
+    if (t->from->cfg.template || (t->rec.mode == CLONE_FULL && snap_is_own(t) && !s->alive))
         return from_disks(s, o);
-    if (takes_snapshot(t))
+    if (snap_is_own(t))
         r = snap_take(s, "clone", t->rec.mode == CLONE_INSTANT, e);
     if (r < 0)
         return r;
-    n = tree_by_name(&s->f.t, t->rec.snapshot);
-    return n ? from_node(t, s, n, o, e)
-             : err_set(e, -ENOENT, "there is no snapshot '%s'", t->rec.snapshot);
+    n = snap_find(s, e);
+    return n ? from_node(t, s, n, o, e) : e->code;
 }
 
 /* ---- its disks ---- */
@@ -290,22 +280,6 @@ int clone_do(struct task *t, struct err *e)
     return r;
 }
 
-static void drop_snapshot(struct task *t)
-{
-    const struct tree_node *n;
-    struct job j = {};
-    struct err e = {};
-    struct snap s;
-    int r = snap_open(&s, t, t->from, false, &e);
-
-    n = r < 0 ? NULL : tree_by_id(&s.f.t, t->rec.node);
-    if (n)
-        r = snap_drop(&s, &j, t->rec.snapshot, &e);
-    if (r < 0 && r != -ENOENT)
-        log_warn("the snapshot for clone '%s' stays: %s", t->rec.name, e.text);
-    snap_close(&s);
-}
-
 void clone_undo(struct task *t)
 {
     struct err e = {};
@@ -313,6 +287,5 @@ void clone_undo(struct task *t)
     atomic_store(&t->job.cancel, false); /* what is undone is not cancelled */
     if (process_stop(t, true, &e) < 0)
         log_warn("clone '%s': %s", t->rec.name, e.text);
-    if (t->rec.node)
-        drop_snapshot(t);
+    snap_undo(t, t->from);
 }

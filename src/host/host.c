@@ -389,6 +389,8 @@ int host_open(struct host *h, const char *dir, struct loop *l, struct err *e)
     h->begin.data = h;
     uv_timer_init(&l->uv, &h->upload_look);
     h->upload_look.data = h;
+    uv_timer_init(&l->uv, &h->export_look);
+    h->export_look.data = h;
     schedule_open(h);
     metrics_open(h);
     if (dir[0] != '/' || strlen(dir) > HOST_DIR_MAX)
@@ -404,6 +406,8 @@ int host_open(struct host *h, const char *dir, struct loop *l, struct err *e)
         r = load_all(h, e);
     if (r >= 0)
         r = upload_open(h, e);
+    if (r >= 0)
+        r = export_open(h, e);
     if (r < 0)
         return r;
     store_on_change(h->store, on_store, h);
@@ -449,6 +453,7 @@ void host_close(struct host *h)
     uv_timer_stop(&h->begin);
     uv_timer_stop(&h->schedule);
     upload_close(h);
+    export_close(h);
     free(h->list);
     for (u32 i = 0; i < h->nets.n; i++)
         network_free(h->nets.list[i]);

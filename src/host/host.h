@@ -13,6 +13,7 @@
 #include "base/base.h"
 
 #include "base/loop.h"
+#include "host/export.h"
 #include "host/images.h"
 #include "host/instance.h"
 #include "host/network.h"
@@ -99,6 +100,7 @@ enum task_what {
     TASK_CLONE,
     TASK_SWEEP,
     TASK_CATALOGUE,
+    TASK_EXPORT,
 };
 enum task_state { TASK_WAITING, TASK_RUNNING, TASK_DONE, TASK_FAILED, TASK_CANCELLED };
 
@@ -117,6 +119,7 @@ struct task_rec {
     bool was_on;                /* TASK_RESTORE: it ran */
     char *from;                 /* TASK_CLONE: id of the instance that is cloned */
     int mode;                   /* TASK_CLONE: enum clone_mode */
+    struct export_ask export;   /* TASK_EXPORT */
     char *error;                /* TASK_FAILED */
     u64 uid;                    /* who asked */
     u64 created, ended;         /* seconds since 1970 */
@@ -154,6 +157,8 @@ struct host {
     struct upload *uploads; /* host/upload.h */
     u32 n_uploads;
     uv_timer_t upload_look;
+    struct export *exports; /* host/export.h */
+    uv_timer_t export_look;
     struct metrics *metrics; /* host/metrics.h */
     char *cgroup; /* machines' groups are below it; NULL: none, or (not asked) not known yet */
     bool cgroup_asked;
@@ -253,6 +258,7 @@ struct host_action {
     bool force;
     const char *snapshot; /* as in struct task_rec */
     bool memory, by_itself;
+    struct export_ask export; /* TASK_EXPORT */
 };
 /* -EBUSY: another task is at it. */
 int host_act(struct host *h, const char *name, const struct host_action *a,

@@ -148,6 +148,41 @@ int snap_drop(struct snap *s, struct job *j, const char *name, struct err *e)
     return r;
 }
 
+void snap_undo(struct task *t, struct instance *i)
+{
+    const struct tree_node *n;
+    struct job j = {};
+    struct err e = {};
+    struct snap s;
+    int r;
+
+    if (!t->rec.node)
+        return;
+    atomic_store(&t->job.cancel, false); /* what is undone is not cancelled */
+    r = snap_open(&s, t, i, false, &e);
+    n = r < 0 ? NULL : tree_by_id(&s.f.t, t->rec.node);
+    if (n)
+        r = snap_drop(&s, &j, t->rec.snapshot, &e);
+    if (r < 0 && r != -ENOENT)
+        log_warn("snapshot '%s', which task %llu needed, stays: %s", t->rec.snapshot, t->number,
+                 e.text);
+    snap_close(&s);
+}
+
+const struct tree_node *snap_find(const struct snap *s, struct err *e)
+{
+    const char *name = s->task->rec.snapshot;
+    const struct tree_node *n = tree_by_name(&s->f.t, name);
+
+    if (n && n->phase == TREE_COMPLETE)
+        return n;
+    if (n)
+        err_set(e, -EINVAL, "snapshot '%s' is not complete: it can only be deleted", name);
+    else
+        err_set(e, -ENOENT, "there is no snapshot '%s'", name);
+    return NULL;
+}
+
 /* ---- take ---- */
 
 /* The number, and the name if it had none: durable. */
@@ -259,15 +294,12 @@ int snap_do_delete(struct task *t, struct err *e)
 static int find_target(struct snap *s, char **ret_state, struct err *e)
 {
     AUTO(statefile) struct statefile *f = NULL;
-    const struct tree_node *n = tree_by_name(&s->f.t, s->task->rec.snapshot);
+    const struct tree_node *n = snap_find(s, e);
     AUTO(free) char *path = n && n->state ? tree_state_path(&s->f, n) : NULL;
     int r = 0;
 
     if (!n)
-        return err_set(e, -ENOENT, "there is no snapshot '%s'", s->task->rec.snapshot);
-    if (n->phase != TREE_COMPLETE)
-        return err_set(e, -EINVAL, "snapshot '%s' is not complete: it can only be deleted",
-                       n->name);
+        return e->code;
     if (path)
         r = statefile_open(path, &f, e); /* looked at while the machine still runs */
     if (r < 0)

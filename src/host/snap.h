@@ -31,8 +31,17 @@ static inline const struct tree_heads *snap_heads(const struct snap *s)
  * interrupted try left is finished or undone first; what fails leaves nothing.
  */
 int snap_take(struct snap *s, const char *prefix, bool memory, struct err *e);
+/* The complete one that t->rec.snapshot names.  NULL with `e`. */
+const struct tree_node *snap_find(const struct snap *s, struct err *e);
 /* Whatever is there of it. */
 int snap_drop(struct snap *s, struct job *j, const char *name, struct err *e);
+/* Is t->rec.snapshot one that is taken for the task alone?  Then the task has its number, and did not have its name when it was asked. */
+static inline bool snap_is_own(const struct task *t)
+{
+    return !t->rec.snapshot || t->rec.node;
+}
+/* The task failed, or is cancelled: what was taken of `i` for it alone goes. */
+void snap_undo(struct task *t, struct instance *i);
 
 /* TASK_SNAPSHOT, TASK_RESTORE, TASK_UNSNAPSHOT */
 int snap_do_take(struct task *t, struct err *e);

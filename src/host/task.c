@@ -13,10 +13,11 @@
 
 #include <stdlib.h>
 
-const char *const task_words[] = { "create",  "start",     "stop",    "restart",         "pause",
-                                   "resume",  "reset",     "suspend", "delete",          "import",
-                                   "network", "snapshot",  "restore", "delete-snapshot", "clone",
-                                   "sweep",   "catalogue", NULL };
+const char *const task_words[] = { "create",    "start",           "stop",    "restart",
+                                   "pause",     "resume",          "reset",   "suspend",
+                                   "delete",    "import",          "network", "snapshot",
+                                   "restore",   "delete-snapshot", "clone",   "sweep",
+                                   "catalogue", "export",          NULL };
 static const char *const states[] = { "waiting", "running", "done", "failed", "cancelled", NULL };
 
 /* clang-format off */
@@ -35,6 +36,7 @@ const struct field task_fields[] = {
     FIELD_BOOL(task_rec, was_on, "it ran when it was asked"),
     FIELD_STR(task_rec, from, "clone: id of the instance that is cloned"),
     FIELD_ENUM(task_rec, mode, clone_words, "clone: of what kind"),
+    FIELD_OBJ(task_rec, export, export_ask_fields, "export: what is wanted"),
     FIELD_STR(task_rec, error, "why it failed"),
     FIELD_INT(task_rec, uid, "the user who asked"),
     FIELD_INT(task_rec, created, "when it was asked, in seconds since 1970"),

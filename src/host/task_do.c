@@ -75,6 +75,8 @@ static int do_delete(struct task *t, struct err *e)
     AUTO(free) char *folder = host_folder(t->host, t->inst);
     int r = process_stop(t, true, e);
 
+    if (r >= 0)
+        r = export_delete_all(t->inst, e);
     if (r >= 0 && t->inst->cfg.kind == INSTANCE_OS)
         r = remove_trees(t, folder, e);
     return r < 0 ? r : folder_remove(folder, e);
@@ -189,6 +191,7 @@ const struct task_row task_rows[] = {
     [TASK_CLONE]      = { do_clone,        .can_cancel = true, .makes = true, .undoes = true },
     [TASK_SWEEP]      = { do_sweep,        .can_cancel = true },
     [TASK_CATALOGUE]  = { catalogue_do,    .can_cancel = true },
+    [TASK_EXPORT]     = { export_do,       .can_cancel = true, .undoes = true },
 };
 /* clang-format on */
 

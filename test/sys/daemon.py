@@ -16,11 +16,12 @@ import random
 import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 
-from socled import DIR, SECONDS, Socled, Unix, answers, ask, done, ended, ok, socle, task, until
+from socled import BUILD, DIR, SECONDS, Socled, Unix, answers, ask, done, ended, ok, socle, task, until
 
 KERNEL, INITRD = sys.argv[2:4]
 
@@ -227,6 +228,30 @@ def events_resume():
     c.close()
 
 
+def many_watchers():
+    """Each gets each change once, in order, however many they are, and from wherever it begins; the last is told, too."""
+    edits, watchers = 150, 30
+    for n in range(10):
+        ok("PATCH", "/instances/a", {"notes": f"before{n}"})
+    first = ok("GET", "")["revision"]
+    streams = []
+    for n in range(watchers):
+        c = Unix("socle")
+        c.request("GET", f"/1.0/events?since={first - n % 5}")
+        streams.append((first - n % 5, c, c.getresponse()))
+    for n in range(edits):
+        ok("PATCH", "/instances/a", {"notes": f"n{n}"})
+    for since, c, r in streams:
+        ids = []
+        while not ids or ids[-1] < first + edits:
+            line = r.fp.readline()
+            assert line, (since, ids)
+            if line.startswith(b"id: "):
+                ids.append(int(line[4:]))
+        assert ids == list(range(since + 1, first + edits + 1)), (since, ids)
+        c.close()
+
+
 def life():
     d = Socled()
     done("POST", "/instances", machine("a", "256M"))
@@ -240,6 +265,7 @@ def life():
     two_clients()
     check_answers()
     events_resume()
+    many_watchers()
 
     r = socle("pool", "import", "small", "--kernel", os.path.relpath(KERNEL), "--initrd", os.path.relpath(INITRD))
     assert r.returncode == 0 and "small" in socle("pool", "list").stdout, r
@@ -421,6 +447,42 @@ def clones():
     assert os.listdir(DIR + "/instances") == [] and processes() == {}
 
 
+def exports():
+    """A disk of a machine that runs, at one instant: another machine starts from it; the first goes on meanwhile, and has no snapshot more."""
+    file = os.environ["TMPDIR"] + "/s.qcow2"
+    at_shell("s", "echo exported >/f; sync; (i=0; while [ ! -e /stop ]; do i=$((i+1)); echo $i >>/w; done) & echo")
+    before = right("snapshot", "list", "s")
+    right("export", "s", file, "--compress")
+    assert right("snapshot", "list", "s") == before, "an export left a snapshot"
+    assert ok("GET", "/instances/s/exports")["list"] == []
+    assert at_shell("s", "echo more >/f; touch /stop; wait; tail -n 1 /w | grep -c .") == "1"
+    r = subprocess.run([BUILD + "socle", "image", "check", file], capture_output=True, check=False)
+    assert r.returncode == 0, r
+    right("launch", "x", "--kernel", KERNEL, "--initrd", INITRD, "--disk", file, "--memory", "256M", "--engine", "soft", "--net", "user",
+          "--append", "console=ttyS0 root=/dev/vda rw panic=-1 quiet init=/bin/sh")
+    c = Console("x")
+    c.wait(b"# ")
+    assert c.run("cat /f") == "exported"
+    c.close()
+    right("delete", "--force", "x")
+    # of a snapshot, and one that is cancelled
+    right("snapshot", "s", "kept", "--disks")
+    right("export", "s", os.environ["TMPDIR"] + "/kept.raw", "--snapshot", "kept")
+    for delay in (0, 0.05, 0.2):
+        number = ok("POST", "/instances/s/exports", {"compress": True})["task"]
+        time.sleep(delay)
+        ask("DELETE", f"/tasks/{number}")
+        state = ended(number)["state"]
+        left = [x["number"] for x in ok("GET", "/instances/s/exports")["list"]]
+        assert state in ("cancelled", "done") and left == ([number] if state == "done" else []), (state, left)
+        assert [n["name"] for n in ok("GET", "/instances/s/snapshots")["list"]][-1] == "kept"
+        if left:
+            ok("DELETE", f"/instances/s/exports/{number}")
+    folder = f"{DIR}/instances/{status('s')['id']}"
+    assert not [f for f in os.listdir(folder) if f.startswith("export-")]
+    right("snapshot", "delete", "s", "kept")
+
+
 def cloud():
     """A guest finds what it is told on its last disk, and after an edit something else."""
     with open(os.environ["TMPDIR"] + "/user-data", "w", encoding="ascii") as f:
@@ -516,6 +578,7 @@ def snap(disk):
     c.close()
     go_back()
     cancel()
+    exports()
     clones()
     cloud()
     restarts().end()
@@ -527,13 +590,14 @@ def request(rand, name):
     """Some request about a machine: method, path, body."""
     snapshot = "s" + rand.choice("123")
     what = rand.choice(("create", "create", "start", "start", "stop", "delete", "suspend", "edit", "snapshot", "snapshot", "restore",
-                        "unsnapshot", "clone", "clone"))
+                        "unsnapshot", "clone", "clone", "export", "export"))
     return {
         "create": ("POST", "/instances", {**machine(name), "image": "small", "append": "panic=-1 rdinit=/bin/sh"}),
         "delete": ("DELETE", f"/instances/{name}?force=on", None),
         "edit": ("PATCH", f"/instances/{name}", {"notes": str(rand.random())}),
         "snapshot": ("POST", f"/instances/{name}/snapshots", {"name": snapshot, "memory": rand.random() < 0.5}),
         "unsnapshot": ("DELETE", f"/instances/{name}/snapshots/{snapshot}", None),
+        "export": ("POST", f"/instances/{name}/exports", {"format": rand.choice(("qcow2", "raw"))}),
         "restore": ("POST", f"/instances/{name}/restore", {"snapshot": snapshot}),
         "clone": ("POST", f"/instances/{name}/clone", {"name": rand.choice("abcd"), "mode": rand.choice(("linked", "full", "instant"))}),
     }.get(what, ("POST", f"/instances/{name}/action", {"action": what, "force": True, "timeout": 1}))
@@ -559,6 +623,13 @@ def check_snapshots(name, folder):
     assert len(images) == len(nodes) and len(states) == sum(n["memory"] for n in nodes), (name, nodes, files)
 
 
+def check_exports(name, folder):
+    """Each has its file, and each file is of one."""
+    listed = {f"export-{x['number']}" for x in ok("GET", f"/instances/{name}/exports")["list"]}
+    there = {f for f in os.listdir(folder) if f.startswith("export-")}
+    assert listed == there, (name, listed, there)
+
+
 def check():
     """Every record matches a process and files, and the other way round."""
     alive = processes()
@@ -577,6 +648,7 @@ def check():
         if status["state"] == "suspended":
             assert os.path.exists(f"{DIR}/instances/{status['id']}/state"), status
         check_snapshots(s["name"], f"{DIR}/instances/{status['id']}")
+        check_exports(s["name"], f"{DIR}/instances/{status['id']}")
         if "base" in status:
             assert ask("GET", f"/instances/{status['base']}")[0] == 200, status
         folders.discard(status["id"])

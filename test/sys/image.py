@@ -88,6 +88,22 @@ class Convert(Case):
             self.assertTrue(filecmp.cmp("a.raw", "c.raw", shallow=False), size)
 
     @unittest.skipUnless(QEMU, "no qemu-img")
+    def test_a_vmdk_is_written(self):
+        raw = self.raw("a.raw", 70 * MiB + 512)
+        image("convert", raw, "a.qcow2")
+        for source in ("a.raw", "a.qcow2"):
+            image("convert", source, "a.vmdk", "--force")
+            info = json.loads(qemu("info", "--output=json", "a.vmdk"))
+            self.assertEqual(info["format-specific"]["data"]["create-type"], "streamOptimized")
+            qemu("check", "a.vmdk")
+            qemu("compare", "-f", "raw", "-F", "vmdk", raw, "a.vmdk")
+        image("compare", "--strict", raw, "a.vmdk")
+        self.assertIn("only be a copy", image("create", "--format=vmdk", "b.vmdk", "1M", status=1))
+        self.assertIn("no backing file", image("clone", "--to=vmdk", raw, "b.vmdk", status=1))
+        image("clone", "a.vmdk", "over.vmdk")  # an overlay is qcow2, whatever its name says
+        self.assertEqual(json.loads(image("info", "--json", "over.vmdk"))["format"], "qcow2")
+
+    @unittest.skipUnless(QEMU, "no qemu-img")
     def test_formats_of_others(self):
         self.raw("a.raw", 9 * MiB + 512)
         for form, options in (("vmdk", ""), ("vmdk", "subformat=streamOptimized"), ("vmdk", "subformat=monolithicFlat"),

@@ -143,7 +143,7 @@ def received(upload):
 
 
 def bytes_of(path, headers=None):
-    """(status, bytes, headers) of a file of an image."""
+    """(status, bytes, headers) of a file."""
     c = Unix("socle")
     c.request("GET", "/1.0" + path, None, headers or {})
     r = c.getresponse()
@@ -616,7 +616,96 @@ def command_line():
     refused(404, "not_found", ask("PATCH", "/instances/withiso", {"iso": "nothing"}))
     assert ask("PATCH", "/instances/withiso", {"iso": None})[0] == 200
     assert socle("pool", "delete", "near").returncode == 0
+    exports_far(home, wire)
     wire.close()
+
+
+def same(file, data):
+    with open(file, "rb") as f:
+        return f.read() == data
+
+
+def export(name, body):
+    """The export, when it is made."""
+    number = ok("POST", f"/instances/{name}/exports", body)["task"]
+    assert ended(number)["state"] == "done", ended(number)
+    return next(x for x in ok("GET", f"/instances/{name}/exports")["list"] if x["number"] == number)
+
+
+def export_api():
+    """Ranges, sums, refusals; what is removed is gone, and nothing of it stays with its instance."""
+    data = os.urandom(3 << 20)
+    with open(TMP + "/api.raw", "wb") as f:
+        f.write(data)
+    done("POST", "/instances", {**machine("api"), "disks": [{"file": TMP + "/api.raw"}]})
+    x = export("api", {"format": "raw"})
+    assert x["size"] == len(data) and x["sha256"] == hashlib.sha256(data).hexdigest() and x["expires"] > x["created"], x
+    path = f"/instances/api/exports/{x['number']}"
+    status, got, headers = bytes_of(path + "/content")
+    assert status == 200 and got == data and headers["etag"] == f'"{x["sha256"]}"' and "api.raw" in headers["content-disposition"], headers
+    status, got, headers = bytes_of(path + "/content", {"Range": "bytes=1000-1999", "If-Range": headers["etag"]})
+    assert status == 206 and got == data[1000:2000], (status, len(got))
+    assert bytes_of(path + "/content", {"Range": "bytes=99999999-"})[0] == 416
+    assert bytes_of(path + "/content", {"Range": "bytes=1-", "If-Range": '"other"'})[:2] == (200, data)
+    packed = export("api", {"compress": True})
+    assert packed["format"] == "qcow2" and packed["size"] != x["size"], packed
+    assert bytes_of(f"/instances/api/exports/{export('api', {'format': 'vmdk'})['number']}/content", {"Range": "bytes=0-3"})[1] == b"KDMV"
+    refused(400, "invalid", ask("POST", "/instances/api/exports", {"format": "vdi"}))
+    refused(400, "invalid", ask("POST", "/instances/api/exports", {"format": "raw", "compress": True}))
+    refused(404, "not_found", ask("POST", "/instances/nobody/exports", {}))
+    refused(404, "not_found", ask("DELETE", "/instances/api/exports/99999"))
+    assert ask("DELETE", path)[0] == 204 and bytes_of(path + "/content")[0] == 404
+    key = {"Idempotency-Key": str(uuid.uuid4())}
+    again = [checked(ask("POST", "/instances/api/exports", {}, key))["task"] for _ in range(2)]
+    assert again[0] == again[1] and ended(again[0])["state"] == "done", again
+    folder = f"{DIR}/instances/{ok('GET', '/instances/api')['status']['id']}"
+    assert len([f for f in os.listdir(folder) if f.startswith("export-")]) == 3
+    done("DELETE", "/instances/api")
+    assert not os.path.exists(folder)
+    refused(404, "not_found", ask("GET", "/instances/api/exports"))
+
+
+def exports_far(home, wire):
+    """`socle export --host`, over a connection that breaks; what was begun is gone on with."""
+    data = os.urandom(3 << 20)
+    with open(TMP + "/x.raw", "wb") as f:
+        f.write(data)
+    done("POST", "/instances", {**machine("x"), "disks": [{"file": TMP + "/x.raw"}]})
+    wire.left = 2
+    r = far("export", "x", TMP + "/x.img", "--host", "lab", home=home)
+    assert r.returncode == 0 and not wire.left and same(TMP + "/x.img", data), r
+    assert ok("GET", "/instances/x/exports")["list"] == []
+    r = far("export", "x", TMP + "/x.img", "--host", "lab", home=home)
+    assert r.returncode == 1 and "--force" in r.stderr, r
+    begun = export("x", {"format": "raw"})
+    part = f"{TMP}/y.raw.{begun['sha256'][:8]}.part"
+    with open(part, "wb") as f:
+        f.write(data[:1000000])
+    before = ok("GET", "/tasks")["list"][0]["number"]
+    r = far("export", "x", TMP + "/y.raw", "--host", "lab", home=home)
+    assert r.returncode == 0 and same(TMP + "/y.raw", data) and not os.path.exists(part), r
+    assert ok("GET", "/tasks")["list"][0]["number"] == before, "it was exported anew"
+    # what came is not what was promised
+    begun = export("x", {"format": "raw"})
+    with open(f"{DIR}/instances/{ok('GET', '/instances/x')['status']['id']}/export-{begun['number']}", "r+b") as f:
+        f.write(b"!" if data[:1] != b"!" else b"?")
+    with open(f"{TMP}/z.raw.{begun['sha256'][:8]}.part", "wb"):
+        pass
+    r = far("export", "x", TMP + "/z.raw", "--host", "lab", home=home)
+    assert r.returncode == 1 and "SHA-256" in r.stderr and not os.path.exists(TMP + "/z.raw"), r
+    # on this machine, under its own name
+    r = socle("export", "x", "--compress", cwd=TMP)
+    assert r.returncode == 0, r
+    r = subprocess.run([BUILD + "socle", "image", "compare", TMP + "/x.qcow2", TMP + "/x.raw"], check=False)
+    assert r.returncode == 0
+    r = socle("export", "x", TMP + "/x.vmdk")
+    assert r.returncode == 0, r
+    r = subprocess.run([BUILD + "socle", "image", "compare", TMP + "/x.vmdk", TMP + "/x.raw"], check=False)
+    assert r.returncode == 0
+    r = socle("export", "nobody", TMP + "/nobody.img")
+    assert r.returncode == 1 and "no instance 'nobody'" in r.stderr, r
+    r = socle("export", "x", "--disk", "1", TMP + "/second.img")
+    assert r.returncode == 1 and "the first is 0" in r.stderr, r
 
 
 def main():
@@ -630,6 +719,7 @@ def main():
     large()
     web()
     catalogues()
+    export_api()
     server.end()
     server = Socled("--listen", "127.0.0.1:0")
     command_line()

@@ -93,6 +93,7 @@ export const en = {
   "task.restore": "Restore",
   "task.delete-snapshot": "Delete snapshot of",
   "task.clone": "Clone",
+  "task.export": "Export a disk of",
 
   "dashboard.first": "Create the first instance",
   "dashboard.attention": "Needs attention",
