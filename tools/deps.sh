@@ -9,7 +9,7 @@ packages() {
     cat <<'ROWS'
 build   gcc make meson ninja-build pkg-config libc6-dev linux-libc-dev
 build   libuv1-dev libjansson-dev libcmocka-dev liburing-dev libslirp-dev
-build   libseccomp-dev libcap-ng-dev libfuse3-dev
+build   libseccomp-dev libcap-ng-dev libfuse3-dev libsystemd-dev
 build   zlib1g-dev liblzma-dev liblz4-dev libzstd-dev
 build   libzydis-dev
 build   libnl-route-3-dev libnftables-dev libarchive-dev

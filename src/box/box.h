@@ -10,13 +10,16 @@
 
 #include "box/oci.h"
 
+/* In the order of cmd/box_opts.c's words. */
+enum box_cgroups { CGROUPS_FS, CGROUPS_SYSTEMD, CGROUPS_NONE };
+
 struct box_global {
     char *root; /* where state is kept */
     char *log;
     int log_format; /* 0: text, 1: json */
     bool debug, systemd_cgroup, version;
     int rootless;       /* accepted as runc does; what is allowed is seen, not told */
-    int cgroup_manager; /* 0: cgroupfs, 1: systemd, 2: disabled */
+    int cgroup_manager; /* enum box_cgroups */
 };
 
 struct box_new {

@@ -59,6 +59,7 @@ FUZZ(boxstate)
     }
     must(s.pid > 0 && s.id[0] && !strchr(s.id, '/') && strcmp(s.id, "..") != 0);
     must(strcmp(s.cgroup, "..") != 0 && !strstr(s.cgroup, "/../"));
+    must(!s.scope || (!strchr(s.scope, '/') && strstr(s.scope, ".scope")));
     first = conf_print(box_state_fields, &s);
     text = json_dumps(first, JSON_COMPACT);
     must(text);

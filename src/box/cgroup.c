@@ -176,6 +176,37 @@ int cgroup_open(struct cgroup *g, const char *path, struct err *e)
     return 0;
 }
 
+/* "0::/PATH" of /proc/PID/cgroup, among lines of v1; in place. */
+static char *path_of_v2(char *text)
+{
+    char *at = str_starts(text, "0::/") ? text : strstr(text, "\n0::/");
+
+    if (!at)
+        return NULL;
+    at += strcspn(at, "/");
+    at[strcspn(at, "\n")] = 0;
+    return at;
+}
+
+int cgroup_open_scope(struct cgroup *g, pid_t pid, const char *scope, struct err *e)
+{
+    AUTO(free) char *name = str_new("/proc/%d", pid);
+    AUTO(fd) int dir = open(name, O_DIRECTORY | O_PATH | O_CLOEXEC);
+    char text[8192]; /* 20 lines of v1 at most, and one path */
+    const char *path, *last;
+    int r = dir < 0 ? -errno : path_read(dir, "cgroup", text, sizeof(text));
+
+    if (r < 0)
+        return err_code(e, r, "read '%s/cgroup'", name);
+    path = path_of_v2(text);
+    last = path ? strrchr(path, '/') : NULL;
+    if (!last || strcmp(last + 1, scope) != 0)
+        return err_set(e, -EPROTO, "systemd put process %d into cgroup '%.100s', not into '%.100s'",
+                       pid, path ? path : "of v1", scope);
+    r = cgroup_open(g, path, e);
+    return r == 0 && g->fd < 0 ? err_set(e, -ESRCH, "cgroup '%.120s' is gone", path) : r;
+}
+
 int cgroup_kill(const struct cgroup *g)
 {
     pid_t *pids;

@@ -30,8 +30,7 @@ static void limit_text(s64 v, char text[24])
         str_fmt(text, 24, "%lld", v);
 }
 
-/* cgroup v1's 2 to 262144 on v2's 1 to 10000, as all runtimes do. */
-static s64 weight_of_shares(s64 shares)
+s64 cgroup_weight_of_shares(s64 shares)
 {
     shares = min(max(shares, 2ll), 262144ll);
     return 1 + (shares - 2) * 9999 / 262142;
@@ -94,7 +93,7 @@ static int apply_cpu(const struct cgroup *g, const struct oci_resources *r, stru
         ret = put(g, "cpu.idle", text, "linux.resources.cpu.idle", e);
     }
     if (ret == 0 && r->cpu.shares > 0 && r->cpu.idle != 1 && !is_everyones(g, r->cpu.shares)) {
-        str_fmt(text, sizeof(text), "%lld", weight_of_shares(r->cpu.shares));
+        str_fmt(text, sizeof(text), "%lld", cgroup_weight_of_shares(r->cpu.shares));
         ret = put(g, "cpu.weight", text, "linux.resources.cpu.shares", e);
     }
     if (ret == 0 && ((r->cpu.quota != BOX_UNSET && r->cpu.quota != 0) || r->cpu.period > 0)) {
@@ -140,6 +139,11 @@ static int apply_throttles(const struct cgroup *g, const struct oci_resources *r
     return ret;
 }
 
+u32 cgroup_weight_of_bfq(u32 weight)
+{
+    return weight < 10 ? 1 : 1 + (weight - 10) * 9999 / 990;
+}
+
 /* BFQ's weight is v1's; where there is no BFQ, io.weight has its own scale. */
 static int apply_weights(const struct cgroup *g, const struct oci_resources *r, struct err *e)
 {
@@ -150,7 +154,7 @@ static int apply_weights(const struct cgroup *g, const struct oci_resources *r, 
     if (w) {
         str_fmt(text, sizeof(text), "%u", w);
         if (path_write(g->fd, "io.bfq.weight", text) < 0) {
-            str_fmt(text, sizeof(text), "default %u", w < 10 ? 1 : 1 + (w - 10) * 9999 / 990);
+            str_fmt(text, sizeof(text), "default %u", cgroup_weight_of_bfq(w));
             ret = put(g, "io.weight", text, "linux.resources.blockIO.weight", e);
         }
     }

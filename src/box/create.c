@@ -8,6 +8,7 @@
 #include "box/making.h"
 #include "box/notify.h"
 #include "box/supervise.h"
+#include "box/systemd.h"
 #include "box/term.h"
 
 #include <fcntl.h>
@@ -72,11 +73,23 @@ static void end_process(struct making *m)
     m->pid = 0;
 }
 
+/* After a failure; who asked is told of that. */
+static void stop_scope(struct making *m)
+{
+    struct err e = {};
+
+    if (!m->state.scope)
+        return;
+    if (cgroup_remove(&m->cgroup, &e) < 0 || systemd_stop(m->state.scope, &e) < 0)
+        log_warn("%s", e.text);
+}
+
 static void making_undo(struct making *m)
 {
     netdevs_return(&m->devices, &m->spec); /* while their namespace is there */
     end_process(m);
     cgroup_undo(&m->cgroup);
+    stop_scope(m);
     if (m->opts->pid_file && m->state.pid > 0)
         unlink(m->opts->pid_file);
     box_dir_remove(&m->dir);
@@ -176,10 +189,10 @@ static int make_cgroup(struct making *m, const struct box_global *g, struct err 
     const bool named = l->cgroupsPath && *l->cgroupsPath;
     int r;
 
-    if (g->systemd_cgroup || g->cgroup_manager == 1)
-        return err_set(e, -ENOTSUP,
-                       "--systemd-cgroup: the systemd driver is not supported; use cgroupfs");
-    if (g->cgroup_manager == 2) {
+    m->systemd = g->systemd_cgroup || g->cgroup_manager == CGROUPS_SYSTEMD;
+    if (m->systemd) /* a scope needs a process: enter_scope */
+        return systemd_check(&m->spec, m->dir.id, e);
+    if (g->cgroup_manager == CGROUPS_NONE) {
         m->state.cgroup = xdup("");
         return wants_limits(&l->resources) ? err_set(e, -EINVAL, "linux.resources need a cgroup")
                                            : 0;
@@ -382,6 +395,18 @@ static int converse(struct making *m, struct err *e)
     }
 }
 
+/* While the process waits for us, and has no namespaces of its own cgroup yet. */
+static int enter_scope(struct making *m, struct err *e)
+{
+    int r =
+        m->systemd ? systemd_start(&m->spec, m->dir.id, m->pid, &m->cgroup, &m->state.scope, e) : 1;
+
+    if (r != 0)
+        return min(r, 0);
+    m->state.cgroup = xdup(m->cgroup.path);
+    return cgroup_apply(&m->cgroup, &m->spec.os.resources, e);
+}
+
 static int clone_process(struct making *m, struct err *e)
 {
     u64 flags = m->ns.staged ? 0 : m->ns.make & ~(u64)CLONE_NEWCGROUP;
@@ -398,7 +423,8 @@ static int clone_process(struct making *m, struct err *e)
     m->pid = pid;
     m->state.pid = m->ns.staged ? 0 : pid;
     fd_close(&m->sync[1]);
-    if (flags & CLONE_NEWUSER)
+    r = enter_scope(m, e);
+    if (r == 0 && (flags & CLONE_NEWUSER))
         r = ns_write_maps(&m->ns, &m->spec, pid, e);
     if (r == 0)
         r = launch_oom(pid, &m->spec.process, is_unprivileged(), e);
@@ -546,6 +572,8 @@ static int clean_up(struct making *m, struct err *e)
     AUTO(free) char *text = state_text(m, BOX_STOPPED);
     int r = cgroup_remove(&m->cgroup, e);
 
+    if (r == 0 && m->state.scope)
+        r = systemd_stop(m->state.scope, e);
     hooks_run_all(&m->spec, HOOK_POSTSTOP, text);
     box_dir_remove(&m->dir);
     return r;

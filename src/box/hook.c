@@ -3,10 +3,11 @@
  */
 #include "box/hook.h"
 
+#include "box/child.h"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -43,21 +44,8 @@ static int start(const struct oci_hook *h, int state, pid_t *ret)
 {
     AUTO(free) char **argv = vector(&h->args, h->path);
     AUTO(free) char **envp = vector(&h->env, NULL);
-    posix_spawn_file_actions_t files;
-    posix_spawnattr_t attr;
-    sigset_t none;
-    int r;
 
-    sigemptyset(&none);
-    posix_spawn_file_actions_init(&files);
-    posix_spawnattr_init(&attr);
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
-    posix_spawn_file_actions_adddup2(&files, state, STDIN_FILENO);
-    r = posix_spawn(ret, h->path, &files, &attr, argv, envp);
-    posix_spawn_file_actions_destroy(&files);
-    posix_spawnattr_destroy(&attr);
-    return -r;
+    return child_start(h->path, argv, envp, state, STDIN_FILENO, ret);
 }
 
 static int wait_for(const struct oci_hook *h, pid_t pid, int *ret_status)

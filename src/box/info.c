@@ -5,6 +5,7 @@
 #include "box/caps.h"
 #include "box/mount.h"
 #include "box/seccomp.h"
+#include "box/unit.h"
 
 #include <fcntl.h>
 #include <seccomp.h>
@@ -83,14 +84,15 @@ int box_features_print(struct err *e)
     json_t *os = json_pack(
         "{s:o, s:o, s:{s:b, s:b, s:b, s:b, s:b}, s:o, s:{s:b}, s:{s:b}, s:o, s:o, s:{s:o}, s:o}",
         "namespaces", words(oci_ns_words), "capabilities", capabilities(), "cgroup", "v1", 0, "v2",
-        1, "systemd", 0, "systemdUser", 0, "rdma", 1, "seccomp", seccomp(), "apparmor", "enabled",
+        1, "systemd", 1, "systemdUser", 1, "rdma", 1, "seccomp", seccomp(), "apparmor", "enabled",
         1, "selinux", "enabled", 1, "intelRdt", enabled(false), "memoryPolicy", memory_policy(),
         "mountExtensions", "idmap", enabled(true), "netDevices", enabled(true));
-    json_t *json = json_pack(
-        "{s:s, s:s, s:o, s:o, s:o, s:{s:s, s:s}, s:[]}", "ociVersionMin", "1.0.0", "ociVersionMax",
-        BOX_OCI_VERSION, "hooks", words(oci_hook_words), "mountOptions", mount_options(), "linux",
-        os, "annotations", "org.socle.box.version", SOCLE_VERSION,
-        "io.github.seccomp.libseccomp.version", library, "potentiallyUnsafeConfigAnnotations");
+    json_t *json =
+        json_pack("{s:s, s:s, s:o, s:o, s:o, s:{s:s, s:s}, s:[s]}", "ociVersionMin", "1.0.0",
+                  "ociVersionMax", BOX_OCI_VERSION, "hooks", words(oci_hook_words), "mountOptions",
+                  mount_options(), "linux", os, "annotations", "org.socle.box.version",
+                  SOCLE_VERSION, "io.github.seccomp.libseccomp.version", library,
+                  "potentiallyUnsafeConfigAnnotations", UNIT_NOTES);
     int r;
 
     must(json);

@@ -15,6 +15,7 @@
 struct making {
     const struct box_new *opts;
     bool run;        /* start it at once: no FIFO */
+    bool systemd;    /* makes the cgroup, once there is a process for it */
     bool in_user_ns; /* the container's user namespace is not the first one */
     bool
         late_files; /* a user who may not copy mounts: the process opens the host's files when it may */

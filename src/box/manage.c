@@ -7,6 +7,7 @@
 #include "box/hook.h"
 #include "box/process.h"
 #include "box/state.h"
+#include "box/systemd.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -135,6 +136,8 @@ static int remove_all(struct box_dir *d, const struct box_state *s, struct err *
     if (r == 0)
         r = cgroup_remove(&g, e);
     cgroup_fini(&g);
+    if (r == 0 && s->scope)
+        r = systemd_stop(s->scope, e);
     if (r < 0)
         return r;
     if (box_spec_load(d, &spec, &ignored) == 0) {
@@ -305,6 +308,8 @@ int box_update(const struct box_global *global, const struct box_update *o, cons
         }
         if (r == 0 && res.devices.n)
             log_warn("linux.resources.devices stay as they were at the start");
+        if (r == 0 && s.scope)
+            r = systemd_set(s.scope, &res, e);
         if (r == 0)
             r = cgroup_apply(&g, &res, e);
         conf_fini(oci_resources_fields, &res);

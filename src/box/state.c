@@ -5,6 +5,7 @@
 
 #include "box/ns.h"
 #include "box/path.h"
+#include "box/unit.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@ const struct field box_state_fields[] = {
     FIELD_STR(box_state, id, "its name", .required = true),
     FIELD_STR(box_state, bundle, "the folder of its config.json", .required = true),
     FIELD_STR(box_state, cgroup, "below the mount of cgroup v2", .required = true),
+    FIELD_STR(box_state, scope, "systemd's unit of that cgroup"),
     FIELD_STR(box_state, created, "when", .required = true),
     FIELD_STR(box_state, owner, "user id", .required = true),
     FIELD_SINT(box_state, pid, "first process", .required = true, .min = 1, .max = INT32_MAX),
@@ -187,6 +189,8 @@ int box_state_parse(struct box_state *ret, const char *text, size_t len, struct 
         r = err_set(e, -EBADMSG, "invalid container ID '%.60s'", ret->id);
     else if (!cgroup_ok(ret->cgroup))
         r = err_set(e, -EBADMSG, "invalid cgroup '%.60s'", ret->cgroup);
+    else if (ret->scope && !unit_name_ok(ret->scope))
+        r = err_set(e, -EBADMSG, "invalid scope '%.60s'", ret->scope);
     if (r < 0)
         box_state_fini(ret);
     return r;

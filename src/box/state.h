@@ -18,6 +18,7 @@ extern const char *const box_status_words[];
 
 struct box_state { /* tidy: allow unsaved state: no guest sees it; its table makes and reads it */
     char *id, *bundle, *cgroup, *created, *owner;
+    char *scope; /* NULL: systemd has nothing to do with its cgroup */
     s32 pid;
     u64 pid_started; /* in the ticks of /proc/PID/stat: a pid may be another's by now */
 };

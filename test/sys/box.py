@@ -641,6 +641,8 @@ def test_features(b):
     has("an action", f["linux"]["seccomp"]["actions"], "SCMP_ACT_NOTIFY")
     has("a flag", f["linux"]["seccomp"]["knownFlags"], "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV")
     check("not claimed", f["linux"]["intelRdt"]["enabled"], False)
+    check("systemd", (f["linux"]["cgroup"]["systemd"], f["linux"]["cgroup"]["systemdUser"]), (True, True))
+    check("of annotations", f["potentiallyUnsafeConfigAnnotations"], ["org.systemd.property."])
     has("version", b("--version").stdout, "spec: 1.3.0")
 
 
