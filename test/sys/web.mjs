@@ -135,14 +135,6 @@ async function type(page, text, want, seconds) {
   await until(`the console says ${want}`, async () => (await screen(page)).replaceAll("\u00a0", " ").includes(want), seconds);
 }
 
-/* After a restore the console may be connected anew under one's fingers: a line that is lost is typed again, as people do. */
-async function typeUntil(page, text, want) {
-  const typed = () => type(page, text, want, 8).then(() => true, () => false);
-
-  for (let n = 0; n < 3; n++) if (await typed()) return;
-  await type(page, text, want);
-}
-
 async function openConsole(page) {
   await tab(page, "Console").click();
   await page.locator("[data-console=connected]").waitFor();
@@ -152,7 +144,21 @@ async function console_(page) {
   await page.locator("[data-console=connected]").waitFor();
   await until("the guest's shell", async () => (await screen(page)).includes("Run /bin/sh as init"));
   await type(page, "echo so-$((40+2)); mark=kept", "so-42");
+  await secondConsole(page);
   await accessible(page, "console");
+}
+
+/* Another tab sees the same, and may type. */
+async function secondConsole(page) {
+  const second = await page.context().newPage();
+
+  await second.goto(page.url());
+  await second.locator("[data-console=connected]").waitFor();
+  await type(second, "echo tabs-$((1+1))", "tabs-2");
+  await until("the first tab sees it", async () => (await screen(page)).includes("tabs-2"));
+  await type(page, "echo both-$((1+1))", "both-2");
+  await until("the second tab sees it", async () => (await screen(second)).includes("both-2"));
+  await second.close();
 }
 
 async function snapshots(page) {
@@ -172,7 +178,7 @@ async function snapshots(page) {
   await dialog(page).getByRole("button", { name: "Restore" }).click();
   await page.getByText("Restore web1: done").waitFor();
   await openConsole(page);
-  await typeUntil(page, "echo mark-$mark", "mark-kept");
+  await type(page, "echo mark-$mark", "mark-kept");
   await tab(page, "Snapshots").click();
   await page.locator(".snapshots").getByRole("button", { name: "Clone" }).click();
   await dialog(page).getByLabel("Name of the clone").fill("web2");
