@@ -6,6 +6,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -48,17 +49,23 @@ class Socled:
         s.connect(self.dir + "/api.sock")
         return s
 
+    def take(self):
+        data = self.c.recv(1 << 20)
+        if not data:
+            raise ConnectionResetError("socled has closed the connection")
+        return data
+
     def ask(self, method, path, body=None):
         text = "" if body is None else json.dumps(body)
         self.c.sendall(f"{method} /1.0{path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
         data = b""
         while b"\r\n\r\n" not in data:
-            data += self.c.recv(1 << 16)
+            data += self.take()
         head, _, got = data.partition(b"\r\n\r\n")
         status = int(head.split()[1])
         length = next((int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")), 0)
         while len(got) < length:
-            got += self.c.recv(1 << 20)
+            got += self.take()
         if status >= 300:
             sys.exit(f"{method} {path}: {status} {got.decode()}")
         return json.loads(got) if got.strip() else None
@@ -81,6 +88,7 @@ class Socled:
 
     def __exit__(self, *_):
         with contextlib.suppress(OSError, SystemExit):
+            self.c = self.connect()  # the other one may have been idle for too long
             self.all([("DELETE", f"/instances/{i['name']}?force=on") for i in self.ask("GET", "/instances")["list"]])
         self.p.terminate()
         self.p.wait()
@@ -259,5 +267,6 @@ def libvirt():
             figure(f"{name}/libvirt", a / b, "ratio")
 
 
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # so that what was started is ended, too
 for part in sys.argv[3:]:
     {"watch": watch, "many": many, "libvirt": libvirt}[part]()

@@ -17,7 +17,7 @@ if [[ " $parts " == *" libvirt "* ]] && ! command -v libvirtd >/dev/null; then
 fi
 mkdir -p "$tree/build/bench"
 "$tree/test/payload/build.sh" "$tree/build/bench" "$tree/bench/idle.S"
-alone=()
-[ "$(id -u)" != 0 ] || alone=(unshare -n -m --propagation private)
+alone=() # and whatever becomes of the measurement, its processes end with it
+[ "$(id -u)" != 0 ] || alone=(unshare -n -m --propagation private --pid --fork --kill-child --mount-proc)
 # shellcheck disable=SC2086
 exec "${alone[@]}" python3 "$tree/bench/host.py" "$build/src/cmd" "$tree/build/bench/idle" $parts

@@ -248,7 +248,7 @@ int export_check_locked(const struct instance *i, const struct export_ask *ask, 
     u32 n = 0;
 
     if (i->cfg.kind == INSTANCE_OS)
-        return err_set(e, -EOPNOTSUPP,
+        return err_set(e, -EINVAL,
                        "'%s' is a container, which has no disk; while it runs, `socle file pull -r "
                        "%s:/ FOLDER` copies its files",
                        name, name);

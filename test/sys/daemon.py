@@ -597,7 +597,7 @@ def request(rand, name):
         "edit": ("PATCH", f"/instances/{name}", {"notes": str(rand.random())}),
         "snapshot": ("POST", f"/instances/{name}/snapshots", {"name": snapshot, "memory": rand.random() < 0.5}),
         "unsnapshot": ("DELETE", f"/instances/{name}/snapshots/{snapshot}", None),
-        "export": ("POST", f"/instances/{name}/exports", {"format": rand.choice(("qcow2", "raw"))}),
+        "export": ("POST", f"/instances/{name}/exports", {"format": rand.choice(("qcow2", "raw", "vmdk"))}),
         "restore": ("POST", f"/instances/{name}/restore", {"snapshot": snapshot}),
         "clone": ("POST", f"/instances/{name}/clone", {"name": rand.choice("abcd"), "mode": rand.choice(("linked", "full", "instant"))}),
     }.get(what, ("POST", f"/instances/{name}/action", {"action": what, "force": True, "timeout": 1}))

@@ -163,6 +163,8 @@ def life():
         done("POST", "/instances/a/action", {"action": "start"})
     status, answer, _ = ask("POST", "/instances/a/action", {"action": "suspend"})
     assert status >= 400 and "only machines are suspended" in json.dumps(answer), answer
+    status, answer, _ = ask("POST", "/instances/a/exports", {})
+    assert status == 400 and "socle file pull -r a:/" in json.dumps(answer), answer
     for name in ("never", "ends"):
         done("DELETE", f"/instances/{name}")
     folders = os.listdir(DIR + "/instances")
