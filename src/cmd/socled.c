@@ -10,6 +10,7 @@
 #include "cmd/opt.h"
 #include "host/host.h"
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -64,30 +65,46 @@ static int show_help(void)
     return fd_write_all(STDOUT_FILENO, out.text, out.len) < 0 ? 1 : 0;
 }
 
-/* sd_listen_fds(3): descriptor 3, when it is meant for this process. */
-static int inherited(void)
+/*
+ * What a service manager gave us: descriptor 3 of sd_listen_fds(3), and where sd_notify(3) is said.  It is ours alone: a container
+ * whose runtime saw it would be told descriptors that are not there, and would wait for its program to say READY=1.
+ */
+struct manager {
+    int listener; /* -1: none */
+    char *notify;
+};
+
+static struct manager take_manager(void)
 {
+    static const char *const names[] = { "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",
+                                         "NOTIFY_SOCKET" };
     const char *pid = getenv("LISTEN_PID"), *n = getenv("LISTEN_FDS");
+    const char *notify = getenv("NOTIFY_SOCKET");
+    struct manager m = { .listener = -1, .notify = notify ? xdup(notify) : NULL };
     u64 v;
 
-    return pid && n && str_u64(pid, &v) == 0 && v == (u64)getpid() && strcmp(n, "1") == 0 ? 3 : -1;
+    if (pid && n && str_u64(pid, &v) == 0 && v == (u64)getpid() && strcmp(n, "1") == 0 &&
+        fcntl(3, F_SETFD, FD_CLOEXEC) == 0)
+        m.listener = 3;
+    for_each_row(name, names)
+        unsetenv(*name);
+    return m;
 }
 
-/* sd_notify(3).  Nobody may be there. */
-static void notify(const char *text)
+/* Nobody may be there. */
+static void notify(const struct manager *m, const char *text)
 {
-    const char *path = getenv("NOTIFY_SOCKET");
     struct sockaddr_un at = { .sun_family = AF_UNIX };
     AUTO(fd) int fd = -1;
 
-    if (!path || !str_copy(at.sun_path, sizeof(at.sun_path), path))
+    if (!m->notify || !str_copy(at.sun_path, sizeof(at.sun_path), m->notify))
         return;
     if (at.sun_path[0] == '@')
         at.sun_path[0] = 0;
     fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd >= 0)
         (void)!sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&at,
-                      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
+                      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(m->notify)));
 }
 
 static void on_signal(uv_signal_t *s, int sig [[maybe_unused]])
@@ -95,11 +112,12 @@ static void on_signal(uv_signal_t *s, int sig [[maybe_unused]])
     loop_stop(s->data);
 }
 
-static int serve(struct loop *l, struct host *h, const char *tls, struct signals *s, struct err *e)
+static int serve(struct loop *l, struct host *h, const char *tls, const struct manager *m,
+                 struct signals *s, struct err *e)
 {
     AUTO(free) char *path = str_new("%s/api.sock", h->dir);
     struct server *server;
-    int listener = inherited(), r;
+    int listener = m->listener, r;
 
     if (listener < 0)
         listener = server_listen(path, e);
@@ -114,14 +132,14 @@ static int serve(struct loop *l, struct host *h, const char *tls, struct signals
     s->term.data = s->interrupt.data = l;
     uv_signal_start(&s->term, on_signal, SIGTERM);
     uv_signal_start(&s->interrupt, on_signal, SIGINT);
-    notify("READY=1");
+    notify(m, "READY=1");
     loop_run(l);
-    notify("STOPPING=1");
+    notify(m, "STOPPING=1");
     server_close(server);
     return 0;
 }
 
-static int run(const char *dir, const char *tls, struct err *e)
+static int run(const char *dir, const char *tls, const struct manager *m, struct err *e)
 {
     struct loop *l = xnew(struct loop);
     struct host *h = xnew(struct host);
@@ -132,7 +150,7 @@ static int run(const char *dir, const char *tls, struct err *e)
         return err_code(e, r, "make the loop");
     r = host_open(h, dir, l, e);
     if (r >= 0)
-        r = serve(l, h, tls, &signals, e);
+        r = serve(l, h, tls, m, &signals, e);
     host_close(h);
     loop_fini(l);
     free(h);
@@ -144,6 +162,7 @@ int main(int argc, char **argv)
 {
     struct socled s = {};
     struct opt_args args = {};
+    struct manager manager;
     struct err e = {};
     int r;
 
@@ -166,9 +185,11 @@ int main(int argc, char **argv)
         return EXIT_STATUS_USAGE;
     }
     log_set_level(s.verbose ? LOG_LEVEL_INFO : LOG_LEVEL_NOTICE);
-    r = run(s.dir, s.listen, &e);
+    manager = take_manager();
+    r = run(s.dir, s.listen, &manager, &e);
     if (r < 0)
         log_error("%s", e.text);
+    free(manager.notify);
     conf_fini(fields, &s);
     return r < 0 ? 1 : 0;
 }

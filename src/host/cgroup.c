@@ -48,9 +48,12 @@ static void give_controllers(const char *folder)
         (void)write_text(folder, "cgroup.subtree_control", *w);
 }
 
+/* Whatever our umask says: a container's root, which mounts its own group, has to pass those above. */
 static int make_group(const char *folder, struct err *e)
 {
-    return mkdir(folder, 0755) < 0 && errno != EEXIST ? err_errno(e, "make group '%s'", folder) : 0;
+    if (mkdir(folder, 0755) < 0)
+        return errno == EEXIST ? 0 : err_errno(e, "make group '%s'", folder);
+    return chmod(folder, 0755) < 0 ? err_errno(e, "mode of group '%s'", folder) : 0;
 }
 
 static bool is_delegated(const char *folder)

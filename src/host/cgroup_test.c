@@ -91,9 +91,14 @@ TEST(cgroup_places)
     AUTO(free) char *unit = str_new("%s/unit", top), *child = str_new("%s/socled", unit);
     AUTO(free) char *plain = NULL, *below = NULL, *again = NULL;
     struct err e = {};
+    struct stat st;
+    mode_t was;
 
+    was = umask(077); /* socled's */
     plain = cgroup_base(top, "/", false, &e);
+    umask(was);
     CHECK(plain && strcmp(plain + strlen(top), "/socle") == 0);
+    CHECK(stat(plain, &st) == 0 && (st.st_mode & 0777) == 0755);
     CHECK(mkdir(unit, 0700) == 0 && mkdir(child, 0700) == 0);
     CHECK(!cgroup_base(top, "/unit", true, &e));
     CHECK_HAS(e.text, "Delegate");
