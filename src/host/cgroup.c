@@ -48,12 +48,14 @@ static void give_controllers(const char *folder)
         (void)write_text(folder, "cgroup.subtree_control", *w);
 }
 
-/* Whatever our umask says: a container's root, which mounts its own group, has to pass those above. */
+/* Whatever our umask says, or that of the socled which made it: a container's root, which mounts its own group, has to pass those above. */
 static int make_group(const char *folder, struct err *e)
 {
-    if (mkdir(folder, 0755) < 0)
-        return errno == EEXIST ? 0 : err_errno(e, "make group '%s'", folder);
-    return chmod(folder, 0755) < 0 ? err_errno(e, "mode of group '%s'", folder) : 0;
+    const bool made = mkdir(folder, 0755) == 0;
+
+    if (!made && errno != EEXIST)
+        return err_errno(e, "make group '%s'", folder);
+    return chmod(folder, 0755) < 0 && made ? err_errno(e, "mode of group '%s'", folder) : 0;
 }
 
 static bool is_delegated(const char *folder)
