@@ -1,12 +1,12 @@
-"""test/sys/box_systemd.py: makes a disk of programs and bundles, boots the sample guest with it, and judges what box_systemd_guest.bash says there.
-box_systemd.py PROGRAMS TREE FOLDER [TEST…]"""
+"""test/sys/box_systemd.py: bundles for box_systemd_guest.bash, and the guest that it runs in.  box_systemd.py PROGRAMS TREE FOLDER [TEST…]"""
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
+
+from guest_vm import boot, copy_libraries, copy_programs, copy_rootfs, judge
 
 USER = 1000
 DBUS_USER = "/usr/lib/systemd/user/dbus."
@@ -28,14 +28,6 @@ BUNDLES = {
 PATHS = {"life": "machine-box.slice:test:life", "path": "/a/b", "plain": "", "tree": "system.slice::tree"}
 NOTES = {"life": {"org.systemd.property.TimeoutStopSec": "7", "org.systemd.property.After": "['dbus.service']"},
          "wrong": {"org.systemd.property.NoSuchThing": "true"}}
-
-
-def copy_libraries(program, folder):
-    """What the guest lacks: all that the loader would find here."""
-    said = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
-    for path in re.findall(r"=> (/\S+)", said):
-        if not os.path.basename(path).startswith(("libc.so", "libm.so")):
-            shutil.copy(path, folder)
 
 
 def copy_podman(disk):
@@ -69,50 +61,21 @@ def make_bundle(disk, box, name, resources, script):
         json.dump(spec, f)
 
 
-def make_disk(programs, tree, folder):
-    disk = folder + "/disk"
-    for name in ("bin", "lib", "bundles", "rootfs/bin", *(f"rootfs/{n}" for n in ("proc", "sys", "dev", "tmp", "etc", "run", "var/tmp"))):
-        os.makedirs(f"{disk}/{name}")
-    shutil.copy("/bin/busybox", disk + "/rootfs/bin/busybox")
-    for name in "sh sleep cat grep dd echo true seq id".split():
-        os.symlink("busybox", f"{disk}/rootfs/bin/{name}")
-    for name in ("socle-box", "socle-box-systemd"):
-        shutil.copy(f"{programs}/{name}", disk + "/bin")
-    copy_libraries(programs + "/socle-box-systemd", disk + "/lib")
+def make_disk(programs, disk):
+    copy_programs(programs, ("socle-box", "socle-box-systemd"), disk)
+    copy_rootfs(disk)
     copy_podman(disk)
     for kind in ("service", "socket"):
         if os.path.exists(DBUS_USER + kind):
             shutil.copy(DBUS_USER + kind, disk + "/lib")
     for name, (resources, script) in BUNDLES.items():
         make_bundle(disk, programs + "/socle-box", name, resources, script)
-    shutil.copy(tree + "/test/sys/box_systemd_guest.bash", disk + "/run.bash")
-    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", disk, "-E", "root_owner=0:0", folder + "/disk.img", "512M"], check=True)
-    shutil.rmtree(disk)
-
-
-def boot(programs, tree, folder, tests):
-    guest = tree + "/.cache/guest"
-    shutil.copyfile(guest + "/root.img", folder + "/root.img") if not shutil.which("cp") else subprocess.run(
-        ["cp", "--sparse=always", guest + "/root.img", folder + "/root.img"], check=True)
-    run = f"/bin/sh -c 'mount /dev/vdb /mnt && exec /bin/bash /mnt/run.bash {' '.join(tests)}'"
-    append = f'console=ttyS0 quiet root=/dev/vda rw panic=-1 systemd.unified_cgroup_hierarchy=1 systemd.run="{run}"'
-    command = [programs + "/socle", "run", "--engine", "soft", "--cpus", "2", "--memory", "1024M", "--kernel", guest + "/vmlinuz", "--initrd", guest + "/initrd",
-               "--append", append, "--disk", folder + "/root.img", "--disk", folder + "/disk.img", "--net", "none", "--console", "stdio", "--timeout", "500"]
-    said = []
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace") as vm:
-        for line in vm.stdout:
-            print(line.rstrip(), flush=True)
-            said.append(line.strip())
-    return said
 
 
 def main():
     programs, tree, folder, *tests = sys.argv[1:]
-    make_disk(programs, tree, folder)
-    said = boot(programs, tree, folder, tests)
-    verdict = [m for m in (re.search(r"box_systemd: (\d+) passed, (\d+) failed", line) for line in said) if m]
-    if len(verdict) != 1 or int(verdict[0][1]) == 0 or int(verdict[0][2]) != 0:
-        sys.exit("box_systemd: not all passed in the guest")
+    make_disk(programs, folder + "/disk")
+    judge(boot(programs, tree, folder, folder + "/disk", " ".join(["box_systemd_guest.bash", *tests])))
 
 
 main()

@@ -1,12 +1,6 @@
-# test/sys/box_systemd_guest.bash: runs in the guest that box_systemd.py boots; each function test_* is one test in a subshell, and fails with its
-# first command that does.  At the end "box_systemd: N passed, N failed".
-exec >/dev/console 2>&1 </dev/null
-set -u
-export PATH=/mnt/bin:$PATH
-mkdir -p /usr/local/libexec/socle /run/test
-cp /mnt/bin/socle-box-systemd /usr/local/libexec/socle/
-mkdir -p /usr/local/lib && cp /mnt/lib/*.so* /usr/local/lib/ && ldconfig
-systemctl start dbus.socket systemd-logind.service # the command line's own target wants less than a Debian has
+# test/sys/box_systemd_guest.bash: socle-box under systemd, in the guest that box_systemd.py boots.
+# shellcheck source=test/sys/guest_vm.bash
+. /mnt/guest_vm.bash
 
 box() { timeout 60 socle-box --root /run/test/state --systemd-cgroup "$@"; }
 # The same without the flag: what is there says of itself who made its cgroup.
@@ -14,25 +8,6 @@ later() { timeout 60 socle-box --root /run/test/state "$@"; }
 make() { (cd "/mnt/bundles/$1" && box create "$1" >"/run/test/$1.out" 2>&1 </dev/null); }
 unit() { systemctl show --value --property "$2" "$1"; }
 
-fail() {
-    echo "FAILED: $*"
-    exit 1
-}
-is() { # WHAT GOT WANT
-    [ "$2" = "$3" ] || fail "$1: '$2', wanted '$3'"
-}
-has() { # WHAT TEXT PART
-    case $2 in *"$3"*) ;; *) fail "$1: '$2' has no '$3'" ;; esac
-}
-until_true() { # WHAT COMMAND…
-    local what=$1
-    shift
-    for _ in $(seq 300); do
-        "$@" && return
-        sleep 0.1
-    done
-    fail "not in time: $what"
-}
 gone() { # UNIT CGROUP: neither unit nor cgroup nor state is there
     is "unit $1" "$(unit "$1" LoadState)" not-found
     [ ! -e "/sys/fs/cgroup/$2" ] || fail "cgroup $2 is left"
@@ -58,8 +33,6 @@ test_pids() {
     later delete --force pids || fail delete
     gone test-pids.scope system.slice/test-pids.scope
 }
-
-throttled() { [ "$(sed -n 's/^nr_throttled //p' "$1/cpu.stat")" -ge 5 ]; }
 
 test_cpu() {
     local group=/sys/fs/cgroup/system.slice/test-cpu.scope periods used
@@ -230,34 +203,13 @@ test_podman() {
     is "unit" "$(unit "$scope" LoadState)" not-found
 }
 
-# After a failure: what there is, and then it is not there for the next test.
 tell() {
-    local id pid
-    journalctl --no-pager -n 12 -o cat
-    for pid in /proc/[0-9]*; do
-        case $(cat $pid/comm 2>/dev/null) in
-        socle-box* | sleep) echo "$pid $(grep State $pid/status) $(tr '\0' ' ' <$pid/cmdline) $(cat $pid/cgroup $pid/wchan)" ;;
-        esac
-    done
+    local state
+    processes
     systemctl list-units --all --type scope --no-legend
-    for id in $(ls /run/test/state); do
-        later delete --force "$id"
+    for state in /run/test/state/*; do
+        later delete --force "${state##*/}"
     done
 }
 
-passed=0 failed=0
-for name in $(declare -F | sed -n 's/^declare -f test_//p'); do
-    [ $# -eq 0 ] || [[ " $* " == *" $name "* ]] || continue
-    began=$SECONDS
-    if (test_"$name"); then
-        passed=$((passed + 1))
-        echo "box_systemd: $name: ok, $((SECONDS - began)) s"
-    else
-        failed=$((failed + 1))
-        echo "box_systemd: $name: FAILED"
-        tell
-    fi
-done
-echo "box_systemd: $passed passed, $failed failed"
-sleep 1
-systemctl --no-block poweroff
+run_tests "$@"
