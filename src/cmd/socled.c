@@ -8,6 +8,7 @@
 #include "api/web.h"
 #include "base/exit_status.h"
 #include "cmd/opt.h"
+#include "host/cgroup.h"
 #include "host/host.h"
 
 #include <fcntl.h>
@@ -22,7 +23,7 @@
 
 struct socled {
     char *dir, *listen;
-    bool verbose, version;
+    bool verbose, version, hold;
 };
 
 /* The loop has them until it is closed. */
@@ -38,15 +39,16 @@ static const struct field fields[] = {
               .metavar = "ADDRESS"),
     FIELD_BOOL(socled, verbose, "say more on standard error"),
     FIELD_BOOL(socled, version, "show the version"),
+    FIELD_BOOL(socled, hold,
+               "do nothing but keep the control group that machines' groups are below: the process "
+               "of " CGROUP_UNIT),
     {},
 };
 
 static const struct opt opts[] = {
-    { "dir", fields, 0, "dir", "DIR" },
-    { "listen", fields, 0, "listen", "" },
-    { "verbose", fields, 0, "verbose", "" },
-    { "version", fields, 0, "version", "" },
-    {},
+    { "dir", fields, 0, "dir", "DIR" },       { "listen", fields, 0, "listen", "" },
+    { "verbose", fields, 0, "verbose", "" },  { "version", fields, 0, "version", "" },
+    { "hold-groups", fields, 0, "hold", "" }, {},
 };
 
 static int show_help(void)
@@ -158,6 +160,21 @@ static int run(const char *dir, const char *tls, const struct manager *m, struct
     return r;
 }
 
+/*
+ * Linux lets no process into a group whose children are limited.  Were machines' groups below socled's own, the service manager could not
+ * start the next socled while they run.
+ */
+_Noreturn static void hold_groups(const struct manager *m)
+{
+    struct err e = {};
+
+    if (cgroup_hold(&e) < 0)
+        log_notice("there are no control groups to keep: %s", e.text);
+    notify(m, "READY=1");
+    for (;;)
+        pause(); /* until a signal ends us */
+}
+
 int main(int argc, char **argv)
 {
     struct socled s = {};
@@ -186,6 +203,8 @@ int main(int argc, char **argv)
     }
     log_set_level(s.verbose ? LOG_LEVEL_INFO : LOG_LEVEL_NOTICE);
     manager = take_manager();
+    if (s.hold)
+        hold_groups(&manager);
     r = run(s.dir, s.listen, &manager, &e);
     if (r < 0)
         log_error("%s", e.text);

@@ -80,30 +80,48 @@ static int make_room(const char *own, struct err *e)
     return r;
 }
 
+/* The folder for ours below group `unit`, which has no processes of its own. */
+static char *make_base(const char *unit, const char *name, struct err *e)
+{
+    AUTO(free) char *base = str_new("%s/%s", unit, name);
+    int r = make_group(base, e);
+
+    if (r >= 0 && access(base, W_OK) < 0)
+        r = err_errno(e, "group '%s'", base);
+    if (r < 0)
+        return NULL;
+    give_controllers(unit);
+    give_controllers(base);
+    return TAKE(base);
+}
+
 char *cgroup_base(const char *top, const char *own, bool systemd, struct err *e)
 {
     const bool moved = strlen(own) > 7 && strcmp(own + strlen(own) - 7, "/socled") == 0;
     AUTO(free)
     char *ours =
         systemd ? str_new("%s%.*s", top, (int)(strlen(own) - (moved ? 7 : 0)), own) : xdup(top);
-    AUTO(free) char *base = str_new("%s/%s", ours, systemd ? "machines" : "socle");
-    int r = 0;
 
     if (systemd && !is_delegated(ours)) {
         err_set(e, -EPERM, "group '%s' is systemd's, and was not delegated (Delegate=yes)", own);
         return NULL;
     }
-    if (systemd && !moved)
-        r = make_room(ours, e);
-    if (r >= 0)
-        r = make_group(base, e);
-    if (r >= 0 && access(base, W_OK) < 0)
-        r = err_errno(e, "group '%s'", base);
-    if (r < 0)
+    if (systemd && !moved && make_room(ours, e) < 0)
         return NULL;
-    give_controllers(ours);
-    give_controllers(base);
-    return TAKE(base);
+    return make_base(ours, systemd ? "machines" : "socle", e);
+}
+
+char *cgroup_beside(const char *top, const char *own, struct err *e)
+{
+    const char *last = strrchr(own, '/');
+    const int len = last ? (int)(last - own) : 0;
+    AUTO(free) char *unit = str_new("%s%.*s/" CGROUP_UNIT, top, len, own);
+
+    if (!is_delegated(unit)) {
+        err_set(e, -ENOENT, "there is no '%s', or it was not delegated", unit);
+        return NULL;
+    }
+    return make_base(unit, "machines", e);
 }
 
 const char *cgroup_top(void)
@@ -122,25 +140,44 @@ void cgroup_controllers(const char *folder, char *ret, size_t size)
     read_text(folder, "cgroup.controllers", ret, size);
 }
 
+/* Our own group, from the top; NULL, with `e`: version 2 is not there. */
+static char *own_path(struct err *e)
+{
+    char text[4096], *path;
+
+    read_text("/proc/self", "cgroup", text, sizeof(text));
+    path = strstr(text, "0::");
+    if (!path || !cgroup_top()) {
+        err_set(e, -ENOENT, "version 2 is not mounted");
+        return NULL;
+    }
+    path[strcspn(path, "\n")] = 0;
+    return xdup(path + 3);
+}
+
+int cgroup_hold(struct err *e)
+{
+    AUTO(free) char *own = own_path(e);
+    AUTO(free) char *base = own ? cgroup_base(cgroup_top(), own, true, e) : NULL;
+
+    return base ? 0 : e->code;
+}
+
 /* NULL: there are none here, which is said once. */
 static const char *base_locked(struct host *h)
 {
-    const char *top = cgroup_top();
+    const bool systemd = access("/run/systemd/system", F_OK) == 0;
+    AUTO(free) char *own = NULL;
     struct err e = {};
-    char own[4096], *path;
 
     if (h->cgroup_asked)
         return h->cgroup;
     h->cgroup_asked = true;
-    read_text("/proc/self", "cgroup", own, sizeof(own));
-    path = strstr(own, "0::");
-    if (top && path) {
-        path += 3;
-        path[strcspn(path, "\n")] = 0;
-        h->cgroup = cgroup_base(top, path, access("/run/systemd/system", F_OK) == 0, &e);
-    } else {
-        err_set(&e, -ENOENT, "version 2 is not mounted");
-    }
+    own = own_path(&e);
+    if (own && systemd)
+        h->cgroup = cgroup_beside(cgroup_top(), own, &e);
+    if (own && !h->cgroup)
+        h->cgroup = cgroup_base(cgroup_top(), own, systemd, &e);
     if (!h->cgroup)
         log_notice("machines run without control groups: %s", e.text);
     return h->cgroup;

@@ -1,7 +1,8 @@
 /*
  * host/cgroup.h: a control group (cgroups(7), version 2) of its own for each machine: shares, limits, pinning, and what it used.
- *   (1) Ours are below one folder, where the host lets us make them: at the top where no systemd is, else below our own group when that was
- *       delegated to us.  Elsewhere there are none, which is said once, and machines run without.
+ *   (1) Ours are below one folder, where the host lets us make them: at the top where no systemd is, else below the group of the unit beside
+ *       ours that is there for them, else below our own, when that was delegated to us.  Elsewhere there are none, which is said once, and
+ *       machines run without.
  *   (2) A container is in a group of its own, "box", below the instance's, which has the limits; socle-os is in "monitor" beside it.
  *   (3) A machine's process is in its group from before its execve on, so nothing that it does is somebody else's.
  */
@@ -12,6 +13,8 @@
 struct host;
 struct instance;
 struct instance_limits;
+
+#define CGROUP_UNIT "socle-machines.service"
 
 struct cgroup_usage {
     u64 cpu_us; /* CPU time since the machine's start */
@@ -24,6 +27,10 @@ const char *cgroup_top(void);
 void cgroup_controllers(const char *folder, char *ret, size_t size);
 /* The folder for ours below the mounted `top`; owned.  NULL, with `e`: there is none. */
 char *cgroup_base(const char *top, const char *own, bool systemd, struct err *e);
+/* The same, below the group of unit CGROUP_UNIT beside `own`. */
+char *cgroup_beside(const char *top, const char *own, struct err *e);
+/* Makes this process that of CGROUP_UNIT, whose group is the one that machines' groups are below. */
+int cgroup_hold(struct err *e);
 /* At the end of a socled; machines' groups stay. */
 void cgroup_close(struct host *h);
 /* Makes the machine's group, with its limits; a file to which its process writes 0 to be in it.  -1: there are no groups here. */

@@ -116,6 +116,25 @@ TEST(cgroup_places)
     CHECK_STR(again, below);
 }
 
+/* The unit that is there for machines' groups, when it is ours to use; also when nothing is below it. */
+TEST(cgroup_beside_ours)
+{
+    AUTO(free) char *top = make_folder("beside");
+    AUTO(free) char *slice = str_new("%s/a.slice", top), *unit = str_new("%s/" CGROUP_UNIT, slice);
+    AUTO(free) char *found = NULL;
+    struct err e = {};
+
+    CHECK(!cgroup_beside(top, "/a.slice/socled.service", &e));
+    CHECK(mkdir(slice, 0700) == 0 && mkdir(unit, 0700) == 0);
+    CHECK(!cgroup_beside(top, "/a.slice/socled.service", &e)); /* not delegated */
+    if (setxattr(unit, "user.delegate", "1", 1, 0) < 0)
+        return; /* the folder keeps no attributes */
+    CHECK(!cgroup_beside(top, "/b.slice/socled.service", &e));
+    CHECK_HAS(e.text, "b.slice/" CGROUP_UNIT);
+    found = cgroup_beside(top, "/a.slice/socled.service", &e);
+    CHECK(found && strcmp(found + strlen(unit), "/machines") == 0 && access(found, F_OK) == 0);
+}
+
 /* With the kernel's own files. */
 TEST(cgroup_real)
 {

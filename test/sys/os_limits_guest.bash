@@ -3,10 +3,11 @@
 . /mnt/guest_vm.bash
 export SOCLE_DIR=/var/lib/socle
 
-# As its unit has it; it says when it is ready.
-start_socled() {
-    systemd-run --quiet --unit=socled.service -p Delegate=yes -p KillMode=process -p Type=notify -p TimeoutStartSec=60 /usr/local/libexec/socle/socled --dir $SOCLE_DIR
+# As their units have it; each says when it is ready.
+as_unit() { # UNIT OPTION…
+    systemd-run --quiet --unit="$1.service" -p Delegate=yes -p KillMode=process -p Type=notify -p TimeoutStartSec=60 /usr/local/libexec/socle/socled "${@:2}"
 }
+start_socled() { as_unit socled --dir $SOCLE_DIR; }
 
 on="trap 'exit 0' TERM; while :; do sleep 0.1; done"
 launch() { # NAME OPTION…
@@ -16,10 +17,10 @@ launch() { # NAME OPTION…
 }
 inside() { timeout 60 socle exec "$1" sh -c "$2"; }
 # The groups of the only container; they have the number of its id.
-group() { echo /sys/fs/cgroup/system.slice/socled.service/machines/*-*; }
+group() { echo /sys/fs/cgroup/system.slice/socle-machines.service/machines/*-*; }
 remove() {
     timeout 60 socle delete --force "$1" >/dev/null || fail "delete $1"
-    until_true "no group is left" sh -c '! ls -d /sys/fs/cgroup/system.slice/socled.service/machines/*-* 2>/dev/null'
+    until_true "no group is left" sh -c '! ls -d /sys/fs/cgroup/system.slice/socle-machines.service/machines/*-* 2>/dev/null'
 }
 
 test_memory() {
@@ -77,18 +78,36 @@ test_a_container_in_a_container() {
     remove c5
 }
 
+# Another socled, while containers with limits run.
+test_restart() {
+    launch c6 --memory 48M
+    systemctl restart socled || fail "restart"
+    is "it runs on" "$(inside c6 'echo on')" on
+    systemctl kill --kill-who=main -s KILL socled
+    until_true "it is gone" sh -c '! systemctl is-active -q socled'
+    systemctl reset-failed socled
+    systemctl stop socled 2>/dev/null
+    until_true "it can be started" start_socled
+    is "it runs on" "$(inside c6 'echo on')" on
+    is "its limit" "$(cat "$(group)/memory.max")" 50331648
+    timeout 60 socle set c6 memory=64M || fail set
+    is "its limit, changed" "$(cat "$(group)/memory.max")" 67108864
+    remove c6
+}
+
 tell() {
     local name
     tail -n 5 $SOCLE_DIR/instances/*/*.log $SOCLE_DIR/*.log 2>/dev/null
     journalctl --no-pager -n 30 -o cat -u socled
     processes
     tail -n 20 "$(group)"/{memory.events,memory.current,cpu.stat,cgroup.events} | tr '\n' ' '
-    for name in c1 c2 c3 c4 c5; do
+    for name in c1 c2 c3 c4 c5 c6; do
         timeout 60 socle delete --force $name 2>/dev/null
     done
 }
 
 test_0_image() {
+    as_unit socle-machines --hold-groups || fail "their groups are not kept"
     start_socled || fail "socled does not start"
     timeout 120 socle pool import box --rootfs /mnt/rootfs.tar || fail "no image"
 }

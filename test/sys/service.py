@@ -217,13 +217,13 @@ def units():
     folder = os.environ["TMPDIR"] + "/units"
     os.mkdir(folder)
     for manager in ("system", "user"):
-        for unit in ("socled.service", "socled.socket"):
+        for unit in ("socle-machines.service", "socled.service", "socled.socket"):
             with open(f"{BUILD}{manager}-{unit}", encoding="ascii") as f:
                 text = re.sub(r"^ExecStart=\S+/socled ", f"ExecStart={BUILD}socled ", f.read(), flags=re.M)
             assert not re.search("@[A-Z_]+@", text), text
             with open(f"{folder}/{unit}", "w", encoding="ascii") as f:
                 f.write(text)
-        p = subprocess.run(["systemd-analyze", f"--{manager}", "--man=no", "verify", folder + "/socled.service", folder + "/socled.socket"],
+        p = subprocess.run(["systemd-analyze", f"--{manager}", "--man=no", "verify", *glob.glob(folder + "/socle*")],
                            env={**os.environ, "XDG_RUNTIME_DIR": folder}, capture_output=True, text=True, timeout=SECONDS, check=False)
         assert p.returncode == 0 and "socled" not in p.stderr, p
 
