@@ -17,7 +17,7 @@ import time
 programs, payload = sys.argv[1:3]
 WATCHERS, RATE, SECONDS = 100, 100, 10  # events a second, measured for so long
 MANY = 200
-LISTED, ROUNDS = 20, 9  # machines that run while both list; rounds of each
+LISTED, ROUNDS = 10, 5  # machines that run while both list; rounds of each
 
 
 def figure(name, value, unit):
@@ -194,19 +194,26 @@ class Libvirt:
             subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=True)
         os.makedirs("/run/libvirt", exist_ok=True)
         with open("/etc/libvirt/qemu.conf", "w", encoding="ascii") as f:
-            f.write('security_driver = "none"\nuser = "root"\ngroup = "root"\ncgroup_controllers = []\nstdio_handler = "file"\nnamespaces = []\n')
+            f.write('security_driver = "none"\nuser = "root"\ngroup = "root"\ncgroup_controllers = []\nstdio_handler = "file"\nnamespaces = []\n'
+                    "dynamic_ownership = 0\nremember_owner = 0\n")
         with open("/etc/libvirt/libvirtd.conf", "w", encoding="ascii") as f:
             f.write('auth_unix_rw = "none"\n')
         self.log = open(self.dir + "/log", "wb")
         self.p = subprocess.Popen(["libvirtd"], stdout=self.log, stderr=self.log)
-        while subprocess.run(["virsh", "-q", "-c", "qemu:///system", "list"], capture_output=True, check=False).returncode:
+        while not self.answers():
             if self.p.poll() is not None:
                 sys.exit("libvirtd does not start: " + open(self.dir + "/log", encoding="utf-8").read()[-500:])
             time.sleep(0.1)
         return self
 
-    def run(self, *words):
-        subprocess.run(["virsh", "-q", "-c", "qemu:///system", *words], stdout=subprocess.DEVNULL, check=True)
+    def answers(self):
+        with contextlib.suppress(subprocess.SubprocessError):
+            self.run("list", stderr=subprocess.DEVNULL, timeout=5)
+            return True
+        return False
+
+    def run(self, *words, timeout=60, **more):
+        subprocess.run(["virsh", "-q", "-c", "qemu:///system", *words], stdout=subprocess.DEVNULL, timeout=timeout, check=True, **more)
 
     def define(self, name):
         path = f"{self.dir}/{name}.xml"

@@ -17,7 +17,9 @@ if [[ " $parts " == *" libvirt "* ]] && ! command -v libvirtd >/dev/null; then
 fi
 mkdir -p "$tree/build/bench"
 "$tree/test/payload/build.sh" "$tree/build/bench" "$tree/bench/idle.S"
-alone=() # and whatever becomes of the measurement, its processes end with it
-[ "$(id -u)" != 0 ] || alone=(unshare -n -m --propagation private --pid --fork --kill-child --mount-proc)
+alone=() # and whatever becomes of the measurement, its processes end with it.  The shell is their init: libvirt waits until somebody has
+         # reaped a machine's process.
+# shellcheck disable=SC2016
+[ "$(id -u)" != 0 ] || alone=(unshare -n -m --propagation private --pid --fork --kill-child --mount-proc bash -c '"$@"; exit $?' -)
 # shellcheck disable=SC2086
 exec "${alone[@]}" python3 "$tree/bench/host.py" "$build/src/cmd" "$tree/build/bench/idle" $parts
