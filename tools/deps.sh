@@ -70,7 +70,7 @@ main() {
     # Where node is not Debian's, npm comes with it, and Debian's npm would replace both.
     if command -v node >/dev/null && command -v npm >/dev/null; then
         # shellcheck disable=SC2086
-        missing=$(printf '%s\n' $missing | grep -vxE 'nodejs|npm' | tr '\n' ' ')
+        missing=$(printf '%s\n' $missing | grep -vxE 'nodejs|npm|' | tr '\n' ' ')
     fi
 
     case " $* " in
