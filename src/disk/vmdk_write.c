@@ -222,15 +222,17 @@ static int write_all(struct writer *w)
 
 int vmdk_write(struct job *j, struct disk *from, u64 size, int fd, const char *name, struct err *e)
 {
+    AUTO(free) u8 *grain = xnew_n(u8, GRAIN), *packed = xnew_n(u8, PACKED_ROOM);
     struct writer w = {
         .j = j,
         .from = from,
         .fd = fd,
         .name = name,
         .size = size,
+        .grain = grain,
+        .packed = packed,
         .e = e,
     };
-    AUTO(free) u8 *grain = NULL, *packed = NULL;
     int r;
 
     if (size > VMDK_WRITE_MAX)
@@ -238,8 +240,6 @@ int vmdk_write(struct job *j, struct disk *from, u64 size, int fd, const char *n
                        size, VMDK_WRITE_MAX);
     w.n_tables = (u32)((size - 1) / TABLE_SPAN + 1);
     w.entries = xnew_n(le32, w.n_tables);
-    w.grain = grain = xnew_n(u8, GRAIN);
-    w.packed = packed = xnew_n(u8, PACKED_ROOM);
     r = disk_sync_open(from, &w.sync, e);
     if (r == 0)
         r = write_all(&w);

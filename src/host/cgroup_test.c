@@ -98,10 +98,10 @@ TEST(cgroup_places)
     plain = cgroup_base(top, "/", false, &e);
     umask(was);
     CHECK(plain && strcmp(plain + strlen(top), "/socle") == 0);
-    CHECK(stat(plain, &st) == 0 && (st.st_mode & 0777) == 0755);
-    CHECK(chmod(plain, 0700) == 0); /* made by an older one */
+    CHECK(plain && stat(plain, &st) == 0 && (st.st_mode & 0777) == 0755);
+    CHECK(plain && chmod(plain, 0700) == 0); /* made by an older one */
     free(cgroup_base(top, "/", false, &e));
-    CHECK(stat(plain, &st) == 0 && (st.st_mode & 0777) == 0755);
+    CHECK(plain && stat(plain, &st) == 0 && (st.st_mode & 0777) == 0755);
     CHECK(mkdir(unit, 0700) == 0 && mkdir(child, 0700) == 0);
     CHECK(!cgroup_base(top, "/unit", true, &e));
     CHECK_HAS(e.text, "Delegate");

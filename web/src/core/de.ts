@@ -94,7 +94,7 @@ export const de: Catalogue = {
   "task.restore": "Wiederherstellen von",
   "task.delete-snapshot": "Löschen eines Snapshots von",
   "task.clone": "Klonen von",
-  "task.export": "Export einer Platte von",
+  "task.export": "Export eines Datenträgers von",
 
   "dashboard.first": "Erste Instanz anlegen",
   "dashboard.attention": "Braucht Aufmerksamkeit",
