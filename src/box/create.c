@@ -80,7 +80,9 @@ static void stop_scope(struct making *m)
 
     if (!m->state.scope)
         return;
-    if (cgroup_remove(&m->cgroup, &e) < 0 || systemd_stop(m->state.scope, &e) < 0)
+    if (cgroup_remove(&m->cgroup, &e) < 0)
+        log_warn("%s", e.text);
+    if (systemd_stop(m->state.scope, &e) < 0) /* it ends what is still there */
         log_warn("%s", e.text);
 }
 

@@ -48,7 +48,7 @@ int console_out_add(struct console_out *o, int fd)
 
     for_each_row(t, o->taker)
         if (t->fd < 0) {
-            *t = (struct console_taker){ .fd = fd, .behind = behind, .moved_ns = clock_mono_ns() };
+            *t = (struct console_taker){ .fd = fd, .behind = behind };
             return (int)(t - o->taker);
         }
     return -1;
@@ -74,21 +74,27 @@ static void write_failed(struct console_out *o, struct console_taker *t)
     o->lost = true;
 }
 
+/* Who keeps up costs no look at the clock. */
 static void taker_write(struct console_out *o, struct console_taker *t)
 {
+    bool moved = !t->held_ns;
+
     while (console_taker_wants(t)) {
         u32 at = (o->first + o->n - t->behind) % CHARDEV_RING;
         ssize_t n = write(t->fd, o->ring + at, min(t->behind, CHARDEV_RING - at));
 
         if (n > 0) {
             t->behind -= (u32)n;
-            t->moved_ns = clock_mono_ns();
+            moved = true;
         } else if (n < 0 && errno == EAGAIN) {
+            if (moved)
+                t->held_ns = clock_mono_ns();
             return;
         } else if (n == 0 || errno != EINTR) {
             write_failed(o, t);
         }
     }
+    t->held_ns = 0;
 }
 
 void console_out_drain(struct console_out *o)
@@ -105,13 +111,9 @@ static void put(struct console_out *o, const u8 *data, u32 len)
     memcpy(o->ring + at, data, run);
     memcpy(o->ring, data + run, len - run);
     o->n += len;
-    for_each_row(t, o->taker) {
-        if (!is_live(t))
-            continue;
-        if (t->behind == 0)
-            t->moved_ns = clock_mono_ns();
-        t->behind += len;
-    }
+    for_each_row(t, o->taker)
+        if (is_live(t))
+            t->behind += len;
 }
 
 /* Makes room for `len` bytes by forgetting the oldest. */
@@ -167,6 +169,6 @@ bool console_out_is_stuck(const struct console_out *o, u32 i, u64 ns)
 {
     const struct console_taker *t = &o->taker[i];
 
-    return console_taker_wants(t) && t->behind == o->n && o->n > CHARDEV_RING / 2 &&
-           clock_mono_ns() - t->moved_ns >= ns;
+    return console_taker_wants(t) && t->behind == o->n && o->n > CHARDEV_RING / 2 && t->held_ns &&
+           clock_mono_ns() - t->held_ns >= ns;
 }

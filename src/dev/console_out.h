@@ -10,10 +10,10 @@
 
 /* An fd that output is written to.  Not blocking, unless it is a regular file; the caller's. */
 struct console_taker {
-    int fd;       /* -1: none */
-    bool lost;    /* it went away: nothing is written any more */
-    u32 behind;   /* so many of the ring's newest bytes it has not taken */
-    u64 moved_ns; /* when it last took something, or had taken all */
+    int fd;      /* -1: none */
+    bool lost;   /* it went away: nothing is written any more */
+    u32 behind;  /* so many of the ring's newest bytes it has not taken */
+    u64 held_ns; /* since when it takes nothing; 0: it took all */
 };
 
 struct console_out {
