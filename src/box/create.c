@@ -419,7 +419,7 @@ static int clone_process(struct making *m, struct err *e)
         return r;
     pid = ns_clone(flags, m->cgroup.fd, &m->pidfd);
     if (pid < 0)
-        return err_code(e, pid, "clone the container's process");
+        return ns_clone_failed(pid, "the container's process", e);
     if (pid == 0)
         init_main(m);
     m->pid = pid;

@@ -328,7 +328,7 @@ static int between(struct joining *j, struct err *e)
         return err_errno(e, "enter the container's root");
     pid = ns_clone(CLONE_PARENT, -1, &pidfd);
     if (pid < 0)
-        return err_code(e, pid, "clone the process");
+        return ns_clone_failed(pid, "the process", e);
     if (pid == 0) {
         fd_close(&j->target);
         return program(j, e);
@@ -408,7 +408,7 @@ static int make(struct joining *j, struct err *e)
         return r;
     j->pid = ns_clone(0, j->cgroup.fd, &j->pidfd);
     if (j->pid < 0)
-        return err_code(e, j->pid, "clone a process");
+        return ns_clone_failed(j->pid, "a process", e);
     if (j->pid == 0)
         join_main(j);
     fd_close(&j->sync[1]);

@@ -284,7 +284,7 @@ static int between(struct making *m, struct err *e)
         return r;
     pid = ns_clone(CLONE_PARENT, -1, &pidfd);
     if (pid < 0)
-        return err_code(e, pid, "clone the first process");
+        return ns_clone_failed(pid, "the first process", e);
     if (pid == 0) {
         r = wait_go(m, e); /* whatever we say now must come after our number */
         return r < 0 ? r : first_process(m, e);

@@ -93,6 +93,16 @@ pid_t ns_clone(u64 flags, int cgroup, int *ret_pidfd)
     return pid < 0 ? -errno : (pid_t)pid;
 }
 
+int ns_clone_failed(pid_t r, const char *whose, struct err *e)
+{
+    if (r == -EAGAIN) /* clone(2) says no more */
+        return err_set(e, r,
+                       "clone %s: no process more is allowed, by pids.max of its control group or "
+                       "one above, by RLIMIT_NPROC or by the host's pid_max",
+                       whose);
+    return err_code(e, r, "clone %s", whose);
+}
+
 int ns_take_over(pid_t between, pid_t pid, int *pidfd, struct err *e)
 {
     while (waitpid(between, NULL, 0) < 0)

@@ -24,6 +24,8 @@ int ns_plan_make(struct ns_plan *p, const struct oci *spec, struct err *e);
 
 /* clone3(2) into a cgroup (-1: none).  0 in the child; else its pid, and *ret_pidfd. */
 pid_t ns_clone(u64 flags, int cgroup, int *ret_pidfd);
+/* What ns_clone returned, where `whose` process was to be made. */
+int ns_clone_failed(pid_t r, const char *whose, struct err *e);
 
 /*
  * In the parent, when a process in between has told `pid`, whom it made by CLONE_PARENT: waits for its end, and replaces *pidfd by

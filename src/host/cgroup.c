@@ -212,7 +212,7 @@ static int write_limit(const char *folder, const char *name, bool asked, const c
 
 int cgroup_write(const char *folder, const struct instance_limits *l, u64 ram, struct err *e)
 {
-    char weight[16], quota[32] = "max 100000", memory[32] = "max", io[32];
+    char weight[16], quota[32] = "max 100000", memory[32] = "max", io[32], processes[16] = "max";
     int all = 0;
 
     str_fmt(weight, sizeof(weight), "%u", l->cpu_weight ? l->cpu_weight : 100);
@@ -222,6 +222,8 @@ int cgroup_write(const char *folder, const struct instance_limits *l, u64 ram, s
                 CPU_PERIOD_US);
     if (l->memory)
         str_fmt(memory, sizeof(memory), "%llu", ram + l->memory);
+    if (l->processes)
+        str_fmt(processes, sizeof(processes), "%u", l->processes);
     const struct {
         const char *name, *text;
         bool asked;
@@ -231,6 +233,7 @@ int cgroup_write(const char *folder, const struct instance_limits *l, u64 ram, s
         { "cpuset.cpus", l->cpu_set ? l->cpu_set : "\n", l->cpu_set },
         { "memory.max", memory, l->memory },
         { "io.weight", io, l->io_weight },
+        { "pids.max", processes, l->processes },
     };
 
     for_each_row(row, rows) {
@@ -241,7 +244,7 @@ int cgroup_write(const char *folder, const struct instance_limits *l, u64 ram, s
     return all;
 }
 
-/* A container's memory and CPUs are a limit of its group, as a machine's are by nature. */
+/* A container's memory and CPUs are a limit of its group, as a machine's are by nature; and its processes, beside those that serve it. */
 static struct instance_limits limits_of(const struct instance *i, u64 *ram)
 {
     struct instance_limits l = i->cfg.limits;
@@ -254,12 +257,23 @@ static struct instance_limits limits_of(const struct instance *i, u64 *ram)
     }
     if (!l.cpu_max)
         l.cpu_max = i->cfg.spec.cpus * 100;
+    l.processes = os_processes(&i->cfg) + OS_PROCESSES_BESIDE;
     return l;
 }
 
 static bool has_limits(const struct instance_limits *l)
 {
-    return l->cpu_weight || l->cpu_max || l->cpu_set || l->memory || l->io_weight;
+    return l->cpu_weight || l->cpu_max || l->cpu_set || l->memory || l->io_weight || l->processes;
+}
+
+/* The container's own group, when it is there: socle-os does the same when it makes it. */
+static void limit_box(const char *folder, const struct instance_cfg *c)
+{
+    AUTO(free) char *box = str_new("%s/box", folder);
+    char processes[16];
+
+    str_fmt(processes, sizeof(processes), "%u", os_processes(c));
+    (void)write_text(box, "pids.max", processes);
 }
 
 void cgroup_apply_locked(const struct instance *i, u64 ram)
@@ -271,6 +285,8 @@ void cgroup_apply_locked(const struct instance *i, u64 ram)
 
     if (folder)
         r = cgroup_write(folder, &l, ram, &e);
+    if (folder && i->cfg.kind == INSTANCE_OS)
+        limit_box(folder, &i->cfg);
     if (r < 0 && has_limits(&l))
         log_warn("machine '%s' runs without some of its limits: %s", i->cfg.spec.name, e.text);
 }

@@ -42,9 +42,10 @@ static char *make_folder(const char *name)
 
 TEST(cgroup_limits)
 {
-    static const char *const files[] = { "cpu.weight", "cpu.max", "cpuset.cpus", "memory.max",
-                                         "io.weight" };
-    const struct instance_limits all = { 200, 150, (char[]){ "0-1,3" }, 64 * MiB, 50 }, none = {};
+    static const char *const files[] = { "cpu.weight", "cpu.max",   "cpuset.cpus",
+                                         "memory.max", "io.weight", "pids.max" };
+    const struct instance_limits all = { 200, 150, (char[]){ "0-1,3" }, 64 * MiB, 50, 300 },
+                                 none = {};
     AUTO(free) char *folder = make_folder("group");
     struct err e = {};
 
@@ -59,6 +60,7 @@ TEST(cgroup_limits)
     check_file(folder, "cpuset.cpus", "0-1,3");
     check_file(folder, "memory.max", "1140850688");
     check_file(folder, "io.weight", "default 50");
+    check_file(folder, "pids.max", "300");
     for_each_row(f, files)
         make_file(folder, *f, "");
     CHECK_OK(cgroup_write(folder, &none, GiB, &e), &e);
@@ -66,6 +68,7 @@ TEST(cgroup_limits)
     check_file(folder, "cpu.max", "max 100000");
     check_file(folder, "cpuset.cpus", "\n");
     check_file(folder, "memory.max", "max");
+    check_file(folder, "pids.max", "max");
 }
 
 TEST(cgroup_use)

@@ -67,6 +67,7 @@ static const struct field limit_fields[] = {
     FIELD_BYTES(instance_limits, memory, "its process may have so much beside the guest's RAM, or is ended by the host; 0: no limit",
                 .max = 1ull << 42, .metavar = "SIZE"),
     FIELD_INT(instance_limits, io_weight, "share of the disks when they are short; any other has 100", .max = 10000, .metavar = "N"),
+    FIELD_INT(instance_limits, processes, "of kind os: processes and threads in it at most; 0: 8192", .max = OS_PROCESSES_MAX, .metavar = "N"),
     {},
 };
 
@@ -215,6 +216,8 @@ static int check_machine(const struct instance_cfg *c, struct err *e)
             "'kind' is full; booting from a disk's own loader needs firmware, which this version "
             "does not have: para is allowed");
     if (c->kind == INSTANCE_OS && instance_check_os(c, e) < 0)
+        return -EINVAL;
+    if (!c->image && instance_check_machine(c, e) < 0)
         return -EINVAL;
     if (!c->image && !c->spec.kernel)
         return err_set(e, -EINVAL, "'image' or 'kernel' is missing: there is nothing to boot");

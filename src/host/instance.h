@@ -32,6 +32,7 @@ struct instance_limits {
     char *cpu_set;  /* "0-3,6"; NULL: all */
     u64 memory;     /* bytes beside the guest's RAM */
     u32 io_weight;  /* 1 to 10,000; any has 100 */
+    u32 processes;  /* of kind os, threads too; 0: OS_PROCESSES_DFLT */
 };
 
 /* Of kind os: what runs in the container, and what it sees of the host; what is not said, its image says. */
@@ -58,6 +59,12 @@ struct instance_cfg {
     struct os_cfg os;
     struct vm_spec spec; /* the rows that a user may set; the name, too */
 };
+
+/* Of kind os: processes that it may have. */
+static inline u32 os_processes(const struct instance_cfg *c)
+{
+    return c->limits.processes ? c->limits.processes : OS_PROCESSES_DFLT;
+}
 
 /* Of struct instance_cfg.  Most rows are those of vm/spec.c, so what a machine can be is said once. */
 const struct field *instance_fields(void);
@@ -86,8 +93,9 @@ struct instance_paths {
 int instance_settle_kind(struct instance_cfg *c, const struct image_cfg *image, struct err *e);
 /* Is there such an ISO in the pool? */
 int instance_check_iso(const struct instance_cfg *c, const char *images, struct err *e);
-/* host/instance_os.c: what kind os cannot have. */
+/* host/instance_os.c: what kind os cannot have; and what only that can. */
 int instance_check_os(const struct instance_cfg *c, struct err *e);
+int instance_check_machine(const struct instance_cfg *c, struct err *e);
 /* What socle-os is started with, but for its layers, cards, users and groups.  `id`: of the instance.  Finish with os_spec_fini. */
 int instance_os_spec(const struct instance_cfg *c, const char *folder,
                      const struct image_cfg *image, struct os_spec *ret, struct err *e);

@@ -41,7 +41,7 @@ int instance_settle_kind(struct instance_cfg *c, const struct image_cfg *image, 
                          "'image' is '%s', which is of a machine; kind os needs one with a root "
                          "file system (pool import --rootfs)",
                          c->image)
-                   : 0;
+                   : instance_check_machine(c, e);
     if (c->kind == INSTANCE_OS)
         return 0;
     c->kind = INSTANCE_OS;

@@ -110,6 +110,15 @@ int instance_check_os(const struct instance_cfg *c, struct err *e)
     return r < 0 ? r : check_own(&c->os, e);
 }
 
+int instance_check_machine(const struct instance_cfg *c, struct err *e)
+{
+    if (!c->limits.processes)
+        return 0;
+    err_set(e, -EINVAL, "'processes' is %u; it is of kind os, a machine's are its guest's affair",
+            c->limits.processes);
+    return err_field(e, "limits");
+}
+
 /* ---- what is started ---- */
 
 static const struct field *field_at(size_t at)

@@ -60,6 +60,12 @@ TEST(instance_bodies)
         { "a container has no tap of the host's",
           "{\"name\": \"a\", \"image\": \"i\", \"kind\": \"os\", \"nets\": [{\"tap\": \"t\"}]}",
           -EINVAL, "is on a network", "nets" },
+        { "a machine's processes are its own",
+          "{\"name\": \"a\", \"kernel\": \"/k\", \"limits\": {\"processes\": 9}}", -EINVAL,
+          "'processes' is 9; it is of kind os", "limits" },
+        { "a container's processes",
+          "{\"name\": \"a\", \"image\": \"i\", \"kind\": \"os\", \"limits\": {\"processes\": 9}}",
+          0, NULL, "" },
         { "a mount of nowhere",
           "{\"name\": \"a\", \"image\": \"i\", \"kind\": \"os\", \"os\": {\"mounts\": "
           "[{\"source\": \"a\", \"target\": \"/b\"}]}}",

@@ -67,19 +67,48 @@ static int start_user_nets(struct os *o, struct err *e)
     return r;
 }
 
-/* Its control group is its user 0's, as far as the kernel lets groups be given away (cgroups(7), Delegation). */
-static void give_group(const struct os *o)
+/* As far as the kernel lets groups be given away (cgroups(7), Delegation). */
+static void give_group(int group, u32 owner)
 {
     static const char *const files[] = { ".", "cgroup.procs", "cgroup.threads",
                                          "cgroup.subtree_control", "memory.oom.group" };
-    const u32 owner = o->spec->uid_first;
+
+    for_each_row(file, files) /* what is not there is not given */
+        (void)!fchownat(group, *file, owner, owner, AT_SYMLINK_NOFOLLOW);
+}
+
+/* The limit is that of the group above, less what is ours: a container that is full leaves room to pause it and to end it. */
+static int limit_processes(int group, struct err *e)
+{
+    AUTO(fd) int above = openat(group, "../pids.max", O_RDONLY | O_CLOEXEC);
+    AUTO(fd) int own = openat(group, "pids.max", O_WRONLY | O_CLOEXEC);
+    char text[24];
+    const ssize_t n = above < 0 ? -1 : read(above, text, sizeof(text) - 1);
+    u64 limit;
+
+    if (n <= 0 || own < 0)
+        return 0; /* there is no such controller, which socled has said */
+    text[n] = 0;
+    if (!str_u64_after(text, "", &limit) || limit <= OS_PROCESSES_BESIDE)
+        return 0; /* "max" */
+    str_fmt(text, sizeof(text), "%llu", limit - OS_PROCESSES_BESIDE);
+    return write(own, text, strlen(text)) < 0 ? err_errno(e, "limit processes to %s", text) : 0;
+}
+
+/* Its control group is its user 0's, but for its limits. */
+static int settle_group(const struct os *o, struct err *e)
+{
     struct cgroup g;
+    int r = 0;
 
     cgroup_init(&g);
-    if (o->spec->cgroup && owner && cgroup_open(&g, o->spec->cgroup, NULL) >= 0 && g.fd >= 0)
-        for_each_row(file, files) /* what is not there is not given */
-            (void)!fchownat(g.fd, *file, owner, owner, AT_SYMLINK_NOFOLLOW);
+    if (o->spec->cgroup && cgroup_open(&g, o->spec->cgroup, NULL) >= 0 && g.fd >= 0) {
+        if (o->spec->uid_first)
+            give_group(g.fd, o->spec->uid_first);
+        r = limit_processes(g.fd, e);
+    }
     cgroup_fini(&g);
+    return r;
 }
 
 /* What an earlier process of this instance left, of which FOLDER/box may know nothing any more. */
@@ -111,7 +140,8 @@ static int start_container(struct os *o, struct err *e)
     if (r < 0)
         return r;
     r = os_console_plug(&o->console, master, e);
-    give_group(o);
+    if (r >= 0)
+        r = settle_group(o, e);
     if (r >= 0)
         r = os_box_start(o->spec, e);
     if (r < 0) {

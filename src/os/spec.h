@@ -13,6 +13,9 @@ enum {
     OS_MOUNTS_MAX = 64,
     OS_FORWARDS_MAX = 64, /* of one net */
     OS_IDS = 65536,       /* user and group numbers of a container */
+    OS_PROCESSES_DFLT = 8192,
+    OS_PROCESSES_MAX = 4194304, /* Linux has no more on any host */
+    OS_PROCESSES_BESIDE = 64, /* socle-os and what it starts, in the group above the container's */
 };
 
 /* One network card: one end of a pair whose other end is on a network of the host, or a user network (os/user_net.h). */

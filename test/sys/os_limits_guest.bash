@@ -69,6 +69,31 @@ test_a_part_of_a_cpu() {
     remove c4
 }
 
+# A fork bomb fills its container and nothing else, and whoever may can pause it, look at it and end it.
+test_processes() {
+    local group bomb='while :; do sleep 1000 & done' # the shell ends where it cannot fork
+    launch c7 --memory 64M
+    group=$(group)
+    is "without a word" "$(cat "$group/box/pids.max")" 8192
+    is "it sees it" "$(inside c7 'cat /sys/fs/cgroup/pids.max')" 8192
+    timeout 60 socle set c7 limits=processes=40 || fail set
+    is "its limit" "$(cat "$group/box/pids.max")" 40
+    is "with what serves it" "$(cat "$group/pids.max")" 104
+    inside c7 "$bomb" >/dev/null 2>&1
+    is "it is full, but for the shell that is gone" "$(cat "$group/box/pids.current")" 39
+    has "nothing more is started, which takes two" "$(inside c7 'echo on' 2>&1)" "no process more is allowed, by pids.max"
+    timeout 60 socle pause c7 || fail pause
+    timeout 60 socle resume c7 || fail resume
+    timeout 60 socle set c7 limits=processes=50 || fail "set once more"
+    is "now it may" "$(inside c7 'echo on')" on
+    timeout 60 socle reset c7 || fail reset
+    until_true "it is empty after its reset" sh -c "[ \"\$(cat $group/box/pids.current)\" -lt 10 ]"
+    until_true "it is up again" inside c7 true
+    is "its limit after that" "$(cat "$group/box/pids.max")" 50
+    inside c7 "$bomb" >/dev/null 2>&1
+    remove c7
+}
+
 # The runtime in a container of a user namespace: what is in it is limited by the outer one's group.
 test_a_container_in_a_container() {
     launch c5 --memory 64M --nesting
@@ -101,7 +126,7 @@ tell() {
     journalctl --no-pager -n 30 -o cat -u socled
     processes
     tail -n 20 "$(group)"/{memory.events,memory.current,cpu.stat,cgroup.events} | tr '\n' ' '
-    for name in c1 c2 c3 c4 c5 c6; do
+    for name in c1 c2 c3 c4 c5 c6 c7; do
         timeout 60 socle delete --force $name 2>/dev/null
     done
 }
