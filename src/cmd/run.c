@@ -52,6 +52,7 @@ const struct opt run_opts[] = {
     SPEC("prealloc", prealloc),
     SPEC("balloon", balloon),
     SPEC("rng", rng),
+    SPEC("cpu-model", cpu_model),
     SPEC("irqchip", irqchip),
     SPEC("hpet", hpet),
     SPEC("uuid", uuid),

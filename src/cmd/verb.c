@@ -119,6 +119,7 @@ const struct opt verb_make_opts[] = {
     SPEC("prealloc", prealloc),
     SPEC("balloon", balloon),
     SPEC("rng", rng),
+    SPEC("cpu-model", cpu_model),
     SPEC("irqchip", irqchip),
     SPEC("hpet", hpet),
     SPEC("uuid", uuid),

@@ -13,6 +13,7 @@
 
 #include "base/base.h"
 
+#include "cpu/features.h"
 #include "cpu/vcpu_state.h"
 
 struct mem;
@@ -45,11 +46,10 @@ struct cpu_host {
 struct cpu_cfg {
     u32 n_cpus; /* 1..CPU_MAX */
     enum cpu_irqchip irqchip;
-    bool legacy; /* offer the 8259 pair and the 8254 too */
-    const char
-        *model;  /* what CPU the software engine shows: x86-64-v1, -v2, -v3, host; NULL: host */
-    bool jit;    /* the software engine translates code that runs often */
-    bool check;  /* ... and compares each run of it with the interpreter: slow */
+    bool legacy;          /* offer the 8259 pair and the 8254 too */
+    enum cpu_model model; /* what CPU guests see */
+    bool jit;             /* the software engine translates code that runs often */
+    bool check;           /* ... and compares each run of it with the interpreter: slow */
     bool icount; /* the software engine with one vCPU: an instruction is 1 ns, sleep takes none */
 };
 

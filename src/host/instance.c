@@ -98,7 +98,7 @@ const struct field instance_own_fields[] = {
 
 /* Of vm/spec.c; what is not here is socled's business (console, control, name of the process) or only for debugging. */
 static const char *const spec_rows[] = {
-    "name", "uuid", "engine", "jit", "cpus", "memory", "hugepages", "prealloc", "kernel", "initrd", "append", "irqchip", "disks",
+    "name", "uuid", "engine", "jit", "cpus", "cpu_model", "memory", "hugepages", "prealloc", "kernel", "initrd", "append", "irqchip", "disks",
     "nets", "vsock", "balloon", "rng", "hpet",
 };
 /* clang-format on */

@@ -87,6 +87,7 @@ static int build_engine(struct vm *vm, struct err *e)
         .n_cpus = vm->spec->cpus,
         .irqchip = vm->spec->irqchip == SPEC_IRQCHIP_SPLIT ? CPU_IRQCHIP_SPLIT : CPU_IRQCHIP_KERNEL,
         .legacy = vm->st.legacy,
+        .model = (enum cpu_model)vm->spec->cpu_model,
         .jit = vm->spec->jit,
         .check = vm->spec->engine_check,
     };

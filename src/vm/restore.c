@@ -6,6 +6,7 @@
  *       from the second.  The guest is told by ACPI, and mixes it into its random numbers before it makes a key twice.
  *   (2) Guest time goes on where it stood; the real-time clock is the host's and has gone on.
  */
+#include "cpu/features.h"
 #include "dev/pc/pm.h"
 #include "dev/virtio/net.h"
 #include "vm/save.h"
@@ -23,6 +24,9 @@ static int check_spec(const struct vm_spec *now, const struct vm_spec *was, u64 
     if (now->cpus != was->cpus || now->irqchip != was->irqchip)
         return err_set(e, -EINVAL, "it has %u CPUs and irqchip %d; the machine is to have %u, %d",
                        was->cpus, was->irqchip, now->cpus, now->irqchip);
+    if (now->cpu_model != was->cpu_model)
+        return err_set(e, -EINVAL, "its CPU model is '%s'; the machine is to have '%s'",
+                       cpu_models[was->cpu_model], cpu_models[now->cpu_model]);
     if (now->disks.n != was->disks.n || now->nets.n != was->nets.n)
         return err_set(e, -EINVAL, "it has %u disks and %u cards; the machine is to have %u, %u",
                        was->disks.n, was->nets.n, now->disks.n, now->nets.n);

@@ -3,6 +3,7 @@
  */
 #include "vm/spec.h"
 
+#include "cpu/features.h"
 #include "disk/disk.h"
 #include "disk/limit.h"
 #include "mem/mem.h"
@@ -308,6 +309,7 @@ const struct field spec_fields[] = {
     FIELD_STR(vm_spec, initrd, "initial RAM disk", .metavar = "FILE", .ok = path_ok, .want = "the name of a file"),
     FIELD_STR(vm_spec, append, "kernel command line", .ok = append_ok,
               .want = "at most 4095 bytes without control characters"),
+    FIELD_ENUM(vm_spec, cpu_model, cpu_models, "what the CPUs can do: all that the engine can on this host, or what every host of that level of x86-64 can"),
     FIELD_ENUM(vm_spec, irqchip, irqchips, "interrupt controllers: all in the kernel, or only the local APICs"),
     FIELD_LIST(vm_spec, disks, disk_fields, vm_disk, SPEC_DISKS_MAX, "a disk", .metavar = "FILE[,...]"),
     FIELD_LIST(vm_spec, nets, net_fields, vm_net, SPEC_NETS_MAX, "a network card", .metavar = "KIND[,...]"),

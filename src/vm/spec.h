@@ -84,6 +84,7 @@ struct vm_spec {
     bool hugepages, prealloc;
     char *kernel, *initrd, *append; /* NULL when not given */
     int irqchip;                    /* enum spec_irqchip */
+    int cpu_model;                  /* enum cpu_model */
     struct field_list disks;        /* struct vm_disk */
     struct field_list nets;         /* struct vm_net */
     struct vm_console console;

@@ -34,6 +34,8 @@ step "state moves between the engines" "$SOCLE_BUILD/src/cpu_tests" "cross_*"
 step "payloads" "$tree/test/sys/payload.sh"
 step "Linux, in-kernel irqchip, 1 CPU" linux 1 --irqchip kernel
 step "Linux, split irqchip, 4 CPUs" linux 4 --irqchip split
+step "Linux, CPU model x86-64-v2" linux 1 --cpu-model x86-64-v2
+step "it has no more than that" grep "x86/fpu: .*FXSAVE" /tmp/console
 if [ "$(id -u)" = 0 ]; then
     step "a full disk, and a balloon" unshare --mount "$tree/test/lab/disk.sh"
     step "a network, and limits" unshare --net --mount "$tree/test/lab/network.sh"

@@ -101,7 +101,7 @@ static int open_machine(struct machine *m, struct kernel *k, struct err *e)
 {
     /* The model has no RDRAND, of which no two readers see the same. */
     static const struct cpu_cfg cfg = {
-        .n_cpus = 1, .legacy = true, .icount = true, .model = "x86-64-v3"
+        .n_cpus = 1, .legacy = true, .icount = true, .model = CPU_MODEL_V3
     };
     const struct cpu_host host = { pio_read, pio_write, mmio_read, mmio_write, m };
     int r = mem_new(&(struct mem_cfg){ .size = RAM }, &m->mem, e);

@@ -119,7 +119,7 @@ static int kvm_open(struct cpu_vm *vm, struct err *e)
         return k->dev_fd;
     r = check_caps(k->dev_fd, e);
     if (r < 0 || (r = vm_make(vm, k, e)) < 0 || (r = kvm_irq_open(vm, e)) < 0 ||
-        (r = kvm_slots_set(vm, false, e)) < 0 || (r = kvm_cpuid_load(k, e)) < 0 ||
+        (r = kvm_slots_set(vm, false, e)) < 0 || (r = kvm_cpuid_load(k, vm->cfg.model, e)) < 0 ||
         (r = load_msr_list(k, e)) < 0)
         return r;
     k->run_size = (u32)kvm_ioctl(k->dev_fd, KVM_GET_VCPU_MMAP_SIZE, NULL);

@@ -73,8 +73,10 @@ int kvm_dev_open(struct err *e);
 int kvm_rate(const struct cpu_pick *p, struct cpu_rating *ret, struct err *e);
 
 /* kvm_cpuid.c: what the guest sees, from what this KVM supports; `index` is the vCPU's APIC id. */
-int kvm_cpuid_load(struct kvm_vm *k, struct err *e);
+int kvm_cpuid_load(struct kvm_vm *k, enum cpu_model model, struct err *e);
 int kvm_cpuid_set(struct cpu_vm *vm, struct kvm_vcpu *kv, u32 index, struct err *e);
+/* kvm_model.c: leaves in `c` what the model has; -ENOTSUP: it promises what is not there. */
+int kvm_cpuid_model(struct kvm_cpuid2 *c, enum cpu_model model, struct err *e);
 
 /* kvm_regs.c */
 int kvm_regs_get(struct vcpu *v, struct vcpu_state *s, struct err *e);

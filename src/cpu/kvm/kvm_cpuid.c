@@ -28,7 +28,7 @@ enum {
 #define XCR0_AMX          (3u << 17)
 #define EDX7_AMX          (1u << 22 | 1u << 24 | 1u << 25)
 
-int kvm_cpuid_load(struct kvm_vm *k, struct err *e)
+int kvm_cpuid_load(struct kvm_vm *k, enum cpu_model model, struct err *e)
 {
     struct kvm_cpuid2 *c = alloc_x(1, sizeof(*c) + (KVM_CPUID_MAX + 1) * sizeof(c->entries[0]));
     int r;
@@ -36,7 +36,8 @@ int kvm_cpuid_load(struct kvm_vm *k, struct err *e)
     k->cpuid = c;
     c->nent = KVM_CPUID_MAX;
     r = kvm_ioctl(k->dev_fd, KVM_GET_SUPPORTED_CPUID, c);
-    return r < 0 ? err_code(e, r, "ask KVM for the CPUID it supports") : 0;
+    return r < 0 ? err_code(e, r, "ask KVM for the CPUID it supports")
+                 : kvm_cpuid_model(c, model, e);
 }
 
 /* Bits that an APIC id takes for `n` vCPUs. */

@@ -1,5 +1,5 @@
 /*
- * cpu/soft/cpuid.c: the table of features, the models made from it, and the leafs of CPUID.
+ * cpu/soft/cpuid.c: what CPUID says, of the models that cpu/features.c has the features of.
  * (Intel SDM volume 2, CPUID; AMD APM volume 3, appendix E; x86-64 psABI, micro-architecture levels;
  *  Linux Documentation/virt/kvm/x86/cpuid.rst)
  *   (1) What is shown decodes, and what decodes and is of use to guests is shown.  Shown nowhere: MONITOR, because an idle loop
@@ -16,115 +16,6 @@
 #include <cpuid.h>
 #include <pthread.h>
 #include <stdatomic.h>
-
-/* The CPUID registers that hold features. */
-enum word { W_1C, W_1D, W_7B, W_7C, W_7D, W_XA, W_EC, W_ED, WORDS };
-
-/* clang-format off */
-static const struct {
-    u32 leaf, subleaf;
-    u8 reg; /* 0 EAX … 3 EDX */
-} words[WORDS] = {
-    [W_1C] = { 1, 0, 2 },   [W_1D] = { 1, 0, 3 },
-    [W_7B] = { 7, 0, 1 },   [W_7C] = { 7, 0, 2 },   [W_7D] = { 7, 0, 3 },
-    [W_XA] = { 0xd, 1, 0 },
-    [W_EC] = { 0x80000001, 0, 2 }, [W_ED] = { 0x80000001, 0, 3 },
-};
-
-enum level {
-    V1 = 1, V2, V3, /* in the named model of that level and those above */
-    HOST,           /* in `host` only */
-    UNSEEN,         /* decodes everywhere, shown nowhere */
-};
-enum how {
-    OURS,   /* the engine does it alone */
-    NATIVE, /* by the host's own instruction: the host must have it */
-};
-
-static const struct feature {
-    u8 id; /* enum soft_feature */
-    u8 word, bit, level, how;
-    const char *name;
-} features[] = {
-    { F_FPU,          W_1D,  0, V1,     NATIVE, "fpu" },
-    { F_VME,          W_1D,  1, V1,     OURS,   "vme" },
-    { F_DE,           W_1D,  2, V1,     OURS,   "de" },
-    { F_PSE,          W_1D,  3, V1,     OURS,   "pse" },
-    { F_TSC,          W_1D,  4, V1,     OURS,   "tsc" },
-    { F_MSR,          W_1D,  5, V1,     OURS,   "msr" },
-    { F_PAE,          W_1D,  6, V1,     OURS,   "pae" },
-    { F_CX8,          W_1D,  8, V1,     NATIVE, "cx8" },
-    { F_SEP,          W_1D, 11, V1,     OURS,   "sep" },
-    { F_MTRR,         W_1D, 12, V1,     OURS,   "mtrr" },
-    { F_PGE,          W_1D, 13, V1,     OURS,   "pge" },
-    { F_CMOV,         W_1D, 15, V1,     NATIVE, "cmov" },
-    { F_PAT,          W_1D, 16, V1,     OURS,   "pat" },
-    { F_CLFLUSH,      W_1D, 19, V1,     OURS,   "clflush" },
-    { F_MMX,          W_1D, 23, V1,     NATIVE, "mmx" },
-    { F_FXSR,         W_1D, 24, V1,     OURS,   "fxsr" },
-    { F_SSE,          W_1D, 25, V1,     NATIVE, "sse" },
-    { F_SSE2,         W_1D, 26, V1,     NATIVE, "sse2" },
-    { F_SSE3,         W_1C,  0, V2,     NATIVE, "sse3" },
-    { F_PCLMUL,       W_1C,  1, HOST,   NATIVE, "pclmulqdq" },
-    { F_MONITOR,      W_1C,  3, UNSEEN, OURS,   "monitor" },
-    { F_SSSE3,        W_1C,  9, V2,     NATIVE, "ssse3" },
-    { F_FMA,          W_1C, 12, V3,     NATIVE, "fma" },
-    { F_CX16,         W_1C, 13, V2,     NATIVE, "cx16" },
-    { F_PCID,         W_1C, 17, V1,     OURS,   "pcid" },
-    { F_SSE41,        W_1C, 19, V2,     NATIVE, "sse4.1" },
-    { F_SSE42,        W_1C, 20, V2,     NATIVE, "sse4.2" },
-    { F_X2APIC,       W_1C, 21, V1,     OURS,   "x2apic" },
-    { F_MOVBE,        W_1C, 22, V3,     NATIVE, "movbe" },
-    { F_POPCNT,       W_1C, 23, V2,     NATIVE, "popcnt" },
-    { F_TSC_DEADLINE, W_1C, 24, V1,     OURS,   "tsc-deadline" },
-    { F_AES,          W_1C, 25, HOST,   NATIVE, "aes" },
-    { F_XSAVE,        W_1C, 26, V3,     OURS,   "xsave" },
-    { F_AVX,          W_1C, 28, V3,     NATIVE, "avx" },
-    { F_F16C,         W_1C, 29, V3,     NATIVE, "f16c" },
-    { F_RDRAND,       W_1C, 30, HOST,   NATIVE, "rdrand" },
-    { F_FSGSBASE,     W_7B,  0, V1,     OURS,   "fsgsbase" },
-    { F_TSC_ADJUST,   W_7B,  1, V1,     OURS,   "tsc-adjust" },
-    { F_BMI1,         W_7B,  3, V3,     NATIVE, "bmi1" },
-    { F_AVX2,         W_7B,  5, V3,     NATIVE, "avx2" },
-    { F_SMEP,         W_7B,  7, V1,     OURS,   "smep" },
-    { F_BMI2,         W_7B,  8, V3,     NATIVE, "bmi2" },
-    { F_ERMS,         W_7B,  9, V1,     OURS,   "erms" },
-    { F_INVPCID,      W_7B, 10, V1,     OURS,   "invpcid" },
-    { F_RDSEED,       W_7B, 18, HOST,   NATIVE, "rdseed" },
-    { F_ADX,          W_7B, 19, HOST,   NATIVE, "adx" },
-    { F_SMAP,         W_7B, 20, V1,     OURS,   "smap" },
-    { F_CLFLUSHOPT,   W_7B, 23, V1,     OURS,   "clflushopt" },
-    { F_CLWB,         W_7B, 24, V1,     OURS,   "clwb" },
-    { F_SHA,          W_7B, 29, HOST,   NATIVE, "sha" },
-    { F_UMIP,         W_7C,  2, V1,     OURS,   "umip" },
-    { F_PKU,          W_7C,  3, V3,     OURS,   "pku" },
-    { F_GFNI,         W_7C,  8, HOST,   NATIVE, "gfni" },
-    { F_VAES,         W_7C,  9, HOST,   NATIVE, "vaes" },
-    { F_VPCLMUL,      W_7C, 10, HOST,   NATIVE, "vpclmulqdq" },
-    { F_RDPID,        W_7C, 22, V1,     OURS,   "rdpid" },
-    { F_FSRM,         W_7D,  4, V1,     OURS,   "fsrm" },
-    { F_XSAVEOPT,     W_XA,  0, V3,     OURS,   "xsaveopt" },
-    { F_XSAVEC,       W_XA,  1, V3,     OURS,   "xsavec" },
-    { F_XGETBV1,      W_XA,  2, V3,     OURS,   "xgetbv1" },
-    { F_LAHF64,       W_EC,  0, V2,     OURS,   "lahf-lm" },
-    { F_LZCNT,        W_EC,  5, V3,     NATIVE, "lzcnt" },
-    { F_SSE4A,        W_EC,  6, HOST,   NATIVE, "sse4a" },
-    { F_PREFETCHW,    W_EC,  8, V1,     OURS,   "prefetchw" },
-    { F_SYSCALL,      W_ED, 11, V1,     OURS,   "syscall" },
-    { F_NX,           W_ED, 20, V1,     OURS,   "nx" },
-    { F_GB_PAGES,     W_ED, 26, V1,     OURS,   "1gb-pages" },
-    { F_RDTSCP,       W_ED, 27, V1,     OURS,   "rdtscp" },
-    { F_LM,           W_ED, 29, V1,     OURS,   "lm" },
-};
-static_assert(ARRAY_LEN(features) == F_COUNT - 1, "each feature has a row, but for F_ALWAYS");
-
-static const struct {
-    const char *name;
-    u8 level;
-} models[] = {
-    { "x86-64-v1", V1 }, { "x86-64-v2", V2 }, { "x86-64-v3", V3 }, { "host", HOST },
-};
-/* clang-format on */
 
 #define VENDOR_NAMED    "AuthenticAMD"
 #define BRAND_NAMED     "Socle virtual CPU"
@@ -202,12 +93,12 @@ static struct cpuid_regs host_cache(enum cache_leaf which, u32 subleaf)
     return rows[which][subleaf].r;
 }
 
-static u32 host_word(enum word w)
+static u32 host_word(enum cpu_word w)
 {
-    struct cpuid_regs r = host_leaf(words[w].leaf, words[w].subleaf);
+    struct cpuid_regs r = host_leaf(cpu_words[w].leaf, cpu_words[w].subleaf);
     const u32 regs[] = { r.eax, r.ebx, r.ecx, r.edx };
 
-    return regs[words[w].reg];
+    return regs[cpu_words[w].reg];
 }
 
 /* May programs here use AVX's registers?  `word_1c`: leaf 1 ECX. */
@@ -228,44 +119,41 @@ static bool needs_avx_state(u8 id)
     return memchr(them, id, sizeof(them));
 }
 
-static bool host_has(const struct feature *f, const u32 host[WORDS], bool avx_state)
+static bool host_has(const struct cpu_feature_row *f, const u32 host[CPU_WORDS], bool avx_state)
 {
-    return f->how == OURS ||
+    return f->how == CPU_OURS ||
            ((host[f->word] >> f->bit & 1) && (avx_state || !needs_avx_state(f->id)));
 }
 
-static int pick_features(struct soft_cpuid *m, u8 level, struct err *e)
+static int pick_features(struct soft_cpuid *m, enum cpu_model model, struct err *e)
 {
-    u32 host[WORDS];
+    u32 host[CPU_WORDS];
     bool avx_state;
 
-    for (u32 i = 0; i < WORDS; i++) /* once each: in a virtual machine CPUID is an exit */
+    for (u32 i = 0; i < CPU_WORDS; i++) /* once each: in a virtual machine CPUID is an exit */
         host[i] = host_word(i);
-    avx_state = host_has_avx_state(host[W_1C]);
+    avx_state = host_has_avx_state(host[CPU_W_1C]);
     m->features[F_ALWAYS / 64] |= 1ull << (F_ALWAYS % 64);
-    for_each_row(f, features) {
-        if (f->level > level && f->level != UNSEEN)
-            continue;
-        if (host_has(f, host, avx_state))
+    for_each_row(f, cpu_features) {
+        if (!host_has(f, host, avx_state))
+            host[f->word] &= ~(1u << f->bit);
+        else if (f->level <= cpu_model_level(model) || f->level == CPU_UNSEEN)
             m->features[f->id / 64] |= 1ull << (f->id % 64);
-        else if (level != HOST)
-            return err_set(e, -ENOTSUP, "CPU model '%s' needs %s, which this host's CPU lacks",
-                           m->model, f->name);
     }
-    return 0;
+    return cpu_model_check(model, host, e);
 }
 
-static bool has(const struct soft_cpuid *m, enum soft_feature f)
+static bool has(const struct soft_cpuid *m, enum cpu_feature f)
 {
     return m->features[f / 64] >> (f % 64) & 1;
 }
 
-static u32 model_word(const struct soft_cpuid *m, enum word w)
+static u32 model_word(const struct soft_cpuid *m, enum cpu_word w)
 {
     u32 v = 0;
 
-    for_each_row(f, features)
-        if (f->word == w && f->level != UNSEEN && has(m, f->id))
+    for_each_row(f, cpu_features)
+        if (f->word == w && f->level != CPU_UNSEEN && has(m, f->id))
             v |= 1u << f->bit;
     return v;
 }
@@ -292,22 +180,13 @@ static void name_it(struct soft_cpuid *m)
     }
 }
 
-int soft_cpuid_init(struct soft_cpuid *ret, const char *model, struct err *e)
+int soft_cpuid_init(struct soft_cpuid *ret, enum cpu_model model, struct err *e)
 {
-    struct soft_cpuid m = { .lin_bits = LIN_BITS };
-    u8 level = 0;
-    int r;
+    struct soft_cpuid m = { .lin_bits = LIN_BITS,
+                            .model = cpu_models[model],
+                            .pass = model == CPU_MODEL_HOST };
+    int r = pick_features(&m, model, e);
 
-    for_each_row(row, models)
-        if (strcmp(row->name, model ? model : "host") == 0) {
-            m.model = row->name;
-            level = row->level;
-        }
-    if (!level)
-        return err_set(e, -EINVAL,
-                       "CPU model '%s': there are x86-64-v1, x86-64-v2, x86-64-v3 and host", model);
-    m.pass = level == HOST;
-    r = pick_features(&m, level, e);
     if (r < 0)
         return r;
     name_it(&m);
@@ -365,8 +244,8 @@ static struct cpuid_regs leaf_features(const struct soft_cpu *c, const struct so
     struct cpuid_regs r = {
         .eax = m->signature,
         .ebx = 64 / 8 << 8 | n << 16 | c->v->index << 24,
-        .ecx = model_word(m, W_1C) | ECX1_HYPERVISOR,
-        .edx = model_word(m, W_1D) | EDX1_MCE | EDX1_MCA | EDX1_PSE36,
+        .ecx = model_word(m, CPU_W_1C) | ECX1_HYPERVISOR,
+        .edx = model_word(m, CPU_W_1D) | EDX1_MCE | EDX1_MCA | EDX1_PSE36,
     };
 
     if (c->cr4 & CR4_OSXSAVE)
@@ -409,9 +288,9 @@ static struct cpuid_regs leaf_extended(const struct soft_cpu *c, const struct so
     if (subleaf)
         return (struct cpuid_regs){};
     return (struct cpuid_regs){
-        .ebx = model_word(m, W_7B),
-        .ecx = model_word(m, W_7C) | (c->cr4 & CR4_PKE ? ECX7_OSPKE : 0),
-        .edx = model_word(m, W_7D) | EDX7_ARCH_CAPS,
+        .ebx = model_word(m, CPU_W_7B),
+        .ecx = model_word(m, CPU_W_7C) | (c->cr4 & CR4_PKE ? ECX7_OSPKE : 0),
+        .edx = model_word(m, CPU_W_7D) | EDX7_ARCH_CAPS,
     };
 }
 
@@ -446,7 +325,7 @@ static struct cpuid_regs leaf_xstate(const struct soft_cpu *c, const struct soft
                                     .ebx = soft_xsave_size(c->xcr0),
                                     .ecx = soft_xsave_size(m->xcr0) };
     if (subleaf == 1)
-        return (struct cpuid_regs){ .eax = model_word(m, W_XA), .ebx = compact_size(c->xcr0) };
+        return (struct cpuid_regs){ .eax = model_word(m, CPU_W_XA), .ebx = compact_size(c->xcr0) };
     if (subleaf == 2 && (m->xcr0 & XCR0_AVX))
         return (struct cpuid_regs){ .eax = XSAVE_AVX_SIZE, .ebx = XSAVE_AVX };
     if (subleaf == 9 && (m->xcr0 & XCR0_PKRU))
@@ -503,7 +382,7 @@ static struct cpuid_regs leaf_ext_vendor(const struct soft_cpu *c [[maybe_unused
 static struct cpuid_regs leaf_ext_features(const struct soft_cpu *c, const struct soft_cpuid *m,
                                            u32 subleaf [[maybe_unused]])
 {
-    struct cpuid_regs r = { .ecx = model_word(m, W_EC), .edx = model_word(m, W_ED) };
+    struct cpuid_regs r = { .ecx = model_word(m, CPU_W_EC), .edx = model_word(m, CPU_W_ED) };
 
     if (!is_amd(m))
         return r;

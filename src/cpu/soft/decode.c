@@ -121,7 +121,7 @@ u8 emit_reg(ZydisRegister r)
     return REG_ZERO;
 }
 
-bool emit_has(const struct emit *m, enum soft_feature f)
+bool emit_has(const struct emit *m, enum cpu_feature f)
 {
     return f == F_ALWAYS || m->c->vm->features[f / 64] >> (f % 64) & 1;
 }

@@ -77,7 +77,7 @@ struct diff *diff_new(struct err *e)
     must(d->c);
     memset(d->c, 0, sizeof(*d->c));
     d->block = alloc_x(1, sizeof(struct block) + 2 * sizeof(struct uop));
-    if (mem_new(&cfg, &d->mem, e) < 0 || soft_cpuid_init(&d->cpuid, "host", e) < 0) {
+    if (mem_new(&cfg, &d->mem, e) < 0 || soft_cpuid_init(&d->cpuid, CPU_MODEL_HOST, e) < 0) {
         diff_free(d);
         return NULL;
     }

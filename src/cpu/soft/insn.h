@@ -4,84 +4,10 @@
  */
 #pragma once
 
+#include "cpu/features.h"
 #include "cpu/soft/soft.h"
 
 #include <Zydis/Zydis.h>
-
-/* Features that CPUID may offer and that instructions need; rows of the table in cpuid.c. */
-enum soft_feature {
-    F_ALWAYS,
-    F_FPU,
-    F_CX8,
-    F_CMOV,
-    F_MMX,
-    F_FXSR,
-    F_SSE,
-    F_SSE2,
-    F_SSE3,
-    F_SSSE3,
-    F_SSE41,
-    F_SSE42,
-    F_PCLMUL,
-    F_CX16,
-    F_MOVBE,
-    F_POPCNT,
-    F_AES,
-    F_XSAVE,
-    F_AVX,
-    F_F16C,
-    F_FMA,
-    F_RDRAND,
-    F_RDSEED,
-    F_AVX2,
-    F_BMI1,
-    F_BMI2,
-    F_LZCNT,
-    F_ADX,
-    F_SHA,
-    F_SYSCALL,
-    F_SEP,
-    F_LM,
-    F_NX,
-    F_GB_PAGES,
-    F_RDTSCP,
-    F_FSGSBASE,
-    F_SMEP,
-    F_SMAP,
-    F_PKU,
-    F_UMIP,
-    F_PCID,
-    F_INVPCID,
-    F_ERMS,
-    F_FSRM,
-    F_CLFLUSH,
-    F_CLFLUSHOPT,
-    F_CLWB,
-    F_RDPID,
-    F_MONITOR,
-    F_XSAVEOPT,
-    F_XSAVEC,
-    F_XGETBV1,
-    F_LAHF64,
-    F_X2APIC,
-    F_TSC_DEADLINE,
-    F_VAES,
-    F_VPCLMUL,
-    F_GFNI,
-    F_SSE4A,
-    F_PREFETCHW,
-    F_TSC,
-    F_MSR,
-    F_PAE,
-    F_PSE,
-    F_PGE,
-    F_PAT,
-    F_MTRR,
-    F_VME,
-    F_DE,
-    F_TSC_ADJUST,
-    F_COUNT,
-};
 
 struct insn_row;
 
@@ -112,7 +38,7 @@ enum {
 
 struct insn_row {
     ZydisMnemonic mnemonic;
-    u8 feature; /* enum soft_feature */
+    u8 feature; /* enum cpu_feature */
     u8 flags;   /* INSN_* */
     emit_fn emit;
     u32 undefined; /* RF_* that the manuals leave undefined after it */
@@ -141,7 +67,7 @@ bool insn_native(struct emit *m);
 u8 emit_reg(ZydisRegister r);
 /* Fills base, index, scale, disp, seg, asize from a memory operand. */
 void emit_mem(struct emit *m, const ZydisDecodedOperand *o);
-bool emit_has(const struct emit *m, enum soft_feature f);
+bool emit_has(const struct emit *m, enum cpu_feature f);
 
 /* Forms of mnemonics whose rows are in insn_flow.c and insn_int.c: far JMP, CALL and RET; MOV, PUSH and POP with a segment register. */
 void emit_far_jmp(struct emit *m);

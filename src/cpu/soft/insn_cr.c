@@ -20,7 +20,7 @@
 /* Bits of CR4, and what must be offered for each. */
 static const struct {
     u32 bit;
-    u8 feature; /* enum soft_feature */
+    u8 feature; /* enum cpu_feature */
 } cr4_bits[] = {
     { CR4_VME, F_VME },           { CR4_PVI, F_VME },
     { CR4_TSD, F_TSC },           { CR4_DE, F_DE },

@@ -48,7 +48,7 @@ static u32 host_cpus(void)
                                                        : (u32)CPU_COUNT(&set);
 }
 
-static int choose_cpuid(struct soft_vm *k, const char *model, struct err *e)
+static int choose_cpuid(struct soft_vm *k, enum cpu_model model, struct err *e)
 {
     int r;
 

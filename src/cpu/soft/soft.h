@@ -461,7 +461,7 @@ struct soft_vm {
     u32 n_ram;
     u64 gpa_mask;             /* MAXPHYADDR */
     struct soft_cpuid *cpuid; /* cpuid.c: what guests see */
-    u64 features[4];          /* enum soft_feature as bits: what decodes */
+    u64 features[4];          /* enum cpu_feature as bits: what decodes */
     struct irqchip irqchip;
     atomic_bool pic_intr; /* the 8259s ask vCPU 0 for attention */
     u64 clock_base_ns;    /* host time at guest time 0, while the clock runs */

@@ -88,7 +88,7 @@ TEST(soft_stub_enabling_bits)
     rig_free(r);
 }
 
-static void without(struct rig *r, enum soft_feature f)
+static void without(struct rig *r, enum cpu_feature f)
 {
     r->c->vm->features[f / 64] &= ~(1ull << f % 64);
 }

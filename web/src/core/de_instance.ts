@@ -78,6 +78,8 @@ export const instanz: Record<keyof typeof instance, string> = {
   "overview.image": "Image",
   "overview.kernel": "Kernel",
   "overview.engine": "Ausführung",
+  "hardware.model": "CPU-Modell",
+  "hardware.model_host": "host: alles, was dieser Host kann",
   "overview.since": "In diesem Zustand",
   "overview.since_is": "seit {ago} ({at})",
   "overview.pid": "Prozess",

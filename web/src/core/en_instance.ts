@@ -76,6 +76,8 @@ export const instance = {
   "overview.image": "Image",
   "overview.kernel": "Kernel",
   "overview.engine": "Engine",
+  "hardware.model": "CPU model",
+  "hardware.model_host": "host: all that this host can",
   "overview.since": "In this state",
   "overview.since_is": "for {ago} ({at})",
   "overview.pid": "Process",

@@ -27,6 +27,7 @@ import { changes, editCall, setCommand, useEdit } from "./edit";
 
 const RESTARTS = ["no", "on-failure", "always"] as const;
 const ENGINES = ["auto", "kvm", "soft"] as const;
+const MODELS = ["host", "x86-64-v1", "x86-64-v2", "x86-64-v3"] as const;
 const GIB = 2 ** 30;
 
 function formOf(i: Instance) {
@@ -34,6 +35,7 @@ function formOf(i: Instance) {
     cpus: String(i.cpus ?? 1),
     memory: sizeText(i.memory ?? GIB),
     engine: i.engine ?? "auto",
+    model: i.cpu_model ?? "host",
     append: i.append ?? "",
     tags: i.tags?.map((x) => x.tag).join(" ") ?? "",
     notes: i.notes ?? "",
@@ -51,6 +53,7 @@ function configOf(f: Fields) {
     cpus: Number(f.cpus),
     memory: parseBytes(f.memory),
     engine: f.engine,
+    cpu_model: f.model,
     append: f.append || null,
     tags: f.tags.split(/\s+/).filter(Boolean).map((tag) => ({ tag })),
     notes: f.notes || null,
@@ -133,6 +136,16 @@ export function Hardware(of: Of) {
           <FormSelect id="hw-engine" value={form.engine} onChange={(_, v) => set("engine", v as Fields["engine"])} isDisabled={!self.admin}>
             {ENGINES.map((x) => (
               <FormSelectOption key={x} value={x} label={t(`engine.${x}`)} />
+            ))}
+          </FormSelect>
+          <Hint text={later} />
+        </FormGroup>
+      )}
+      {isMachine && (
+        <FormGroup label={t("hardware.model")} fieldId="hw-model">
+          <FormSelect id="hw-model" value={form.model} onChange={(_, v) => set("model", v as Fields["model"])} isDisabled={!self.admin}>
+            {MODELS.map((x) => (
+              <FormSelectOption key={x} value={x} label={x === "host" ? t("hardware.model_host") : x} />
             ))}
           </FormSelect>
           <Hint text={later} />
