@@ -53,7 +53,7 @@ static struct timespec in_seconds(u32 seconds)
 }
 
 /* Of one that is being stopped already the button was pressed. */
-static void ask(struct instance *i)
+static void ask(struct instance *i, u32 seconds)
 {
     enum host_state state;
     struct err e = {};
@@ -62,7 +62,7 @@ static void ask(struct instance *i)
         return;
     if (process_note_stopping(i, &e) < 0)
         log_warn("%s", e.text);
-    if (state != HOST_STOPPING && state != HOST_DELETING && process_press(i, &e) < 0)
+    if (state != HOST_STOPPING && state != HOST_DELETING && process_press(i, seconds, &e) < 0)
         log_warn("machine '%s' does not hear that it is to shut down: %s", i->cfg.spec.name,
                  e.text);
 }
@@ -86,7 +86,7 @@ static void *main_of_down(void *arg)
     struct timespec soon;
 
     for (u32 i = 0; i < h->n; i++)
-        ask(h->list[i]);
+        ask(h->list[i], d->seconds);
     d->cut = wait_until(h, &until);
     for (u32 i = 0; i < h->n && d->cut; i++)
         turn_off(h->list[i]);

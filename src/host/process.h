@@ -19,10 +19,10 @@ struct process_from {
 int process_start(struct task *t, const struct process_from *from, struct err *e);
 /* Off at once with `force`; else it has t->rec.timeout seconds to shut down. */
 int process_stop(struct task *t, bool force, struct err *e);
-/* Its parts, for who waits for many: that it is to end (unless it is not watched); the power button, of which a second press would cut the
- * power; off at once, with its disks flushed; and when all else was in vain. */
+/* Its parts, for who waits for many: that it is to end (unless it is not watched); the power button (of a guest that is given so many seconds; a
+ * second press would cut the power); off at once, with its disks flushed; and when all else was in vain. */
 int process_note_stopping(struct instance *i, struct err *e);
-int process_press(struct instance *i, struct err *e);
+int process_press(struct instance *i, u32 seconds, struct err *e);
 int process_turn_off(struct instance *i, struct err *e);
 void process_kill(struct instance *i);
 int process_pause(struct task *t, struct err *e);

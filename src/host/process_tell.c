@@ -14,6 +14,7 @@
 enum {
     ANSWER_SECONDS = 10,
     SAVE_SECONDS = 3600,
+    AFTER_US_SECONDS = 60, /* a machine turns itself off, if we are gone when its time is over */
 };
 
 static int command(const struct instance *i, const char *request, struct err *e)
@@ -100,11 +101,17 @@ static bool wait_gone(struct task *t, u32 seconds)
     return r;
 }
 
-int process_press(struct instance *i, struct err *e)
+int process_press(struct instance *i, u32 seconds, struct err *e)
 {
+    const bool waits = i->cfg.kind != INSTANCE_OS; /* a container's never gives up by itself */
+    AUTO(free)
+    char *more = waits ? str_new(", \"seconds\": %u", seconds + AFTER_US_SECONDS) : xdup("");
+    AUTO(free)
+    char *button = str_new("{\"cmd\": \"power\", \"action\": \"button\"%s, \"id\": 1}", more);
+
     /* a paused guest hears nothing */
     (void)command(i, "{\"cmd\": \"resume\", \"id\": 1}", NULL);
-    return command(i, "{\"cmd\": \"power\", \"action\": \"button\", \"id\": 1}", e);
+    return command(i, button, e);
 }
 
 int process_turn_off(struct instance *i, struct err *e)
@@ -135,7 +142,7 @@ static int cut(struct task *t, struct err *e)
 /* The button is pressed once: what comes after an interruption waits only, since a second time cuts the power. */
 static int shut_down(struct task *t, bool pressed, struct err *e)
 {
-    int r = pressed ? 0 : process_press(t->inst, e);
+    int r = pressed ? 0 : process_press(t->inst, t->rec.timeout, e);
 
     if (r >= 0 && wait_gone(t, t->rec.timeout))
         return 0;
