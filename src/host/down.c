@@ -58,6 +58,8 @@ static void ask(struct instance *i, u32 seconds)
     enum host_state state;
     struct err e = {};
 
+    if (i->silent)
+        log_warn("machine '%s' does not answer: it is not shut down", i->cfg.spec.name);
     if (!process_is_watched(i, &state))
         return;
     if (process_note_stopping(i, &e) < 0)

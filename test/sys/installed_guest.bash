@@ -79,7 +79,6 @@ as_before() {
     is "an exec" "$(inside c1 'echo on')" on
     limits
     count
-    newcomer
     pings
 }
 
@@ -128,6 +127,7 @@ part_1() {
         cat $here/records
         is "all run" "$(cut -d' ' -f1,2 $here/records | tr '\n' ' ')" "c1 running c2 running c3 running h1 running h2 running "
         as_before
+        newcomer
     }
 
     test_2_upgrade() {
@@ -138,6 +138,7 @@ part_1() {
             is "the service" "$(systemctl is-active socled)" active
             as_before
         done
+        newcomer
     }
 
     # With all that is in its group, as the name service of the network.
@@ -147,6 +148,7 @@ part_1() {
         systemctl kill -s KILL socled
         until_true "systemd starts another one" sh -c "[ \$(systemctl show -P MainPID socled) != $was ] && systemctl is-active -q socled"
         as_before
+        newcomer
     }
 
     test_4_removed_and_installed() {
@@ -156,6 +158,7 @@ part_1() {
         install_files
         systemctl restart socled || fail restart
         as_before
+        newcomer
     }
 
     test_5_stop() {
@@ -164,6 +167,7 @@ part_1() {
         is "nobody was ended" "$(cut -d' ' -f3 $here/records | xargs -I{} sh -c 'test -e /proc/{} && echo on' | wc -l)" 5
         systemctl start socled.socket || fail start
         as_before
+        newcomer
     }
 
     # Of a user who is not logged in.
