@@ -1,7 +1,7 @@
 # Forwards only: each target is one line of a tool that says what it does.  CONTRIBUTING.md tells when to use which.
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
-.PHONY: all run check check-full bench fuzz lint lint-fast fmt gdb trace cov docs map new-dev hooks guest screens clean install
+.PHONY: all run check check-full bench fuzz lint lint-fast fmt gdb trace cov docs map new-dev hooks guest screens clean install uninstall
 
 all:            ## install what the build needs and build
 	@tools/deps.sh build
@@ -50,7 +50,10 @@ screens:        ## take the pictures of doc/screens anew
 	@tools/build.sh dev
 	@tools/screens.sh
 install:        ## release build into DESTDIR and prefix
+	@tools/deps.sh build
 	@tools/build.sh rel
 	@meson install -C build/rel --no-rebuild
+uninstall:      ## remove what the last install made
+	@ninja -C build/rel uninstall
 clean:          ## remove every build tree
 	@rm -rf build

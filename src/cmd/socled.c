@@ -9,7 +9,9 @@
 #include "base/exit_status.h"
 #include "cmd/opt.h"
 #include "host/cgroup.h"
+#include "host/down.h"
 #include "host/host.h"
+#include "host/lock.h"
 
 #include <fcntl.h>
 #include <malloc.h>
@@ -23,7 +25,8 @@
 
 struct socled {
     char *dir, *listen;
-    bool verbose, version, hold;
+    bool verbose, version, hold, stop;
+    u32 timeout;
 };
 
 /* The loop has them until it is closed. */
@@ -42,13 +45,18 @@ static const struct field fields[] = {
     FIELD_BOOL(socled, hold,
                "do nothing but keep the control group that machines' groups are below: the process "
                "of " CGROUP_UNIT),
+    FIELD_BOOL(socled, stop,
+               "shut all machines down, and end: what socle-shutdown.service does with the host"),
+    FIELD_INT(socled, timeout, "SECONDS that guests then have; who still runs is turned off",
+              .dflt = HOST_STOP_SECONDS, .max = HOST_STOP_SECONDS_MAX, .metavar = "SECONDS"),
     {},
 };
 
 static const struct opt opts[] = {
     { "dir", fields, 0, "dir", "DIR" },       { "listen", fields, 0, "listen", "" },
     { "verbose", fields, 0, "verbose", "" },  { "version", fields, 0, "version", "" },
-    { "hold-groups", fields, 0, "hold", "" }, {},
+    { "hold-groups", fields, 0, "hold", "" }, { "stop-machines", fields, 0, "stop", "" },
+    { "timeout", fields, 0, "timeout", "" },  {},
 };
 
 static int show_help(void)
@@ -141,7 +149,7 @@ static int serve(struct loop *l, struct host *h, const char *tls, const struct m
     return 0;
 }
 
-static int run(const char *dir, const char *tls, const struct manager *m, struct err *e)
+static int run(const struct socled *s, const struct manager *m, struct err *e)
 {
     struct loop *l = xnew(struct loop);
     struct host *h = xnew(struct host);
@@ -150,9 +158,9 @@ static int run(const char *dir, const char *tls, const struct manager *m, struct
 
     if (r < 0)
         return err_code(e, r, "make the loop");
-    r = host_open(h, dir, l, e);
+    r = host_open(h, s->dir, l, e);
     if (r >= 0)
-        r = serve(l, h, tls, m, &signals, e);
+        r = s->stop ? host_down(h, s->timeout, e) : serve(l, h, s->listen, m, &signals, e);
     host_close(h);
     loop_fini(l);
     free(h);
@@ -205,7 +213,11 @@ int main(int argc, char **argv)
     manager = take_manager();
     if (s.hold)
         hold_groups(&manager);
-    r = run(s.dir, s.listen, &manager, &e);
+    /* One that `socle` started before there was a service would keep the folder from it for ever. */
+    if (s.stop || manager.listener >= 0)
+        r = lock_succeed(s.dir, &e);
+    if (r >= 0)
+        r = run(&s, &manager, &e);
     if (r < 0)
         log_error("%s", e.text);
     free(manager.notify);

@@ -7,6 +7,7 @@
 #include "host/cgroup.h"
 #include "host/fetch.h"
 #include "host/load.h"
+#include "host/lock.h"
 #include "host/metrics.h"
 #include "host/process.h"
 #include "host/schedule.h"
@@ -265,19 +266,6 @@ static int make_folders(struct host *h, struct err *e)
     return 0;
 }
 
-static int take_lock(struct host *h, struct err *e)
-{
-    AUTO(free) char *path = str_new("%s/lock", h->dir);
-
-    h->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (h->lock_fd < 0)
-        return err_errno(e, "open '%s'", path);
-    if (flock(h->lock_fd, LOCK_EX | LOCK_NB) < 0)
-        return err_set(e, errno == EWOULDBLOCK ? -EBUSY : -errno,
-                       "'%s' is in use by another socled", h->dir);
-    return 0;
-}
-
 /* Folders of instances that are in no record: a create that was undone by half, or a delete.  While loading: see load_by_id. */
 static void remove_orphans(struct host *h)
 {
@@ -399,7 +387,9 @@ int host_open(struct host *h, const char *dir, struct loop *l, struct err *e)
                        HOST_DIR_MAX);
     r = make_folders(h, e);
     if (r >= 0)
-        r = take_lock(h, e);
+        r = lock_take(h->dir, e);
+    if (r >= 0)
+        h->lock_fd = r;
     if (r >= 0)
         r = store_open(records, &h->store, e);
     if (r >= 0)

@@ -2,6 +2,7 @@
  * host/host_test.c: instances and tasks of a folder, without machines: records, names, edits, images, and what an interruption leaves.
  */
 #include "host/host_rig.h"
+#include "host/lock.h"
 #include "testlib/test.h"
 
 #include <sys/stat.h>
@@ -175,4 +176,33 @@ TEST(host_folder_has_one_owner)
     host_close(&other);
     loop_fini(&l);
     rig_close(&r);
+}
+
+/* Nobody is asked to end but who wrote its pid into what it has locked. */
+TEST(host_folder_is_succeeded_to)
+{
+    static const char *const strange[] = { "", "0\n", "-1\n", "4294967297\n", "2147483647\n" };
+    struct rig r;
+    struct err e = {};
+
+    rig_open(&r, test_dir(), "succeeded");
+    {
+        AUTO(free) char *path = str_new("%s/lock", r.dir), *pid = str_new("%d\n", (int)getpid());
+        char text[24] = "";
+        AUTO(fd) int fd = open(path, O_RDWR | O_CLOEXEC);
+
+        CHECK(fd >= 0 && read(fd, text, sizeof(text) - 1) > 0);
+        CHECK_STR(text, pid);
+        for_each_row(s, strange) {
+            CHECK(ftruncate(fd, 0) == 0);
+            CHECK_EQ(fd_pwrite_all(fd, *s, strlen(*s), 0), 0);
+            e = (struct err){};
+            CHECK_EQ(lock_succeed(r.dir, &e), -EBUSY);
+            CHECK_HAS(e.text, "does not say");
+        }
+        e = (struct err){};
+        rig_close(&r);
+        CHECK_EQ(lock_succeed(path, &e), -ENOTDIR);
+    }
+    CHECK_EQ(lock_succeed("/nowhere", &e), 0);
 }

@@ -5,7 +5,10 @@
 
 #include "host/host.h"
 
-enum { PROCESS_START_SECONDS = 120 }; /* until it answers: a state may have to be read */
+enum {
+    PROCESS_START_SECONDS = 120, /* until it answers: a state may have to be read */
+    PROCESS_OFF_SECONDS = 10,    /* after it was turned off; then it is killed */
+};
 
 /* A saved state that a machine goes on from, in place of a boot. */
 struct process_from {
@@ -16,6 +19,12 @@ struct process_from {
 int process_start(struct task *t, const struct process_from *from, struct err *e);
 /* Off at once with `force`; else it has t->rec.timeout seconds to shut down. */
 int process_stop(struct task *t, bool force, struct err *e);
+/* Its parts, for who waits for many: that it is to end (unless it is not watched); the power button (of a guest that is given so many seconds; a
+ * second press would cut the power); off at once, with its disks flushed; and when all else was in vain. */
+int process_note_stopping(struct instance *i, struct err *e);
+int process_press(struct instance *i, u32 seconds, struct err *e);
+int process_turn_off(struct instance *i, struct err *e);
+void process_kill(struct instance *i);
 int process_pause(struct task *t, struct err *e);
 int process_resume(struct task *t, struct err *e);
 int process_reset(struct task *t, struct err *e);

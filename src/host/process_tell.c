@@ -13,13 +13,13 @@
 
 enum {
     ANSWER_SECONDS = 10,
-    OFF_SECONDS = 10, /* after it was turned off; then it is killed */
     SAVE_SECONDS = 3600,
+    AFTER_US_SECONDS = 60, /* a machine turns itself off, if we are gone when its time is over */
 };
 
-static int command(struct task *t, const char *request, struct err *e)
+static int command(const struct instance *i, const char *request, struct err *e)
 {
-    AUTO(free) char *path = process_path(t->inst, "control");
+    AUTO(free) char *path = process_path(i, "control");
     json_t *result = NULL;
     struct err why = {};
     struct talk k;
@@ -38,7 +38,7 @@ static int command(struct task *t, const char *request, struct err *e)
 
 static int command_state(struct task *t, const char *request, enum host_state state, struct err *e)
 {
-    int r = command(t, request, e);
+    int r = command(t->inst, request, e);
 
     if (r < 0)
         return r;
@@ -61,7 +61,7 @@ int process_resume(struct task *t, struct err *e)
 
 int process_reset(struct task *t, struct err *e)
 {
-    return command(t, "{\"cmd\": \"reset\", \"id\": 1}", e);
+    return command(t->inst, "{\"cmd\": \"reset\", \"id\": 1}", e);
 }
 
 int process_hold(struct task *t, struct instance *i, struct talk *k, struct err *e)
@@ -101,20 +101,39 @@ static bool wait_gone(struct task *t, u32 seconds)
     return r;
 }
 
+int process_press(struct instance *i, u32 seconds, struct err *e)
+{
+    const bool waits = i->cfg.kind != INSTANCE_OS; /* a container's never gives up by itself */
+    AUTO(free)
+    char *more = waits ? str_new(", \"seconds\": %u", seconds + AFTER_US_SECONDS) : xdup("");
+    AUTO(free)
+    char *button = str_new("{\"cmd\": \"power\", \"action\": \"button\"%s, \"id\": 1}", more);
+
+    /* a paused guest hears nothing */
+    (void)command(i, "{\"cmd\": \"resume\", \"id\": 1}", NULL);
+    return command(i, button, e);
+}
+
+int process_turn_off(struct instance *i, struct err *e)
+{
+    return command(i, "{\"cmd\": \"power\", \"action\": \"off\", \"id\": 1}", e);
+}
+
+void process_kill(struct instance *i)
+{
+    host_lock(i->host);
+    if (i->pidfd >= 0)
+        syscall(SYS_pidfd_send_signal, i->pidfd, SIGKILL, NULL, 0);
+    host_unlock(i->host);
+}
+
 /* Off at once: asked to, so that the disks are flushed; else killed. */
 static int cut(struct task *t, struct err *e)
 {
-    int pidfd;
-
-    if (command(t, "{\"cmd\": \"power\", \"action\": \"off\", \"id\": 1}", e) >= 0 &&
-        wait_gone(t, OFF_SECONDS))
+    if (process_turn_off(t->inst, e) >= 0 && wait_gone(t, PROCESS_OFF_SECONDS))
         return 0;
-    host_lock(t->host);
-    pidfd = t->inst->pidfd;
-    if (pidfd >= 0)
-        syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
-    host_unlock(t->host);
-    if (wait_gone(t, OFF_SECONDS))
+    process_kill(t->inst);
+    if (wait_gone(t, PROCESS_OFF_SECONDS))
         return 0;
     return job_check(&t->job, e) < 0 ? -ECANCELED
                                      : err_set(e, -ETIMEDOUT, "its process does not end");
@@ -123,13 +142,8 @@ static int cut(struct task *t, struct err *e)
 /* The button is pressed once: what comes after an interruption waits only, since a second time cuts the power. */
 static int shut_down(struct task *t, bool pressed, struct err *e)
 {
-    int r = 0;
+    int r = pressed ? 0 : process_press(t->inst, t->rec.timeout, e);
 
-    if (!pressed) {
-        (void)command(t, "{\"cmd\": \"resume\", \"id\": 1}",
-                      NULL); /* a paused guest hears nothing */
-        r = command(t, "{\"cmd\": \"power\", \"action\": \"button\", \"id\": 1}", e);
-    }
     if (r >= 0 && wait_gone(t, t->rec.timeout))
         return 0;
     return job_check(&t->job, e) < 0 ? -ECANCELED : cut(t, e);
@@ -144,14 +158,14 @@ static void not_stopped(struct task *t)
     host_unlock(t->host);
 }
 
-static int note_stopping(struct task *t, struct err *e)
+int process_note_stopping(struct instance *i, struct err *e)
 {
     int r = 0;
 
-    host_lock(t->host);
-    if (t->inst->pidfd >= 0 && t->inst->run.state != HOST_DELETING)
-        r = host_set_state_locked(t->inst, HOST_STOPPING, NULL, e);
-    host_unlock(t->host);
+    host_lock(i->host);
+    if (i->pidfd >= 0 && i->run.state != HOST_DELETING)
+        r = host_set_state_locked(i, HOST_STOPPING, NULL, e);
+    host_unlock(i->host);
     return r;
 }
 
@@ -164,7 +178,7 @@ int process_stop(struct task *t, bool force, struct err *e)
         r = 0;
     if (r < 0 || !process_is_watched(t->inst, &was))
         return r; /* 0: there is none, or not any more */
-    r = note_stopping(t, e);
+    r = process_note_stopping(t->inst, e);
     if (r >= 0)
         r = force ? cut(t, e) : shut_down(t, was == HOST_STOPPING, e);
     if (r == -ECANCELED)
@@ -223,7 +237,7 @@ int process_suspend(struct task *t, struct err *e)
         r = save(t, &k, &f, e);
     talk_close(&k);
     newfile_fini(&f);
-    if (r >= 0 && !wait_gone(t, OFF_SECONDS))
+    if (r >= 0 && !wait_gone(t, PROCESS_OFF_SECONDS))
         r = err_set(e, -ETIMEDOUT, "its process does not end");
     if (r < 0)
         not_stopped(t);

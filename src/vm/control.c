@@ -21,6 +21,8 @@
 
 enum {
     UNSENT_MAX = 8 * 1024 * 1024,
+    PROFILE_SECONDS = 5,
+    POWER_SECONDS_MAX = 24 * 3600,
     TRACE_RECORDS_MAX = 50000, /* lines of one answer; at 150 bytes they fit UNSENT_MAX */
 };
 
@@ -31,7 +33,8 @@ static const struct field request_fields[] = {
               "power: button or off; trace: list, set or dump; suspend: save or end"),
     FIELD_STR(request, pattern, "trace: which points", .sdflt = "*"),
     FIELD_BYTES(request, bytes, "balloon: memory that the guest shall keep"),
-    FIELD_INT(request, seconds, "profile: how long", .dflt = 5),
+    FIELD_INT(request, seconds,
+              "profile: how long; power: that a guest has to obey the button; 0: as usual"),
     FIELD_BOOL(request, on, "trace: turn the points on", .dflt = 1),
     FIELD_STR(request, mode, "snapshot: full, base, diff or disks", .sdflt = "full"),
     FIELD_STR(request, file, "snapshot: the name that the file will have", .sdflt = ""),
@@ -177,7 +180,8 @@ static int cmd_power(struct client *cl, const struct request *rq, struct err *e)
     if (off)
         run_end(cl->c->vm, VM_END_POWEROFF, 0, NULL);
     else
-        run_shutdown(cl->c->vm);
+        run_shutdown(cl->c->vm,
+                     rq->seconds ? min(rq->seconds, (u64)POWER_SECONDS_MAX) : RUN_GRACE_SECONDS);
     return 0;
 }
 
@@ -444,7 +448,8 @@ static void profile_answer(struct vm *vm, const char *json, void *arg)
 static int cmd_profile(struct client *cl, const struct request *rq, struct err *e)
 {
     struct later *l = control_later(cl, NULL);
-    int r = profile_start(cl->c->vm->profile, rq->seconds, profile_answer, l, e);
+    int r = profile_start(cl->c->vm->profile, rq->seconds ? rq->seconds : PROFILE_SECONDS,
+                          profile_answer, l, e);
 
     if (r >= 0)
         return 0;

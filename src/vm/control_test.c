@@ -140,6 +140,32 @@ TEST(control_power_presses_the_button)
     rig_free(r);
 }
 
+/* Who is given longer than usual is not turned off before. */
+TEST(control_power_waits_as_long_as_is_said)
+{
+    static const struct {
+        const char *request;
+        u64 seconds;
+    } rows[] = {
+        { "{\"cmd\": \"power\"}\n", 60 },
+        { "{\"cmd\": \"power\", \"action\": \"button\", \"seconds\": 3660}\n", 3660 },
+        { "{\"cmd\": \"power\", \"seconds\": 4294967295}\n", 86400 },
+    };
+
+    for_each_row(row, rows) {
+        struct rig *r = rig_new();
+        AUTO(strbuf) struct strbuf got = {};
+        u64 ms;
+
+        rig_send(r, row->request, strlen(row->request));
+        rig_turn(r, &got);
+        CHECK_HAS(got.text, "\"ok\": true");
+        ms = uv_timer_get_due_in(&r->vm.grace);
+        CHECK(ms > (row->seconds - 30) * 1000 && ms <= row->seconds * 1000);
+        rig_free(r);
+    }
+}
+
 TEST(control_restore_tells_who_started_the_machine)
 {
     static const char back[] = "{\"cmd\": \"restore\", \"file\": \"/s\", \"disk\": \"/d\", "

@@ -25,6 +25,8 @@ enum {
     VM_DEVICES_MAX = 64,
     VM_CALLS_MAX = 64, /* work that waits for parked vCPUs */
     VM_IO_LOOPS_MAX = 192,
+    RUN_GRACE_SECONDS =
+        60, /* that a guest has to obey its power button, unless it is said otherwise */
 };
 
 /* What the machine is apart from its parts. */
@@ -153,8 +155,8 @@ void run_save_go(struct vm *vm);
 bool run_save_settle(struct vm *vm);
 int run_reset(struct vm *vm);
 void run_end(struct vm *vm, enum vm_end end, u32 status, const char *why);
-/* Presses the power button; after the grace period the power is cut. */
-void run_shutdown(struct vm *vm);
+/* Presses the power button; after so many seconds the power is cut. */
+void run_shutdown(struct vm *vm, u64 seconds);
 int run_start(struct vm *vm, struct err *e);
 void run_join(struct vm *vm);
 extern const struct machine_ops run_machine_ops;

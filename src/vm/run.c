@@ -11,8 +11,6 @@
 
 #include <signal.h>
 
-/* How long a guest may take to act on its power button before the power is cut (host/spawn.h promises it). */
-#define GRACE_MS 60000
 /* From the start to giving back what only the start needed. */
 #define SHED_MS 500
 
@@ -301,12 +299,12 @@ static void on_grace_over(uv_timer_t *t)
 {
     struct vm *vm = container_of(t, struct vm, grace);
 
-    log_warn("machine '%s' did not switch itself off within %d s of its power button: power cut",
-             vm->spec->name, GRACE_MS / 1000);
+    log_warn("machine '%s' did not switch itself off in time after its power button: power cut",
+             vm->spec->name);
     run_end(vm, VM_END_CUT, 0, NULL);
 }
 
-void run_shutdown(struct vm *vm)
+void run_shutdown(struct vm *vm, u64 seconds)
 {
     if (vm->ending) { /* asked twice: meant */
         run_end(vm, VM_END_CUT, 0, NULL);
@@ -315,12 +313,12 @@ void run_shutdown(struct vm *vm)
     vm->ending = true;
     run_resume(vm); /* a paused guest cannot shut down */
     pm_power_button(vm->pm);
-    uv_timer_start(&vm->grace, on_grace_over, GRACE_MS, 0);
+    uv_timer_start(&vm->grace, on_grace_over, seconds * 1000, 0);
 }
 
 static void on_signal(uv_signal_t *s, int sig [[maybe_unused]])
 {
-    run_shutdown(s->data);
+    run_shutdown(s->data, RUN_GRACE_SECONDS);
 }
 
 /* Events of devices and vCPUs, from any thread. */

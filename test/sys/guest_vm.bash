@@ -1,12 +1,15 @@
 # test/sys/guest_vm.bash: what scripts that guest_vm.py runs in the guest begin with; to be sourced.  They define functions test_*, and
 # `tell`, which says what there is after a failure and removes it; run_tests runs all, or those that are named, each in a subshell that ends with its
-# first failure.
+# first failure.  With CHAIN each needs those before it; the guest does END in the end.
 exec >/dev/console 2>&1 </dev/null
 set -u
 export PATH=/mnt/bin:$PATH
-mkdir -p /usr/local/libexec/socle /run/test
+mkdir -p /run/test
 cp --no-clobber /mnt/lib/*.so* /usr/lib/x86_64-linux-gnu/
-cp /mnt/bin/socle* /usr/local/libexec/socle/
+if [ ! -e /mnt/stage ]; then # else who sources this installs it
+    mkdir -p /usr/local/libexec/socle
+    cp /mnt/bin/socle* /usr/local/libexec/socle/
+fi
 ldconfig
 systemctl start dbus.socket systemd-logind.service # the command line's own target wants less than a Debian has
 
@@ -55,9 +58,11 @@ run_tests() {
             echo "guest: $name: FAILED"
             journalctl --no-pager -n 12 -o cat
             tell
+            [ -z "${CHAIN:-}" ] || break
         fi
     done
     echo "guest_vm: $passed passed, $failed failed"
     sleep 1 # the console is slow
-    systemctl --no-block poweroff
+    [ $failed -eq 0 ] || END=poweroff
+    systemctl --no-block "${END:-poweroff}"
 }

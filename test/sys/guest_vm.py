@@ -39,8 +39,8 @@ def copy_rootfs(disk):
         os.symlink("busybox", f"{disk}/rootfs/bin/{name}")
 
 
-def boot(programs, tree, folder, disk, script):
-    """Boots with the folder `disk`, which is gone afterwards, as /mnt; runs `script` there; what the console said."""
+def boot(programs, tree, folder, disk, script, memory="1024M", more=""):
+    """Boots with the folder `disk`, which is gone afterwards, as /mnt; runs `script` there; what the console said.  `more`: for the kernel's command line."""
     guest, here = tree + "/.cache/guest", tree + "/test/sys/"
     for name in ("guest_vm.bash", script.split()[0]):
         shutil.copy(here + name, disk)
@@ -48,8 +48,8 @@ def boot(programs, tree, folder, disk, script):
     shutil.rmtree(disk)
     subprocess.run(["cp", "--sparse=always", guest + "/root.img", folder + "/root.img"], check=True)
     run = f"/bin/sh -c 'mount /dev/vdb /mnt && exec /bin/bash /mnt/{script}'"
-    append = f'console=ttyS0 quiet root=/dev/vda rw panic=-1 systemd.unified_cgroup_hierarchy=1 systemd.run="{run}"'
-    command = [programs + "/socle", "run", "--engine", "soft", "--cpus", "2", "--memory", "1024M", "--kernel", guest + "/vmlinuz", "--initrd", guest + "/initrd",
+    append = f'console=ttyS0 quiet root=/dev/vda rw panic=-1 systemd.unified_cgroup_hierarchy=1 {more} systemd.run="{run}"'
+    command = [programs + "/socle", "run", "--engine", "soft", "--cpus", "2", "--memory", memory, "--kernel", guest + "/vmlinuz", "--initrd", guest + "/initrd",
                "--append", append, "--disk", folder + "/root.img", "--disk", folder + "/disk.img", "--net", "none", "--console", "stdio", "--timeout", "550"]
     said = []
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace") as vm:
@@ -59,7 +59,7 @@ def boot(programs, tree, folder, disk, script):
     return said
 
 
-def judge(said):
+def judge(said, boots=1):
     verdict = [m for m in (re.search(r"guest_vm: (\d+) passed, (\d+) failed", line) for line in said) if m]
-    if len(verdict) != 1 or int(verdict[0][1]) == 0 or int(verdict[0][2]) != 0:
+    if len(verdict) != boots or any(int(m[1]) == 0 or int(m[2]) != 0 for m in verdict):
         sys.exit("not all passed in the guest")

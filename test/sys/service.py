@@ -217,9 +217,9 @@ def units():
     folder = os.environ["TMPDIR"] + "/units"
     os.mkdir(folder)
     for manager in ("system", "user"):
-        for unit in ("socle-machines.service", "socled.service", "socled.socket"):
+        for unit in ("socle-machines.service", "socle-shutdown.service", "socled.service", "socled.socket"):
             with open(f"{BUILD}{manager}-{unit}", encoding="ascii") as f:
-                text = re.sub(r"^ExecStart=\S+/socled ", f"ExecStart={BUILD}socled ", f.read(), flags=re.M)
+                text = re.sub(r"^(ExecSt\w+)=\S+/socled ", rf"\1={BUILD}socled ", f.read(), flags=re.M)
             assert not re.search("@[A-Z_]+@", text), text
             with open(f"{folder}/{unit}", "w", encoding="ascii") as f:
                 f.write(text)
@@ -233,7 +233,10 @@ def said(manager):
 
 
 def activated():
-    """The first request starts it on the socket that is there; it says when it is ready, and when it ends, and leaves the socket."""
+    """The first request starts it on the socket that is there, in place of one that had the folder; it says when it is ready, and when it ends, and
+    leaves the socket."""
+    before = Socled()
+    os.unlink(DIR + "/api.sock")  # as systemd does
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.settimeout(SECONDS)
         manager.bind(os.environ["TMPDIR"] + "/notify")
@@ -243,6 +246,7 @@ def activated():
             until("the socket is there", lambda: os.path.exists(DIR + "/api.sock"))
             inode = os.stat(DIR + "/api.sock").st_ino
             assert ok("GET", "")["pid"] == p.pid
+            assert before.p.wait(SECONDS) == 0
             assert said(manager) == "READY=1"
             p.terminate()
             assert said(manager) == "STOPPING=1" and p.wait(SECONDS) == 0
@@ -250,6 +254,37 @@ def activated():
         finally:
             p.kill()
     os.unlink(DIR + "/api.sock")
+
+
+# ---- the host is shut down ----
+
+def shut_down():
+    """All machines at once, as their guests do it; who does not is turned off in the end.  Nothing is started, and the next socled knows."""
+    folder = os.environ["TMPDIR"] + "/payload"
+    subprocess.run(["test/payload/build.sh", folder, "test/payload/heart.S"], check=True)
+    d = Socled()
+    for name, more in (("good", {"restart": "always"}), ("deaf", {}), ("off", {"autostart": True})):
+        done("POST", "/instances", {"name": name, "kernel": folder + "/heart", "memory": "16M", "engine": "soft", "nets": [], **more})
+    for name, bytes_sent in (("good", b"1234"), ("deaf", b"123d")):
+        done("POST", f"/instances/{name}/action", {"action": "start"})
+        with socket.socket(socket.AF_UNIX) as console:
+            console.settimeout(SECONDS)
+            console.connect(ok("GET", f"/instances/{name}")["status"]["console"])
+            seen = b""
+            console.sendall(bytes_sent)
+            while b"count 4" not in seen:
+                seen += console.recv(4096)
+    done("POST", "/instances/good/action", {"action": "pause"})
+    p = subprocess.run([BUILD + "socled", "--dir", DIR, "--stop-machines", "--timeout", "3"], capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert p.returncode == 0 and "'deaf' does not shut down" in p.stderr and "'good'" not in p.stderr, p
+    assert d.p.wait(SECONDS) == 0
+    d = Socled()
+    for name, last in (("good", "bye\n"), ("deaf", "count 4\n")):
+        assert socle("logs", name).stdout.replace("\r", "").endswith(last), (name, socle("logs", name))
+    assert [i["state"] for i in ok("GET", "/instances")["list"]] == ["off"] * 3
+    for name in ("good", "deaf", "off"):
+        done("DELETE", f"/instances/{name}")
+    d.end()
 
 
 # ---- what the host has ----
@@ -288,5 +323,6 @@ atexit.register(leave_nothing)
 units()
 os.mkdir(DIR, 0o700)
 activated()
+shut_down()
 examined()
 measured_life()
