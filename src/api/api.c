@@ -12,12 +12,15 @@ static const struct {
     int code, status;
     const char *name;
 } codes[] = {
-    { -EINVAL, 400, "invalid" },   { -EBADMSG, 400, "invalid" },     { -EACCES, 403, "forbidden" },
-    { -EPERM, 403, "refused" },    { -ENOENT, 404, "not_found" },    { -EEXIST, 409, "exists" },
-    { -EBUSY, 409, "busy" },       { -ESTALE, 412, "changed" },      { -E2BIG, 413, "too_large" },
-    { -EAGAIN, 503, "try_later" }, { -ENOSPC, 507, "no_space" },     { -ENOMEM, 507, "no_memory" },
-    { -EOVERFLOW, 410, "gone" },   { -EKEYREJECTED, 401, "login" },  { -EDQUOT, 429, "too_many" },
-    { -EALREADY, 409, "done" },    { -ENOTUNIQ, 422, "key_reused" },
+    { -EINVAL, 400, "invalid" },      { -EBADMSG, 400, "invalid" },
+    { -EACCES, 403, "forbidden" },    { -EPERM, 403, "refused" },
+    { -ENOENT, 404, "not_found" },    { -EEXIST, 409, "exists" },
+    { -EBUSY, 409, "busy" },          { -ESTALE, 412, "changed" },
+    { -E2BIG, 413, "too_large" },     { -EAGAIN, 503, "try_later" },
+    { -ENOSPC, 507, "no_space" },     { -ENOMEM, 507, "no_memory" },
+    { -EOVERFLOW, 410, "gone" },      { -EKEYREJECTED, 401, "login" },
+    { -EDQUOT, 429, "too_many" },     { -EALREADY, 409, "done" },
+    { -ENOTUNIQ, 422, "key_reused" }, { -EOPNOTSUPP, 400, "unsupported" },
 };
 
 void api_error(struct api_answer *ret, int status, const char *code, const struct err *e)

@@ -271,6 +271,9 @@ def keeps():
     assert ask("DELETE", "/instances/a?force=on")[0] == 409
     p = socle("clone", "a", "e", "--instant")
     assert p.returncode == 1 and "instant ones are of machines" in p.stderr, p
+    for path, body in (("clone", {"name": "e", "mode": "instant"}), ("action", {"action": "suspend"})):
+        status, answer, _ = ask("POST", f"/instances/a/{path}", body)
+        assert status == 400 and answer["error"]["code"] == "unsupported", answer
     for name in ("d", "b", "c"):
         done("DELETE", f"/instances/{name}?force=on")
     done("DELETE", "/instances/a/snapshots/s1")
