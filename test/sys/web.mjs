@@ -273,12 +273,21 @@ async function cloudAndEvents(page) {
   await page.getByRole("cell", { name: "State: running" }).first().waitFor({ state: "detached" });
 }
 
-/* socled is killed, and comes again. */
+/* socled is killed, and comes again.  What was asked meanwhile is done, once. */
 async function killed(page) {
+  const snapshots = async () => (await socled.ask("GET", "/instances/web1/snapshots")).list.length;
+  const before = await snapshots();
+
+  await page.goto(`${socled.url}/instances/web1/snapshots`);
+  await button(page, "Take snapshot").click();
   await socled.kill();
   await page.getByText("The connection to the server is lost").waitFor();
   await accessible(page, "no connection");
+  await dialog(page).getByRole("button", { name: "Take snapshot" }).click();
   await socled.start();
+  await until("the snapshot is taken", async () => (await snapshots()) > before);
+  await dialog(page).waitFor({ state: "detached" });
+  assert.equal(await snapshots(), before + 1);
   await page.locator("[data-live=live]").waitFor({ state: "attached" });
   await page.getByText("The connection to the server is lost").waitFor({ state: "hidden" });
   await openConsole(page);

@@ -54,18 +54,32 @@ async function refusal(r: Response): Promise<ApiError> {
   }
 }
 
+const AGAIN_MS = 20_000;
+const PAUSE_MS = 500;
+
+/* A write whose answer did not come is sent again: by its key it is done once.  Whether a read is, its caller knows. */
+async function reach(url: string, init: RequestInit, again: boolean): Promise<Response> {
+  const end = Date.now() + (again ? AGAIN_MS : 0);
+
+  for (;;) {
+    try {
+      return await fetch(url, init);
+    } catch {
+      if (Date.now() >= end) throw new ApiError(0, "unreachable");
+    }
+    await new Promise((then) => setTimeout(then, PAUSE_MS));
+  }
+}
+
 async function send(call: Call): Promise<Response> {
-  const headers: Record<string, string> = call.method === "GET" ? {} : { "X-Socle": "1" };
+  const writes = call.method !== "GET", keyed = writes && !BEFORE_LOGIN.includes(call.path);
+  const headers: Record<string, string> = writes ? { "X-Socle": "1" } : {};
   const body = call.body === undefined ? null : JSON.stringify(call.body);
-  let r: Response;
 
   if (body !== null) headers["Content-Type"] = "application/json";
   if (call.ifMatch) headers["If-Match"] = call.ifMatch;
-  try {
-    r = await fetch(urlOf(call), { method: call.method, headers, body });
-  } catch {
-    throw new ApiError(0, "unreachable");
-  }
+  if (keyed) headers["Idempotency-Key"] = crypto.randomUUID();
+  const r = await reach(urlOf(call), { method: call.method, headers, body }, keyed);
   if (r.ok) return r;
   if (r.status === 401 && !BEFORE_LOGIN.includes(call.path)) onEnded();
   throw await refusal(r);
