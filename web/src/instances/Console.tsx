@@ -58,6 +58,7 @@ export default function Console({ instance }: Of) {
 
   living.current = alive;
   useEffect(() => {
+    setLink("connecting");
     if (!box.current || !alive) return;
     const shown = openTerminal(box.current);
     const { term } = shown;

@@ -4,6 +4,7 @@ import { useState } from "react";
 import { ask, type Call } from "@/core/api";
 import { when } from "@/core/format";
 import { t } from "@/core/text";
+import type { Snapshot } from "@/core/types";
 import { useSnapshots } from "@/core/use";
 import { Ask, Confirm, ErrorAlert } from "@/parts/Dialogs";
 import { CloneDialog, useSubject, WhyButton } from "./Actions";
@@ -18,10 +19,13 @@ const DOT_PX = 6;
 const x = (column: number) => 14 + column * COLUMN_PX;
 const y = (row: number) => ROW_PX / 2 + row * ROW_PX;
 
+/* Not before its instant: what is done while it is being taken may still be in it. */
+const isCurrent = (s: Snapshot) => s.current && s.complete !== false;
+
 /* Lines go down from a parent, and across where a branch begins. */
 function Lines({ placed }: { placed: Placed[] }) {
   const columns = Math.max(...placed.map((p) => p.column)) + 1;
-  const here = placed.find((p) => p.snapshot.current);
+  const here = placed.find((p) => isCurrent(p.snapshot));
   const end = here && { x: x(here.column), y: y(here.row) };
 
   return (
@@ -76,7 +80,7 @@ export function Snapshots(of: Of) {
                   <span className="snapshot-name">{s.name}</span>
                   <span className="hint">{when(s.created)}</span>
                   <span className="labels">
-                    {s.current && (
+                    {isCurrent(s) && (
                       <Label isCompact color="green">
                         {t("snapshots.current")}
                       </Label>
