@@ -208,6 +208,7 @@ static int write_map(pid_t pid, bool groups, const struct field_list *maps, stru
     if (geteuid() != 0 && !is_own(maps, groups ? getegid() : geteuid()))
         return run_mapper(groups ? "newgidmap" : "newuidmap", pid, maps, e);
     maps_text(maps, '\n', &text);
+    must(text.text); /* there are some, or there is no namespace */
     r = write_proc(pid, file, text.text);
     return r < 0 ? err_code(e, r, "linux.%cidMappings: write %s", *file, file) : 0;
 }
