@@ -119,7 +119,17 @@ struct cpu_feature_row {
 };
 
 extern const struct cpu_word_place cpu_words[CPU_WORDS];
+/* Each feature once, but for F_ALWAYS: features_test.c. */
 extern const struct cpu_feature_row cpu_features[F_COUNT - 1];
+/* Components of the state that XSAVE saves (Intel SDM volume 1, 13.1), and where those begin that have a place of their own. */
+enum {
+    XCR0_X87 = 1 << 0,
+    XCR0_SSE = 1 << 1,
+    XCR0_AVX = 1 << 2,
+    XCR0_PKRU = 1 << 9,
+    XSAVE_LEGACY = 576, /* bytes of the first two, and the header */
+};
+
 /* In the order of enum cpu_model, and NULL. */
 extern const char *const cpu_models[];
 

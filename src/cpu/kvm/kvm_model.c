@@ -8,12 +8,6 @@
 
 #include <string.h>
 
-#define XCR0_PLAIN 3ull /* x87, SSE */
-#define XCR0_AVX   (1ull << 2)
-#define XCR0_PKRU  (1ull << 9)
-
-enum { XSAVE_HEAD = 576 };
-
 /* Beside features: what the system is, which adjust() and KVM itself go on from, and flaws. */
 static const u32 kept[CPU_WORDS] = {
     [CPU_W_1C] = 1u << 31, /* hypervisor */
@@ -68,14 +62,14 @@ static u64 components(struct kvm_cpuid2 *c)
 
     if (!(word_of(c, CPU_W_1C) & 1u << 26))
         return 0;
-    return XCR0_PLAIN | (word_of(c, CPU_W_1C) & 1u << 28 ? XCR0_AVX : 0) | pkru;
+    return XCR0_X87 | XCR0_SSE | (word_of(c, CPU_W_1C) & 1u << 28 ? XCR0_AVX : 0) | pkru;
 }
 
 /* Leaf 0xd: sizes and places of what is left; EBX of the first two follows XCR0, which KVM sees to. */
 static void shrink_xstate(struct kvm_cpuid2 *c)
 {
     const u64 left = components(c);
-    u32 size = XSAVE_HEAD;
+    u32 size = XSAVE_LEGACY;
 
     for (u32 i = 2; i < 64; i++) {
         struct kvm_cpuid_entry2 *en = find(c, 0xd, i);

@@ -44,7 +44,6 @@
 #define ECX821_NO_FLAWS (1u << 1 | 1u << 2) /* TSA */
 
 enum {
-    XSAVE_HEAD = 576,
     XSAVE_AVX_SIZE = 256,
     XSAVE_PKRU_SIZE = 8,
     PHYS_BITS_NAMED = 46,
@@ -198,7 +197,7 @@ int soft_cpuid_init(struct soft_cpuid *ret, enum cpu_model model, struct err *e)
 
 u32 soft_xsave_size(u64 components)
 {
-    u32 size = XSAVE_HEAD;
+    u32 size = XSAVE_LEGACY;
 
     if (components & XCR0_AVX)
         size = XSAVE_AVX + XSAVE_AVX_SIZE;
@@ -311,7 +310,7 @@ static struct cpuid_regs leaf_topology(const struct soft_cpu *c,
 
 static u32 compact_size(u64 components)
 {
-    return XSAVE_HEAD + (components & XCR0_AVX ? XSAVE_AVX_SIZE : 0) +
+    return XSAVE_LEGACY + (components & XCR0_AVX ? XSAVE_AVX_SIZE : 0) +
            (components & XCR0_PKRU ? XSAVE_PKRU_SIZE : 0);
 }
 

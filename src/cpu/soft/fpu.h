@@ -10,15 +10,12 @@
  */
 #pragma once
 
+#include "cpu/features.h"
 #include "cpu/soft/soft.h"
 
 #include <xmmintrin.h>
 
 enum {
-    XCR0_X87 = 1 << 0,
-    XCR0_SSE = 1 << 1,
-    XCR0_AVX = 1 << 2,
-    XCR0_PKRU = 1 << 9,
     XCR0_AVX_ALL = XCR0_SSE | XCR0_AVX,
     XCR0_KNOWN = XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_PKRU,
     FXSAVE_SIZE = 512,
