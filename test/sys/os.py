@@ -656,9 +656,9 @@ def machine_inside(folder):
         if not os.path.exists(folder + os.path.realpath(library)):
             run("file", "push", os.path.realpath(library), f"outer:/usr/lib/x86_64-linux-gnu/{os.path.basename(library)}")
     for file in [*programs, initrd(), os.path.dirname(__file__) + "/../../.cache/guest/vmlinuz"]:
-        run("file", "push", file, f"outer:/root/{os.path.basename(file)}")
-    program("outer", "chmod", "+x", "/root/socle", "/root/socle-vm")
-    p = program("outer", "/root/socle", "run", "--verbose", "--memory", "256M", "--cpus", "2", "--kernel", "/root/vmlinuz", "--initrd", "/root/initrd",
+        run("file", "push", file, f"outer:/srv/{os.path.basename(file)}")
+    program("outer", "chmod", "+x", "/srv/socle", "/srv/socle-vm")
+    p = program("outer", "/srv/socle", "run", "--verbose", "--memory", "256M", "--cpus", "2", "--kernel", "/srv/vmlinuz", "--initrd", "/srv/initrd",
                 "--append", "console=ttyS0 quiet panic=0", "--net", "none", limit=3 * SECONDS)
     assert "inner: Linux 2" in p.stdout and p.returncode == 0, p
     assert "engine 'soft'" in p.stderr and "no-jail" not in p.stderr, p
