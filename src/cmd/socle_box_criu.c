@@ -24,8 +24,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* The kinds of requests of the protocol. */
-enum { KIND_DUMP = 1, KIND_RESTORE = 2, KIND_NOTIFY = 6, KIND_PRE_DUMP = 4 };
+/* The kinds of requests of the protocol; pre-dump: the one after which CRIU waits for no other. */
+enum { KIND_DUMP = 1, KIND_RESTORE = 2, KIND_NOTIFY = 6, KIND_PRE_DUMP = 13 };
 enum { OPTIONS_MAX = 16384, REPLY_MAX = 64 * 1024 };
 
 static const struct {

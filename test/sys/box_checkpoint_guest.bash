@@ -97,7 +97,7 @@ ran"
 test_d_pipes_and_the_foreground() {
     local before
     (cd /mnt/bundles/speak && box create speak </dev/null 2>/dev/null | cat >/run/test/speak.1) &
-    until_true "created" box state speak 2>/dev/null
+    until_true "created" box state speak >/dev/null 2>&1
     until_true "it speaks" sh -c 'socle-box --root /run/test/state start speak 2>/dev/null; grep -q "said 5" /run/test/speak.1'
     dump speak
     wait
@@ -204,7 +204,8 @@ test_i_podman() {
     local before
     command -v podman >/dev/null || { echo "no podman"; return; }
     mkdir -p /etc/containers && cp /mnt/etc/containers/policy.json /etc/containers/
-    pod run -d --name p1 --network none --rootfs /mnt/rootfs sh -c 'n=0; while :; do n=$((n+1)); echo $n >>/tmp/pod; sleep 0.1; done' >/dev/null || fail run
+    tar -C /mnt/rootfs -c . | pod import - counting:1 >/dev/null || fail "make an image"
+    pod run -d --name p1 --network none -v /mnt/rootfs/tmp:/tmp counting:1 sh -c 'n=0; while :; do n=$((n+1)); echo $n >>/tmp/pod; sleep 0.1; done' >/dev/null || fail run
     until_true "it counts" counts pod 5
     pod container checkpoint --keep p1 || fail checkpoint
     before=$(number pod)
@@ -224,6 +225,7 @@ tell() {
     local state
     processes
     for state in /run/test/state/*; do
+        [ -e "$state" ] || continue
         box delete --force "${state##*/}"
     done
 }
