@@ -313,6 +313,16 @@ static void add_iso(struct vm_spec *s, const struct instance_paths *p, const cha
     d->readonly = true;
 }
 
+/* A machine that has all the devices that there is room for goes without the guest agent's port.  `later`: disks that are still to come. */
+static void add_agent(struct vm_spec *s, const struct instance_paths *p, u32 later)
+{
+    const u32 devices = s->disks.n + later + s->nets.n + s->rng + s->balloon + (s->vsock.cid != 0) +
+                        (s->console.device == SPEC_CONSOLE_VIRTIO);
+
+    if (devices < SPEC_DEVICES_MAX)
+        set_text(&s->agent, str_new("unix:%s/agent", p->folder));
+}
+
 int instance_spec(const struct instance_cfg *c, const struct instance_paths *p,
                   const struct image_cfg *image, struct vm_spec *ret, struct err *e)
 {
@@ -335,6 +345,7 @@ int instance_spec(const struct instance_cfg *c, const struct instance_paths *p,
         take_image(c, p, image, &s);
     if (c->iso && r >= 0)
         add_iso(&s, p, c->iso);
+    add_agent(&s, p, cloud_is_used(&c->cloud));
     if (r >= 0)
         r = spec_complete_append(&s, image && image->disk, e);
     if (r >= 0)
