@@ -81,7 +81,7 @@ const struct field instance_own_fields[] = {
     FIELD_STR(instance_cfg, notes, "what people should know", .ok = notes_ok, .want = "at most 16384 bytes"),
     FIELD_LIST(instance_cfg, tags, tag_fields, instance_tag, INSTANCE_TAGS_MAX, "words to find it by", .metavar = "TAG"),
     FIELD_BOOL(instance_cfg, autostart, "start it when the host has started"),
-    FIELD_INT(instance_cfg, autostart_order, "those with less are started before", .max = 10000),
+    FIELD_INT(instance_cfg, autostart_order, "those with less are started before, and shut down after, when the host is; 0: shut down first", .max = 10000),
     FIELD_INT(instance_cfg, autostart_delay, "seconds from its start until the next is started", .max = 3600),
     FIELD_ENUM(instance_cfg, restart, restarts,
                "start it again when it crashed (on-failure), or also when its guest turned it off (always)"),
