@@ -49,17 +49,32 @@ static void on_ready(struct loop_fd *f, int events)
         lws_callback_on_writable(c->wsi);
 }
 
-int relay_begin(struct client *c, struct err *e)
+static int dial(const char *path, struct err *e)
 {
     struct sockaddr_un at = { .sun_family = AF_UNIX };
     AUTO(fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int r;
 
     if (fd < 0)
         return err_errno(e, "make a socket");
-    if (!str_copy(at.sun_path, sizeof(at.sun_path), c->answer.relay) ||
+    if (!str_copy(at.sun_path, sizeof(at.sun_path), path) ||
         connect(fd, (const struct sockaddr *)&at, sizeof(at)) < 0)
         return err_errno(e, "its console");
+    return TAKE_FD(fd);
+}
+
+int relay_begin(struct client *c, struct err *e)
+{
+    AUTO(fd) int fd = -1;
+    int r;
+
+    if (c->answer.relay) {
+        fd = dial(c->answer.relay, e);
+    } else {
+        fd = c->answer.relay_fd;
+        c->answer.relay_fd = 0;
+    }
+    if (fd < 0)
+        return fd;
     str_copy(c->relay.subject, sizeof(c->relay.subject), c->answer.subject);
     r = loop_fd_open(c->server->loop, &c->relay.watch, fd, UV_READABLE, on_ready, c);
     if (r < 0)

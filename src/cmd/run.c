@@ -48,6 +48,7 @@ const struct opt run_opts[] = {
     SPEC("control", control, "FILE"),
     SPEC("gdb", gdb, "unix: tcp:"),
     SPEC("vsock", vsock),
+    SPEC("agent", agent, "unix: none"),
     SPEC("hugepages", hugepages),
     SPEC("prealloc", prealloc),
     SPEC("balloon", balloon),

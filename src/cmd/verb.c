@@ -351,7 +351,12 @@ void verb_exec_more(struct strbuf *out)
                     "and errors are ours, and our input is its. Without "
                     "a COMMAND it is a shell.\n"
                     "Exit status: the program's, or 128 and the number of the signal that ended "
-                    "it; 125 when it was not started.\n");
+                    "it; 125 when it was not started.\n"
+                    "In a machine the guest's agent runs it (package qemu-guest-agent): without a "
+                    "terminal, which `socle console` is; it begins when all input has come (at "
+                    "most 4 MiB, none from a terminal), what it writes comes when it ends (at most "
+                    "16 MiB of each of its two outputs), and it runs on when we end. "
+                    "--env is then all of its environment; there is no --cwd and no --user.\n");
 }
 
 void verb_set_more(struct strbuf *out)

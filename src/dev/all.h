@@ -19,5 +19,6 @@ extern const struct device_def virtio_balloon_def;
 extern const struct device_def virtio_blk_def;
 extern const struct device_def virtio_console_def;
 extern const struct device_def virtio_net_def;
+extern const struct device_def virtio_port_def;
 extern const struct device_def virtio_rng_def;
 extern const struct device_def virtio_vsock_def;

@@ -81,7 +81,7 @@ const struct field instance_own_fields[] = {
     FIELD_STR(instance_cfg, notes, "what people should know", .ok = notes_ok, .want = "at most 16384 bytes"),
     FIELD_LIST(instance_cfg, tags, tag_fields, instance_tag, INSTANCE_TAGS_MAX, "words to find it by", .metavar = "TAG"),
     FIELD_BOOL(instance_cfg, autostart, "start it when the host has started"),
-    FIELD_INT(instance_cfg, autostart_order, "those with less are started before", .max = 10000),
+    FIELD_INT(instance_cfg, autostart_order, "those with less are started before, and shut down after, when the host is; 0: shut down first", .max = 10000),
     FIELD_INT(instance_cfg, autostart_delay, "seconds from its start until the next is started", .max = 3600),
     FIELD_ENUM(instance_cfg, restart, restarts,
                "start it again when it crashed (on-failure), or also when its guest turned it off (always)"),
@@ -313,6 +313,16 @@ static void add_iso(struct vm_spec *s, const struct instance_paths *p, const cha
     d->readonly = true;
 }
 
+/* A machine that has all the devices that there is room for goes without the guest agent's port.  `later`: disks that are still to come. */
+static void add_agent(struct vm_spec *s, const struct instance_paths *p, u32 later)
+{
+    const u32 devices = s->disks.n + later + s->nets.n + s->rng + s->balloon + (s->vsock.cid != 0) +
+                        (s->console.device == SPEC_CONSOLE_VIRTIO);
+
+    if (devices < SPEC_DEVICES_MAX)
+        set_text(&s->agent, str_new("unix:%s/agent", p->folder));
+}
+
 int instance_spec(const struct instance_cfg *c, const struct instance_paths *p,
                   const struct image_cfg *image, struct vm_spec *ret, struct err *e)
 {
@@ -335,6 +345,7 @@ int instance_spec(const struct instance_cfg *c, const struct instance_paths *p,
         take_image(c, p, image, &s);
     if (c->iso && r >= 0)
         add_iso(&s, p, c->iso);
+    add_agent(&s, p, cloud_is_used(&c->cloud));
     if (r >= 0)
         r = spec_complete_append(&s, image && image->disk, e);
     if (r >= 0)

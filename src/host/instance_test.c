@@ -111,10 +111,37 @@ TEST(instance_as_a_machine)
     CHECK_STR(s.console.backend, "unix:/d/instances/i1/console");
     CHECK_STR(s.console.log, "/d/instances/i1/console.log");
     CHECK_STR(s.control, "/d/instances/i1/control");
+    CHECK_STR(s.agent, "unix:/d/instances/i1/agent");
     CHECK_STR(s.uuid, c.spec.uuid);
     CHECK_STR(spec_net(&s, 0)->mac, spec_net(&c.spec, 0)->mac);
     spec_fini(&s);
     instance_cfg_fini(&c);
+}
+
+/* The bus is full: the guest agent's port is what there is no room for. */
+TEST(instance_with_all_devices)
+{
+    const struct instance_paths p = { "/i", "/d/images", "/d/cache" };
+
+    for (u32 nets = 4; nets <= 5; nets++) {
+        AUTO(strbuf) struct strbuf text = {};
+        struct instance_cfg c = {};
+        struct vm_spec s = {};
+        struct err e = {};
+
+        strbuf_add(&text, "{\"name\": \"a\", \"kernel\": \"/k\", \"disks\": [");
+        for (u32 i = 0; i < SPEC_DISKS_MAX; i++)
+            strbuf_add(&text, "%s{\"file\": \"/%u\"}", i ? ", " : "", i);
+        strbuf_add(&text, "], \"nets\": [");
+        for (u32 i = 0; i < nets; i++)
+            strbuf_add(&text, "%s{}", i ? ", " : "");
+        strbuf_add(&text, "]}");
+        CHECK_OK(parse(text.text, &c, &e), &e);
+        CHECK_OK(instance_spec(&c, &p, NULL, &s, &e), &e);
+        CHECK_EQ(s.agent != NULL, nets == 4);
+        spec_fini(&s);
+        instance_cfg_fini(&c);
+    }
 }
 
 /* What is printed is what was parsed: records, bodies and answers are the same fields. */

@@ -14,6 +14,7 @@
 #include "dev/virtio/blk.h"
 #include "dev/virtio/console.h"
 #include "dev/virtio/net.h"
+#include "dev/virtio/port.h"
 #include "dev/virtio/vsock.h"
 #include "disk/disk.h"
 #include "vm/clone.h"
@@ -297,6 +298,14 @@ static int add_vsock(struct vm *vm, struct err *e)
     return add(vm, &virtio_vsock_def, "vsock0", &cfg, e);
 }
 
+static int add_agent(struct vm *vm, struct err *e)
+{
+    static char name[] = PORT_GUEST_AGENT;
+    static_assert(SPEC_DEVICES_MAX == PCI_DEVICES_MAX - 1, "the bridge is one");
+
+    return add(vm, &virtio_port_def, "agent0", &(struct port_cfg){ vm->spec->agent, name }, e);
+}
+
 static int add_virtio_devices(struct vm *vm, struct err *e)
 {
     const struct vm_spec *s = vm->spec;
@@ -312,6 +321,8 @@ static int add_virtio_devices(struct vm *vm, struct err *e)
         r = add_default(vm, &virtio_balloon_def, "balloon0", e);
     if (r >= 0 && s->vsock.cid)
         r = add_vsock(vm, e);
+    if (r >= 0 && s->agent) /* last: others keep the places that they have in older saved states */
+        r = add_agent(vm, e);
     return r;
 }
 

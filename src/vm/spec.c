@@ -190,6 +190,11 @@ static bool backend_ok(const char *s)
     return spec_console_fds(s, &in, &out) == 0;
 }
 
+static bool agent_ok(const char *s)
+{
+    return strcmp(s, "none") == 0 || (str_starts(s, "unix:") && socket_ok(s + 5));
+}
+
 static bool gdb_ok(const char *s)
 {
     return str_starts(s, "unix:") ? socket_ok(s + 5) : str_starts(s, "tcp:") && port_of(s + 4);
@@ -315,6 +320,8 @@ const struct field spec_fields[] = {
     FIELD_LIST(vm_spec, nets, net_fields, vm_net, SPEC_NETS_MAX, "a network card", .metavar = "KIND[,...]"),
     FIELD_OBJ(vm_spec, console, console_fields, "the guest's console", .metavar = "WHERE[,...]"),
     FIELD_OBJ(vm_spec, vsock, vsock_fields, "sockets between host and guest", .metavar = "CID[,...]"),
+    FIELD_STR(vm_spec, agent, "a port for qemu-guest-agent in the guest; unix:PATH is its socket on the host", .metavar = "WHERE", .ok = agent_ok,
+              .want = "unix:PATH or none"),
     FIELD_BOOL(vm_spec, balloon, "memory balloon", .dflt = true),
     FIELD_BOOL(vm_spec, rng, "random numbers from the host", .dflt = true),
     FIELD_BOOL(vm_spec, hpet, "high precision event timer"),

@@ -9,6 +9,7 @@
 enum {
     SPEC_DISKS_MAX = 24, /* PCI functions that are left on bus 0 */
     SPEC_NETS_MAX = 8,
+    SPEC_DEVICES_MAX = 31,  /* of PCI, beside the bridge */
     SPEC_FORWARDS_MAX = 64, /* of one net */
     SPEC_CPUS_MAX = 64,
     SPEC_NET_RATE_MAX = 1 << 30, /* bytes a second; the kernel's buckets count in 32 bits */
@@ -89,6 +90,7 @@ struct vm_spec {
     struct field_list nets;         /* struct vm_net */
     struct vm_console console;
     struct vm_vsock vsock;
+    char *agent; /* the guest agent's port: "unix:PATH", "none"; NULL: there is no port */
     bool balloon, rng, hpet, testdev;
     char *control;  /* path of the control socket that is made; NULL: none */
     u32 control_fd; /* an inherited, connected control socket; 0: none */

@@ -48,6 +48,9 @@ TEST(spec_parse)
         { "vsock", "{\"kernel\":\"k\",\"vsock\":{\"cid\":3,\"path\":\"v\"}}", NULL },
         { "vsock without an id", "{\"kernel\":\"k\",\"vsock\":{\"path\":\"v\"}}",
           "'cid' is missing" },
+        { "guest agent", "{\"kernel\":\"k\",\"agent\":\"unix:/a\"}", NULL },
+        { "guest agent on a terminal", "{\"kernel\":\"k\",\"agent\":\"pty\"}",
+          "unix:PATH or none" },
         { "console that is not", "{\"kernel\":\"k\",\"console\":{\"backend\":\"tty\"}}",
           "stdio, pty, none, unix:PATH or file:PATH is expected" },
     };
