@@ -23,16 +23,19 @@ import {
   Tooltip,
 } from "@patternfly/react-core";
 import { BarsIcon, ListIcon, MoonIcon, SearchIcon, SunIcon, UserIcon } from "@patternfly/react-icons";
-import { useEffect, useState, type ReactNode } from "react";
+import { lazy, Suspense, useEffect, useState, type ReactNode } from "react";
 import { Link, useLocation, useNavigate } from "react-router-dom";
 import { useSession } from "@/core/session";
 import { t, type TextKey } from "@/core/text";
 import { isDark, toggleTheme } from "@/core/theme";
 import { isOpen, useLive, useLiveState, useTasks } from "@/core/use";
-import { Help } from "./Help";
 import { Logo } from "./Logo";
-import { Palette } from "./Palette";
-import { TaskDrawer, TaskToasts } from "./Tasks";
+import { TaskToasts } from "./TaskToasts";
+
+/* What is not there at first is loaded when it is opened. */
+const Help = lazy(() => import("./Help"));
+const Palette = lazy(() => import("./Palette"));
+const TaskDrawer = lazy(() => import("./Tasks"));
 
 export const PLACES: { path: string; text: TextKey; admin?: boolean }[] = [
   { path: "/", text: "nav.dashboard" },
@@ -221,15 +224,15 @@ export function Layout({ children }: { children: ReactNode }) {
         skipToContent={<SkipToContent href="#main">{t("skip")}</SkipToContent>}
         mainContainerId="main"
         isNotificationDrawerExpanded={tasks}
-        notificationDrawer={<TaskDrawer onClose={() => setTasks(false)} />}
+        notificationDrawer={<Suspense>{tasks && <TaskDrawer onClose={() => setTasks(false)} />}</Suspense>}
         isContentFilled
       >
         <Broken />
         {children}
       </Page>
       <TaskToasts />
-      {palette && <Palette onClose={() => setPalette(false)} />}
-      {help && <Help onClose={() => setHelp(false)} />}
+      <Suspense>{palette && <Palette onClose={() => setPalette(false)} />}</Suspense>
+      <Suspense>{help && <Help onClose={() => setHelp(false)} />}</Suspense>
     </>
   );
 }

@@ -20,7 +20,7 @@ interface Entry {
   run: () => void;
 }
 
-export function Palette({ onClose }: { onClose: () => void }) {
+export default function Palette({ onClose }: { onClose: () => void }) {
   const [wanted, setWanted] = useState("");
   const [at, setAt] = useState(0);
   const { self } = useSession();
