@@ -12,6 +12,7 @@
 #include "host/down.h"
 #include "host/host.h"
 #include "host/lock.h"
+#include "host/shell.h"
 
 #include <fcntl.h>
 #include <malloc.h>
@@ -25,7 +26,7 @@
 
 struct socled {
     char *dir, *listen;
-    bool verbose, version, hold, stop;
+    bool verbose, version, hold, stop, no_terminal;
     u32 timeout;
 };
 
@@ -40,6 +41,7 @@ static const struct field fields[] = {
               "answer HTTPS there, too, and serve the console: [ADDRESS][:PORT], port 7443 unless "
               "it is said",
               .metavar = "ADDRESS"),
+    FIELD_BOOL(socled, no_terminal, "nobody has a terminal of the host by the API"),
     FIELD_BOOL(socled, verbose, "say more on standard error"),
     FIELD_BOOL(socled, version, "show the version"),
     FIELD_BOOL(socled, hold,
@@ -53,10 +55,15 @@ static const struct field fields[] = {
 };
 
 static const struct opt opts[] = {
-    { "dir", fields, 0, "dir", "DIR" },       { "listen", fields, 0, "listen", "" },
-    { "verbose", fields, 0, "verbose", "" },  { "version", fields, 0, "version", "" },
-    { "hold-groups", fields, 0, "hold", "" }, { "stop-machines", fields, 0, "stop", "" },
-    { "timeout", fields, 0, "timeout", "" },  {},
+    { "dir", fields, 0, "dir", "DIR" },
+    { "listen", fields, 0, "listen", "" },
+    { "no-host-terminal", fields, 0, "no_terminal", "" },
+    { "verbose", fields, 0, "verbose", "" },
+    { "version", fields, 0, "version", "" },
+    { "hold-groups", fields, 0, "hold", "" },
+    { "stop-machines", fields, 0, "stop", "" },
+    { "timeout", fields, 0, "timeout", "" },
+    {},
 };
 
 static int show_help(void)
@@ -159,8 +166,11 @@ static int run(const struct socled *s, const struct manager *m, struct err *e)
     if (r < 0)
         return err_code(e, r, "make the loop");
     r = host_open(h, s->dir, l, e);
+    if (r >= 0 && !s->no_terminal)
+        h->shells = shells_new(l);
     if (r >= 0)
         r = s->stop ? host_down(h, s->timeout, e) : serve(l, h, s->listen, m, &signals, e);
+    shells_free(TAKE(h->shells));
     host_close(h);
     loop_fini(l);
     free(h);

@@ -160,6 +160,7 @@ struct host {
     struct export *exports; /* host/export.h */
     uv_timer_t export_look;
     struct metrics *metrics; /* host/metrics.h */
+    struct shells *shells;   /* host/shell.h; borrowed, of the loop's thread; NULL: switched off */
     char *cgroup; /* machines' groups are below it; NULL: none, or (not asked) not known yet */
     bool cgroup_asked;
     bool begun; /* the loop runs: tasks may begin */

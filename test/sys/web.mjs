@@ -423,7 +423,7 @@ async function many(page) {
 async function pages(page) {
   for (const scheme of ["light", "dark"])
     for (const [width, height] of [[1280, 800], [360, 740]])
-      for (const path of ["/", "/instances", "/create", "/images", "/networks", "/users", "/tokens", "/audit", "/account", "/settings", "/about", "/nowhere"]) {
+      for (const path of ["/", "/instances", "/create", "/images", "/networks", "/terminal", "/users", "/tokens", "/audit", "/account", "/settings", "/about", "/nowhere"]) {
         const what = `${path} ${scheme} ${width}`;
         await page.emulateMedia({ colorScheme: scheme });
         await page.setViewportSize({ width, height });
@@ -463,6 +463,27 @@ async function shell(page) {
   await socled.task("DELETE", "/instances/box1?force=on");
 }
 
+/* A shell of the host: it answers, and ends with its session. */
+async function terminal(page) {
+  await page.goto(`${socled.url}/terminal`);
+  await page.locator("[data-shell=runs]").waitFor();
+  await type(page, "echo host-$((40+2))", "host-42");
+  await accessible(page, "terminal");
+  await page.keyboard.type("exit 4\n");
+  await page.getByText("it ended with status 4").waitFor();
+  await button(page, "Begin another").click();
+  await type(page, "echo again-$((1+1)); sleep 999", "again-2");
+  for (const s of (await socled.ask("GET", "/tokens")).list) await socled.ask("DELETE", `/tokens/${s.id}`);
+  await page.getByText("connection lost").waitFor();
+  await dialog(page).getByLabel("Password").fill(PASSWORD);
+  await dialog(page).getByRole("button", { name: "Log in" }).click();
+  await dialog(page).waitFor({ state: "hidden" });
+  await until("both are in the audit log", async () => {
+    const notes = (await socled.ask("GET", "/audit")).list.filter((e) => e.path === "/1.0/host/terminal").map((e) => e.note.split(" ")[0]);
+    return notes.filter((n) => n === "begins").length === 2 && notes.filter((n) => n === "ended").length === 2;
+  });
+}
+
 async function keys(page) {
   await page.goto(`${socled.url}/`);
   await page.locator("[data-live=live]").waitFor({ state: "attached" });
@@ -486,7 +507,7 @@ async function main() {
   await firstVisit(b);
   const { page, wrong } = await visitor(b, socled);
   const other = await visitor(b, socled);
-  const steps = [login, first, create, console_, snapshots, hostile, usage, sessions, cloudAndEvents, columns, settings, killed, (p) => ends(p, other.page), many, shell, keys, pages];
+  const steps = [login, first, create, console_, snapshots, hostile, usage, sessions, cloudAndEvents, columns, settings, killed, (p) => ends(p, other.page), many, shell, terminal, keys, pages];
 
   page.on("dialog", (d) => wrong.push(`dialog: ${d.message()}`));
   try {

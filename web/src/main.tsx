@@ -34,6 +34,7 @@ const PAGES: [path: string, page: ComponentType][] = [
   ["/create", lazy(() => import("./create/CreatePage"))],
   ["/images", lazy(() => import("./pages/Images"))],
   ["/networks", lazy(() => import("./pages/Networks"))],
+  ["/terminal", lazy(() => import("./pages/Terminal"))],
   ["/users", lazy(() => import("./pages/Users"))],
   ["/tokens", lazy(() => import("./pages/Tokens"))],
   ["/audit", lazy(() => import("./pages/Audit"))],

@@ -201,7 +201,7 @@ export const instanz: Record<keyof typeof instance, string> = {
   "console.lost": "Verbindung verloren, neuer Versuch läuft",
   "console.full": "Ganzes Fenster",
   "console.small": "Zurück zur Seite",
-  "shell.runs": "Shell im Container",
+  "shell.runs": "Shell läuft",
   "shell.ended": "mit Status {status} beendet",
   "shell.lost": "Verbindung verloren",
   "shell.again": "Neue Shell",

@@ -199,7 +199,7 @@ export const instance = {
   "console.lost": "connection lost, trying again",
   "console.full": "Whole window",
   "console.small": "Back to the page",
-  "shell.runs": "a shell in the container",
+  "shell.runs": "the shell runs",
   "shell.ended": "it ended with status {status}",
   "shell.lost": "connection lost",
   "shell.again": "Begin another",

@@ -37,14 +37,16 @@ const Help = lazy(() => import("./Help"));
 const Palette = lazy(() => import("./Palette"));
 const TaskDrawer = lazy(() => import("./Tasks"));
 
-export const PLACES: { path: string; text: TextKey; admin?: boolean }[] = [
+/* `for`: others have no use for it. */
+export const PLACES: { path: string; text: TextKey; for?: "admin" | "shell" }[] = [
   { path: "/", text: "nav.dashboard" },
   { path: "/instances", text: "nav.instances" },
   { path: "/images", text: "nav.images" },
   { path: "/networks", text: "nav.networks" },
-  { path: "/users", text: "nav.users", admin: true },
+  { path: "/terminal", text: "nav.terminal", for: "shell" },
+  { path: "/users", text: "nav.users", for: "admin" },
   { path: "/tokens", text: "nav.tokens" },
-  { path: "/audit", text: "nav.audit", admin: true },
+  { path: "/audit", text: "nav.audit", for: "admin" },
   { path: "/settings", text: "nav.settings" },
   { path: "/about", text: "nav.about" },
 ];
@@ -206,7 +208,7 @@ export function Layout({ children }: { children: ReactNode }) {
       <PageSidebarBody>
         <Nav aria-label={t("nav.label")}>
           <NavList>
-            {PLACES.filter((p) => !p.admin || self.admin).map((p) => (
+            {PLACES.filter((p) => !p.for || self[p.for]).map((p) => (
               <NavItem key={p.path} isActive={p.path === "/" ? pathname === "/" : pathname.startsWith(p.path)}>
                 <Link to={p.path}>{t(p.text)}</Link>
               </NavItem>

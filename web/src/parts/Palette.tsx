@@ -28,7 +28,7 @@ export default function Palette({ onClose }: { onClose: () => void }) {
   const go = useNavigate();
 
   const entries = useMemo(() => {
-    const all: Entry[] = PLACES.filter((p) => !p.admin || self.admin).map((p) => ({
+    const all: Entry[] = PLACES.filter((p) => !p.for || self[p.for]).map((p) => ({
       key: p.path,
       text: t(p.text),
       hint: t("palette.page"),
