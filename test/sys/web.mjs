@@ -1,5 +1,6 @@
 /* test/sys/web.mjs: a browser against a real socled with a real guest.  test/sys/web.sh */
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
 import https from "node:https";
 import { axeSource, browser, logIn, PASSWORD, Socled, sleep, until, visitor } from "./web_rig.mjs";
@@ -264,6 +265,32 @@ async function sessions(page) {
   assert.equal((await socled.ask("GET", "/instances/web1")).notes, "half written");
 }
 
+/* A disk as a file: by a task, then by the browser's own download; or by a command. */
+async function exports_(page) {
+  await page.goto(`${socled.url}/instances/web2/disks`);
+  await button(page, "Export a disk").click();
+  await dialog(page).getByLabel("Compress it").check();
+  await dialog(page).getByLabel("Format").selectOption("raw");
+  await button(page, "Show as command").click();
+  assert.equal(await page.locator("pre").first().innerText(), "socle export web2 web2.raw");
+  await dialog(page).getByLabel("Format").selectOption("qcow2");
+  await dialog(page).getByLabel("Compress it").check();
+  assert.equal(await page.locator("pre").first().innerText(), "socle export web2 web2.qcow2 --compress");
+  await accessible(page, "export");
+  await dialog(page).getByRole("button", { name: "Export a disk" }).click();
+  await page.getByText("Export a disk of web2: done").waitFor();
+  const [{ number, sha256, format, compress }] = (await socled.ask("GET", "/instances/web2/exports")).list;
+  assert.deepEqual([format, compress], ["qcow2", true]);
+  await accessible(page, "exports");
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: `Download export ${number}` }).click()]);
+  assert.equal(download.suggestedFilename(), "web2.qcow2");
+  assert.equal(createHash("sha256").update(readFileSync(await download.path())).digest("hex"), sha256);
+  await button(page, `Remove export ${number}`).click();
+  await dialog(page).getByRole("button", { name: "Remove" }).click();
+  await page.getByRole("link", { name: `Download export ${number}` }).waitFor({ state: "detached" });
+  assert.deepEqual((await socled.ask("GET", "/instances/web2/exports")).list, []);
+}
+
 /* What cloud-init is told: written, kept, taken away; and what happened, from the beginning on and as it comes. */
 async function cloudAndEvents(page) {
   const USER_DATA = "#cloud-config\npackages: [htop]\n";
@@ -507,7 +534,7 @@ async function main() {
   await firstVisit(b);
   const { page, wrong } = await visitor(b, socled);
   const other = await visitor(b, socled);
-  const steps = [login, first, create, console_, snapshots, hostile, usage, sessions, cloudAndEvents, columns, settings, killed, (p) => ends(p, other.page), many, shell, terminal, keys, pages];
+  const steps = [login, first, create, console_, snapshots, hostile, usage, sessions, exports_, cloudAndEvents, columns, settings, killed, (p) => ends(p, other.page), many, shell, terminal, keys, pages];
 
   page.on("dialog", (d) => wrong.push(`dialog: ${d.message()}`));
   try {

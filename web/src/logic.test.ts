@@ -16,6 +16,7 @@ import { frame, frameReader, sizeFrame } from "./instances/frames";
 import { whyNot, type Subject, type Verb } from "./instances/actions";
 import { changes } from "./instances/edit";
 import { filter, matches, tagsOf } from "./instances/filter";
+import { exportable, exportCall, exportCommand } from "./instances/export";
 import { hiddenOf } from "./instances/hidden";
 import { cloudOf } from "./instances/seed";
 import { ofEvent, story } from "./instances/story";
@@ -315,5 +316,21 @@ describe("what is asked ahead", () => {
     await askAhead({ path: "/1.0/tasks" });
     await expect(get("/1.0/self")).rejects.toThrow();
     expect(await get("/1.0/tasks")).toBe(2);
+  });
+});
+
+describe("a disk as a file", () => {
+  const plain = { format: "vmdk", compress: false, disk: 0, snapshot: "" } as const;
+
+  it("is one that the machine writes to, the image's clone first", () => {
+    expect(exportable({ image: "debian", disks: [{ file: "/a", readonly: true }, { file: "/b" }] })).toEqual(["clone of image “debian”", "/b"]);
+    expect(exportable({ disks: [{ file: "/a", readonly: true }] })).toEqual([]);
+  });
+  it("is asked for as the command does", () => {
+    expect(exportCommand("web", plain)).toBe("socle export web web.vmdk");
+    expect(exportCall("web", plain).body).toEqual({ format: "vmdk" });
+    const all = { format: "qcow2", compress: true, disk: 1, snapshot: "a b" } as const;
+    expect(exportCommand("web", all)).toBe("socle export web web.qcow2 --compress --disk 1 --snapshot 'a b'");
+    expect(exportCall("web", all).body).toEqual({ format: "qcow2", compress: true, disk: 1, snapshot: "a b" });
   });
 });
