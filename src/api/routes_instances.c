@@ -375,16 +375,9 @@ static int get_exec(struct api_call *c, struct err *e)
     return relay_to(c, &(struct relay_how){ "exec", guest_exec }, e);
 }
 
-static int no_files(struct host *h [[maybe_unused]], const char *id [[maybe_unused]],
-                    int *ret_fd [[maybe_unused]], struct err *e)
-{
-    return err_set(e, -EOPNOTSUPP,
-                   "it is a machine: files are copied by `socle exec`, its console, or ssh");
-}
-
 static int get_files(struct api_call *c, struct err *e)
 {
-    return relay_to(c, &(struct relay_how){ "files", no_files }, e);
+    return relay_to(c, &(struct relay_how){ "files", guest_files }, e);
 }
 
 /* clang-format off */
@@ -411,7 +404,7 @@ static const struct api_route routes[] = {
     { "GET", "/1.0/instances/{name}/log", API_VIEW, 200, QUERY(log_query), NULL, NULL, false, get_log, "Show the end of a log, as text" },
     { "GET", "/1.0/instances/{name}/console", API_OPERATE, 101, NULL, 0, NULL, NULL, false, get_console, "Connect with the console: a WebSocket whose messages are its bytes" },
     { "GET", "/1.0/instances/{name}/exec", API_OPERATE, 101, NULL, 0, NULL, NULL, false, get_exec, "Run a program in a container, or in a machine by the agent in its guest: a WebSocket whose messages are the frames of doc/os.md" },
-    { "GET", "/1.0/instances/{name}/files", API_OPERATE, 101, NULL, 0, NULL, NULL, false, get_files, "Put files into a container, or take some out: a WebSocket whose messages are the frames of doc/os.md" },
+    { "GET", "/1.0/instances/{name}/files", API_OPERATE, 101, NULL, 0, NULL, NULL, false, get_files, "Put files into a container or a machine, or take some out: a WebSocket whose messages are the frames of doc/os.md" },
     {},
 };
 /* clang-format on */

@@ -35,7 +35,7 @@ const struct command commands[] = {
     { "suspend", "NAME…", "Put its state into a file and end it", verb_plain_opts, NULL, "INSTANCES" },
     { "console", "NAME", "Connect this terminal with its console", verb_plain_opts, verb_console_more, "INSTANCES" },
     { "exec",    "NAME [OPTION]… [COMMAND [ARGUMENT]…]", "Run a program in a container or a machine", verb_exec_opts, verb_exec_more, "INSTANCES" },
-    { "file",    "COMMAND [ARGUMENT]…", "Copy files into a container and out of it", NULL, NULL, NULL, file_main, file_commands },
+    { "file",    "COMMAND [ARGUMENT]…", "Copy files into an instance and out of it", NULL, NULL, NULL, file_main, file_commands },
     { "logs",    "NAME [OPTION]…", "Show what its guest wrote on the console", verb_logs_opts, NULL, "INSTANCES" },
     { "event",   "[OPTION]…", "Follow what changes, a JSON object a line", verb_event_opts, NULL, "" },
     { "snapshot", "NAME [SNAPSHOT] [OPTION]…", "Keep what a machine is now, to go back to it; and list and delete what was kept", verb_snapshot_opts,

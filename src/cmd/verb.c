@@ -371,6 +371,12 @@ void verb_exec_more(struct strbuf *out)
                     "--env is then all of its environment; there is no --cwd and no --user.\n");
 }
 
+static void file_more(struct strbuf *out)
+{
+    strbuf_add(out, "Of a machine the guest's agent does it (package qemu-guest-agent): single "
+                    "files, without --recursive, --create-dirs, --uid, --gid and --mode.\n");
+}
+
 void verb_set_more(struct strbuf *out)
 {
     strbuf_add(out, "FIELD is one that `socle show NAME -o json` prints; FIELD= without a value is "
@@ -536,8 +542,8 @@ const struct command pool_commands[] = {
 };
 
 const struct command file_commands[] = {
-    { "file push", "FILE… NAME:PATH [OPTION]…", "Put files into a container that runs; FILE - is our input", push_opts, NULL, "FILE" },
-    { "file pull", "NAME:PATH… FILE [OPTION]…", "Take files out of a container that runs; FILE - is our output", pull_opts, NULL, "INSTANCES" },
+    { "file push", "FILE… NAME:PATH [OPTION]…", "Put files into an instance that runs; FILE - is our input", push_opts, file_more, "FILE" },
+    { "file pull", "NAME:PATH… FILE [OPTION]…", "Take files out of an instance that runs; FILE - is our output", pull_opts, file_more, "INSTANCES" },
     {},
 };
 

@@ -25,6 +25,8 @@ struct guest_run {
 
 /* Runs a program in an instance's guest (host/guest_exec.c).  *ret_fd: the client's end, owned, non-blocking. */
 int guest_exec(struct host *h, const char *id, int *ret_fd, struct err *e);
+/* The same: copies files (host/guest_files.c). */
+int guest_files(struct host *h, const char *id, int *ret_fd, struct err *e);
 /* Ends all threads.  With host_close. */
 void guest_close(struct host *h);
 

@@ -6,13 +6,12 @@
 #include "host/agent.h"
 #include "host/guest.h"
 #include "os/bundle.h"
+#include "os/copy.h"
 
 #include <stdlib.h>
-#include <sys/socket.h>
 
 enum {
     INPUT_MAX = 4 * 1024 * 1024,
-    CHUNK = 16 * 1024,
     LOOK_MS_FIRST = 20,
     LOOK_MS_MAX = 500,
     SILENT_SECONDS = 60, /* that the agent may be gone while the program runs */
@@ -21,14 +20,13 @@ enum {
 /* What the client asks for. */
 struct order {
     struct os_program program;
-    struct strbuf got, input;
+    struct strbuf input;
     bool begun, ended; /* what to run, all of its input is there */
 };
 
 static void order_fini(struct order *o)
 {
     conf_fini(os_program_fields, &o->program);
-    strbuf_fini(&o->got);
     strbuf_fini(&o->input);
 }
 
@@ -73,40 +71,19 @@ static int take_frame(const struct guest_run *g, struct order *o, u8 kind, const
     return 0;
 }
 
-static int take_frames(const struct guest_run *g, struct order *o, struct err *e)
-{
-    const u8 *data;
-    size_t len, at = 0;
-    ssize_t n = 0;
-    int r = 0;
-    u8 kind;
-
-    while (r >= 0 && !o->ended && o->got.len > at &&
-           (n = os_frame_parse((const u8 *)o->got.text + at, o->got.len - at, &kind, &data, &len)) >
-               0) {
-        r = take_frame(g, o, kind, data, len, e);
-        at += (size_t)n;
-    }
-    memmove(o->got.text, o->got.text + at, o->got.len - at);
-    o->got.len -= at;
-    return n < 0 ? err_set(e, -EBADMSG, "a frame has more than %d bytes", OS_FRAME_MAX) : r;
-}
-
 static int read_order(const struct guest_run *g, struct order *o, struct err *e)
 {
-    char buf[CHUNK];
+    struct copy_in in = { .fd = g->fd };
+    const u8 *data;
+    size_t len;
     int r = 0;
 
     while (r >= 0 && !o->ended) {
-        ssize_t n = recv(g->fd, buf, sizeof(buf), 0);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return err_set(e, -ECANCELED, "its client is gone");
-        strbuf_add_mem(&o->got, buf, (size_t)n);
-        r = take_frames(g, o, e);
+        r = copy_next(&in, &data, &len, e);
+        if (r >= 0)
+            r = take_frame(g, o, (u8)r, data, len, e);
     }
+    copy_in_fini(&in);
     return r;
 }
 
