@@ -106,13 +106,16 @@ static int spawn(int link, const struct share_start *how, struct err *e)
 {
     AUTO(free) char *program = program_find("socle-share", "SOCLE_SHARE", SOCLE_LIBEXEC);
     AUTO(free) char *handles = str_new("%u", how->handles);
-    const char *const argv[] = { program,     "--dir", how->dir,
-                                 "--handles", handles, how->readonly ? "--readonly" : NULL,
-                                 NULL };
+    const char *argv[8] = { program, "--dir", how->dir, "--handles", handles };
+    u32 n = 5;
     posix_spawn_file_actions_t files;
     pid_t pid;
     int r;
 
+    if (how->readonly)
+        argv[n++] = "--readonly";
+    if (how->no_jail)
+        argv[n++] = "--no-jail";
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_adddup2(&files, link, LINK_FD);
     r = posix_spawn(&pid, program, &files, NULL, (char *const *)(uintptr_t)argv, environ);

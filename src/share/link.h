@@ -19,7 +19,8 @@ enum { SHARE_ASK_MAX = sizeof(struct share_ask) + SHARE_REQUEST_MAX };
 struct share_start {
     const char *dir;
     bool readonly;
-    u32 handles; /* that the guest may have at most; the machine has each file open, too */
+    bool no_jail; /* for debugging only */
+    u32 handles;  /* that the guest may have at most; the machine has each file open, too */
 };
 
 /*
