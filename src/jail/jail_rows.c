@@ -160,6 +160,7 @@ static const struct jail_row rows[] = {
 
     /* a guest's requests upon a folder: below descriptors, and nothing else is in the root */
     SYS(openat,                      S,     "a file of the folder by its descriptor's name in /proc/self/fd; new ones"),
+    SYS(renameat,                    S,     "a rename without flags, as glibc calls it"),
     SYS(statx,                       S,     "what a name leads to"),
     SYS(fstatfs,                     S,     "how full the file system is"),
     SYS(copy_file_range,             S,     "the guest copies between files of the folder"),
