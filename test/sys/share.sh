@@ -210,3 +210,31 @@ if [ "$uid" = 0 ] && setpriv --reuid 65534 --regid 65534 --clear-groups "$socle"
     machine user setpriv --reuid 65534 --regid 65534 --clear-groups env HOME="$dir" "$socle"
     check user
 fi
+
+# A machine of socled: what it refuses, and that the folder's server comes and goes with the machine.
+daemon() {
+    local own=(--dir "$dir/socled") i
+    "$SOCLE_BUILD/src/cmd/socled" "${own[@]}" >"$dir/socled.out" 2>"$dir/socled.err" &
+    local socled=$!
+    for i in $(seq 100); do "$socle" info "${own[@]}" >/dev/null 2>&1 && break; sleep 0.1; done
+    set -- --kernel "$guest/vmlinuz" --initrd "$guest/initrd" --disk "$dir/root.img,readonly" --net none --engine soft
+    "$socle" create "${own[@]}" web1 "$@" --share data=/nowhere/at/all 2>&1 | grep -q "share 'data': there is no folder" || fail "a folder that is not there"
+    (cd "$dir" && "$socle" create "${own[@]}" web1 "$@" --share data=data,readonly) || fail "create"
+    "$socle" start "${own[@]}" web1 || fail "start"
+    pgrep -f "socle-share --dir $dir/data .*--readonly" >/dev/null || fail "the machine has no server"
+    "$socle" suspend "${own[@]}" web1 2>&1 | grep -q "has the shared folder 'data'" || fail "suspend of a machine with a folder"
+    "$socle" stop "${own[@]}" --force web1 || fail "stop"
+    for i in $(seq 100); do pgrep -f "socle-share --dir $dir/data" >/dev/null || break; sleep 0.1; done
+    [ "$i" -lt 100 ] || fail "a server outlives its machine"
+    "$socle" delete "${own[@]}" --force web1 || fail "delete"
+    kill $socled
+    wait $socled
+    echo "socled: passed"
+}
+export dir guest socle SOCLE_BUILD
+export -f daemon fail
+mkdir "$dir/socled"
+as_root=-r
+[ "$uid" != 0 ] || as_root=
+# shellcheck disable=SC2086
+unshare $as_root -n bash -c daemon || exit 1
