@@ -115,6 +115,7 @@ const struct opt verb_make_opts[] = {
     SPEC("net", nets, "network= user none tap="),
     SPEC("engine", engine),
     SPEC("jit", jit),
+    SPEC("share", shares),
     SPEC("vsock", vsock),
     SPEC("hugepages", hugepages),
     SPEC("prealloc", prealloc),
