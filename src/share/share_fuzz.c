@@ -106,9 +106,9 @@ FUZZ(share)
     struct stat st;
 
     begin_once();
-    rig_open(
-        &z.rig, z.parent,
-        &(struct rig_cfg){ .files = 256 + size % 50, .handles = 8, .readonly = size % 7 == 6 });
+    rig_open(&z.rig, z.parent,
+             &(struct rig_cfg){
+                 .files = 256 + (u32)(size % 50), .handles = 8, .readonly = size % 7 == 6 });
     must(stat(z.rig.canary, &st) == 0);
     z.canary = st.st_ino;
     fill_folder();
