@@ -159,6 +159,8 @@ static int create_instance(struct api_call *c, struct err *e)
     r = instance_parse(&cfg, j, e);
     json_decref(j);
     if (r >= 0)
+        r = instance_check_folders(&cfg, e);
+    if (r >= 0)
         r = host_create(c->host, &cfg, &who, &task, e);
     instance_cfg_fini(&cfg);
     if (r >= 0)

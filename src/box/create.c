@@ -141,12 +141,12 @@ static char *now_text(void)
 {
     struct timespec t;
     struct tm tm;
-    char text[32];
 
     clock_gettime(CLOCK_REALTIME, &t);
     gmtime_r(&t.tv_sec, &tm);
-    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-    return str_new("%s.%09ldZ", text, t.tv_nsec);
+    /* strftime would read the host's time zone first */
+    return str_new("%04d-%02d-%02dT%02d:%02d:%02d.%09ldZ", tm.tm_year + 1900, tm.tm_mon + 1,
+                   tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, t.tv_nsec);
 }
 
 /* Is anything asked of the cgroup, but device rules? */

@@ -54,10 +54,11 @@ const struct command commands[] = {
     { "user",    "COMMAND [ARGUMENT]…", "Keep users who log in by HTTPS, and what each may do", NULL, NULL, NULL, user_main, user_commands },
     { "token",   "COMMAND [ARGUMENT]…", "Keep tokens, which programs show by HTTPS", NULL, NULL, NULL, token_main, token_commands },
     { "audit",   "[OPTION]…", "Show who did what from where, the newest first", verb_audit_opts, NULL, "" },
+    { "host",    "shell [OPTION]…", "Have a shell on the host itself, here or at another machine", NULL, NULL, NULL, host_main, host_commands },
     { "remote",  "COMMAND [ARGUMENT]…", "Keep the machines that --host names", NULL, remote_more, NULL, remote_main, remote_commands },
     { "help",  "[COMMAND]", "Explain a command", NULL, NULL,
                "run ctl trace image launch create list show top set edit rename delete start stop restart pause resume "
-               "reset suspend console exec file logs event snapshot restore clone export backup support pool catalogue network task info doctor user token audit remote help", help_main },
+               "reset suspend console exec file logs event snapshot restore clone export backup support pool catalogue network task info doctor user token audit host remote help", help_main },
     {},
 };
 /* clang-format on */

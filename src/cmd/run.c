@@ -43,6 +43,7 @@ const struct opt run_opts[] = {
     SPEC("append", append),
     SPEC("disk", disks, "FILE"),
     SPEC("net", nets, "user none tap="),
+    SPEC("share", shares),
     SPEC("console", console, "stdio pty none unix: file:"),
     SPEC("name", name),
     SPEC("control", control, "FILE"),

@@ -12,6 +12,7 @@
 #include "host/down.h"
 #include "host/host.h"
 #include "host/lock.h"
+#include "host/shell.h"
 
 #include <fcntl.h>
 #include <malloc.h>
@@ -128,8 +129,11 @@ static int run(const struct socled *s, const struct manager *m, struct err *e)
     if (r < 0)
         return err_code(e, r, "make the loop");
     r = host_open(h, s->dir, l, e);
+    if (r >= 0 && !s->no_terminal)
+        h->shells = shells_new(l);
     if (r >= 0)
         r = s->stop ? host_down(h, s->timeout, e) : serve(l, h, s->listen, m, &signals, e);
+    shells_free(TAKE(h->shells));
     host_close(h);
     loop_fini(l);
     free(h);

@@ -12,6 +12,7 @@ const struct field socled_fields[] = {
               "answer HTTPS there, too, and serve the console: [ADDRESS][:PORT], port 7443 unless "
               "it is said",
               .metavar = "ADDRESS"),
+    FIELD_BOOL(socled, no_terminal, "nobody has a terminal of the host by the API"),
     FIELD_BOOL(socled, verbose, "say more on standard error"),
     FIELD_BOOL(socled, version, "show the version"),
     FIELD_BOOL(socled, hold,
@@ -27,6 +28,7 @@ const struct field socled_fields[] = {
 const struct opt socled_opts[] = {
     { "dir", socled_fields, 0, "dir", "DIR" },
     { "listen", socled_fields, 0, "listen", "" },
+    { "no-host-terminal", socled_fields, 0, "no_terminal", "" },
     { "verbose", socled_fields, 0, "verbose", "" },
     { "version", socled_fields, 0, "version", "" },
     { "hold-groups", socled_fields, 0, "hold", "" },

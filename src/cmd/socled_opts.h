@@ -7,7 +7,7 @@
 
 struct socled {
     char *dir, *listen;
-    bool verbose, version, hold, stop;
+    bool verbose, version, hold, stop, no_terminal;
     u32 timeout;
 };
 

@@ -33,7 +33,7 @@ struct verb {
     bool disabled, no_password, code, off;
     u32 days, limit;
     struct os_program program; /* exec */
-    bool no_terminal, no_input;
+    bool no_terminal, no_input, shell;
     struct os_files_ask files; /* file push, pull */
     char *mode;
     struct instance_cfg cfg;
@@ -121,6 +121,7 @@ int verb_user_set(struct verb *v, struct err *e);
 int verb_user_password(struct verb *v, struct err *e);
 int verb_user_delete(struct verb *v, struct err *e);
 int verb_user_codes(struct verb *v, struct err *e);
+int verb_host_shell(struct verb *v, struct err *e);
 int verb_tokens(struct verb *v, struct err *e);
 int verb_token_create(struct verb *v, struct err *e);
 int verb_token_delete(struct verb *v, struct err *e);

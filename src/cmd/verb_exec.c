@@ -1,5 +1,5 @@
 /*
- * cmd/verb_exec.c: `socle exec`: a program in a container, its terminal or pipes ours, or one in a machine (os/exec.h).
+ * cmd/verb_exec.c: `socle exec, host shell`: a program in a container or a machine, or a shell of the host; its terminal or pipes are ours (os/run.h).
  */
 #include "cmd/term.h"
 #include "cmd/verb.h"
@@ -137,15 +137,19 @@ static void relay(struct exec *x, struct err *e)
     }
 }
 
+/* What is run, and whether on a terminal. */
+struct wish {
+    json_t *first; /* taken */
+    bool terminal, no_input;
+};
+
 static int run(int fd, void *arg, struct err *e)
 {
-    const struct verb *v = arg;
-    const struct os_program *program = &v->program;
-    struct exec x = { .fd = fd, .in_open = !v->no_input };
-    json_t *j = conf_print(os_program_fields, program);
-    AUTO(free) char *text = json_dumps(j, JSON_COMPACT);
+    const struct wish *w = arg;
+    struct exec x = { .fd = fd, .in_open = !w->no_input };
+    AUTO(free) char *text = json_dumps(w->first, JSON_COMPACT);
 
-    json_decref(j);
+    json_decref(w->first);
     sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
     if (!text || strlen(text) > OS_FRAME_MAX) {
         fd_close(&x.fd);
@@ -156,7 +160,7 @@ static int run(int fd, void *arg, struct err *e)
     if (!x.in_open)
         (void)send_frame(&x, OS_FRAME_IN, NULL, 0);
     term_open(&x.term);
-    if (program->terminal) {
+    if (w->terminal) {
         sigaction(SIGWINCH, &(struct sigaction){ .sa_handler = on_resize }, NULL);
         term_raw(&x.term);
     }
@@ -204,17 +208,46 @@ static int take_command(struct verb *v, struct err *e)
     return isatty(STDIN_FILENO) ? look_at_kind(v, e) : 0;
 }
 
+/* `path` is asked for a conversation about what is wished. */
+static int converse(struct verb *v, const char *path, struct wish *w, struct err *e)
+{
+    int r = rest_upgrade(&v->rest, path, e);
+
+    if (r >= 0)
+        r = ws_run(&v->rest, run, w, e);
+    else
+        json_decref(w->first);
+    if (r >= 0)
+        return r;
+    log_error("%s", e->text);
+    return STATUS_NOT_STARTED;
+}
+
 int verb_exec(struct verb *v, struct err *e)
 {
     AUTO(free) char *path = verb_path("instances", v->args.arg[0], "/exec", e);
     int r = path ? take_command(v, e) : e->code;
 
-    if (r >= 0)
-        r = rest_upgrade(&v->rest, path, e);
-    if (r >= 0)
-        r = ws_run(&v->rest, run, v, e);
-    if (r >= 0)
-        return r;
-    log_error("%s", e->text);
-    return STATUS_NOT_STARTED;
+    if (r < 0) {
+        log_error("%s", e->text);
+        return STATUS_NOT_STARTED;
+    }
+    return converse(v, path,
+                    &(struct wish){ .first = conf_print(os_program_fields, &v->program),
+                                    .terminal = v->program.terminal,
+                                    .no_input = v->no_input },
+                    e);
+}
+
+int verb_host_shell(struct verb *v, struct err *e)
+{
+    struct winsize w = {};
+    const bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    json_t *first = json_pack("{s:b}", "terminal", terminal);
+
+    if (terminal && ioctl(STDIN_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_row && w.ws_col) {
+        json_object_set_new(first, "rows", json_integer(w.ws_row));
+        json_object_set_new(first, "columns", json_integer(w.ws_col));
+    }
+    return converse(v, "/1.0/host/terminal", &(struct wish){ first, terminal }, e);
 }

@@ -19,6 +19,7 @@ const struct device_def *const all_devices[] = {
     &virtio_balloon_def,
     &virtio_blk_def,
     &virtio_console_def,
+    &virtio_fs_def,
     &virtio_net_def,
     &virtio_port_def,
     &virtio_rng_def,

@@ -1,13 +1,13 @@
 /*
  * host/guest.h: what clients do in machines by the agent in the guest (host/agent.h): each has a thread of its own, and a socket on which it
- * speaks the frames of os/exec.h, as with a container.
+ * speaks the frames of os/run.h, as with a container.
  *   (1) With one guest one client at a time talks, question by question: a program that takes long holds up nobody.
  *   (2) A client that goes ends the thread; what runs in the guest runs on: its agent cannot end it.
  */
 #pragma once
 
 #include "host/host.h"
-#include "os/exec.h"
+#include "os/run.h"
 
 #include <jansson.h>
 

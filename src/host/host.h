@@ -162,6 +162,7 @@ struct host {
     uv_timer_t export_look;
     struct guest_run *guests; /* host/guest.h */
     struct metrics *metrics;  /* host/metrics.h */
+    struct shells *shells;    /* host/shell.h; borrowed, of the loop's thread; NULL: switched off */
     char *cgroup; /* machines' groups are below it; NULL: none, or (not asked) not known yet */
     bool cgroup_asked;
     bool begun; /* the loop runs: tasks may begin */

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 
 const char *const clone_words[] = { "linked", "full", "instant", NULL };
 static const char *const restarts[] = { "no", "on-failure", "always", NULL };
@@ -99,7 +100,7 @@ const struct field instance_own_fields[] = {
 /* Of vm/spec.c; what is not here is socled's business (console, control, name of the process) or only for debugging. */
 static const char *const spec_rows[] = {
     "name", "uuid", "engine", "jit", "cpus", "cpu_model", "memory", "hugepages", "prealloc", "kernel", "initrd", "append", "irqchip", "disks",
-    "nets", "vsock", "balloon", "rng", "hpet",
+    "nets", "shares", "vsock", "balloon", "rng", "hpet",
 };
 /* clang-format on */
 
@@ -199,7 +200,24 @@ static int check_paths(const struct instance_cfg *c, struct err *e)
         r = instance_check_path("vsock path", s->vsock.path, e);
     for (u32 i = 0; i < s->disks.n && r >= 0; i++)
         r = instance_check_path("disks", spec_disk(s, i)->file, e);
+    for (u32 i = 0; i < s->shares.n && r >= 0; i++)
+        r = instance_check_path("shares", spec_share(s, i)->path, e);
     return r;
+}
+
+int instance_check_folders(const struct instance_cfg *c, struct err *e)
+{
+    struct stat st;
+
+    for (u32 i = 0; i < c->spec.shares.n; i++) {
+        const struct vm_share *s = spec_share(&c->spec, i);
+
+        if (stat(s->path, &st) == 0 && S_ISDIR(st.st_mode))
+            continue;
+        err_set(e, -EINVAL, "share '%s': there is no folder '%.120s'", s->tag, s->path);
+        return err_field(e, "shares");
+    }
+    return 0;
 }
 
 /* What socle-vm would refuse is refused here, when it is written: by the same check, on a machine that is complete. */

@@ -210,3 +210,61 @@ TEST(guard_rule)
     }
     CHECK_OK(guard_read_host(&(struct guard_host){}, &e), &e);
 }
+
+TEST(instance_folders)
+{
+    static const struct {
+        const char *why, *path;
+        bool there;
+    } rows[] = {
+        { "a folder", "/proc/self", true },
+        { "a file", "/proc/self/stat", false },
+        { "nothing", "/nowhere/at/all", false },
+    };
+
+    for_each_row(c, rows) {
+        struct instance_cfg cfg;
+        struct err e = {};
+        json_t *j = json_pack("{s:s, s:s, s:[{s:s, s:s}]}", "name", "a", "kernel", "/k", "shares",
+                              "tag", "data", "path", c->path);
+
+        ROW(c);
+        CHECK_OK(instance_parse(&cfg, j, &e), &e); /* a record is read whether it is there or not */
+        json_decref(j);
+        CHECK_EQ(instance_check_folders(&cfg, &e), c->there ? 0 : -EINVAL);
+        if (!c->there)
+            CHECK_HAS(e.text, "share 'data': there is no folder");
+        instance_cfg_fini(&cfg);
+    }
+}
+
+TEST(instance_shares)
+{
+    static const struct {
+        const char *why, *text, *says, *field;
+    } rows[] = {
+        { "a shared folder by a path of nobody's",
+          "{\"name\": \"a\", \"kernel\": \"/k\", \"shares\": [{\"tag\": \"d\", \"path\": "
+          "\"data\"}]}",
+          "a path from the root is needed", "" },
+        { "two of one tag",
+          "{\"name\": \"a\", \"kernel\": \"/k\", \"shares\": [{\"tag\": \"d\", \"path\": \"/a\"}, "
+          "{\"tag\": \"d\", "
+          "\"path\": \"/b\"}]}",
+          "share 'd' is given twice", "" },
+        { "a container has no shared folders",
+          "{\"name\": \"a\", \"image\": \"i\", \"kind\": \"os\", \"shares\": [{\"tag\": \"d\", "
+          "\"path\": \"/a\"}]}",
+          "'shares' is of machines", "shares" },
+    };
+
+    for_each_row(row, rows) {
+        struct instance_cfg c = {};
+        struct err e = {};
+
+        ROW(row);
+        CHECK_EQ(parse(row->text, &c, &e), -EINVAL);
+        CHECK_HAS(e.text, row->says);
+        CHECK_STR(e.field, row->field);
+    }
+}
