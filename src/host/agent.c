@@ -135,7 +135,7 @@ int agent_sync(struct agent *a, u32 id, struct err *e)
     int r = send_all(a, text, strlen(text), until, e);
 
     while (r >= 0) {
-        const char *line;
+        const char *line = NULL;
         json_t *ret = NULL;
         size_t len = 0;
         bool ours;
@@ -159,8 +159,8 @@ json_t *agent_ask(struct agent *a, const char *command, json_t *arguments, struc
 {
     const u64 until = in_seconds(AGENT_ANSWER_SECONDS);
     AUTO(free) char *request = agent_request(command, arguments);
-    const char *line;
-    size_t len;
+    const char *line = NULL;
+    size_t len = 0;
     int r = request ? send_all(a, request, strlen(request), until, e)
                     : err_set(e, -EINVAL, "what the guest agent is asked is not UTF-8");
 

@@ -177,22 +177,23 @@ static void *main_of_guest(void *arg)
     return NULL;
 }
 
-static int check_locked(struct host *h, const char *id, struct instance **ret, struct err *e)
+/* NULL with `e`: nothing can be done in its guest now. */
+static const struct instance *find_locked(struct host *h, const char *id, struct err *e)
 {
-    struct instance *i = host_by_id_locked(h, id);
+    const struct instance *i = host_by_id_locked(h, id);
     u32 n = 0;
 
     for (const struct guest_run *o = h->guests; o; o = o->next)
         n++;
     if (!i)
-        return err_set(e, -ENOENT, "there is no instance '%.23s'", id);
-    if (!host_is_alive(i) || i->run.state == HOST_PAUSED)
-        return err_set(e, -EBUSY, "'%s' is %s", i->cfg.spec.name, host_state_words[i->run.state]);
-    if (n >= GUEST_RUNS_MAX || h->closing)
-        return err_set(e, -EBUSY, "%u clients are at work in guests; %u are allowed", n,
-                       GUEST_RUNS_MAX);
-    *ret = i;
-    return 0;
+        err_set(e, -ENOENT, "there is no instance '%.23s'", id);
+    else if (!host_is_alive(i) || i->run.state == HOST_PAUSED)
+        err_set(e, -EBUSY, "'%s' is %s", i->cfg.spec.name, host_state_words[i->run.state]);
+    else if (n >= GUEST_RUNS_MAX || h->closing)
+        err_set(e, -EBUSY, "%u clients are at work in guests; %u are allowed", n, GUEST_RUNS_MAX);
+    else
+        return i;
+    return NULL;
 }
 
 static int begin_locked(struct guest_run *g, const struct instance *i, int *ret_fd, struct err *e)
@@ -227,14 +228,13 @@ int guest_begin(struct host *h, const char *id, int (*fn)(struct guest_run *g, s
                 int *ret_fd, struct err *e)
 {
     struct guest_run *g = xnew(struct guest_run);
-    struct instance *i = NULL;
+    const struct instance *i;
     int r;
 
     *g = (struct guest_run){ .host = h, .fd = -1, .fn = fn };
     host_lock(h);
-    r = check_locked(h, id, &i, e);
-    if (r >= 0)
-        r = begin_locked(g, i, ret_fd, e);
+    i = find_locked(h, id, e);
+    r = i ? begin_locked(g, i, ret_fd, e) : e->code;
     if (r < 0)
         run_free(g);
     host_unlock(h);

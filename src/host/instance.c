@@ -334,8 +334,8 @@ static void add_iso(struct vm_spec *s, const struct instance_paths *p, const cha
 /* A machine that has all the devices that there is room for goes without the guest agent's port.  `later`: disks that are still to come. */
 static void add_agent(struct vm_spec *s, const struct instance_paths *p, u32 later)
 {
-    const u32 devices = s->disks.n + later + s->nets.n + s->rng + s->balloon + (s->vsock.cid != 0) +
-                        (s->console.device == SPEC_CONSOLE_VIRTIO);
+    const u32 devices = s->disks.n + later + s->nets.n + s->shares.n + s->rng + s->balloon +
+                        (s->vsock.cid != 0) + (s->console.device == SPEC_CONSOLE_VIRTIO);
 
     if (devices < SPEC_DEVICES_MAX)
         set_text(&s->agent, str_new("unix:%s/agent", p->folder));

@@ -32,9 +32,9 @@ struct chars {
 };
 
 /* In the device's start, after vdev_start; v, rx, tx and welcome are set. */
-int chars_open(struct chars *c, const char *backend, struct err *e);
+int chars_open(struct chars *s, const char *backend, struct err *e);
 /* In its stop, before vdev_stop, so that its callbacks end before the device does.  NULL `host` is harmless. */
-void chars_close(struct chars *c);
+void chars_close(struct chars *s);
 /* The driver notified the queue `tx`, or `rx`. */
-void chars_tx(struct chars *c);
-void chars_rx(struct chars *c);
+void chars_tx(struct chars *s);
+void chars_rx(struct chars *s);
