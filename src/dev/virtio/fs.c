@@ -309,24 +309,27 @@ static void serve(struct fs *s, u16 queue)
     bool room = true;
 
     vq_kicks(q, false);
-    while (n < BUDGET && room && !s->broken) {
+    while (n < BUDGET && !s->broken) {
         struct fs_req *r = &s->asked[(s->first + s->n_asked) % ASKED_MAX];
         int got;
 
         room = s->n_asked < ASKED_MAX && !s->stuffed;
-        got = room ? vq_pop(q, &r->c) : 0;
+        if (!room)
+            break; /* `r` may be one that waits */
+        got = vq_pop(q, &r->c);
         if (got < 0)
             fail(s);
-        if (got == 0 && room && !vq_kicks(q, true))
+        if (got == 0 && !vq_kicks(q, true))
             break;
+        if (got <= 0)
+            continue;
         r->queue = queue;
-        if (got > 0 && !take(s, r)) {
+        if (!take(s, r)) {
             vq_unpop(q, &r->c);
-            room = false;
             s->stuffed = true;
             watch_link(s);
         }
-        n += got > 0;
+        n++;
     }
     if (!room)
         s->held |= 1u << queue;

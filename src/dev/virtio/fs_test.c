@@ -354,6 +354,32 @@ TEST(fs_serves_many_at_once_and_none_after_reset)
     rig_fini(&t);
 }
 
+TEST(fs_answers_in_the_queue_that_asked)
+{
+    const struct fuse_forget_in forget = { .nlookup = 1 };
+    struct rig t;
+    u64 fh;
+
+    rig_init(&t, 0);
+    CHECK_EQ(init_session(&t), 0);
+    CHECK_EQ(create(&t, "f", &fh), 0);
+    kill(t.server, SIGSTOP);
+    for (u32 i = 0; i < RING; i++)
+        CHECK(add(&t, REQUEST, &(struct req){ FUSE_LOOKUP, 1, NULL, 0, "f", 2, 256 }) >= 0);
+    driver_fake_kick(&t.g, REQUEST);
+    turn(&t); /* as many wait for the server as may */
+    CHECK(add(&t, HIPRIO, &(struct req){ FUSE_FORGET, 2, &forget, sizeof(forget), NULL, 0, 0 }) >=
+          0);
+    got.gpa = 0; /* only their number is looked at */
+    driver_fake_kick(&t.g, HIPRIO);
+    turn(&t);
+    kill(t.server, SIGCONT);
+    for (u32 i = 0; i < RING; i++)
+        wait_used(&t, REQUEST);
+    wait_used(&t, HIPRIO);
+    rig_fini(&t);
+}
+
 TEST(fs_pauses_with_nothing_under_way)
 {
     struct rig t;
