@@ -384,9 +384,9 @@ static bool take_answer(struct fs *s)
 
 static void notify_all(struct fs *s)
 {
-    for (u16 i = 0; i < QUEUES && !s->broken; i++)
+    for (u32 i = 0; i < QUEUES && !s->broken; i++)
         if (s->v.q[i].started)
-            vdev_notify(&s->v, i);
+            vdev_notify(&s->v, (u16)i);
 }
 
 static void on_link(struct loop_fd *f, int events)
@@ -402,9 +402,9 @@ static void on_link(struct loop_fd *f, int events)
     }
     notify_all(s);
     s->held = 0;
-    for (u16 i = 0; i < QUEUES; i++)
+    for (u32 i = 0; i < QUEUES; i++)
         if (held >> i & 1 && !s->broken)
-            serve(s, i);
+            serve(s, (u16)i);
 }
 
 static void on_kick(struct loop_fd *f, int)
