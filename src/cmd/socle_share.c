@@ -47,8 +47,8 @@ static const struct opt opts[] = {
 };
 
 /* What it takes to make files for others, and to open what the guest's kernel lets its programs open. */
-static const unsigned keep[] = { CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID,
-                                 CAP_MKNOD, CAP_SETFCAP,      CAP_SETGID, CAP_SETUID };
+static const unsigned keep[] = { CAP_CHOWN,   CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID,
+                                 CAP_SETFCAP, CAP_SETGID,       CAP_SETUID };
 
 /* As root: the ids of files change and the capabilities stay.  False: files belong to who we are. */
 static bool take_ids(u64 *ret_caps)

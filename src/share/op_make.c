@@ -10,15 +10,19 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+/* No device files: they would be the host's, for whoever on the host reaches the folder. */
 int op_mknod(struct share *s, struct share_op *op)
 {
     const struct fuse_mknod_in *in = op->in;
     const dev_t dev =
         makedev(in->rdev >> 8 & 0xfff, (in->rdev & 0xff) | (in->rdev >> 12 & 0xfff00));
+    const bool whiteout = S_ISCHR(in->mode) && dev == 0; /* of overlayfs, which is no device */
     int r, at = node_fd(&s->nodes, op->node);
 
     if (at < 0)
         return at;
+    if ((S_ISCHR(in->mode) || S_ISBLK(in->mode)) && !whiteout)
+        return -EPERM;
     cred_take(s, op->h);
     r = mknodat(at, op->name[0], in->mode, dev) < 0 ? -errno : 0;
     cred_back(s);
