@@ -23,9 +23,11 @@ static int put_value(struct share_op *op, u32 size, ssize_t n)
     return 0;
 }
 
-int op_getxattr(struct share *s, struct share_op *op)
+/* The value of the attribute `which`; NULL: the names of all. */
+static int read_attr(struct share *s, struct share_op *op, const char *which)
 {
     const struct fuse_getxattr_in *in = op->in;
+    const u32 size = min(in->size, op->room);
     struct fd_name name;
     int r = op_name_of(s, op->node, &name);
 
@@ -34,20 +36,18 @@ int op_getxattr(struct share *s, struct share_op *op)
     if (in->size > 0 && op->room == 0)
         return -ERANGE;
     return put_value(op, in->size,
-                     getxattr(name.text, op->name[0], op->out, min(in->size, op->room)));
+                     which ? getxattr(name.text, which, op->out, size)
+                           : listxattr(name.text, (char *)op->out, size));
+}
+
+int op_getxattr(struct share *s, struct share_op *op)
+{
+    return read_attr(s, op, op->name[0]);
 }
 
 int op_listxattr(struct share *s, struct share_op *op)
 {
-    const struct fuse_getxattr_in *in = op->in;
-    struct fd_name name;
-    int r = op_name_of(s, op->node, &name);
-
-    if (r < 0)
-        return r;
-    if (in->size > 0 && op->room == 0)
-        return -ERANGE;
-    return put_value(op, in->size, listxattr(name.text, (char *)op->out, min(in->size, op->room)));
+    return read_attr(s, op, NULL);
 }
 
 int op_setxattr(struct share *s, struct share_op *op)
