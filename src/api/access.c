@@ -30,6 +30,7 @@ static const struct field key_fields[] = {
     FIELD_STR(key_rec, name, "what a token is for"),
     FIELD_STR(key_rec, from, "where a session's login came from"),
     FIELD_ENUM(key_rec, role, access_roles, "at most this"),
+    FIELD_BOOL(key_rec, shell, "a token: a shell of the host, too"),
     FIELD_STR(key_rec, hash, "BLAKE2b of its secret, hex", .required = true),
     FIELD_INT(key_rec, created, "when, in seconds since 1970"),
     FIELD_INT(key_rec, expires, "until when"),

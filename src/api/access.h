@@ -70,6 +70,7 @@ struct key_rec {
     char *user, *name;          /* name: what a token is for */
     char *from;                 /* a session: where the login came from */
     int role;                   /* at most this */
+    bool shell;                 /* a token: of an admin's rights, a shell of the host, too */
     char *hash;                 /* hex */
     u64 created, expires, used; /* seconds since 1970 */
 };

@@ -48,6 +48,7 @@ static const struct {
     { "GET",    "/1.0/openapi.json",                "-yyyyyyyyyyyy" },
     { "GET",    "/1.0/events",                      "-xyyyyyyyyyyy" },
     { "POST",   "/1.0/backup",                      "-xxxyxxxxxxxx" },
+    { "GET",    "/1.0/host/terminal",               "-xxxyxxxxxxxx" },
     { "GET",    "/1.0/instances",                   "-xyyyyyyyyyyy" },
     { "POST",   "/1.0/instances",                   "-xxxyxxxxxxxx" },
     { "GET",    "/1.0/instances/{name}",            "-hyyyyyhyhyhy" },

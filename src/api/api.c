@@ -466,7 +466,7 @@ const struct field *api_schema_fields(const struct api_schema *s)
 int api_check(struct err *e)
 {
     for_each_api_route(r) {
-        const bool one_right = is_pow2(r->right) && r->right <= API_PUBLIC;
+        const bool one_right = is_pow2(r->right) && r->right <= API_SHELL;
 
         if (!one_right || !r->doc || !r->fn || (r->query && !r->query_size) ||
             (r->body && !api_schema_find(r->body)) || (r->answer && !api_schema_find(r->answer)))

@@ -21,7 +21,9 @@ enum api_right {
     API_VIEW = 1,    /* see what there is */
     API_OPERATE = 2, /* start and stop */
     API_ADMIN = 4,   /* make, change, delete; files of the host are read and written by that */
-    API_ALL = 7,
+    API_SHELL =
+        32, /* a shell of the host: an admin's, but a token has it only when it was made for that */
+    API_ALL = 7 | API_SHELL,
     API_SELF = 8,    /* whoever is known: what is one's own */
     API_PUBLIC = 16, /* anybody */
 };
@@ -86,6 +88,8 @@ struct api_answer {
     u64 from;
     /* Bytes between the client's WebSocket and this unix socket follow; owned.  `subject`: ID of the instance. */
     char *relay, subject[24];
+    int relay_fd;            /* in place of the path: our end of one, connected, owned; 0: none */
+    bool shell;              /* the same with a new shell of the host */
     bool secret;             /* it holds a key: it is wiped, and not kept */
     char cookie[160];        /* for Set-Cookie; "": none */
     struct api_later *later; /* there is no answer yet: api_finish makes it.  Owned */

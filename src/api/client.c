@@ -173,6 +173,8 @@ bool client_still_may(struct client *c)
     k = access_key(a, c->who.key);
     if (k)
         access_key_touch(a, k);
+    if (c->mode == CLIENT_RELAY && c->relay.shell)
+        return c->rights & API_SHELL;
     if (c->mode != CLIENT_RELAY)
         return (c->rights & API_VIEW) || access_rights_any(&c->who);
     host_lock(h);
@@ -248,6 +250,8 @@ static void answer_fini(struct client *c)
         sodium_memzero(c->answer.body.text, c->answer.body.len);
     strbuf_fini(&c->answer.body);
     free(c->answer.relay);
+    if (c->answer.relay_fd)
+        fd_close(&c->answer.relay_fd);
     if (c->answer.takes)
         c->answer.takes->done(c->server->host, c->answer.takes, -EPIPE, NULL);
     api_file_free(c->answer.takes);
@@ -623,11 +627,11 @@ int client_on_upgrade(struct client *c)
         too_many_streams(c);
     if (c->answer.status >= 300)
         return refuse_upgrade(c);
-    if (!c->answer.stream && !c->answer.relay) {
+    if (!c->answer.stream && !c->answer.relay && !c->answer.relay_fd && !c->answer.shell) {
         refuse(c, 400, "invalid", "this is no WebSocket");
         return refuse_upgrade(c);
     }
-    c->mode = c->answer.relay ? CLIENT_RELAY : CLIENT_EVENTS;
+    c->mode = c->answer.stream ? CLIENT_EVENTS : CLIENT_RELAY;
     c->server->n_streams++;
     if (c->mode == CLIENT_EVENTS)
         return events_begin(c);

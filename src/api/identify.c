@@ -73,6 +73,8 @@ bool access_again(struct access *a, struct access_who *who, u32 *ret_rights)
     if (!who->user || who->user->rec.disabled)
         return false;
     who->scope = access_role_rights(k->rec.role);
+    if (k->rec.kind == KEY_TOKEN && !k->rec.shell)
+        who->scope &= ~(u32)API_SHELL;
     *ret_rights = access_role_rights(who->user->rec.role) & who->scope;
     return true;
 }

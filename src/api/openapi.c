@@ -182,7 +182,7 @@ static const char *right_name(u32 right)
         const char *name;
     } names[] = {
         { API_VIEW, "view" }, { API_OPERATE, "operate" }, { API_ADMIN, "admin" },
-        { API_SELF, "self" }, { API_PUBLIC, "public" },
+        { API_SELF, "self" }, { API_PUBLIC, "public" },   { API_SHELL, "shell" },
     };
 
     for_each_row(n, names)

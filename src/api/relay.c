@@ -1,15 +1,16 @@
 /*
- * api/relay.c: a WebSocket's messages are the bytes of a unix socket, both ways: the console of an instance.
+ * api/relay.c: a WebSocket's messages are the bytes of a unix socket, both ways: the console of an instance, a shell of the host.
  * Neither side is read before the other takes: from the socket only when the client takes more; from the client not while RELAY_IN_MAX
  * bytes wait for the socket.
  */
 #include "api/server_internal.h"
+#include "host/shell.h"
 
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { MESSAGE = 16 * 1024 };
+enum { MESSAGE = 16 * 1024, LOOK_MS = 1000 };
 
 /* From here to the socket.  False: it ended. */
 static bool flush(struct client *c)
@@ -49,17 +50,94 @@ static void on_ready(struct loop_fd *f, int events)
         lws_callback_on_writable(c->wsi);
 }
 
-int relay_begin(struct client *c, struct err *e)
+static int connect_to(const char *path, struct err *e)
 {
     struct sockaddr_un at = { .sun_family = AF_UNIX };
     AUTO(fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int r;
 
     if (fd < 0)
         return err_errno(e, "make a socket");
-    if (!str_copy(at.sun_path, sizeof(at.sun_path), c->answer.relay) ||
+    if (!str_copy(at.sun_path, sizeof(at.sun_path), path) ||
         connect(fd, (const struct sockaddr *)&at, sizeof(at)) < 0)
         return err_errno(e, "its console");
+    return TAKE_FD(fd);
+}
+
+/* ---- a shell of the host: who had it, and that it ends with what gave the right to it ---- */
+
+static void note_shell(const struct client *c, const char *note)
+{
+    struct access *a = &c->server->access;
+    struct audit_entry entry = { .what = "GET", .status = 101 };
+
+    str_copy(entry.who, sizeof(entry.who), c->who.name);
+    str_copy(entry.from, sizeof(entry.from), c->peer->from);
+    str_copy(entry.path, sizeof(entry.path), c->path);
+    str_copy(entry.note, sizeof(entry.note), note);
+    audit_add(&a->audit, &entry, a->now());
+}
+
+/* A right can end by the clock alone, while nothing is said. */
+static void on_look(uv_timer_t *t)
+{
+    struct server *s = t->data;
+    bool more = false;
+
+    for (struct client *c = s->clients; c; c = c->next) {
+        if (c->mode != CLIENT_RELAY || !c->relay.shell)
+            continue;
+        more = true;
+        if (!access_again(&s->access, &c->who, &c->rights) || !(c->rights & API_SHELL))
+            lws_set_timeout(c->wsi, PENDING_TIMEOUT_HTTP_CONTENT, LWS_TO_KILL_ASYNC);
+    }
+    if (!more)
+        uv_timer_stop(t);
+}
+
+static int begin_shell(struct client *c, struct err *e)
+{
+    const int fd = shells_open(c->server->host->shells, e);
+
+    if (fd < 0)
+        return fd;
+    c->relay.shell = true;
+    c->relay.since = c->server->access.now();
+    note_shell(c, "begins");
+    uv_timer_start(&c->server->relay_look, on_look, LOOK_MS, LOOK_MS);
+    return fd;
+}
+
+static void end_shell(struct client *c)
+{
+    char note[64];
+
+    str_fmt(note, sizeof(note), "ended after %llu s", c->server->access.now() - c->relay.since);
+    note_shell(c, note);
+    c->relay.shell = false;
+}
+
+/* ---- begin and end ---- */
+
+/* Our end of what the answer leads to; owned. */
+static int socket_of(struct client *c, struct err *e)
+{
+    int fd = c->answer.relay_fd;
+
+    if (c->answer.shell)
+        return begin_shell(c, e);
+    if (c->answer.relay)
+        return connect_to(c->answer.relay, e);
+    c->answer.relay_fd = 0;
+    return fd;
+}
+
+int relay_begin(struct client *c, struct err *e)
+{
+    AUTO(fd) int fd = socket_of(c, e);
+    int r;
+
+    if (fd < 0)
+        return fd;
     str_copy(c->relay.subject, sizeof(c->relay.subject), c->answer.subject);
     r = loop_fd_open(c->server->loop, &c->relay.watch, fd, UV_READABLE, on_ready, c);
     if (r < 0)
@@ -70,6 +148,8 @@ int relay_begin(struct client *c, struct err *e)
 
 void relay_end(struct client *c)
 {
+    if (c->relay.shell)
+        end_shell(c);
     loop_fd_close(&c->relay.watch);
     if (c->relay.fd >= 0)
         fd_close(&c->relay.fd);

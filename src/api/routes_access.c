@@ -46,10 +46,12 @@ struct totp_view {
 struct token_body {
     char *user, *name;
     int role;
+    bool shell;
     u64 seconds;
 };
 struct token_view {
     char *id, *kind, *user, *name, *from, *role;
+    bool shell;
     u64 created, expires, used;
 };
 struct key_view {
@@ -58,7 +60,7 @@ struct key_view {
 };
 struct self_view {
     char *name, *from, *key;
-    bool view, operate, admin;
+    bool view, operate, admin, shell;
 };
 struct audit_view {
     u64 number, time;
@@ -126,6 +128,7 @@ static const struct field token_new_fields[] = {
     FIELD_STR(token_body, user, "whose it is, if it is not one's own"),
     FIELD_STR(token_body, name, "what it is for", .sdflt = ""),
     FIELD_ENUM(token_body, role, access_roles, "at most this", .dflt = ACCESS_ADMIN),
+    FIELD_BOOL(token_body, shell, "of role admin: it may have a shell of the host, too"),
     FIELD_INT(token_body, seconds, "how long it is valid", .dflt = TOKEN_SECONDS, .min = 1, .max = TOKEN_SECONDS_MAX),
     {},
 };
@@ -136,6 +139,7 @@ static const struct field token_view_fields[] = {
     FIELD_STR(token_view, name, "what it is for"),
     FIELD_STR(token_view, from, "a session: where the login came from"),
     FIELD_STR(token_view, role, "at most this"),
+    FIELD_BOOL(token_view, shell, "a token: it may have a shell of the host"),
     FIELD_INT(token_view, created, "when, in seconds since 1970"),
     FIELD_INT(token_view, expires, "until when"),
     FIELD_INT(token_view, used, "when last"),
@@ -155,6 +159,7 @@ static const struct field self_fields[] = {
     FIELD_BOOL(self_view, view, "may see everything"),
     FIELD_BOOL(self_view, operate, "may start and stop everything"),
     FIELD_BOOL(self_view, admin, "may change everything"),
+    FIELD_BOOL(self_view, shell, "may have a shell of the host"),
     {},
 };
 static const struct field audit_fields[] = {
@@ -236,11 +241,11 @@ static int get_self(struct api_call *c, struct err *e [[maybe_unused]])
 {
     const struct access_who *who = c->rq->who;
 
-    api_answer_json(c, json_pack("{s:s, s:s, s:s, s:b, s:b, s:b}", "name", who ? who->name : "",
-                                 "from", c->rq->from ? c->rq->from : "", "key", who ? who->key : "",
-                                 "view", (c->rights & API_VIEW) != 0, "operate",
-                                 (c->rights & API_OPERATE) != 0, "admin",
-                                 (c->rights & API_ADMIN) != 0));
+    api_answer_json(
+        c, json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:b}", "name", who ? who->name : "", "from",
+                     c->rq->from ? c->rq->from : "", "key", who ? who->key : "", "view",
+                     (c->rights & API_VIEW) != 0, "operate", (c->rights & API_OPERATE) != 0,
+                     "admin", (c->rights & API_ADMIN) != 0, "shell", (c->rights & API_SHELL) != 0));
     return 0;
 }
 
@@ -519,11 +524,12 @@ static int delete_totp(struct api_call *c, struct err *e)
 
 static json_t *key_json(const struct key *k)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "id", k->id, "kind",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I}", "id", k->id, "kind",
                      k->rec.kind == KEY_TOKEN ? "token" : "session", "user", k->rec.user, "name",
                      k->rec.name ? k->rec.name : "", "from", k->rec.from ? k->rec.from : "", "role",
-                     access_roles[k->rec.role], "created", (json_int_t)k->rec.created, "expires",
-                     (json_int_t)k->rec.expires, "used", (json_int_t)k->used);
+                     access_roles[k->rec.role], "shell", k->rec.shell, "created",
+                     (json_int_t)k->rec.created, "expires", (json_int_t)k->rec.expires, "used",
+                     (json_int_t)k->used);
 }
 
 /* One's own; of who may change everything, all. */
@@ -547,6 +553,7 @@ static int new_token(struct api_call *c, const struct token_body *b, const char 
                            .user = xdup(user),
                            .name = xdup(b->name),
                            .role = b->role,
+                           .shell = b->shell,
                            .expires = a->now() + b->seconds };
     char text[ACCESS_KEY_MAX];
     const char *id;
@@ -581,6 +588,8 @@ static int create_token(struct api_call *c, struct err *e)
     if (r >= 0 && (b->role == ACCESS_NONE || strlen(b->name) > ACCESS_NAME_MAX))
         r = err_set(e, -EINVAL, "a token has a role, and a name of at most %d bytes",
                     ACCESS_NAME_MAX);
+    if (r >= 0 && b->shell && b->role != ACCESS_ADMIN)
+        r = err_set(e, -EINVAL, "'shell' is for tokens of role admin");
     return r < 0 ? r : new_token(c, b, user, e);
 }
 

@@ -14,6 +14,7 @@ struct backup_body {
 };
 struct server_view {
     char *version, *api, *dir, *network, *fingerprint, *listen, *setup;
+    bool terminal;
     u64 revision;
     u32 instances, uid, pid;
 };
@@ -42,6 +43,7 @@ static const struct field server_fields[] = {
     FIELD_INT(server_view, uid, "the user that it runs as"),
     FIELD_INT(server_view, pid, "its process"),
     FIELD_STR(server_view, network, "where a card is whose user does not say: a network's name (it is made when it is missing), or user"),
+    FIELD_BOOL(server_view, terminal, "who has the right to it may have a terminal of the host"),
     FIELD_STR(server_view, listen, "the address of HTTPS; it is missing when there is none"),
     FIELD_STR(server_view, fingerprint, "SHA-256 of the certificate of HTTPS"),
     FIELD_STR(server_view, setup, "the code by which a browser makes the first user; it is missing when there are users"),
@@ -60,9 +62,10 @@ static int get_server(struct api_call *c, struct err *e [[maybe_unused]])
     j = json_pack("{s:s, s:s, s:I}", "version", SOCLE_VERSION, "api", "1.0", "revision",
                   (json_int_t)store_revision(h->store));
     if (c->rights & API_VIEW)
-        json_object_update_new(j, json_pack("{s:s, s:i, s:i, s:i, s:s}", "dir", h->dir, "instances",
-                                            (int)h->n, "uid", (int)h->uid, "pid", (int)getpid(),
-                                            "network", network_default(h)));
+        json_object_update_new(j, json_pack("{s:s, s:i, s:i, s:i, s:s, s:b}", "dir", h->dir,
+                                            "instances", (int)h->n, "uid", (int)h->uid, "pid",
+                                            (int)getpid(), "network", network_default(h),
+                                            "terminal", h->shells != NULL));
     host_unlock(h);
     if (a && a->listen[0])
         json_object_update_new(
@@ -99,6 +102,18 @@ static int get_events(struct api_call *c, struct err *e)
     return r;
 }
 
+/* A WebSocket with a shell of the host. */
+static int get_terminal(struct api_call *c, struct err *e)
+{
+    if (!c->rq->websocket)
+        return err_set(e, -EINVAL, "this is a WebSocket");
+    if (!c->host->shells)
+        return err_set(e, -EOPNOTSUPP,
+                       "the terminal of the host is switched off (socled --no-host-terminal)");
+    c->ret->shell = true;
+    return 0;
+}
+
 static int backup(struct api_call *c, struct err *e)
 {
     const struct backup_body *b = c->body;
@@ -122,6 +137,7 @@ static const struct api_route routes[] = {
     { "GET", "/1.0/openapi.json", API_SELF, 200, NULL, 0, NULL, NULL, false, get_openapi, "Show this document" },
     { "GET", "/1.0/events", API_VIEW, 200, QUERY(since), NULL, NULL, false, get_events, "Follow what changes, as server-sent events whose ids are revisions, or a WebSocket whose messages are lists of events",
       .filters = true },
+    { "GET", "/1.0/host/terminal", API_SHELL, 101, NULL, 0, NULL, NULL, false, get_terminal, "Have a login shell on the host: a WebSocket whose messages are the frames of doc/os.md, the first with the terminal's rows and columns" },
     { "POST", "/1.0/backup", API_ADMIN, 204, NULL, 0, "Backup", NULL, false, backup, "Copy the records into a new file" },
     {},
 };

@@ -276,6 +276,8 @@ int server_open(struct loop *l, struct host *h, int listener, const char *tls, s
     uv_async_init(&l->uv, &s->changed, on_changed);
     s->changed.data = s;
     events_open(s);
+    uv_timer_init(&l->uv, &s->relay_look);
+    s->relay_look.data = s;
     r = access_open(&s->access, h, e);
     if (r >= 0)
         r = api_check(e);
@@ -300,7 +302,7 @@ void server_serve(struct server *s, const struct web_file *files)
     s->web = files;
 }
 
-/* Of its two own, which are part of it: the last frees it. */
+/* Of its three own, which are part of it: the last frees it. */
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct server *s = handle->data;
@@ -332,7 +334,8 @@ void server_close(struct server *s)
         uv_run(&s->loop->uv, UV_RUN_NOWAIT);
     events_close(s);
     access_close(&s->access);
-    s->n_handles = 2;
+    s->n_handles = 3;
+    uv_close((uv_handle_t *)&s->relay_look, on_handle_closed);
     uv_close((uv_handle_t *)&s->event_gap, on_handle_closed);
     uv_close((uv_handle_t *)&s->changed, on_handle_closed);
     loop_release(l);

@@ -42,6 +42,7 @@ struct server {
     struct lws_context *context;
     struct door local, tls;
     uv_async_t changed;
+    uv_timer_t relay_look;      /* relay.c: runs while there is a shell of the host */
     uv_timer_t event_gap;       /* events.c, with the next two */
     u64 told_ns;                /* when streams were told last */
     struct event_batch *events; /* owned */
@@ -67,7 +68,9 @@ struct relay {
     int fd; /* -1: none */
     struct loop_fd watch;
     struct strbuf in;
-    bool held; /* the client was told to wait */
+    bool held;  /* the client was told to wait */
+    bool shell; /* of the host */
+    u64 since;  /* seconds since 1970 */
     char subject[24];
 };
 

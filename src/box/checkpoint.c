@@ -155,7 +155,8 @@ static int write_streams(struct dumping *d, struct err *e)
         str_fmt(name, sizeof(name), "fd/%d", i);
         n = readlinkat(d->proc, name, at, sizeof(at) - 1);
         at[max(n, 0)] = 0;
-        json_array_append_new(list, json_string(at));
+        if (json_array_append_new(list, json_string(at)) < 0) /* not UTF-8: no pipe */
+            json_array_append_new(list, json_string(""));
     }
     text = json_dumps(list, JSON_COMPACT);
     json_decref(list);

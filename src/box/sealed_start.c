@@ -30,7 +30,7 @@ INLINE long call(long n, long a, long b, long c, long d, long e)
 
 INLINE bool is_readonly(const char *self)
 {
-    struct statfs fs;
+    struct statfs fs = {};
 
     return call(SYS_statfs, (long)self, (long)&fs, 0, 0, 0) < 0 || (fs.f_flags & ST_RDONLY);
 }

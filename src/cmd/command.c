@@ -34,8 +34,8 @@ const struct command commands[] = {
     { "reset",   "NAME…", "Press its reset button", verb_plain_opts, NULL, "INSTANCES" },
     { "suspend", "NAME…", "Put its state into a file and end it", verb_plain_opts, NULL, "INSTANCES" },
     { "console", "NAME", "Connect this terminal with its console", verb_plain_opts, verb_console_more, "INSTANCES" },
-    { "exec",    "NAME [OPTION]… [COMMAND [ARGUMENT]…]", "Run a program in a container", verb_exec_opts, verb_exec_more, "INSTANCES" },
-    { "file",    "COMMAND [ARGUMENT]…", "Copy files into a container and out of it", NULL, NULL, NULL, file_main, file_commands },
+    { "exec",    "NAME [OPTION]… [COMMAND [ARGUMENT]…]", "Run a program in a container or a machine", verb_exec_opts, verb_exec_more, "INSTANCES" },
+    { "file",    "COMMAND [ARGUMENT]…", "Copy files into an instance and out of it", NULL, NULL, NULL, file_main, file_commands },
     { "logs",    "NAME [OPTION]…", "Show what its guest wrote on the console", verb_logs_opts, NULL, "INSTANCES" },
     { "event",   "[OPTION]…", "Follow what changes, a JSON object a line", verb_event_opts, NULL, "" },
     { "snapshot", "NAME [SNAPSHOT] [OPTION]…", "Keep what a machine is now, to go back to it; and list and delete what was kept", verb_snapshot_opts,
@@ -54,10 +54,11 @@ const struct command commands[] = {
     { "user",    "COMMAND [ARGUMENT]…", "Keep users who log in by HTTPS, and what each may do", NULL, NULL, NULL, user_main, user_commands },
     { "token",   "COMMAND [ARGUMENT]…", "Keep tokens, which programs show by HTTPS", NULL, NULL, NULL, token_main, token_commands },
     { "audit",   "[OPTION]…", "Show who did what from where, the newest first", verb_audit_opts, NULL, "" },
+    { "host",    "shell [OPTION]…", "Have a shell on the host itself, here or at another machine", NULL, NULL, NULL, host_main, host_commands },
     { "remote",  "COMMAND [ARGUMENT]…", "Keep the machines that --host names", NULL, remote_more, NULL, remote_main, remote_commands },
     { "help",  "[COMMAND]", "Explain a command", NULL, NULL,
                "run ctl trace image launch create list show top set edit rename delete start stop restart pause resume "
-               "reset suspend console exec file logs event snapshot restore clone export backup support pool catalogue network task info doctor user token audit remote help", help_main },
+               "reset suspend console exec file logs event snapshot restore clone export backup support pool catalogue network task info doctor user token audit host remote help", help_main },
     {},
 };
 /* clang-format on */

@@ -219,7 +219,9 @@ static char *make_token(struct verb *v, struct err *e)
     (void)gethostname(host, sizeof(host) - 1);
     v->rest.token = session;
     token = ask_token(v, "/1.0/tokens",
-                      json_pack("{s:s, s:i}", "name", host, "seconds", TOKEN_DAYS * 24 * 3600), e);
+                      json_pack("{s:s, s:i, s:b}", "name", host, "seconds", TOKEN_DAYS * 24 * 3600,
+                                "shell", v->shell),
+                      e);
     json_decref(verb_ask(v, "POST", "/1.0/logout", NULL, NULL));
     v->rest.token = NULL;
     explicit_bzero(session, strlen(session));

@@ -54,6 +54,7 @@ const struct field verb_fields[] = {
     FIELD_BOOL(verb, off, "no codes are asked for any more"),
     FIELD_INT(verb, days, "how long it is valid", .dflt = 90, .min = 1, .max = 3650, .metavar = "DAYS"),
     FIELD_INT(verb, limit, "at most so many", .dflt = 100, .min = 1, .max = 10000),
+    FIELD_BOOL(verb, shell, "it gives a shell of the host, too: `socle host shell`"),
     FIELD_BOOL(verb, no_terminal, "give it pipes, also when we are on a terminal"),
     FIELD_STR(verb, mode, "of the files, octal; else as they have it", .metavar = "MODE"),
     FIELD_INT(verb, since, "begin after this revision; 0: now", .metavar = "REVISION"),
@@ -88,9 +89,9 @@ const struct opt verb_user_create_opts[] = { DIR_OPT, VERB("role"), { "grant", v
                                              { "no-password", verb_fields, 0, "no_password", "" }, {} };
 const struct opt verb_user_set_opts[] = { DIR_OPT, VERB("role"), { "grant", verb_fields, 0, "grants", "" }, VERB("disabled"), {} };
 static const struct opt codes_opts[] = { DIR_OPT, VERB("off", ""), {} };
-const struct opt verb_token_create_opts[] = { DIR_OPT, VERB("user", ""), VERB("role"), VERB("days", ""), {} };
+const struct opt verb_token_create_opts[] = { DIR_OPT, VERB("user", ""), VERB("role"), VERB("days", ""), VERB("shell", ""), {} };
 static const struct opt remote_list_opts[] = { OUTPUT_OPT, {} };
-static const struct opt remote_add_opts[] = { VERB("fingerprint", ""), VERB("user", ""), VERB("code", ""), {} };
+static const struct opt remote_add_opts[] = { VERB("fingerprint", ""), VERB("user", ""), VERB("code", ""), VERB("shell", ""), {} };
 static const struct opt import_opts[] = { DIR_OPT, SOURCE("kernel", "FILE"), SOURCE("initrd", "FILE"), SOURCE("disk", "FILE"),
                                           SOURCE("append", ""), SOURCE("rootfs", "FILE"), SOURCE("tag", ""), SOURCE("iso", "FILE"), SOURCE("sha256", ""), SOURCE("from", "CATALOGUES"), SOURCE("part", "disk iso rootfs kernel"), {} };
 static const struct opt catalogue_opts[] = { DIR_OPT, VERB("key", ""), {} };
@@ -114,6 +115,7 @@ const struct opt verb_make_opts[] = {
     SPEC("net", nets, "network= user none tap="),
     SPEC("engine", engine),
     SPEC("jit", jit),
+    SPEC("share", shares),
     SPEC("vsock", vsock),
     SPEC("hugepages", hugepages),
     SPEC("prealloc", prealloc),
@@ -345,13 +347,35 @@ void verb_make_more(struct strbuf *out)
              "says.\n");
 }
 
+void verb_host_shell_more(struct strbuf *out)
+{
+    strbuf_add(out,
+               "\nOf the user as whom socled runs, at home, with that user's groups and a clean "
+               "environment. Only who has role admin may have\none, of tokens those made with "
+               "--shell; `socle audit` shows who had one. With --host it is the way to a host that "
+               "is nothing\nbut Socle: `socle remote add NAME URL --shell` keeps a token for that. "
+               "socled --no-host-terminal switches it off. When\nthe connection, session or token "
+               "ends, all that runs in it ends.\n");
+}
+
 void verb_exec_more(struct strbuf *out)
 {
     strbuf_add(out, "On a terminal it has one of its own, without keys of ours; else its output "
                     "and errors are ours, and our input is its. Without "
                     "a COMMAND it is a shell.\n"
                     "Exit status: the program's, or 128 and the number of the signal that ended "
-                    "it; 125 when it was not started.\n");
+                    "it; 125 when it was not started.\n"
+                    "In a machine the guest's agent runs it (package qemu-guest-agent): without a "
+                    "terminal, which `socle console` is; it begins when all input has come (at "
+                    "most 4 MiB, none from a terminal), what it writes comes when it ends (at most "
+                    "16 MiB of each of its two outputs), and it runs on when we end. "
+                    "--env is then all of its environment; there is no --cwd and no --user.\n");
+}
+
+static void file_more(struct strbuf *out)
+{
+    strbuf_add(out, "Of a machine the guest's agent does it (package qemu-guest-agent): single "
+                    "files, without --recursive, --create-dirs, --uid, --gid and --mode.\n");
 }
 
 void verb_set_more(struct strbuf *out)
@@ -500,6 +524,7 @@ static const struct verb_row {
     { "token list", 0, 0, verb_tokens },
     { "token create", 1, 1, verb_token_create },
     { "token delete", 1, 1, verb_token_delete },
+    { "host shell", 0, 0, verb_host_shell },
     { "remote list", 0, 0, verb_remotes, .alone = true },
     { "remote add", 2, 2, verb_remote_add, .alone = true },
     { "remote remove", 1, 1, verb_remote_remove, .alone = true },
@@ -518,8 +543,8 @@ const struct command pool_commands[] = {
 };
 
 const struct command file_commands[] = {
-    { "file push", "FILE… NAME:PATH [OPTION]…", "Put files into a container that runs; FILE - is our input", push_opts, NULL, "FILE" },
-    { "file pull", "NAME:PATH… FILE [OPTION]…", "Take files out of a container that runs; FILE - is our output", pull_opts, NULL, "INSTANCES" },
+    { "file push", "FILE… NAME:PATH [OPTION]…", "Put files into an instance that runs; FILE - is our input", push_opts, file_more, "FILE" },
+    { "file pull", "NAME:PATH… FILE [OPTION]…", "Take files out of an instance that runs; FILE - is our output", pull_opts, file_more, "INSTANCES" },
     {},
 };
 
@@ -568,6 +593,11 @@ const struct command token_commands[] = {
     { "token list",   "[OPTION]…", "List tokens and sessions", verb_print_opts, NULL, "" },
     { "token create", "NAME [OPTION]…", "Create a token, which is shown once; NAME says what it is for", verb_token_create_opts, NULL, "" },
     { "token delete", "ID", "End a token or a session", verb_plain_opts, NULL, "" },
+    {},
+};
+
+const struct command host_commands[] = {
+    { "host shell", "[OPTION]…", "The login shell of the user as whom socled runs; it ends with the connection", verb_plain_opts, verb_host_shell_more, "" },
     {},
 };
 
@@ -694,6 +724,11 @@ int user_main(int argc, char **argv)
 int token_main(int argc, char **argv)
 {
     return group("token", argc, argv);
+}
+
+int host_main(int argc, char **argv)
+{
+    return group("host", argc, argv);
 }
 
 int remote_main(int argc, char **argv)

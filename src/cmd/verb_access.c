@@ -186,6 +186,8 @@ int verb_token_create(struct verb *v, struct err *e)
         json_object_set(body, "user", json_object_get(all, "user"));
     if (body && json_object_get(all, "role"))
         json_object_set(body, "role", json_object_get(all, "role"));
+    if (body && v->shell)
+        json_object_set_new(body, "shell", json_true());
     json_decref(all);
     j = body ? verb_ask(v, "POST", "/1.0/tokens", body, e) : NULL;
     json_decref(body);

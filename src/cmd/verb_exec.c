@@ -1,5 +1,5 @@
 /*
- * cmd/verb_exec.c: `socle exec`: a program in a container, its terminal or pipes ours (os/exec.h).
+ * cmd/verb_exec.c: `socle exec, host shell`: a program in a container or a machine, or a shell of the host; its terminal or pipes are ours (os/run.h).
  */
 #include "cmd/term.h"
 #include "cmd/verb.h"
@@ -52,7 +52,7 @@ static void send_size(const struct exec *x)
     }
 }
 
-/* ---- from the container ---- */
+/* ---- from the instance ---- */
 
 static void take_frame(struct exec *x, u8 kind, const u8 *data, size_t len, struct err *e)
 {
@@ -90,7 +90,7 @@ static void take_frames(struct exec *x, struct err *e)
     }
 }
 
-static void from_container(struct exec *x, struct err *e)
+static void from_instance(struct exec *x, struct err *e)
 {
     char buf[CHUNK];
     ssize_t n = read(x->fd, buf, sizeof(buf));
@@ -98,7 +98,7 @@ static void from_container(struct exec *x, struct err *e)
     if (n < 0 && errno == EINTR)
         return;
     if (n <= 0) {
-        x->status = err_set(e, -EPIPE, "the container ended, or its connection");
+        x->status = err_set(e, -EPIPE, "the instance ended, or its connection");
         x->ended = true;
         return;
     }
@@ -131,20 +131,25 @@ static void relay(struct exec *x, struct err *e)
         if (poll(p, 2, -1) < 0)
             continue;
         if (p[0].revents)
-            from_container(x, e);
+            from_instance(x, e);
         if (!x->ended && p[1].revents)
             from_us(x);
     }
 }
 
+/* What is run, and whether on a terminal. */
+struct wish {
+    json_t *first; /* taken */
+    bool terminal, no_input;
+};
+
 static int run(int fd, void *arg, struct err *e)
 {
-    const struct os_program *program = arg;
-    struct exec x = { .fd = fd, .in_open = true };
-    json_t *j = conf_print(os_program_fields, program);
-    AUTO(free) char *text = json_dumps(j, JSON_COMPACT);
+    const struct wish *w = arg;
+    struct exec x = { .fd = fd, .in_open = !w->no_input };
+    AUTO(free) char *text = json_dumps(w->first, JSON_COMPACT);
 
-    json_decref(j);
+    json_decref(w->first);
     sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
     if (!text || strlen(text) > OS_FRAME_MAX) {
         fd_close(&x.fd);
@@ -152,8 +157,10 @@ static int run(int fd, void *arg, struct err *e)
                        OS_FRAME_MAX);
     }
     (void)send_frame(&x, OS_FRAME_RUN, text, strlen(text));
+    if (!x.in_open)
+        (void)send_frame(&x, OS_FRAME_IN, NULL, 0);
     term_open(&x.term);
-    if (program->terminal) {
+    if (w->terminal) {
         sigaction(SIGWINCH, &(struct sigaction){ .sa_handler = on_resize }, NULL);
         term_raw(&x.term);
     }
@@ -162,6 +169,24 @@ static int run(int fd, void *arg, struct err *e)
     strbuf_fini(&x.got);
     fd_close(&x.fd);
     return x.status;
+}
+
+/* In a machine only a shell needs a terminal, which is refused with what has one; what is typed here is no program's input, since that would
+ * have to end before the program begins. */
+static int look_at_kind(struct verb *v, struct err *e)
+{
+    AUTO(free) char *path = verb_path("instances", v->args.arg[0], "", e);
+    json_t *j = path ? verb_ask(v, "GET", path, NULL, e) : NULL;
+    const char *kind = json_string_value(json_object_get(j, "kind"));
+
+    if (!j)
+        return e->code;
+    if (kind && strcmp(kind, instance_kinds[INSTANCE_OS]) != 0) {
+        v->program.terminal &= v->args.n_rest == 0;
+        v->no_input = true;
+    }
+    json_decref(j);
+    return 0;
 }
 
 static int take_command(struct verb *v, struct err *e)
@@ -180,7 +205,22 @@ static int take_command(struct verb *v, struct err *e)
         p->rows = w.ws_row;
         p->columns = w.ws_col;
     }
-    return 0;
+    return isatty(STDIN_FILENO) ? look_at_kind(v, e) : 0;
+}
+
+/* `path` is asked for a conversation about what is wished. */
+static int converse(struct verb *v, const char *path, struct wish *w, struct err *e)
+{
+    int r = rest_upgrade(&v->rest, path, e);
+
+    if (r >= 0)
+        r = ws_run(&v->rest, run, w, e);
+    else
+        json_decref(w->first);
+    if (r >= 0)
+        return r;
+    log_error("%s", e->text);
+    return STATUS_NOT_STARTED;
 }
 
 int verb_exec(struct verb *v, struct err *e)
@@ -188,12 +228,26 @@ int verb_exec(struct verb *v, struct err *e)
     AUTO(free) char *path = verb_path("instances", v->args.arg[0], "/exec", e);
     int r = path ? take_command(v, e) : e->code;
 
-    if (r >= 0)
-        r = rest_upgrade(&v->rest, path, e);
-    if (r >= 0)
-        r = ws_run(&v->rest, run, &v->program, e);
-    if (r >= 0)
-        return r;
-    log_error("%s", e->text);
-    return STATUS_NOT_STARTED;
+    if (r < 0) {
+        log_error("%s", e->text);
+        return STATUS_NOT_STARTED;
+    }
+    return converse(v, path,
+                    &(struct wish){ .first = conf_print(os_program_fields, &v->program),
+                                    .terminal = v->program.terminal,
+                                    .no_input = v->no_input },
+                    e);
+}
+
+int verb_host_shell(struct verb *v, struct err *e)
+{
+    struct winsize w = {};
+    const bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    json_t *first = json_pack("{s:b}", "terminal", terminal);
+
+    if (terminal && ioctl(STDIN_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_row && w.ws_col) {
+        json_object_set_new(first, "rows", json_integer(w.ws_row));
+        json_object_set_new(first, "columns", json_integer(w.ws_col));
+    }
+    return converse(v, "/1.0/host/terminal", &(struct wish){ first, terminal }, e);
 }

@@ -16,62 +16,12 @@ import struct
 import subprocess
 import sys
 import time
-import warnings
 
-from socled import BUILD, DIR, SECONDS, Socled, answer_of, ask as local, checked as ok, ended, until
+import far
+from far import PASSWORD, Listening, Ws, dial, key_of, login, remote
+from socled import BUILD, DIR, SECONDS, ask as local, checked as ok, ended, until
 
 KERNEL, INITRD = sys.argv[1:3]
-PASSWORD = "correct horse battery"
-where = fingerprint = None
-
-
-def context(version=None):
-    c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    c.check_hostname, c.verify_mode = False, ssl.CERT_NONE  # who it is, the fingerprint says
-    warnings.simplefilter("ignore", DeprecationWarning)  # of TLS 1.1, which must be refused
-    if version:
-        c.minimum_version = c.maximum_version = version
-    return c
-
-
-def dial(version=None):
-    host, port = where.rsplit(":", 1)
-    s = context(version).wrap_socket(socket.create_connection((host.strip("[]"), int(port)), SECONDS), server_hostname="localhost")
-    got = hashlib.sha256(s.getpeercert(True)).hexdigest().upper()
-    assert ":".join(got[i:i + 2] for i in range(0, 64, 2)) == fingerprint
-    return s
-
-
-class Tls(http.client.HTTPSConnection):
-    def connect(self):
-        self.sock = dial()
-
-
-def remote(method, path, body=None, key=None, headers=None):
-    c = Tls("localhost")
-    c.request(method, "/1.0" + path, None if body is None else json.dumps(body),
-              {**({"Authorization": "Bearer " + key} if key else {}), **(headers or {})})
-    return answer_of(c)
-
-
-class Listening(Socled):
-    """Where it listened before, if it did."""
-
-    def __init__(self):
-        global where, fingerprint
-        super().__init__("--listen", where or "127.0.0.1:0")
-        server = ok(local("GET", ""))
-        where, fingerprint = server["listen"], server["fingerprint"]
-
-
-def login(user, password=PASSWORD, **more):
-    return remote("POST", "/login", {"user": user, "password": password, "bearer": True, **more})
-
-
-def key_of(user):
-    return ok(login(user))["token"]
-
-
 def task(call):
     t = ended(ok(call)["task"])
     assert t["state"] == "done", t
@@ -97,7 +47,7 @@ def tls():
 def first():
     """The code is told on the host only, and ends with the first user."""
     code = ok(local("GET", ""))["setup"]
-    assert ok(remote("GET", "/setup")) == {"needed": True, "fingerprint": fingerprint} and f"setup: {code}" in socle("info", "--dir", DIR).stdout
+    assert ok(remote("GET", "/setup")) == {"needed": True, "fingerprint": far.fingerprint} and f"setup: {code}" in socle("info", "--dir", DIR).stdout
     assert remote("POST", "/setup", {"code": "0" * 16, "password": PASSWORD})[0] == 401
     assert local("POST", "/users", {"name": "early", "role": "none"})[0] == 204
     assert remote("POST", "/setup", {"code": code, "password": PASSWORD})[0] == 409
@@ -216,15 +166,15 @@ def command_line():
     here = ("--dir", DIR)
     r = socle("user", "create", "ann", "--role", "operator", *here, text=PASSWORD + "\n")
     assert r.returncode == 0, r
-    assert "ann" in socle("user", "list", *here).stdout and f"fingerprint: {fingerprint}" in socle("info", *here).stdout
-    url = "https://" + where
-    r = socle("remote", "add", "lab", url, "--user", "ann", "--fingerprint", "00:" + fingerprint[3:], home=home, text=PASSWORD + "\n")
-    assert r.returncode == 1 and fingerprint in r.stderr, r
+    assert "ann" in socle("user", "list", *here).stdout and f"fingerprint: {far.fingerprint}" in socle("info", *here).stdout
+    url = "https://" + far.where
+    r = socle("remote", "add", "lab", url, "--user", "ann", "--fingerprint", "00:" + far.fingerprint[3:], home=home, text=PASSWORD + "\n")
+    assert r.returncode == 1 and far.fingerprint in r.stderr, r
     r = socle("remote", "add", "lab", url, home=home, text="no\n")
-    assert r.returncode == 1 and fingerprint in r.stderr, r
-    r = socle("remote", "add", "lab", url, "--fingerprint", fingerprint, "--user", "ann", home=home, text="wrong password\n")
+    assert r.returncode == 1 and far.fingerprint in r.stderr, r
+    r = socle("remote", "add", "lab", url, "--fingerprint", far.fingerprint, "--user", "ann", home=home, text="wrong password\n")
     assert r.returncode == 1 and "is wrong" in r.stderr, r
-    r = socle("remote", "add", "lab", url, "--fingerprint", fingerprint.lower(), "--user", "ann", home=home, text=PASSWORD + "\n")
+    r = socle("remote", "add", "lab", url, "--fingerprint", far.fingerprint.lower(), "--user", "ann", home=home, text=PASSWORD + "\n")
     assert r.returncode == 0, r
     config = home + "/.config/socle/remotes.json"
     assert os.stat(config).st_mode & 0o777 == 0o600
@@ -241,7 +191,7 @@ def command_line():
     assert r.returncode == 0 and "far-42" in r.stdout, r
     r = socle("token", "create", "ci", "--user", "ann", "--role", "viewer", "--days", "1", *here)
     assert r.returncode == 0 and r.stdout.startswith("socle_"), r
-    assert socle("remote", "add", "ci", url, "--fingerprint", fingerprint, home=home, SOCLE_TOKEN=r.stdout.strip()).returncode == 0
+    assert socle("remote", "add", "ci", url, "--fingerprint", far.fingerprint, home=home, SOCLE_TOKEN=r.stdout.strip()).returncode == 0
     assert socle("list", "--host", "ci", home=home).returncode == 0
     assert socle("stop", "web", "--host", "ci", home=home).returncode == 1
     assert "/1.0/users" in socle("audit", *here).stdout
@@ -256,7 +206,7 @@ def command_line():
     with open(config, encoding="ascii") as f:
         text = f.read()
     with open(config, "w", encoding="ascii") as f:
-        f.write(text.replace(fingerprint, "00:" + fingerprint[3:]))
+        f.write(text.replace(far.fingerprint, "00:" + far.fingerprint[3:]))
     r = socle("list", "--host", "lab", home=home)
     assert r.returncode == 1 and "another certificate" in r.stderr, r
     assert socle("remote", "remove", "lab", home=home).returncode == 0 and "lab" not in socle("remote", "list", home=home).stdout
@@ -265,62 +215,6 @@ def command_line():
 
 
 # ---- WebSockets ----
-
-class Ws:
-    def __init__(self, path, key=None, headers=(), sock=None):
-        self.s = sock or dial()
-        self.data = b""
-        nonce = base64.b64encode(os.urandom(16)).decode()
-        head = [f"GET /1.0{path} HTTP/1.1", "Host: localhost", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
-                f"Sec-WebSocket-Key: {nonce}", *([f"Authorization: Bearer {key}"] if key else []), *headers]
-        self.s.sendall(("\r\n".join(head) + "\r\n\r\n").encode())
-        while b"\r\n\r\n" not in self.data:
-            self.more()
-        head, self.data = self.data.split(b"\r\n\r\n", 1)
-        self.status = int(head.split()[1])
-        if self.status == 101:
-            want = base64.b64encode(hashlib.sha1((nonce + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest())
-            assert b"sec-websocket-accept: " + want.lower() in head.lower(), head
-
-    def more(self):
-        got = self.s.recv(65536)
-        if not got:
-            raise EOFError
-        self.data += got
-
-    def need(self, n):
-        while len(self.data) < n:
-            self.more()
-
-    def message(self):
-        """(opcode, bytes)"""
-        self.need(2)
-        op, n, at = self.data[0] & 15, self.data[1] & 127, 2
-        if n == 126:
-            self.need(4)
-            n, at = struct.unpack(">H", self.data[2:4])[0], 4
-        elif n == 127:
-            self.need(10)
-            n, at = struct.unpack(">Q", self.data[2:10])[0], 10
-        self.need(at + n)
-        got, self.data = self.data[at:at + n], self.data[at + n:]
-        return op, got
-
-    def send(self, data, op=2):
-        mask = os.urandom(4)
-        n = struct.pack("!B", 0x80 | len(data)) if len(data) < 126 else struct.pack("!BH", 0x80 | 126, len(data)) \
-            if len(data) < 65536 else struct.pack("!BQ", 0x80 | 127, len(data))
-        body = bytes(b ^ mask[i & 3] for i, b in enumerate(data)) if len(data) < 5000 else data
-        self.s.sendall(bytes([0x80 | op]) + n + (mask if len(data) < 5000 else b"\0\0\0\0") + body)
-
-    def until(self, word):
-        seen = b""
-        while word not in seen:
-            op, got = self.message()
-            assert op == 2, (op, got, seen[-300:])
-            seen += got
-        return seen
-
 
 def machine(name, tag):
     return {"name": name, "kernel": KERNEL, "initrd": INITRD, "memory": "128M", "engine": "soft", "append": "console=ttyS0 panic=-1 quiet rdinit=/bin/sh",
@@ -392,7 +286,7 @@ def grants_and_console():
 
 def hostile():
     """No bytes end it; a slow client stops no other."""
-    host, port = where.rsplit(":", 1)
+    host, port = far.where.rsplit(":", 1)
     slow = []
     for n in range(20):
         s = socket.create_connection((host, int(port)), SECONDS)
@@ -443,10 +337,10 @@ def main():
     query_decoded_once()
     last = audit()
     hostile()
-    root, was = key_of("root"), fingerprint
+    root, was = key_of("root"), far.fingerprint
     d.end()
     d = Listening()
-    assert fingerprint == was
+    assert far.fingerprint == was
     assert ok(remote("GET", "/self", key=root))["name"] == "root"  # sessions live on
     assert ok(remote("GET", "/audit?limit=1", key=root))["list"][0]["number"] > last
     for i in ok(local("GET", "/instances"))["list"]:

@@ -376,7 +376,7 @@ def files():
     refused("NAME:PATH", "pull", "a", here)
     refused("octal", "push", here + "/one", "a:/x", "--mode", "8")
     refused("no instance", "pull", "nobody:/x", here)
-    refused("of one container", "pull", "a:/x", "b:/x", here)
+    refused("of one instance", "pull", "a:/x", "b:/x", here)
 
 
 def attacks_by_files():

@@ -1,6 +1,6 @@
 #!/bin/bash
 # test/sys/web.sh: the console in the browser: unit tests, then Debian's chromium against a socled with a guest on the software engine.
-# time limit: 300
+# time limit: 600
 # Root's socled makes a network for its machines: in a network namespace of the test's own.
 set -eu
 here=$(dirname "$0")

@@ -1,7 +1,7 @@
 /* web/src/logic.test.ts: what needs no page: names, sizes, texts, trees, changes, events. */
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { bodyOf, commandOf, EMPTY, wrong, type Draft } from "./create/config";
-import { urlOf } from "./core/api";
+import { askAhead, get, urlOf } from "./core/api";
 import { forEach } from "./core/each";
 import { ago, bytes, parseBytes, percent, shellWord, sizeText } from "./core/format";
 import { staleAfter, withState } from "./core/live";
@@ -16,6 +16,7 @@ import { frame, frameReader, sizeFrame } from "./instances/frames";
 import { whyNot, type Subject, type Verb } from "./instances/actions";
 import { changes } from "./instances/edit";
 import { filter, matches, tagsOf } from "./instances/filter";
+import { exportable, exportCall, exportCommand } from "./instances/export";
 import { hiddenOf } from "./instances/hidden";
 import { cloudOf } from "./instances/seed";
 import { ofEvent, story } from "./instances/story";
@@ -284,4 +285,52 @@ describe("what cloud-init is told", () => {
     expect(cloudOf({ ...none, enable: true, hostname: " h ", keys: "k1\n\n k2 ", user_data: "#cloud-config\n  a: 1\n", network: "version: 2" })).toEqual({
       cloud: { enable: true, hostname: "h", keys: [{ key: "k1" }, { key: "k2" }], user_data: "#cloud-config\n  a: 1\n", network: "version: 2" },
     }));
+});
+
+describe("what is asked ahead", () => {
+  const answers = (...all: [status: number, body: string][]) =>
+    vi.stubGlobal("fetch", vi.fn(() => {
+      const [status, body] = all.shift() ?? [500, ""];
+      return Promise.resolve(new Response(body, { status }));
+    }));
+
+  afterEach(() => vi.unstubAllGlobals());
+  it("is the first answer, and no later one", async () => {
+    answers([200, "1"], [200, "2"]);
+    expect(await askAhead({ path: "/1.0/tasks" })).toBe(true);
+    expect(await get("/1.0/tasks")).toBe(1);
+    expect(fetch).toHaveBeenCalledTimes(1);
+    expect(await get("/1.0/tasks")).toBe(2);
+  });
+  it("is forgotten when it has become old", async () => {
+    vi.useFakeTimers();
+    answers([200, "1"], [200, "2"]);
+    await askAhead({ path: "/1.0/tasks" });
+    vi.advanceTimersByTime(10_000);
+    expect(await get("/1.0/tasks")).toBe(2);
+    vi.useRealTimers();
+  });
+  it("is forgotten when nobody is logged in", async () => {
+    answers([401, "{}"], [401, "{}"], [200, "2"]);
+    expect(await askAhead({ path: "/1.0/self" })).toBe(false);
+    await askAhead({ path: "/1.0/tasks" });
+    await expect(get("/1.0/self")).rejects.toThrow();
+    expect(await get("/1.0/tasks")).toBe(2);
+  });
+});
+
+describe("a disk as a file", () => {
+  const plain = { format: "vmdk", compress: false, disk: 0, snapshot: "" } as const;
+
+  it("is one that the machine writes to, the image's clone first", () => {
+    expect(exportable({ image: "debian", disks: [{ file: "/a", readonly: true }, { file: "/b" }] })).toEqual(["clone of image “debian”", "/b"]);
+    expect(exportable({ disks: [{ file: "/a", readonly: true }] })).toEqual([]);
+  });
+  it("is asked for as the command does", () => {
+    expect(exportCommand("web", plain)).toBe("socle export web web.vmdk");
+    expect(exportCall("web", plain).body).toEqual({ format: "vmdk" });
+    const all = { format: "qcow2", compress: true, disk: 1, snapshot: "a b" } as const;
+    expect(exportCommand("web", all)).toBe("socle export web web.qcow2 --compress --disk 1 --snapshot 'a b'");
+    expect(exportCall("web", all).body).toEqual({ format: "qcow2", compress: true, disk: 1, snapshot: "a b" });
+  });
 });

@@ -1,35 +1,23 @@
-/* web/src/main.tsx: where the console begins: who is logged in, what is live, which page is asked for. */
+/* web/src/main.tsx: who is logged in, what is live, which page is asked for.  Loaded by begin.ts. */
 import "@patternfly/react-core/dist/styles/base.css";
 import "./style.css";
 import { EmptyState, PageSection, Spinner } from "@patternfly/react-core";
 import { QueryClient, QueryClientProvider, useQueryClient } from "@tanstack/react-query";
-import { lazy, StrictMode, Suspense, useEffect, useState, type ReactNode } from "react";
+import { lazy, StrictMode, Suspense, useEffect, useRef, type ComponentType, type ReactNode } from "react";
 import { createRoot } from "react-dom/client";
-import { createBrowserRouter, Outlet, RouterProvider } from "react-router-dom";
+import { BrowserRouter, Route, Routes } from "react-router-dom";
 import { ApiError } from "./core/api";
 import { Live } from "./core/live";
-import { language } from "./core/prefs";
 import { SessionGate, useSession } from "./core/session";
-import { speak, t } from "./core/text";
-import { followTheme } from "./core/theme";
+import { t } from "./core/text";
 import { LiveContext } from "./core/use";
-import { DetailsPage } from "./instances/DetailsPage";
-import { ListPage } from "./instances/ListPage";
 import { Dashboard } from "./pages/Dashboard";
 import { Layout } from "./parts/Layout";
-import { LoginView } from "./parts/Session";
 
-const CreatePage = lazy(() => import("./create/CreatePage"));
-const ImagesPage = lazy(() => import("./pages/Images"));
-const NetworksPage = lazy(() => import("./pages/Networks"));
-const UsersPage = lazy(() => import("./pages/Users"));
-const TokensPage = lazy(() => import("./pages/Tokens"));
-const AuditPage = lazy(() => import("./pages/Audit"));
-const AccountPage = lazy(() => import("./pages/Account"));
-const SettingsPage = lazy(() => import("./pages/Settings"));
-const AboutPage = lazy(() => import("./pages/About"));
+const LoginView = lazy(() => import("./parts/Session"));
 
 const FRESH_MS = 5000;
+const LATER_MS = 3000;
 
 /* What was refused is refused again; what was not reached may be. */
 const queries = new QueryClient({
@@ -37,32 +25,37 @@ const queries = new QueryClient({
     queries: { staleTime: FRESH_MS, retry: (n, e) => n < 3 && e instanceof ApiError && (e.status === 0 || e.status === 503) },
   },
 });
+const live = new Live(queries);
+
+const PAGES: [path: string, page: ComponentType][] = [
+  ["/", Dashboard],
+  ["/instances", lazy(() => import("./instances/ListPage"))],
+  ["/instances/:name/:tab?", lazy(() => import("./instances/DetailsPage"))],
+  ["/create", lazy(() => import("./create/CreatePage"))],
+  ["/images", lazy(() => import("./pages/Images"))],
+  ["/networks", lazy(() => import("./pages/Networks"))],
+  ["/terminal", lazy(() => import("./pages/Terminal"))],
+  ["/users", lazy(() => import("./pages/Users"))],
+  ["/tokens", lazy(() => import("./pages/Tokens"))],
+  ["/audit", lazy(() => import("./pages/Audit"))],
+  ["/account", lazy(() => import("./pages/Account"))],
+  ["/settings", lazy(() => import("./pages/Settings"))],
+  ["/about", lazy(() => import("./pages/About"))],
+];
 
 function LiveProvider({ children }: { children: ReactNode }) {
   const client = useQueryClient();
   const { self } = useSession();
-  const [live] = useState(() => new Live(client));
+  const before = useRef(self);
 
+  /* After another login everything that was refused meanwhile is asked again. */
   useEffect(() => {
-    live.start();
-    return () => live.stop();
-  }, [live, self]);
-  /* After a login everything that was refused meanwhile is asked again. */
-  useEffect(() => {
+    if (before.current === self) return;
+    before.current = self;
     live.retry();
     void client.invalidateQueries();
-  }, [live, client, self]);
+  }, [client, self]);
   return <LiveContext.Provider value={live}>{children}</LiveContext.Provider>;
-}
-
-function Root() {
-  return (
-    <Layout>
-      <Suspense fallback={<Spinner aria-label={t("loading")} />}>
-        <Outlet />
-      </Suspense>
-    </Layout>
-  );
 }
 
 function Nowhere() {
@@ -73,44 +66,45 @@ function Nowhere() {
   );
 }
 
-const router = createBrowserRouter([
-  {
-    element: <Root />,
-    children: [
-      { path: "/", element: <Dashboard /> },
-      { path: "/instances", element: <ListPage /> },
-      { path: "/instances/:name/:tab?", element: <DetailsPage /> },
-      { path: "/create", element: <CreatePage /> },
-      { path: "/images", element: <ImagesPage /> },
-      { path: "/networks", element: <NetworksPage /> },
-      { path: "/users", element: <UsersPage /> },
-      { path: "/tokens", element: <TokensPage /> },
-      { path: "/audit", element: <AuditPage /> },
-      { path: "/account", element: <AccountPage /> },
-      { path: "/settings", element: <SettingsPage /> },
-      { path: "/about", element: <AboutPage /> },
-      { path: "*", element: <Nowhere /> },
-    ],
-  },
-]);
+function Pages() {
+  return (
+    <Layout>
+      <Suspense fallback={<Spinner aria-label={t("loading")} />}>
+        <Routes>
+          {PAGES.map(([path, Page]) => (
+            <Route key={path} path={path} element={<Page />} />
+          ))}
+          <Route path="*" element={<Nowhere />} />
+        </Routes>
+      </Suspense>
+    </Layout>
+  );
+}
 
-async function begin(): Promise<void> {
+export function show(): void {
   const root = document.getElementById("root");
 
-  followTheme();
-  await speak(language());
   if (root)
     createRoot(root).render(
       <StrictMode>
         <QueryClientProvider client={queries}>
-          <SessionGate login={(p) => <LoginView {...p} />}>
+          <SessionGate
+            onSelf={() => live.start()}
+            login={(p) => (
+              <Suspense>
+                <LoginView {...p} />
+              </Suspense>
+            )}
+          >
             <LiveProvider>
-              <RouterProvider router={router} />
+              <BrowserRouter future={{ v7_startTransition: true, v7_relativeSplatPath: true }}>
+                <Pages />
+              </BrowserRouter>
             </LiveProvider>
           </SessionGate>
         </QueryClientProvider>
       </StrictMode>,
     );
+  /* A session may end when the server is another version, which has no such file. */
+  setTimeout(() => void import("./parts/Session"), LATER_MS);
 }
-
-void begin();

@@ -13,6 +13,11 @@ export interface Call {
   ifMatch?: string;
 }
 
+export type Read = Pick<Call, "path" | "names" | "query">;
+
+/* Of the list of instances: so many that one answer has all. */
+export const INSTANCES_PAGE = 20000;
+
 export interface Answer<T> {
   value: T;
   etag: string;
@@ -37,7 +42,7 @@ export function whenSessionEnds(then: () => void): void {
   onEnded = then;
 }
 
-export function urlOf(call: Pick<Call, "path" | "names" | "query">): string {
+export function urlOf(call: Read): string {
   const names = [...(call.names ?? [])];
   const path = call.path.replace(/\{\w+\}/g, () => encodeURIComponent(names.shift() ?? ""));
   const query = new URLSearchParams(Object.entries(call.query ?? {}).map(([k, v]) => [k, String(v)]));
@@ -52,6 +57,26 @@ async function refusal(r: Response): Promise<ApiError> {
   } catch {
     return new ApiError(r.status, `${r.status} ${r.statusText}`);
   }
+}
+
+/* Reads that were sent before a page asked for them.  The first that does has the answer, unless it has become old. */
+const ahead = new Map<string, { at: number; answer: Promise<Response | undefined> }>();
+const AHEAD_MS = 5000;
+
+/* True: it was answered, and is kept for who asks for it. */
+export async function askAhead(call: Read): Promise<boolean> {
+  const url = urlOf(call);
+  const answer = fetch(url).catch(() => undefined);
+
+  ahead.set(url, { at: Date.now(), answer });
+  return (await answer)?.ok ?? false;
+}
+
+async function takeAhead(url: string): Promise<Response | undefined> {
+  const kept = ahead.get(url);
+
+  ahead.delete(url);
+  return kept && Date.now() - kept.at < AHEAD_MS ? kept.answer : undefined;
 }
 
 const AGAIN_MS = 20_000;
@@ -79,8 +104,10 @@ async function send(call: Call): Promise<Response> {
   if (body !== null) headers["Content-Type"] = "application/json";
   if (call.ifMatch) headers["If-Match"] = call.ifMatch;
   if (keyed) headers["Idempotency-Key"] = crypto.randomUUID();
-  const r = await reach(urlOf(call), { method: call.method, headers, body }, keyed);
+  const url = urlOf(call);
+  const r = (!writes && (await takeAhead(url))) || (await reach(url, { method: call.method, headers, body }, keyed));
   if (r.ok) return r;
+  if (r.status === 401) ahead.clear(); // what was refused to nobody is not refused to who logs in
   if (r.status === 401 && !BEFORE_LOGIN.includes(call.path)) onEnded();
   throw await refusal(r);
 }

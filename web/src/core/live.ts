@@ -6,6 +6,8 @@ import type { QueryClient } from "@tanstack/react-query";
 import { get, socketUrl } from "./api";
 import type { Instance, LiveEvent, Server, Summary, Task } from "./types";
 
+export const serverQuery = { queryKey: ["server"], queryFn: () => get<Server>("/1.0") };
+
 export type LiveState = "connecting" | "live" | "broken";
 
 const FIRST_MS = 500;
@@ -31,18 +33,17 @@ export function staleAfter(events: LiveEvent[]): string[] {
     if (e.type === "instance" || (e.type === "state" && e.deleted)) keys.add("instances").add("instance");
     if (e.type === "state") keys.add("instance").add("snapshots");
     if (e.type === "network") keys.add("networks");
-    if (e.type === "task") keys.add("tasks").add("snapshots").add("images");
+    if (e.type === "task") keys.add("tasks").add("snapshots").add("images").add("exports");
   }
   return [...keys];
 }
 
 export class Live {
-  private socket: WebSocket | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private stale = new Set<string>();
   private staleTimer: ReturnType<typeof setTimeout> | undefined;
   private wait = FIRST_MS;
-  private ended = false;
+  private begun = false;
   private listeners = new Set<() => void>();
   private watchers = new Set<(events: LiveEvent[]) => void>();
   private broke = false;
@@ -50,15 +51,10 @@ export class Live {
 
   constructor(private readonly queries: QueryClient) {}
 
+  /* Once somebody is known; later calls do nothing. */
   start(): void {
-    this.ended = false;
-    void this.connect();
-  }
-
-  stop(): void {
-    this.ended = true;
-    clearTimeout(this.timer);
-    this.socket?.close();
+    if (!this.begun) void this.connect();
+    this.begun = true;
   }
 
   /* At once, not when the wait is over. */
@@ -87,8 +83,8 @@ export class Live {
 
   private async connect(): Promise<void> {
     try {
-      const { revision } = await get<Server>("/1.0");
-      if (this.ended) return;
+      /* Fresh, or what a page is just asking for. */
+      const { revision } = await this.queries.fetchQuery({ ...serverQuery, staleTime: 0, retry: false });
       this.open(revision);
     } catch {
       this.lost();
@@ -98,7 +94,6 @@ export class Live {
   private open(revision: number): void {
     const socket = new WebSocket(socketUrl(`/1.0/events?since=${revision}`));
 
-    this.socket = socket;
     socket.onopen = () => {
       this.wait = FIRST_MS;
       this.set("live");
@@ -110,7 +105,6 @@ export class Live {
   }
 
   private lost(): void {
-    if (this.ended) return;
     this.broke = true;
     this.set("broken");
     clearTimeout(this.timer);

@@ -26,12 +26,13 @@ export interface LoginViewProps {
   onLogin: () => Promise<void>;
 }
 
-export function SessionGate(props: { children: ReactNode; login: (p: LoginViewProps) => ReactNode }) {
+export function SessionGate(props: { children: ReactNode; onSelf: () => void; login: (p: LoginViewProps) => ReactNode }) {
   const [known, setKnown] = useState<Known>({ self: undefined, ended: false, asked: false, error: "" });
 
   async function look(): Promise<void> {
     try {
       const self = await get<Self>("/1.0/self");
+      props.onSelf();
       setKnown((k) => {
         if (k.self && k.self.name !== self.name) location.reload(); // what the other one saw is not this one's
         return { self, ended: false, asked: true, error: "" };

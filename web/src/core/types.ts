@@ -22,6 +22,7 @@ export type InstanceStatus = With<Shown<Schemas["State"]>, "id" | "state" | "rev
 export type Instance = Shown<Omit<Schemas["Instance"], "status">> & { status: InstanceStatus };
 export type InstanceNew = Schemas["InstanceNew"];
 export type Snapshot = With<Shown<Schemas["Snapshot"]>, "name" | "created">;
+export type Export = With<Shown<Schemas["Export"]>, "number">;
 export type Task = With<Shown<Schemas["Task"]>, "number" | "what" | "state">;
 export type TaskStarted = Required<Shown<Schemas["TaskStarted"]>>;
 export type Image = With<Shown<Schemas["Image"]>, "name">;

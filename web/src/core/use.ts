@@ -1,11 +1,9 @@
 /* web/src/core/use.ts: queries that several pages share. */
 import { useQuery } from "@tanstack/react-query";
 import { createContext, useContext, useSyncExternalStore } from "react";
-import { ask, list } from "./api";
+import { ask, INSTANCES_PAGE, list } from "./api";
 import type { Live, LiveState } from "./live";
 import type { Image, Instance, Network, Snapshot, Summary, Task } from "./types";
-
-const PAGE = 20000;
 
 export const LiveContext = createContext<Live | undefined>(undefined);
 
@@ -23,7 +21,7 @@ export function useLiveState(): LiveState {
 }
 
 export const useInstances = () =>
-  useQuery({ queryKey: ["instances"], queryFn: () => list<Summary>("/1.0/instances", [], PAGE) });
+  useQuery({ queryKey: ["instances"], queryFn: () => list<Summary>("/1.0/instances", [], INSTANCES_PAGE) });
 
 /* With its ETag, by which a change is refused when somebody else made one meanwhile. */
 export const useInstance = (name: string) =>

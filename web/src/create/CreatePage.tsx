@@ -7,7 +7,7 @@ import { ask, get, type Call } from "@/core/api";
 import { t } from "@/core/text";
 import type { Task, TaskStarted } from "@/core/types";
 import { isOpen, useImages, useInstances } from "@/core/use";
-import { ErrorAlert } from "@/parts/Dialogs";
+import { ErrorAlert } from "@/parts/ErrorAlert";
 import { bodyOf, EMPTY, wrong, type Draft, type Step } from "./config";
 import { CloudStep, DisksStep, NetworkStep, Review, SizeStep, SourceStep } from "./steps";
 

@@ -4,7 +4,7 @@ import type { Call } from "@/core/api";
 import { bytes, parseBytes } from "@/core/format";
 import { t } from "@/core/text";
 import { useImages, useNetworks } from "@/core/use";
-import { Facts } from "@/instances/Overview";
+import { Facts } from "@/parts/Facts";
 import { ShowAs } from "@/parts/Dialogs";
 import { commandOf, type Draft } from "./config";
 

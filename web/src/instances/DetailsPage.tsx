@@ -7,7 +7,7 @@ import { useSession } from "@/core/session";
 import { t, type TextKey } from "@/core/text";
 import type { Instance } from "@/core/types";
 import { useInstance } from "@/core/use";
-import { ErrorAlert } from "@/parts/Dialogs";
+import { ErrorAlert } from "@/parts/ErrorAlert";
 import { StateLabel } from "@/parts/StateLabel";
 import { Actions } from "./Actions";
 import { Cloud } from "./Cloud";
@@ -44,7 +44,7 @@ const TABS: { key: string; text: TextKey; view: (of: Of) => ReactNode; for?: "co
   { key: "raw", text: "tab.raw", view: (of) => <Raw {...of} /> },
 ];
 
-export function DetailsPage() {
+export default function DetailsPage() {
   const { name = "", tab = "overview" } = useParams();
   const { data, error } = useInstance(name);
   const { self } = useSession();

@@ -8,6 +8,7 @@ import { PlainTable } from "@/parts/PlainTable";
 import { isAlive } from "./actions";
 import type { Of } from "./DetailsPage";
 import { editCall, setCommand, useEdit } from "./edit";
+import { Exports } from "./Exports";
 
 const CACHES = ["writeback", "direct", "unsafe"] as const;
 
@@ -50,6 +51,7 @@ export function Disks(of: Of) {
           }))}
         />
       )}
+      <Exports {...of} />
       {adding && <AddDisk of={of} onClose={() => setAdding(false)} />}
       {removed && (
         <Confirm

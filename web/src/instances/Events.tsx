@@ -6,7 +6,7 @@ import { when } from "@/core/format";
 import { t, word } from "@/core/text";
 import type { LiveEvent, Server } from "@/core/types";
 import { useLiveState, useTasks } from "@/core/use";
-import { ErrorAlert } from "@/parts/Dialogs";
+import { ErrorAlert } from "@/parts/ErrorAlert";
 import { PlainTable } from "@/parts/PlainTable";
 import { StateLabel } from "@/parts/StateLabel";
 import type { Of } from "./DetailsPage";

@@ -18,7 +18,7 @@ import { Link, useSearchParams } from "react-router-dom";
 import { useSession } from "@/core/session";
 import { t, word } from "@/core/text";
 import { useInstances } from "@/core/use";
-import { ErrorAlert } from "@/parts/Dialogs";
+import { ErrorAlert } from "@/parts/ErrorAlert";
 import { Bulk } from "./Bulk";
 import { Columns } from "./Columns";
 import { useHidden } from "./hidden";
@@ -27,7 +27,7 @@ import { InstanceTable } from "./Table";
 
 const STATES = ["running", "off", "paused", "suspended", "failed", "starting", "stopping", "creating", "deleting"];
 
-export function ListPage() {
+export default function ListPage() {
   const { data, error, isPending } = useInstances();
   const [params, setParams] = useSearchParams();
   const [chosen, setChosen] = useState<Record<string, boolean>>({});

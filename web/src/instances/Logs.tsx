@@ -5,7 +5,7 @@ import { useState } from "react";
 import { text, urlOf } from "@/core/api";
 import { plain } from "@/core/plain";
 import { t } from "@/core/text";
-import { ErrorAlert } from "@/parts/Dialogs";
+import { ErrorAlert } from "@/parts/ErrorAlert";
 import { matches } from "./filter";
 import type { Of } from "./DetailsPage";
 

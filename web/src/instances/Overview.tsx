@@ -1,36 +1,12 @@
 /* web/src/instances/Overview.tsx: what an instance is and uses, and what is known about it. */
-import {
-  Card,
-  CardBody,
-  CardTitle,
-  DescriptionList,
-  DescriptionListDescription,
-  DescriptionListGroup,
-  DescriptionListTerm,
-  Label,
-} from "@patternfly/react-core";
-import type { ReactNode } from "react";
+import { Card, CardBody, CardTitle, Label } from "@patternfly/react-core";
 import { Link } from "react-router-dom";
 import { ago, bytes, number, when } from "@/core/format";
 import { t } from "@/core/text";
+import { Facts } from "@/parts/Facts";
 import { Usage } from "@/parts/Usage";
 import { isAlive } from "./actions";
 import type { Of } from "./DetailsPage";
-
-export function Facts({ rows }: { rows: [string, ReactNode][] }) {
-  return (
-    <DescriptionList isHorizontal isCompact>
-      {rows
-        .filter(([, value]) => value !== undefined && value !== null && value !== "")
-        .map(([term, value]) => (
-          <DescriptionListGroup key={term}>
-            <DescriptionListTerm>{term}</DescriptionListTerm>
-            <DescriptionListDescription>{value}</DescriptionListDescription>
-          </DescriptionListGroup>
-        ))}
-    </DescriptionList>
-  );
-}
 
 export function Overview({ instance }: Of) {
   const { status } = instance;

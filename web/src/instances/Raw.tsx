@@ -3,7 +3,8 @@ import { ActionGroup, Alert, Button, Form, TextArea } from "@patternfly/react-co
 import { useState } from "react";
 import { useSession } from "@/core/session";
 import { t } from "@/core/text";
-import { ErrorAlert, ShowAs } from "@/parts/Dialogs";
+import { ShowAs } from "@/parts/Dialogs";
+import { ErrorAlert } from "@/parts/ErrorAlert";
 import type { Of } from "./DetailsPage";
 import { changes, editCall, setCommand, useEdit } from "./edit";
 

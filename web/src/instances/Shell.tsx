@@ -1,95 +1,20 @@
-/* web/src/instances/Shell.tsx: a shell in a container, as long as the page is there; the program's end is shown, and another can be begun. */
-import { Button, EmptyState, EmptyStateBody, Label } from "@patternfly/react-core";
-import type { Terminal } from "@xterm/xterm";
-import { useEffect, useRef, useState } from "react";
-import { socketUrl, urlOf } from "@/core/api";
+/* web/src/instances/Shell.tsx: a shell in a container. */
+import { EmptyState, EmptyStateBody } from "@patternfly/react-core";
+import { urlOf } from "@/core/api";
 import { t } from "@/core/text";
+import { Program } from "@/parts/Program";
 import { isAlive } from "./actions";
 import type { Of } from "./DetailsPage";
-import { FRAME, frame, frameReader, sizeFrame } from "./frames";
-import { openTerminal } from "./terminal";
 
 /* The best that there is. */
-const COMMAND = ["/bin/sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash -l; exec sh -l"];
-
-/* What became of it; null: it runs. */
-type End = string | null;
-
-function talk(term: Terminal, name: string, onEnd: (e: End) => void): () => void {
-  const encoder = new TextEncoder();
-  const decoder = new TextDecoder();
-  const read = frameReader();
-  const s = new WebSocket(socketUrl(urlOf({ path: "/1.0/instances/{name}/exec", names: [name] })));
-  let said = false;
-
-  function end(text: string): void {
-    if (!said) onEnd(text);
-    said = true;
-  }
-  s.binaryType = "arraybuffer";
-  s.onopen = () => s.send(frame(FRAME.run, encoder.encode(JSON.stringify({ command: COMMAND, terminal: true, rows: term.rows, columns: term.cols }))));
-  s.onmessage = (m) => {
-    for (const f of read(new Uint8Array(m.data as ArrayBuffer))) {
-      if (f.kind === FRAME.output || f.kind === FRAME.error) term.write(f.data);
-      else if (f.kind === FRAME.ended) end(t("shell.ended", { status: new DataView(f.data.buffer).getUint32(0) }));
-      else end(decoder.decode(f.data));
-    }
-  };
-  s.onclose = () => end(t("shell.lost"));
-
-  const typed = term.onData((d) => s.readyState === WebSocket.OPEN && s.send(frame(FRAME.input, encoder.encode(d))));
-  const sized = term.onResize(({ rows, cols }) => s.readyState === WebSocket.OPEN && s.send(sizeFrame(rows, cols)));
-  return () => {
-    said = true;
-    typed.dispose();
-    sized.dispose();
-    s.close();
-  };
-}
+const FIRST = JSON.stringify({ command: ["/bin/sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash -l; exec sh -l"], terminal: true });
 
 export default function Shell({ instance }: Of) {
-  const name = instance.name ?? "";
-  const alive = isAlive(instance.status.state);
-  const box = useRef<HTMLDivElement>(null);
-  const [end, setEnd] = useState<End>(null);
-  const [round, setRound] = useState(0);
-  const [full, setFull] = useState(false);
-
-  useEffect(() => {
-    if (!box.current || !alive) return;
-    const { term, close } = openTerminal(box.current);
-    const leave = talk(term, name, setEnd);
-
-    setEnd(null);
-    term.focus();
-    return () => {
-      leave();
-      close();
-    };
-  }, [name, alive, round]);
-
-  if (!alive)
+  if (!isAlive(instance.status.state))
     return (
       <EmptyState titleText={t("console.off")} headingLevel="h2" variant="sm">
         <EmptyStateBody>{t("shell.off_hint")}</EmptyStateBody>
       </EmptyState>
     );
-  return (
-    <div className={full ? "console console-full" : "console"}>
-      <div className="tab-tools">
-        <Label isCompact color={end ? "orange" : "green"} data-shell={end ? "ended" : "runs"}>
-          {end ?? t("shell.runs")}
-        </Label>
-        {end && (
-          <Button variant="link" isInline onClick={() => setRound(round + 1)}>
-            {t("shell.again")}
-          </Button>
-        )}
-        <Button variant="link" isInline onClick={() => setFull(!full)}>
-          {t(full ? "console.small" : "console.full")}
-        </Button>
-      </div>
-      <div className="term" ref={box} />
-    </div>
-  );
+  return <Program url={urlOf({ path: "/1.0/instances/{name}/exec", names: [instance.name ?? ""] })} first={FIRST} />;
 }

@@ -1,12 +1,12 @@
 /* web/src/pages/About.tsx: what this is made of, and what one sends to who shall help. */
 import { Button, Card, CardBody, CardTitle, PageSection, Title } from "@patternfly/react-core";
 import { useQuery } from "@tanstack/react-query";
-import { get, urlOf } from "@/core/api";
+import { urlOf } from "@/core/api";
+import { serverQuery } from "@/core/live";
 import { useSession } from "@/core/session";
 import { t } from "@/core/text";
-import type { Server } from "@/core/types";
-import { Facts } from "@/instances/Overview";
-import { ErrorAlert } from "@/parts/Dialogs";
+import { Facts } from "@/parts/Facts";
+import { ErrorAlert } from "@/parts/ErrorAlert";
 
 /* A file beside the page, made when it was built (web/vite.config.ts). */
 const LICENCES = "/licences.json";
@@ -51,7 +51,7 @@ function Licences() {
 
 export default function AboutPage() {
   const { self } = useSession();
-  const server = useQuery({ queryKey: ["server"], queryFn: () => get<Server>("/1.0") });
+  const server = useQuery(serverQuery);
 
   return (
     <PageSection isFilled>

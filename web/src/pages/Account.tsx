@@ -4,7 +4,7 @@ import { useState, type FormEvent } from "react";
 import { ask } from "@/core/api";
 import { useSession } from "@/core/session";
 import { t } from "@/core/text";
-import { ErrorAlert } from "@/parts/Dialogs";
+import { ErrorAlert } from "@/parts/ErrorAlert";
 
 function Password() {
   const [old, setOld] = useState("");

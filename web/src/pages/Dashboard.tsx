@@ -3,15 +3,15 @@ import { Card, CardBody, CardTitle, PageSection, Title } from "@patternfly/react
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { Link } from "react-router-dom";
-import { get } from "@/core/api";
 import { ago, bytes } from "@/core/format";
+import { serverQuery } from "@/core/live";
 import { useSession } from "@/core/session";
 import { t, word } from "@/core/text";
-import type { Server, Summary, Task } from "@/core/types";
+import type { Summary, Task } from "@/core/types";
 import { isOpen, useInstances, useNetworks, useTasks } from "@/core/use";
 import { isAlive } from "@/instances/actions";
-import { Facts } from "@/instances/Overview";
-import { ErrorAlert } from "@/parts/Dialogs";
+import { Facts } from "@/parts/Facts";
+import { ErrorAlert } from "@/parts/ErrorAlert";
 import { StateLabel } from "@/parts/StateLabel";
 import { Usage } from "@/parts/Usage";
 
@@ -63,7 +63,7 @@ function attention(instances: Summary[], tasks: Task[], networks: { name: string
 
 export function Dashboard() {
   const { self } = useSession();
-  const server = useQuery({ queryKey: ["server"], queryFn: () => get<Server>("/1.0") });
+  const server = useQuery(serverQuery);
   const instances = useInstances();
   const tasks = useTasks().data ?? [];
   const networks = useNetworks().data ?? [];

@@ -2,7 +2,7 @@
 import { EmptyState, PageSection, Spinner, Title } from "@patternfly/react-core";
 import type { ReactNode } from "react";
 import { t } from "@/core/text";
-import { ErrorAlert } from "@/parts/Dialogs";
+import { ErrorAlert } from "@/parts/ErrorAlert";
 import { PlainTable, type Row } from "@/parts/PlainTable";
 
 interface Props {

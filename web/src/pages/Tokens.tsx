@@ -1,5 +1,5 @@
 /* web/src/pages/Tokens.tsx: what programs log in by, and where people are logged in. */
-import { Alert, Button, ClipboardCopy, FormGroup, FormSelect, FormSelectOption, TextInput } from "@patternfly/react-core";
+import { Alert, Button, Checkbox, ClipboardCopy, FormGroup, FormSelect, FormSelectOption, TextInput } from "@patternfly/react-core";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { ask, list, type Call } from "@/core/api";
@@ -37,7 +37,7 @@ export default function TokensPage() {
           t(k.kind === "token" ? "tokens.token" : "tokens.session") + (k.id === self.key ? ` (${t("tokens.this")})` : ""),
           k.name || k.from || "–",
           k.user,
-          k.role,
+          k.shell ? t("tokens.role_shell", { role: k.role }) : k.role,
           when(k.used),
           when(k.expires),
           <Button variant="link" isInline isDanger onClick={() => setEnding(k)} aria-label={t("tokens.end_one", { name: k.name || k.id })}>
@@ -84,7 +84,10 @@ function Create({ onMade, onClose }: { onMade: (key: string) => Promise<void>; o
   const [name, setName] = useState("");
   const [role, setRole] = useState<string>("viewer");
   const [days, setDays] = useState("90");
-  const call: Call = { method: "POST", path: "/1.0/tokens", body: { name, role, seconds: Number(days) * DAY_S } };
+  const [shell, setShell] = useState(false);
+  const { self } = useSession();
+  const withShell = shell && role === "admin";
+  const call: Call = { method: "POST", path: "/1.0/tokens", body: { name, role, seconds: Number(days) * DAY_S, ...(withShell ? { shell: true } : {}) } };
 
   return (
     <Ask
@@ -107,6 +110,7 @@ function Create({ onMade, onClose }: { onMade: (key: string) => Promise<void>; o
           ))}
         </FormSelect>
       </FormGroup>
+      {self.shell && role === "admin" && <Checkbox id="token-shell" label={t("tokens.shell")} isChecked={shell} onChange={(_, v) => setShell(v)} />}
       <FormGroup label={t("tokens.days")} fieldId="token-days">
         <FormSelect id="token-days" value={days} onChange={(_, v) => setDays(v)}>
           {DAYS.map((d) => (

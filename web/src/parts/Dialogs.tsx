@@ -1,6 +1,5 @@
 /* web/src/parts/Dialogs.tsx: what several pages ask and show: is this really meant, and how is it said elsewhere. */
 import {
-  Alert,
   Button,
   Checkbox,
   ClipboardCopy,
@@ -19,15 +18,7 @@ import { useState, type ReactNode } from "react";
 import { urlOf, type Call } from "@/core/api";
 import { shellWord } from "@/core/format";
 import { t } from "@/core/text";
-
-export function ErrorAlert({ error, title }: { error: unknown; title?: string }) {
-  if (!error) return null;
-  return (
-    <Alert component="p" isInline variant="danger" title={title ?? t("error.title")} className="gap">
-      {error instanceof Error ? error.message : String(error)}
-    </Alert>
-  );
-}
+import { ErrorAlert } from "./ErrorAlert";
 
 interface ConfirmProps {
   title: string;

@@ -9,7 +9,7 @@ const KEYS: [string, TextKey][] = [
   ["Esc", "help.escape"],
 ];
 
-export function Help({ onClose }: { onClose: () => void }) {
+export default function Help({ onClose }: { onClose: () => void }) {
   return (
     <Modal isOpen variant="small" onClose={onClose} aria-label={t("help.title")}>
       <ModalHeader title={t("help.title")} />

@@ -23,25 +23,30 @@ import {
   Tooltip,
 } from "@patternfly/react-core";
 import { BarsIcon, ListIcon, MoonIcon, SearchIcon, SunIcon, UserIcon } from "@patternfly/react-icons";
-import { useEffect, useState, type ReactNode } from "react";
+import { lazy, Suspense, useEffect, useState, type ReactNode } from "react";
 import { Link, useLocation, useNavigate } from "react-router-dom";
 import { useSession } from "@/core/session";
 import { t, type TextKey } from "@/core/text";
 import { isDark, toggleTheme } from "@/core/theme";
 import { isOpen, useLive, useLiveState, useTasks } from "@/core/use";
-import { Help } from "./Help";
 import { Logo } from "./Logo";
-import { Palette } from "./Palette";
-import { TaskDrawer, TaskToasts } from "./Tasks";
+import { TaskToasts } from "./TaskToasts";
 
-export const PLACES: { path: string; text: TextKey; admin?: boolean }[] = [
+/* What is not there at first is loaded when it is opened. */
+const Help = lazy(() => import("./Help"));
+const Palette = lazy(() => import("./Palette"));
+const TaskDrawer = lazy(() => import("./Tasks"));
+
+/* `for`: others have no use for it. */
+export const PLACES: { path: string; text: TextKey; for?: "admin" | "shell" }[] = [
   { path: "/", text: "nav.dashboard" },
   { path: "/instances", text: "nav.instances" },
   { path: "/images", text: "nav.images" },
   { path: "/networks", text: "nav.networks" },
-  { path: "/users", text: "nav.users", admin: true },
+  { path: "/terminal", text: "nav.terminal", for: "shell" },
+  { path: "/users", text: "nav.users", for: "admin" },
   { path: "/tokens", text: "nav.tokens" },
-  { path: "/audit", text: "nav.audit", admin: true },
+  { path: "/audit", text: "nav.audit", for: "admin" },
   { path: "/settings", text: "nav.settings" },
   { path: "/about", text: "nav.about" },
 ];
@@ -203,7 +208,7 @@ export function Layout({ children }: { children: ReactNode }) {
       <PageSidebarBody>
         <Nav aria-label={t("nav.label")}>
           <NavList>
-            {PLACES.filter((p) => !p.admin || self.admin).map((p) => (
+            {PLACES.filter((p) => !p.for || self[p.for]).map((p) => (
               <NavItem key={p.path} isActive={p.path === "/" ? pathname === "/" : pathname.startsWith(p.path)}>
                 <Link to={p.path}>{t(p.text)}</Link>
               </NavItem>
@@ -221,15 +226,15 @@ export function Layout({ children }: { children: ReactNode }) {
         skipToContent={<SkipToContent href="#main">{t("skip")}</SkipToContent>}
         mainContainerId="main"
         isNotificationDrawerExpanded={tasks}
-        notificationDrawer={<TaskDrawer onClose={() => setTasks(false)} />}
+        notificationDrawer={<Suspense>{tasks && <TaskDrawer onClose={() => setTasks(false)} />}</Suspense>}
         isContentFilled
       >
         <Broken />
         {children}
       </Page>
       <TaskToasts />
-      {palette && <Palette onClose={() => setPalette(false)} />}
-      {help && <Help onClose={() => setHelp(false)} />}
+      <Suspense>{palette && <Palette onClose={() => setPalette(false)} />}</Suspense>
+      <Suspense>{help && <Help onClose={() => setHelp(false)} />}</Suspense>
     </>
   );
 }

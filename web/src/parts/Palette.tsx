@@ -20,7 +20,7 @@ interface Entry {
   run: () => void;
 }
 
-export function Palette({ onClose }: { onClose: () => void }) {
+export default function Palette({ onClose }: { onClose: () => void }) {
   const [wanted, setWanted] = useState("");
   const [at, setAt] = useState(0);
   const { self } = useSession();
@@ -28,7 +28,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const go = useNavigate();
 
   const entries = useMemo(() => {
-    const all: Entry[] = PLACES.filter((p) => !p.admin || self.admin).map((p) => ({
+    const all: Entry[] = PLACES.filter((p) => !p.for || self[p.for]).map((p) => ({
       key: p.path,
       text: t(p.text),
       hint: t("palette.page"),

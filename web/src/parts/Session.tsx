@@ -69,7 +69,7 @@ function FirstOrLogin(props: LoginViewProps) {
   return data?.needed ? <Setup fingerprint={data.fingerprint} onLogin={props.onLogin} /> : <LoginForm {...props} />;
 }
 
-export function LoginView(props: LoginViewProps) {
+export default function LoginView(props: LoginViewProps) {
   if (props.before)
     return (
       <Modal isOpen variant="small" aria-label={t("login.again")}>

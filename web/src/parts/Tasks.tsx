@@ -1,29 +1,17 @@
-/* web/src/parts/Tasks.tsx: the drawer of tasks, and what is said when one ends. */
-import {
-  Alert,
-  AlertActionCloseButton,
-  AlertGroup,
-  Button,
-  NotificationDrawer,
-  NotificationDrawerBody,
-  NotificationDrawerHeader,
-  Progress,
-  ProgressSize,
-} from "@patternfly/react-core";
-import { useEffect, useState } from "react";
+/* web/src/parts/Tasks.tsx: the drawer of tasks. */
+import { Button, NotificationDrawer, NotificationDrawerBody, NotificationDrawerHeader, Progress, ProgressSize } from "@patternfly/react-core";
+import { useState } from "react";
 import { Link } from "react-router-dom";
 import { ask } from "@/core/api";
 import { ago } from "@/core/format";
 import { useSession } from "@/core/session";
 import { t, word } from "@/core/text";
-import type { LiveEvent, Task } from "@/core/types";
-import { isOpen, useLive, useTasks } from "@/core/use";
-import { ErrorAlert } from "./Dialogs";
+import type { Task } from "@/core/types";
+import { isOpen, useTasks } from "@/core/use";
+import { ErrorAlert } from "./ErrorAlert";
 import { StateLabel } from "./StateLabel";
 
 const SHOWN = 50;
-const TOASTS = 4;
-const TOAST_MS = 6000;
 const OF_INSTANCE_NOT = ["import", "network", "delete"];
 
 function TaskRow({ task }: { task: Task }) {
@@ -68,7 +56,7 @@ function TaskRow({ task }: { task: Task }) {
   );
 }
 
-export function TaskDrawer({ onClose }: { onClose: () => void }) {
+export default function TaskDrawer({ onClose }: { onClose: () => void }) {
   const tasks = useTasks();
 
   return (
@@ -80,55 +68,5 @@ export function TaskDrawer({ onClose }: { onClose: () => void }) {
         <ul className="tasks">{tasks.data?.slice(0, SHOWN).map((x) => <TaskRow key={x.number} task={x} />)}</ul>
       </NotificationDrawerBody>
     </NotificationDrawer>
-  );
-}
-
-interface Toast {
-  number: number;
-  text: string;
-  failed: boolean;
-  error: string | undefined;
-}
-
-function toastOf(e: LiveEvent): Toast | undefined {
-  if (e.type !== "task" || !e.number || !e.state || !["done", "failed", "cancelled"].includes(e.state)) return undefined;
-  return {
-    number: e.number,
-    text: t("tasks.ended", { what: word("task", e.what ?? ""), name: e.name ?? "", state: word("state", e.state) }),
-    failed: e.state === "failed",
-    error: e.error,
-  };
-}
-
-export function TaskToasts() {
-  const [toasts, setToasts] = useState<Toast[]>([]);
-  const live = useLive();
-
-  useEffect(
-    () =>
-      live.watch((events) => {
-        const more = events.map(toastOf).filter((x) => x !== undefined);
-        /* One that ended may be written again: the newest word counts. */
-        for (const toast of more) setToasts((old) => [toast, ...old.filter((x) => x.number !== toast.number)].slice(0, TOASTS));
-      }),
-    [live],
-  );
-  const drop = (number: number) => setToasts((old) => old.filter((x) => x.number !== number));
-  return (
-    <AlertGroup isToast isLiveRegion>
-      {toasts.map((x) => (
-        <Alert
-          component="p"
-          key={x.number}
-          variant={x.failed ? "danger" : "success"}
-          title={x.text}
-          timeout={x.failed ? false : TOAST_MS}
-          onTimeout={() => drop(x.number)}
-          actionClose={<AlertActionCloseButton onClose={() => drop(x.number)} />}
-        >
-          {x.error}
-        </Alert>
-      ))}
-    </AlertGroup>
   );
 }

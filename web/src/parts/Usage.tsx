@@ -9,7 +9,7 @@ import type { TextKey } from "@/core/text";
 import type { ApiPath } from "@/core/types";
 import { curveOf, joined, lastTime, queryOf, spans } from "@/core/usage";
 import type { History, Span } from "@/core/usage";
-import { ErrorAlert } from "./Dialogs";
+import { ErrorAlert } from "./ErrorAlert";
 
 const WIDTH = 240;
 const HEIGHT = 44;
