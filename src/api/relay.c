@@ -1,9 +1,11 @@
 /*
  * api/relay.c: a WebSocket's messages are the bytes of a unix socket, both ways: the console of an instance, a shell of the host.
+ * What is asked to begin with a head (base/console_head.h) begins with it as a message of text.
  * Neither side is read before the other takes: from the socket only when the client takes more; from the client not while RELAY_IN_MAX
  * bytes wait for the socket.
  */
 #include "api/server_internal.h"
+#include "base/console_head.h"
 #include "host/shell.h"
 
 #include <sys/socket.h>
@@ -50,12 +52,12 @@ static void on_ready(struct loop_fd *f, int events)
         lws_callback_on_writable(c->wsi);
 }
 
-static int connect_to(const char *path, struct err *e)
+static int connect_to(const char *path, bool head, struct err *e)
 {
     struct sockaddr_un at = { .sun_family = AF_UNIX };
     AUTO(fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-    if (fd < 0)
+    if (fd < 0 || (head && console_head_ask(fd) < 0))
         return err_errno(e, "make a socket");
     if (!str_copy(at.sun_path, sizeof(at.sun_path), path) ||
         connect(fd, (const struct sockaddr *)&at, sizeof(at)) < 0)
@@ -126,7 +128,7 @@ static int socket_of(struct client *c, struct err *e)
     if (c->answer.shell)
         return begin_shell(c, e);
     if (c->answer.relay)
-        return connect_to(c->answer.relay, e);
+        return connect_to(c->answer.relay, c->answer.relay_head, e);
     c->answer.relay_fd = 0;
     return fd;
 }
@@ -139,6 +141,7 @@ int relay_begin(struct client *c, struct err *e)
     if (fd < 0)
         return fd;
     str_copy(c->relay.subject, sizeof(c->relay.subject), c->answer.subject);
+    c->relay.head_due = c->answer.relay_head;
     r = loop_fd_open(c->server->loop, &c->relay.watch, fd, UV_READABLE, on_ready, c);
     if (r < 0)
         return err_code(e, r, "watch its console");
@@ -175,11 +178,37 @@ int relay_on_message(struct client *c, const void *data, size_t len)
     return 0;
 }
 
+/* The console's head as a message of text.  *len 0: there is none yet; false: what comes is plain. */
+static bool take_head(struct relay *r, char *text, size_t size, size_t *len)
+{
+    struct console_head head;
+    u8 bytes[CONSOLE_HEAD_SIZE];
+    ssize_t n = recv(r->fd, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_PEEK);
+
+    *len = 0;
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return true;
+    r->head_due = false;
+    if (n <= 0 || !console_head_get(bytes, (size_t)n, &head))
+        return false;
+    must(recv(r->fd, bytes, sizeof(bytes), MSG_DONTWAIT) == sizeof(bytes));
+    str_fmt(text, size, "{\"stream\":\"%016llx\",\"position\":%llu,\"before\":%u}", head.stream,
+            head.position, head.before);
+    *len = strlen(text);
+    return true;
+}
+
 int relay_write(struct client *c)
 {
     char buf[MESSAGE];
-    ssize_t n = recv(c->relay.fd, buf, sizeof(buf), MSG_DONTWAIT);
+    size_t len;
+    ssize_t n;
 
+    if (c->relay.head_due && client_still_may(c) && take_head(&c->relay, buf, sizeof(buf), &len)) {
+        watch(c, true);
+        return len ? client_write(c, buf, len, LWS_WRITE_TEXT) : 0;
+    }
+    n = recv(c->relay.fd, buf, sizeof(buf), MSG_DONTWAIT);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR) || !client_still_may(c)) {
         lws_close_reason(c->wsi, LWS_CLOSE_STATUS_NORMAL, NULL, 0);
         return -1;

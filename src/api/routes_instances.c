@@ -14,6 +14,9 @@ struct log_query {
     int which;
     u64 bytes;
 };
+struct console_query {
+    bool head;
+};
 struct force {
     bool force;
 };
@@ -50,6 +53,10 @@ static const char *const actions[] = { "start",  "stop",  "restart", "pause",
 static const struct field log_query_fields[] = {
     FIELD_ENUM(log_query, which, logs, "what the guest wrote, or what its process said"),
     FIELD_BYTES(log_query, bytes, "so much of its end", .dflt = API_LOG, .max = 1 << 20),
+    {},
+};
+static const struct field console_query_fields[] = {
+    FIELD_BOOL(console_query, head, "the first message is text, {\"stream\", \"position\", \"before\"}: so many bytes of what was written before this position follow first, seen or not; a stream has one number as long as its process lives"),
     {},
 };
 static const struct field force_fields[] = {
@@ -369,6 +376,9 @@ static int relay_to(struct api_call *c, const struct relay_how *how, struct err 
 
 static int get_console(struct api_call *c, struct err *e)
 {
+    const struct console_query *q = c->query;
+
+    c->ret->relay_head = q->head;
     return relay_to(c, &(struct relay_how){ "console" }, e);
 }
 
@@ -404,7 +414,7 @@ static const struct api_route routes[] = {
     { "POST", "/1.0/instances/{name}/rename", API_ADMIN, 200, NULL, 0, "Rename", "Edited", false, rename_instance, "Give an instance another name" },
     { "POST", "/1.0/instances/{name}/action", API_OPERATE, 202, NULL, 0, "Action", "TaskStarted", false, act_instance, "Start an instance, stop it, and so on" },
     { "GET", "/1.0/instances/{name}/log", API_VIEW, 200, QUERY(log_query), NULL, NULL, false, get_log, "Show the end of a log, as text" },
-    { "GET", "/1.0/instances/{name}/console", API_OPERATE, 101, NULL, 0, NULL, NULL, false, get_console, "Connect with the console: a WebSocket whose messages are its bytes" },
+    { "GET", "/1.0/instances/{name}/console", API_OPERATE, 101, QUERY(console_query), NULL, NULL, false, get_console, "Connect with the console: a WebSocket whose messages are its bytes" },
     { "GET", "/1.0/instances/{name}/exec", API_OPERATE, 101, NULL, 0, NULL, NULL, false, get_exec, "Run a program in a container, or in a machine by the agent in its guest: a WebSocket whose messages are the frames of doc/os.md" },
     { "GET", "/1.0/instances/{name}/files", API_OPERATE, 101, NULL, 0, NULL, NULL, false, get_files, "Put files into a container or a machine, or take some out: a WebSocket whose messages are the frames of doc/os.md" },
     {},

@@ -68,7 +68,8 @@ struct relay {
     int fd; /* -1: none */
     struct loop_fd watch;
     struct strbuf in;
-    bool held;  /* the client was told to wait */
+    bool held; /* the client was told to wait */
+    bool head_due;
     bool shell; /* of the host */
     u64 since;  /* seconds since 1970 */
     char subject[24];

@@ -326,9 +326,10 @@ static int do_console(struct verb *v, struct err *e)
 
 void verb_console_more(struct strbuf *out)
 {
-    strbuf_add(out, "One at a time; what the guest wrote while nobody was there is shown first, "
-                    "its newest 64 KiB.\n"
-                    "Keys, on a terminal:\n");
+    strbuf_add(out,
+               "Up to eight at once; what the guest wrote while nobody was there is shown first, "
+               "its newest 64 KiB.\n"
+               "Keys, on a terminal:\n");
     attach_help("  ", out);
 }
 

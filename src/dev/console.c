@@ -9,6 +9,7 @@
 #include "base/base.h"
 
 #include "base/clock.h"
+#include "base/console_head.h"
 #include "base/loop.h"
 #include "dev/console_host.h"
 #include "dev/console_out.h"
@@ -18,7 +19,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { INPUT_CHUNK = 4096, INPUT_TURNS = 16, FLUSH_MS = 2000, STUCK_MS = 5000 };
+enum { INPUT_CHUNK = 4096, INPUT_TURNS = 16, PAST = 16 * 1024, FLUSH_MS = 2000, STUCK_MS = 5000 };
 
 /* A client of the socket; its fd is that of the taker of the same number. */
 struct client {
@@ -341,7 +342,8 @@ static int add_client(struct chardev *c, int fd)
     int i;
 
     pthread_mutex_lock(&c->lock);
-    i = console_out_add(&c->out, fd);
+    i = console_head_is_asked(fd) ? console_out_add_with_head(&c->out, fd)
+                                  : console_out_add(&c->out, fd);
     pthread_mutex_unlock(&c->lock);
     return i;
 }
@@ -543,6 +545,16 @@ int chardev_open(struct loop *l, const char *backend, const struct chardev_ops *
     return 0;
 }
 
+/* A console is a new one with each process of a machine; who looks at it wants to see the machine's. */
+static void past_locked(struct chardev *c)
+{
+    u8 past[PAST];
+    const u32 n = min(c->log_len, (u32)PAST);
+
+    if (c->out.comes && n > 0 && fd_pread_all(c->log, past, n, c->log_len - n) >= 0)
+        console_out_past(&c->out, past, n);
+}
+
 int chardev_log(struct chardev *c, const char *file, struct err *e)
 {
     AUTO(fd) int fd = -1;
@@ -560,6 +572,7 @@ int chardev_log(struct chardev *c, const char *file, struct err *e)
     c->log = TAKE_FD(fd);
     c->log_len = (u32)end;
     log_shorten_locked(c);
+    past_locked(c);
     pthread_mutex_unlock(&c->lock);
     return 0;
 }

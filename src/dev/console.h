@@ -7,6 +7,8 @@
  *   fd:N, fd:IN:OUT    | fds that we were given      | the same                      | the device waits
  *   unix:PATH          | up to CHARDEV_CLIENTS       | each of them                  | the device waits 5 s, then he is hung up
  *      … no client     | nothing                     | kept for the next client      | only the newest 64 KiB are kept
+      … who wants a   | (base/console_head.h)       | the newest 64 KiB first,      |
+        head          |                             | whoever has seen them         |
  *   pty                | a new pseudo-terminal       | the same                      | only the newest 64 KiB are kept
  *   file:PATH          | nothing                     | the end of the file           | never
  *   none               | nothing                     | nowhere                       | never
@@ -52,7 +54,8 @@ bool chardev_backend_ok(const char *backend);
  */
 int chardev_open(struct loop *l, const char *backend, const struct chardev_ops *ops, void *arg,
                  struct chardev **ret, struct err *e);
-/* Output goes to the end of `file`, too, which is made when it is missing; NULL: to none.  Right after chardev_open. */
+/* Output goes to the end of `file`, too, which is made when it is missing; NULL: to none.  Right after chardev_open.  The end of what the
+ * file has already is shown to who gets a head. */
 int chardev_log(struct chardev *c, const char *file, struct err *e);
 /* Flushes and closes.  NULL is harmless.  Not with the device's lock held; no other call may be under way. */
 void chardev_close(struct chardev *c);

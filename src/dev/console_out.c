@@ -4,6 +4,7 @@
 #include "dev/console_out.h"
 
 #include "base/clock.h"
+#include "base/console_head.h"
 
 #include <unistd.h>
 
@@ -24,6 +25,7 @@ void console_out_init(struct console_out *o)
 {
     for_each_row(t, o->taker)
         *t = (struct console_taker){ .fd = -1 };
+    o->stream = console_head_new_stream();
 }
 
 /* Bytes that all have taken are forgotten. */
@@ -31,8 +33,6 @@ static void settle(struct console_out *o)
 {
     u32 most = 0;
 
-    if (o->lost)
-        o->n = 0;
     if (!any_live(o))
         return;
     for_each_row(t, o->taker)
@@ -42,16 +42,36 @@ static void settle(struct console_out *o)
     o->n = most;
 }
 
-int console_out_add(struct console_out *o, int fd)
+static int add(struct console_out *o, int fd, u32 behind)
 {
-    u32 behind = any_live(o) ? 0 : o->n;
-
     for_each_row(t, o->taker)
         if (t->fd < 0) {
             *t = (struct console_taker){ .fd = fd, .behind = behind };
             return (int)(t - o->taker);
         }
     return -1;
+}
+
+int console_out_add(struct console_out *o, int fd)
+{
+    return add(o, fd, any_live(o) ? 0 : o->n);
+}
+
+int console_out_add_with_head(struct console_out *o, int fd)
+{
+    const u32 before = (u32)min(o->written, (u64)CHARDEV_RING), end = o->first + o->n;
+    const struct console_head head = { o->stream, o->written, before };
+    u8 bytes[CONSOLE_HEAD_SIZE];
+    int i = add(o, fd, before);
+
+    if (i < 0)
+        return -1;
+    o->n = max(o->n, before);
+    o->first = (end + CHARDEV_RING - o->n) % CHARDEV_RING;
+    console_head_put(bytes, &head);
+    if (write(fd, bytes, sizeof(bytes)) != sizeof(bytes)) /* a new socket has room for it */
+        o->taker[i].lost = true;
+    return i;
 }
 
 void console_out_remove(struct console_out *o, u32 i)
@@ -111,9 +131,19 @@ static void put(struct console_out *o, const u8 *data, u32 len)
     memcpy(o->ring + at, data, run);
     memcpy(o->ring, data + run, len - run);
     o->n += len;
+    o->written += len;
     for_each_row(t, o->taker)
         if (is_live(t))
             t->behind += len;
+}
+
+void console_out_past(struct console_out *o, const void *data, u32 len)
+{
+    if (o->written > 0 || any_live(o))
+        return;
+    put(o, data, len);
+    o->first = o->n;
+    o->n = 0;
 }
 
 /* Makes room for `len` bytes by forgetting the oldest. */

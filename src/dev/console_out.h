@@ -22,13 +22,20 @@ struct console_out {
     bool to_file; /* it takes everything */
     bool comes;   /* takers come and go */
     bool lost;    /* ... else: the one there was went away for good */
-    u32 first, n; /* of the bytes in the ring */
+    u32 first,
+        n; /* of the bytes in the ring that somebody is still to get; those before them are there, too, until they are overwritten */
+    u64 written; /* bytes, ever */
+    u64 stream;  /* a number of its own */
     u8 ring[CHARDEV_RING];
 };
 
 void console_out_init(struct console_out *o);
 /* He gets what nobody took if he is the first one, else what comes.  His place, or -1: there is none left. */
 int console_out_add(struct console_out *o, int fd);
+/* He gets a head (base/console_head.h), and all that the ring still has. */
+int console_out_add_with_head(struct console_out *o, int fd);
+/* What was written before `o` began, so nobody is to get it but who gets a head.  Before all else. */
+void console_out_past(struct console_out *o, const void *data, u32 len);
 void console_out_remove(struct console_out *o, u32 i);
 
 /* Takes bytes in order, writes what it can; returns how many it took. */

@@ -6,6 +6,7 @@
 #include "base/base.h"
 
 #include "base/clock.h"
+#include "base/console_head.h"
 #include "base/loop.h"
 #include "testlib/test.h"
 
@@ -385,6 +386,153 @@ TEST(console_socket_clients)
     turn(&t);
     CHECK_EQ(t.told, 1);
     CHECK_EQ(chardev_write(t.c, "x", 1), 1);
+    taker_close(&t);
+}
+
+/* What the device writes at this position. */
+static u8 written_at(u64 position)
+{
+    return (u8)(position * 11 ^ position >> 8);
+}
+
+struct headed {
+    int fd;
+    u64 position; /* of the next byte */
+};
+
+/* He has a head, and gets what was written from where it says, byte by byte. */
+static void headed_come(struct headed *h, struct taker *t, const char *path, u64 written)
+{
+    struct sockaddr_un at = { .sun_family = AF_UNIX };
+    u8 bytes[CONSOLE_HEAD_SIZE];
+    struct console_head head;
+
+    h->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    CHECK_EQ(console_head_ask(h->fd), 0);
+    str_copy(at.sun_path, sizeof(at.sun_path), path);
+    CHECK_EQ(connect(h->fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    turn(t);
+    CHECK_EQ(read(h->fd, bytes, sizeof(bytes)), (ssize_t)sizeof(bytes));
+    CHECK(console_head_get(bytes, sizeof(bytes), &head));
+    CHECK_EQ(head.position, written);
+    CHECK_EQ(head.before, min(written, (u64)CHARDEV_RING));
+    h->position = head.position - head.before;
+}
+
+static void headed_read(struct headed *h, struct taker *t)
+{
+    u8 bytes[4096];
+    ssize_t n;
+
+    for (u32 idle = 0; idle < 2; turn(t)) {
+        n = read(h->fd, bytes, sizeof(bytes));
+        idle = n > 0 ? 0 : idle + 1;
+        for (ssize_t i = 0; i < n; i++)
+            CHECK_EQ(bytes[i], written_at(h->position++));
+    }
+}
+
+TEST(console_heads_miss_nothing)
+{
+    enum { CLIENTS = 5, ROUNDS = 400 };
+    struct headed client[CLIENTS];
+    char path[100], backend[120];
+    struct taker t;
+    u64 written = 0, random = 1;
+
+    for_each_row(h, client)
+        h->fd = -1;
+    str_fmt(path, sizeof(path), "%s/head.sock", test_dir());
+    str_fmt(backend, sizeof(backend), "unix:%s", path);
+    taker_open(&t, backend);
+    for (u32 round = 0; round < ROUNDS; round++) {
+        struct headed *h = &client[test_rand(&random) % CLIENTS];
+        u32 n = (u32)(test_rand(&random) % (round % 16 ? 3000 : 3 * CHARDEV_RING));
+
+        for (u32 i = 0; i < n; i++)
+            written += chardev_write(t.c, &(u8){ written_at(written) }, 1);
+        if (h->fd < 0) {
+            for_each_row(other, client)
+                if (other->fd >= 0)
+                    headed_read(other, &t);
+            headed_come(h, &t, path, written);
+        } else {
+            headed_read(h, &t);
+            if (round % 3 == 0)
+                fd_close(&h->fd);
+        }
+    }
+    for_each_row(h, client)
+        if (h->fd >= 0) {
+            headed_read(h, &t);
+            CHECK_EQ(h->position, written);
+            fd_close(&h->fd);
+        }
+    CHECK(written > 10 * (u64)CHARDEV_RING);
+    taker_close(&t);
+}
+
+/* A process that goes on with a log shows its end, as long as there is a head to say so. */
+TEST(console_head_begins_with_the_end_of_its_log)
+{
+    char path[100], backend[120], log[100], text[32] = {};
+    struct err e = {};
+    struct headed h;
+    struct taker t;
+    u64 written = 0;
+    int fd;
+
+    str_fmt(path, sizeof(path), "%s/past.sock", test_dir());
+    str_fmt(log, sizeof(log), "%s/past.log", test_dir());
+    str_fmt(backend, sizeof(backend), "unix:%s", path);
+    fd = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    for (; written < 16384; written++)
+        CHECK_EQ(write(fd, &(u8){ written_at(written) }, 1), 1);
+    close(fd);
+    taker_open(&t, backend);
+    CHECK_OK(chardev_log(t.c, log, &e), &e);
+    CHECK_EQ(chardev_write(t.c, &(u8){ written_at(written++) }, 1), 1);
+    fd = dial(path);
+    turn(&t);
+    CHECK_EQ(read(fd, text, sizeof(text)), 1);
+    close(fd);
+    headed_come(&h, &t, path, written);
+    headed_read(&h, &t);
+    CHECK_EQ(h.position, 16385);
+    close(h.fd);
+    taker_close(&t);
+}
+
+/* What somebody with a head has seen is not kept for who comes without one; what nobody has seen is. */
+TEST(console_head_beside_plain_clients)
+{
+    char path[100], backend[120], text[32] = {};
+    struct headed h, again;
+    struct taker t;
+    u64 written = 0;
+    int fd;
+
+    str_fmt(path, sizeof(path), "%s/plain.sock", test_dir());
+    str_fmt(backend, sizeof(backend), "unix:%s", path);
+    taker_open(&t, backend);
+    for (; written < 100; written++)
+        CHECK_EQ(chardev_write(t.c, &(u8){ written_at(written) }, 1), 1);
+    headed_come(&h, &t, path, written);
+    headed_read(&h, &t);
+    CHECK_EQ(h.position, 100);
+    close(h.fd);
+    turn(&t);
+    CHECK_EQ(chardev_write(t.c, &(u8){ written_at(written++) }, 1), 1);
+    fd = dial(path);
+    turn(&t);
+    CHECK_EQ(read(fd, text, sizeof(text)), 1);
+    CHECK_EQ((u8)text[0], written_at(100));
+    headed_come(&again, &t, path, written);
+    headed_read(&again, &t);
+    CHECK_EQ(again.position, 101);
+    CHECK_EQ(read(fd, text, sizeof(text)), -1); /* he has it */
+    close(again.fd);
+    close(fd);
     taker_close(&t);
 }
 

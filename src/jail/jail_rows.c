@@ -103,7 +103,7 @@ static const struct jail_row rows[] = {
     SYS(getsockopt,                  LOOPS, "SO_ERROR, SO_PEERCRED, SO_TYPE"),
     SYS(setsockopt,                  M | N, "buffer sizes, TCP_NODELAY, out-of-band in line"),
     SYS(getsockname,                 M | N, "libuv and libslirp: address of our end"),
-    SYS(getpeername,                 M | N, "libuv and libslirp: address of the other end"),
+    SYS(getpeername,                 M | N, "libuv and libslirp: address of the other end; who asks for a console's head"),
     SYS(sendto,                      M | N, "packets; events that must not wait"),
     SYS(recvfrom,                    M | N | S, "packets; does the peer still live; requests of a guest"),
     SYS_IF(socket, N, EQ, 0, AF_INET,       "libslirp: the guest's connections"),

@@ -1,11 +1,13 @@
 /*
  * os/console.c: bytes between a terminal, a log and clients.
- *   (1) What is written while nobody is attached, its newest part, is shown to who comes first.
- *   (2) The container is never held up: a client that does not take its output loses it (OUT_MAX), and is told nothing of the container's.
+ *   (1) What is written while nobody is attached, its newest part, is shown to who comes first; who asks for a head (base/console_head.h)
+ *       gets the newest part whoever has seen it.
+ *   (2) The container is never held up: a client that does not take its output loses it (OUT_MAX); one with a head is hung up, and comes again.
  *   (3) A client is not read while IN_MAX bytes wait for the terminal.
  */
 #include "os/console.h"
 
+#include "base/console_head.h"
 #include "os/door.h"
 
 #include <fcntl.h>
@@ -18,6 +20,7 @@ enum {
     OUT_MAX = 256 * 1024,
     IN_MAX = 64 * 1024,
     RECENT_MAX = 64 * 1024,
+    PAST = 16 * 1024,          /* of the log, which socle-os of an earlier start wrote */
     LOG_MAX = 8 * 1024 * 1024, /* of the log; then only so much is kept: */
     LOG_KEEP = 4 * 1024 * 1024,
     CHUNK = 16 * 1024,
@@ -58,8 +61,11 @@ static void client_send(struct os_console_client *k)
 
 static void client_add(struct os_console_client *k, const char *text, size_t len)
 {
-    if (k->out.len + len > OUT_MAX)
+    if (k->out.len + len > OUT_MAX) {
+        if (k->headed)
+            client_close(k);
         return;
+    }
     strbuf_add_mem(&k->out, text, len);
     client_send(k);
 }
@@ -92,11 +98,11 @@ static void take(struct os_console *c, const char *text, size_t len)
             client_add(k, text, len);
             seen = true;
         }
-    if (seen)
-        return;
+    c->written += len;
     strbuf_add_mem(&c->recent, text, len);
-    if (c->recent.len > RECENT_MAX)
+    if (c->recent.len > 2 * RECENT_MAX) /* not at each write */
         drop_front(&c->recent, c->recent.len - RECENT_MAX);
+    c->unseen = seen ? 0 : min(c->unseen + len, (size_t)RECENT_MAX);
 }
 
 /* False: nothing is left, or its other side is closed. */
@@ -149,6 +155,22 @@ static void on_client(struct loop_fd *f, int events)
     loop_fd_events(&c->watch, UV_READABLE | UV_WRITABLE);
 }
 
+/* What was written before he came. */
+static void welcome(struct os_console *c, struct os_console_client *k)
+{
+    const size_t n = k->headed ? min(c->recent.len, (size_t)RECENT_MAX) : c->unseen;
+    const struct console_head head = { c->stream, c->written, (u32)n };
+    u8 bytes[CONSOLE_HEAD_SIZE];
+
+    console_head_put(bytes, &head);
+    if (k->headed)
+        strbuf_add_mem(&k->out, bytes, sizeof(bytes));
+    if (n)
+        strbuf_add_mem(&k->out, c->recent.text + c->recent.len - n, n);
+    c->unseen = 0;
+    client_send(k);
+}
+
 static void on_door(struct loop_fd *f, int events [[maybe_unused]])
 {
     struct os_console *c = f->arg;
@@ -159,13 +181,28 @@ static void on_door(struct loop_fd *f, int events [[maybe_unused]])
             continue;
         k->fd = TAKE_FD(fd);
         k->console = c;
+        k->headed = console_head_is_asked(k->fd);
         if (loop_fd_open(c->loop, &k->watch, k->fd, UV_READABLE, on_client, k) < 0)
             client_close(k);
-        else if (c->recent.len)
-            client_add(k, c->recent.text, c->recent.len);
-        c->recent.len = 0;
+        else
+            welcome(c, k);
         return;
     }
+}
+
+static void show_past(struct os_console *c)
+{
+    char past[PAST];
+    struct stat st;
+    size_t n;
+
+    if (fstat(c->log, &st) < 0)
+        return;
+    n = min((u64)st.st_size, (u64)sizeof(past));
+    if (fd_pread_all(c->log, past, n, (u64)st.st_size - n) < 0)
+        return;
+    strbuf_add_mem(&c->recent, past, n);
+    c->written = n;
 }
 
 int os_console_plug(struct os_console *c, int master, struct err *e)
@@ -195,12 +232,14 @@ int os_console_open(struct os_console *c, struct loop *l, const char *folder, st
     int r;
 
     *c = (struct os_console){ .loop = l, .master = -1, .listener = -1, .log = -1 };
+    c->stream = console_head_new_stream();
     for_each_row(k, c->client)
         k->fd = -1;
     c->path = str_new("%s/console", folder);
     c->log = open(log, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (c->log < 0)
         return err_errno(e, "open '%s'", log);
+    show_past(c);
     c->listener = os_listen(c->path, e);
     if (c->listener < 0)
         return c->listener;

@@ -16,6 +16,7 @@ struct os_console_client {
     struct os_console *console;
     struct loop_fd watch;
     struct strbuf out; /* what it has not taken yet */
+    bool headed;       /* it can come again and lacks nothing */
 };
 
 struct os_console {
@@ -26,7 +27,9 @@ struct os_console {
     struct loop_fd door;
     char *path; /* of the socket */
     struct os_console_client client[CONSOLE_CLIENTS];
-    struct strbuf in, recent; /* for the terminal; what nobody has seen yet */
+    struct strbuf in, recent; /* for the terminal; the newest that was written */
+    u64 written, stream;      /* bytes, ever; a number of its own */
+    size_t unseen;            /* so much of the end of `recent` went to nobody */
 };
 
 /* Listens, and appends to FOLDER/console.log.  Finish with os_console_close, also after a failure. */

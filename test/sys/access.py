@@ -258,7 +258,8 @@ def grants_and_console():
     console.until(b"# ")
     console.send(b"echo so-$((40+2))\n")
     console.until(b"so-42")
-    console.s.close()  # one at a time
+    console.s.close()
+    heads(guest)
     command_line()
     console = Ws("/instances/web/console", guest)
     # a client that does not read, and one that sends without end, stop nobody
@@ -282,6 +283,31 @@ def grants_and_console():
     except (EOFError, OSError):
         pass
     assert remote("GET", "/instances", key=guest)[0] == 403
+
+
+def heads(key):
+    """A guest that writes all the time, and who comes while it does: each is told where in the stream he is, and all of it is as its log has it."""
+    console = Ws("/instances/web/console", key)
+    console.send(b"i=0; while [ $i -lt 4000 ]; do echo line-$i; i=$((i+1)); done; echo o''ver\n")
+    seen, streams = [], set()
+    while len(seen) < 25:
+        viewer = Ws("/instances/web/console?head=on", key)
+        op, got = viewer.message()
+        assert op == 1, (op, got)
+        head, got = json.loads(got), b""
+        streams.add(head["stream"])
+        while len(got) < head["before"] + 500 and b"over\r\n" not in got:
+            op, more = viewer.message()
+            assert op == 2
+            got += more
+        seen.append((head["position"] - head["before"], got))
+        viewer.s.close()
+    console.until(b"over\r\n")
+    console.s.close()
+    written = local("GET", "/instances/web/log?which=console&bytes=1048576")[1]
+    assert len(streams) == 1 and written.count("line-3999") == 1
+    for first, got in seen:
+        assert written.encode()[first:first + len(got)] == got, (first, len(got))
 
 
 def hostile():

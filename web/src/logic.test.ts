@@ -13,6 +13,7 @@ import { speak, t, word, type TextKey } from "./core/text";
 import type { LiveEvent, Snapshot, Summary, Task } from "./core/types";
 import { curveOf, joined, lastTime, queryOf, spans, type History } from "./core/usage";
 import { frame, frameReader, sizeFrame } from "./instances/frames";
+import { isAnswer, pastReader } from "./instances/console_past";
 import { whyNot, type Subject, type Verb } from "./instances/actions";
 import { changes } from "./instances/edit";
 import { filter, matches, tagsOf } from "./instances/filter";
@@ -21,6 +22,49 @@ import { hiddenOf } from "./instances/hidden";
 import { cloudOf } from "./instances/seed";
 import { ofEvent, story } from "./instances/story";
 import { place } from "./instances/tree";
+
+describe("the console's past", () => {
+  const all = new Uint8Array(300).map((_, i) => i * 7);
+  const shown = (parts: { past: Uint8Array; now: Uint8Array }[]) => parts.flatMap((p) => [...p.past, ...p.now]);
+
+  it("ends where its head says, wherever messages are cut", () => {
+    for (const cut of [1, 19, 20, 21, 50]) {
+      const r = pastReader();
+      expect(r.head({ stream: "a", position: 100, before: 20 }).isLive).toBe(false);
+      const one = r.bytes(all.subarray(80, 80 + cut));
+      const two = r.bytes(all.subarray(80 + cut, 200));
+      expect(one.past.length + two.past.length).toBe(20);
+      expect([one.isLive, two.isLive]).toEqual([cut >= 20, true]);
+      expect(shown([one, two])).toEqual([...all.subarray(80, 200)]);
+    }
+  });
+  it("is not shown twice, and nothing between two sockets is missed", () => {
+    for (const [before, again] of [[50, 50], [50, 3], [50, 150], [0, 0]] as const) {
+      const r = pastReader();
+      r.head({ stream: "a", position: 100, before: 0 });
+      const one = r.bytes(all.subarray(100, 150));
+      r.head({ stream: "a", position: 150 + before, before: again });
+      const two = r.bytes(all.subarray(150 + before - again, 250));
+      const from = Math.max(150, 150 + before - again);
+      expect(shown([one, two])).toEqual([...all.subarray(100, 150), ...all.subarray(from, 250)]);
+    }
+  });
+  it("of another process is another one", () => {
+    const r = pastReader();
+    r.head({ stream: "a", position: 100, before: 0 });
+    r.bytes(all.subarray(100, 200));
+    expect(r.head({ stream: "b", position: 10, before: 10 }).isLive).toBe(false);
+    expect(shown([r.bytes(all.subarray(0, 12))])).toEqual([...all.subarray(0, 12)]);
+  });
+  it("without a head is the present", () => {
+    const got = pastReader().bytes(all);
+    expect([got.isLive, got.past.length, got.now.length]).toEqual([true, 0, 300]);
+  });
+  it("has answers that nobody typed", () => {
+    for (const a of ["\x1b[24;80R", "\x1b[?1;2c", "\x1b[>0;276;0c", "\x1b[0n", "\x1b[?2004;1$y", "\x1b[8;24;80t", "\x1b]11;rgb:1414/1717/1c1c\x1b\\", "\x1bP1$r0m\x1b\\"]) expect(isAnswer(a)).toBe(true);
+    for (const a of ["a", "\r", "\x1b", "\x1b[A", "\x1bOP", "\x1b[15~", "\x1b[1;5C", "\x1b]", "\x1bP", "\x1b[200~text\x1b[201~"]) expect(isAnswer(a)).toBe(false);
+  });
+});
 
 describe("sizes", () => {
   it.each([

@@ -1,44 +1,67 @@
 /*
  * web/src/instances/Console.tsx: the serial console: xterm.js over a WebSocket that is opened again while the machine lives.
- * What it wrote before is shown first; only then may the terminal answer, lest it answers questions that were asked long ago.
+ * The server says how much of what comes was written before (doc/api.md); nothing is missed between, nothing is shown twice.
+ * The past is shown as it was, but the terminal answers none of its questions: they were asked long ago.
  */
 import { Button, EmptyState, EmptyStateBody, Label } from "@patternfly/react-core";
 import type { Terminal } from "@xterm/xterm";
 import { useEffect, useRef, useState } from "react";
-import { socketUrl, text, urlOf } from "@/core/api";
+import { socketUrl, urlOf } from "@/core/api";
 import { t } from "@/core/text";
 import { isAlive } from "./actions";
+import { type Head, isAnswer, pastReader } from "./console_past";
 import type { Of } from "./DetailsPage";
 import { openTerminal } from "./terminal";
 
-const BEFORE_BYTES = 32 * 1024;
 const AGAIN_MS = 1000;
+/* A machine that an older version started says nothing of its past. */
+const HEAD_MS = 2000;
 
 type Link = "connecting" | "connected" | "lost";
 
 function open(term: Terminal, name: string, alive: () => boolean, onLink: (l: Link) => void): () => void {
-  const decoder = new TextDecoder();
   const encoder = new TextEncoder();
+  const past = pastReader();
   let socket: WebSocket | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let early: string | null = "";
+  let typing: (d: string) => void = () => {};
   let ended = false;
 
   function connect(): void {
-    const s = new WebSocket(socketUrl(urlOf({ path: "/1.0/instances/{name}/console", names: [name] })));
+    const s = new WebSocket(socketUrl(urlOf({ path: "/1.0/instances/{name}/console", names: [name], query: { head: "on" } })));
+    let quiet = true;
 
+    function live(): void {
+      if (!quiet || s.readyState !== WebSocket.OPEN) return;
+      quiet = false;
+      onLink("connected");
+      if (early) s.send(encoder.encode(early));
+      early = null;
+    }
     socket = s;
     s.binaryType = "arraybuffer";
-    s.onopen = () => onLink("connected");
-    s.onmessage = (m) => term.write(decoder.decode(m.data as ArrayBuffer, { stream: true }));
+    s.onopen = () => (timer = setTimeout(live, HEAD_MS));
+    s.onmessage = (m) => {
+      const got = typeof m.data === "string" ? past.head(JSON.parse(m.data) as Head) : past.bytes(new Uint8Array(m.data as ArrayBuffer));
+
+      clearTimeout(timer);
+      if (got.past.length) term.write(got.past);
+      if (quiet && got.isLive) term.write("", live);
+      if (got.now.length) term.write(got.now);
+    };
     s.onclose = () => {
+      clearTimeout(timer);
       if (ended) return;
       onLink("lost");
       timer = setTimeout(() => alive() && connect(), AGAIN_MS);
     };
+    typing = (d) => {
+      if (!quiet && s.readyState === WebSocket.OPEN) s.send(encoder.encode(d));
+      else if (early !== null && !isAnswer(d)) early += d;
+    };
   }
-  const typed = term.onData((d) => {
-    if (socket?.readyState === WebSocket.OPEN) socket.send(encoder.encode(d));
-  });
+  const typed = term.onData((d) => typing(d));
   connect();
   return () => {
     ended = true;
@@ -61,20 +84,10 @@ export default function Console({ instance }: Of) {
     setLink("connecting");
     if (!box.current || !alive) return;
     const shown = openTerminal(box.current);
-    const { term } = shown;
-    let gone = false;
-    let close = () => {};
+    const close = open(shown.term, name, () => living.current, setLink);
 
-    text({ method: "GET", path: "/1.0/instances/{name}/log", names: [name], query: { which: "console", bytes: BEFORE_BYTES } })
-      .catch(() => "")
-      .then((before) =>
-        term.write(before, () => {
-          if (!gone) close = open(term, name, () => living.current, setLink);
-        }),
-      );
-    term.focus();
+    shown.term.focus();
     return () => {
-      gone = true;
       close();
       shown.close();
     };
