@@ -59,9 +59,13 @@ int process_resume(struct task *t, struct err *e)
     return command_state(t, "{\"cmd\": \"resume\", \"id\": 1}", HOST_RUNNING, e);
 }
 
+/* A paused machine stays so; a container is another one then, which runs. */
 int process_reset(struct task *t, struct err *e)
 {
-    return command(t->inst, "{\"cmd\": \"reset\", \"id\": 1}", e);
+    static const char reset[] = "{\"cmd\": \"reset\", \"id\": 1}";
+
+    return t->inst->cfg.kind == INSTANCE_OS ? command_state(t, reset, HOST_RUNNING, e)
+                                            : command(t->inst, reset, e);
 }
 
 int process_hold(struct task *t, struct instance *i, struct talk *k, struct err *e)

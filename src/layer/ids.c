@@ -58,6 +58,8 @@ static struct ids_range read_range(const char *file, const char *name, u32 uid)
     AUTO(free) char *text = NULL;
     size_t len;
 
+    if (fd < 0 && errno != ENOENT)
+        log_warn("'%s' cannot be read (%s): only the own id is used", file, strerror(errno));
     if (fd < 0 || fd_read_whole(fd, FILE_MAX, &text, &len) < 0)
         return (struct ids_range){};
     strbuf_add_mem(&whole, text, len); /* with a NUL */
@@ -90,12 +92,13 @@ static int run_mapper(const char *program, pid_t pid, u32 own, const struct ids_
                      NULL };
     const u32 values[] = { (u32)pid, own, sub->first, sub->n };
     pid_t child;
-    int status;
+    int status, r;
 
     for (unsigned i = 0; i < ARRAY_LEN(values); i++)
         str_fmt(numbers[i], sizeof(numbers[i]), "%u", values[i]);
-    if (posix_spawnp(&child, program, NULL, NULL, argv, environ) != 0)
-        return MAPPER_MISSING;
+    r = posix_spawnp(&child, program, NULL, NULL, argv, environ);
+    if (r)
+        return r == ENOENT ? MAPPER_MISSING : 1;
     while (waitpid(child, &status, 0) < 0)
         if (errno != EINTR)
             return 1;

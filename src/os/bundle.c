@@ -35,7 +35,7 @@ static const struct {
 } mounts[] = {
     { FOR_ALL,     "/proc",          "proc",    "nosuid,noexec,nodev" },
     { FOR_ALL,     "/dev",           "tmpfs",   "nosuid,strictatime,mode=755,size=65536k" },
-    { FOR_ALL,     "/dev/pts",       "devpts",  "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5" },
+    { FOR_ALL,     "/dev/pts",       "devpts",  "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620" },
     { FOR_ALL,     "/dev/shm",       "tmpfs",   "nosuid,noexec,nodev,mode=1777" },
     { FOR_ALL,     "/dev/mqueue",    "mqueue",  "nosuid,noexec,nodev" },
     { FOR_PROGRAM, "/sys",           "sysfs",   "nosuid,noexec,nodev,ro" },
@@ -47,6 +47,10 @@ static const struct {
 };
 
 /* Files of the host that a container of its own users may have, where the host has them. */
+/* Debian's, and everybody's. */
+enum { TTY_GROUP = 5 };
+static const char tty_option[] = ",gid=5";
+
 static const char *const nesting_devices[] = { "/dev/fuse", "/dev/net/tun", "/dev/kvm" };
 
 /* What a container's user 0 may do in its own namespaces.  Without a user namespace those of the second table are kept from it. */
@@ -258,15 +262,24 @@ static void add_views(const struct os_spec *s, json_t *list)
     }
 }
 
-static json_t *mounts_json(const struct os_spec *s, bool view)
+static void add_base_mount(json_t *list, u32 i, const struct os_ids *ids)
+{
+    const bool terminals = strcmp(mounts[i].type, "devpts") == 0;
+    /* A namespace of one id only has no group of terminals, and the kernel refuses one that is not there. */
+    const char *group = terminals && os_ids_has_group(ids, TTY_GROUP) ? tty_option : "";
+    AUTO(free) char *options = str_new("%s%s", mounts[i].options, group);
+
+    add_mount(list, mounts[i].target, mounts[i].type, mounts[i].type, options);
+}
+
+static json_t *mounts_json(const struct os_spec *s, const struct os_ids *ids, bool view)
 {
     const u32 who = s->init ? FOR_INIT : FOR_PROGRAM;
     json_t *list = json_array();
 
-    for_each_row(m, mounts) {
-        if (m->who & who)
-            add_mount(list, m->target, m->type, m->type, m->options);
-    }
+    for (u32 i = 0; i < ARRAY_LEN(mounts); i++)
+        if (mounts[i].who & who)
+            add_base_mount(list, i, ids);
     for_each_row(path, nesting_devices) {
         if (s->nesting && access(*path, F_OK) == 0)
             add_bind(list, *path, *path, true);
@@ -404,8 +417,8 @@ int os_bundle_write(const struct os_spec *s, const struct os_ids *ids, bool view
         return err_errno(e, "make folder '%s'", folder);
     }
     all = json_pack("{s:s, s:{s:s}, s:s, s:o, s:o, s:o}", "ociVersion", "1.0.2", "root", "path",
-                    root, "hostname", s->name, "process", process, "mounts", mounts_json(s, view),
-                    "linux", linux_json(s, ids));
+                    root, "hostname", s->name, "process", process, "mounts",
+                    mounts_json(s, ids, view), "linux", linux_json(s, ids));
     r = write_json(path, all, e);
     json_decref(all);
     return r;

@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { MAP_MAX = 16 * 1024 }; /* 340 lines */
+
 static int write_map(pid_t pid, const char *file, u32 first, u32 n, struct err *e)
 {
     char path[64], text[64];
@@ -94,6 +96,34 @@ int os_ids_open(struct os_ids *ids, u32 first, struct err *e)
     if (r < 0)
         os_ids_close(ids);
     return r;
+}
+
+/* The next of its numbers; false: there is none. */
+static bool next_number(char **rest, u64 *ret)
+{
+    const char *word;
+
+    while ((word = strsep(rest, " \n")))
+        if (*word)
+            return str_u64(word, ret) == 0;
+    return false;
+}
+
+bool os_ids_in_map(char *text, u32 id)
+{
+    u64 inside, outside, n;
+
+    while (next_number(&text, &inside) && next_number(&text, &outside) && next_number(&text, &n))
+        if (id >= inside && id - inside < n)
+            return true;
+    return false;
+}
+
+bool os_ids_has_group(const struct os_ids *ids, u32 gid)
+{
+    AUTO(free) char *map = fd_read_virtual("/proc/self/gid_map", MAP_MAX);
+
+    return ids->user >= 0 ? gid < OS_IDS : map && os_ids_in_map(map, gid);
 }
 
 void os_ids_close(struct os_ids *ids)

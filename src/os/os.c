@@ -17,15 +17,17 @@
 #include "os/runtime.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { RTMIN_3 = 37, STATUS_MAX = 4096 }; /* systemd(1), Signals: SIGRTMIN+3 halts */
+enum { RTMIN_3 = 37, STATUS_MAX = 4096, END_MS = 5000 }; /* systemd(1), Signals: SIGRTMIN+3 halts */
 
 /* ---- the container's own ---- */
 
@@ -271,12 +273,18 @@ static int check_running(const struct os *o, struct err *e)
 
 int os_cut(struct os *o, struct err *e)
 {
+    struct err ended = {};
     int r = check_running(o, e);
 
     if (r < 0)
         return r;
     o->stopping = true;
-    return kill(o->pid, SIGKILL) < 0 ? err_errno(e, "end the container") : 0;
+    if (kill(o->pid, SIGKILL) < 0)
+        return err_errno(e, "end the container");
+    if (o->state == OS_PAUSED)
+        (void)os_pause(o, false,
+                       &ended); /* cgroup v1 lets nobody die who is frozen; others are gone */
+    return 0;
 }
 
 /* The first process of a namespace does not get signals that it has not asked for (pid_namespaces(7)): it would never end by one. */
@@ -295,15 +303,35 @@ int os_shut_down(struct os *o, struct err *e)
     return kill(o->pid, number) < 0 ? err_errno(e, "ask the container to end") : 0;
 }
 
+/* Until `pid`, a child that was killed, has ended; false: it has not within END_MS. */
+static bool reap(pid_t pid, int *ret_status)
+{
+    AUTO(fd) int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    struct pollfd p = { .fd = fd, .events = POLLIN };
+    const u64 until = clock_mono_ns() + END_MS * NSEC_PER_MSEC;
+    int r;
+
+    do {
+        const u64 now = clock_mono_ns();
+
+        r = fd < 0 || now >= until ? 0 : poll(&p, 1, (int)((until - now) / NSEC_PER_MSEC + 1));
+    } while (r < 0 && errno == EINTR);
+    return r > 0 && waitpid(pid, ret_status, WNOHANG) == pid;
+}
+
+/* It runs again when this returns, so that what is asked of it next finds it. */
 int os_reset(struct os *o, struct err *e)
 {
-    int r = os_cut(o, e);
+    int status, r = os_cut(o, e);
 
-    if (r >= 0) {
-        o->stopping = false;
-        o->again = true;
-    }
-    return r;
+    if (r < 0)
+        return r;
+    o->stopping = false;
+    o->again = true;
+    if (!reap(o->pid, &status))
+        return err_set(e, -ETIMEDOUT, "it does not end; it is started again when it has");
+    first_ended(o, status);
+    return o->pid ? 0 : err_set(e, -EIO, "start it again: %s", o->why.text);
 }
 
 int os_pause(struct os *o, bool on, struct err *e)

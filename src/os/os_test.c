@@ -3,6 +3,7 @@
  */
 #include "os/bundle.h"
 #include "os/exec.h"
+#include "os/ids.h"
 #include "os/user.h"
 #include "testlib/test.h"
 
@@ -84,6 +85,32 @@ static int open_root(void)
     (void)mkdir(root, 0755);
     (void)mkdir(etc, 0755);
     return open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+TEST(os_ids_maps)
+{
+    static const struct {
+        const char *why, *map;
+        bool has; /* group 5 */
+    } rows[] = {
+        { "everybody", "         0          0 4294967295\n", true },
+        { "one's own", "         0       1000          1\n", false },
+        { "one's own and a range",
+          "         0       1000          1\n         1     100000      65536\n", true },
+        { "up to it", "0 1000 5\n", false },
+        { "it alone", "5 1000 1\n", true },
+        { "behind it", "6 1000 10\n", false },
+        { "nobody yet", "", false },
+        { "half a line", "0 1000", false },
+        { "no numbers", "x y z\n", false },
+    };
+
+    for_each_row(c, rows) {
+        AUTO(free) char *map = xdup(c->map);
+
+        ROW(c);
+        CHECK_EQ(os_ids_in_map(map, 5), c->has);
+    }
 }
 
 TEST(os_users)

@@ -139,8 +139,13 @@ def life():
     assert inside("a", "hostname; cat /etc/hostname") == "a\na"
     assert inside("a", "id -u; cat /proc/1/cmdline | head -c 7").split("\0")[0] == "0\n/bin/sh"
     first = shown["status"]["pid"]
-    done("POST", "/instances/a/action", {"action": "reset"})
-    assert state("a") == "running" and inside("a", "echo again") == "again"
+    for _ in range(5):  # it runs again when its reset is done
+        done("POST", "/instances/a/action", {"action": "reset"})
+        assert state("a") == "running" and inside("a", "echo again") == "again"
+    if sys.argv[1] == "root":  # a user's has no cgroup here, which pausing needs
+        done("POST", "/instances/a/action", {"action": "pause"})
+        done("POST", "/instances/a/action", {"action": "reset"})
+        assert state("a") == "running" and inside("a", "echo again") == "again"
     assert ok("GET", "/instances/a")["status"]["pid"] == first  # socle-os is the same one
     began = time.monotonic()
     done("POST", "/instances/a/action", {"action": "stop", "timeout": 30})
