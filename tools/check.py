@@ -127,11 +127,11 @@ def system_tests(total, full):
     folder = os.path.join(ROOT, "test/sys")
     if not os.path.isdir(folder) or not any(n.endswith(".sh") for n in os.listdir(folder)):
         return
-    if build_tree(total, "dev"):
-        status, output = run(["test/run.sh"], env={"SOCLE_FULL": "1"} if full else None, seconds=7200)
-        total.add(*closing_counts(status, output), "whole-system tests", output)
-        for line in re.findall(r"^skipped: .*", output, re.MULTILINE):
-            print(line)
+    env = {"SOCLE_BUILD": os.path.join(ROOT, "build/rel"), **({"SOCLE_FULL": "1"} if full else {})}
+    status, output = run(["test/run.sh"], env=env, seconds=7200)
+    total.add(*closing_counts(status, output), "whole-system tests", output)
+    for line in re.findall(r"^skipped: .*", output, re.MULTILINE):
+        print(line)
 
 
 def everything(total, full):
@@ -157,9 +157,9 @@ def everything(total, full):
         if build_tree(total, "dev"):
             total.step("clang-tidy", "tools/lint.sh", "tidy", env={"ALL": "1"})
     say("release build")
-    build_tree(total, "rel")  # optimized otherwise, gcc sees other mistakes, and it links otherwise
-    say("whole-system tests")
-    system_tests(total, full)
+    if build_tree(total, "rel"):  # optimized otherwise, gcc sees other mistakes, and it links otherwise
+        say("whole-system tests of the release build")
+        system_tests(total, full)
 
 
 def main(args):
