@@ -8,11 +8,12 @@ import {
   getCoreRowModel,
   getSortedRowModel,
   useReactTable,
+  type Row,
   type RowSelectionState,
   type SortingState,
 } from "@tanstack/react-table";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useRef, useState, type CSSProperties } from "react";
+import { memo, useRef, useState, type CSSProperties } from "react";
 import { Link } from "react-router-dom";
 import { bytes } from "@/core/format";
 import { t } from "@/core/text";
@@ -78,6 +79,28 @@ function columns(onTag: Props["onTag"]) {
   ];
 }
 
+interface RowProps {
+  row: Row<Summary>;
+  index: number;
+  start: number;
+  /* what `row` does not tell by being another: whether it is marked, and which columns it has */
+  chosen: boolean;
+  shown: string;
+}
+
+/* While one scrolls, only rows that come into sight are made. */
+const GridRow = memo(function GridRow({ row, index, start }: RowProps) {
+  return (
+    <div role="row" className="grid-row" aria-rowindex={index + 2} style={{ transform: `translateY(${start}px)` }}>
+      {row.getVisibleCells().map((c) => (
+        <div key={c.id} role="cell" className={`cell cell-${c.column.id}`}>
+          {flexRender(c.column.columnDef.cell, c.getContext())}
+        </div>
+      ))}
+    </div>
+  );
+});
+
 const ARIA_SORT = { asc: "ascending", desc: "descending" } as const;
 
 export function InstanceTable(p: Props) {
@@ -129,13 +152,7 @@ export function InstanceTable(p: Props) {
           const row = rows[v.index];
           return (
             row && (
-              <div key={row.id} role="row" className="grid-row" aria-rowindex={v.index + 2} style={{ transform: `translateY(${v.start}px)` }}>
-                {row.getVisibleCells().map((c) => (
-                  <div key={c.id} role="cell" className={`cell cell-${c.column.id}`}>
-                    {flexRender(c.column.columnDef.cell, c.getContext())}
-                  </div>
-                ))}
-              </div>
+              <GridRow key={row.id} row={row} index={v.index} start={v.start} chosen={row.getIsSelected()} shown={widths.join(" ")} />
             )
           );
         })}
