@@ -9,7 +9,7 @@ packages() {
     cat <<'ROWS'
 build   gcc make meson ninja-build pkg-config libc6-dev linux-libc-dev
 build   libuv1-dev libjansson-dev libcmocka-dev liburing-dev libslirp-dev
-build   libseccomp-dev libcap-ng-dev libfuse3-dev libsystemd-dev
+build   libseccomp-dev libcap-ng-dev libfuse3-dev libsystemd-dev libprotobuf-c-dev protobuf-c-compiler
 build   zlib1g-dev liblzma-dev liblz4-dev libzstd-dev
 build   libzydis-dev
 build   libnl-route-3-dev libnftables-dev libarchive-dev
@@ -19,7 +19,7 @@ build   libsqlite3-dev libwebsockets-dev libwebsockets-evlib-uv libssl-dev libso
 check   clang-14 clang libclang-rt-14-dev clang-format-14 clang-tidy-14
 check   python3 python3-yaml codespell shellcheck qemu-utils iproute2 acpica-tools gdb dnsmasq-base nftables systemd
 check   chromium
-check   uidmap skopeo umoci
+check   uidmap skopeo umoci criu iptables
 guest   mmdebstrap e2fsprogs fakeroot uidmap zstd xz-utils lz4 gzip python3
 lab     qemu-system-x86 busybox-static cpio kmod zstd xz-utils gcc libc6-dev linux-libc-dev dnsmasq-base nftables iproute2
 bench   qemu-system-x86 cpio gcc libc6-dev python3

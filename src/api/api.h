@@ -88,6 +88,7 @@ struct api_answer {
     u64 from;
     /* Bytes between the client's WebSocket and this unix socket follow; owned.  `subject`: ID of the instance. */
     char *relay, subject[24];
+    int relay_fd;            /* in place of the path: our end of one, connected, owned; 0: none */
     bool shell;              /* the same with a new shell of the host */
     bool secret;             /* it holds a key: it is wiped, and not kept */
     char cookie[160];        /* for Set-Cookie; "": none */

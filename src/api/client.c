@@ -250,6 +250,8 @@ static void answer_fini(struct client *c)
         sodium_memzero(c->answer.body.text, c->answer.body.len);
     strbuf_fini(&c->answer.body);
     free(c->answer.relay);
+    if (c->answer.relay_fd)
+        fd_close(&c->answer.relay_fd);
     if (c->answer.takes)
         c->answer.takes->done(c->server->host, c->answer.takes, -EPIPE, NULL);
     api_file_free(c->answer.takes);
@@ -625,7 +627,7 @@ int client_on_upgrade(struct client *c)
         too_many_streams(c);
     if (c->answer.status >= 300)
         return refuse_upgrade(c);
-    if (!c->answer.stream && !c->answer.relay && !c->answer.shell) {
+    if (!c->answer.stream && !c->answer.relay && !c->answer.relay_fd && !c->answer.shell) {
         refuse(c, 400, "invalid", "this is no WebSocket");
         return refuse_upgrade(c);
     }

@@ -118,9 +118,22 @@ static void end_shell(struct client *c)
 
 /* ---- begin and end ---- */
 
+/* Our end of what the answer leads to; owned. */
+static int socket_of(struct client *c, struct err *e)
+{
+    int fd = c->answer.relay_fd;
+
+    if (c->answer.shell)
+        return begin_shell(c, e);
+    if (c->answer.relay)
+        return connect_to(c->answer.relay, e);
+    c->answer.relay_fd = 0;
+    return fd;
+}
+
 int relay_begin(struct client *c, struct err *e)
 {
-    AUTO(fd) int fd = c->answer.shell ? begin_shell(c, e) : connect_to(c->answer.relay, e);
+    AUTO(fd) int fd = socket_of(c, e);
     int r;
 
     if (fd < 0)

@@ -3,6 +3,7 @@
  */
 #include "api/routes.h"
 #include "host/cgroup.h"
+#include "host/guest.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -157,6 +158,8 @@ static int create_instance(struct api_call *c, struct err *e)
         return r;
     r = instance_parse(&cfg, j, e);
     json_decref(j);
+    if (r >= 0)
+        r = instance_check_folders(&cfg, e);
     if (r >= 0)
         r = host_create(c->host, &cfg, &who, &task, e);
     instance_cfg_fini(&cfg);
@@ -331,11 +334,18 @@ static int get_log(struct api_call *c, struct err *e)
     return 0;
 }
 
-/* A WebSocket with a socket of an instance that runs. */
-static int relay_to(struct api_call *c, const char *socket, struct err *e)
+/* A WebSocket with a socket of an instance that runs.  `guest`: what makes one to the guest of a machine, which has no such socket; NULL: it
+ * has. */
+struct relay_how {
+    const char *socket;
+    int (*guest)(struct host *h, const char *id, int *ret_fd, struct err *e);
+};
+
+static int relay_to(struct api_call *c, const struct relay_how *how, struct err *e)
 {
     struct host *h = c->host;
     const struct instance *i;
+    bool by_agent = false;
     int r = 0;
 
     if (!c->rq->websocket)
@@ -346,34 +356,30 @@ static int relay_to(struct api_call *c, const char *socket, struct err *e)
         r = err_set(e, -ENOENT, "there is no instance '%.63s'", c->name);
     } else if (!host_is_alive(i)) {
         r = err_set(e, -EBUSY, "'%s' is %s", c->name, host_state_words[i->run.state]);
-    } else if (strcmp(socket, "console") != 0 && i->cfg.kind != INSTANCE_OS) {
-        r = err_set(e, -EOPNOTSUPP,
-                    "'%s' is a machine: programs are run in it, and files copied, by its console, "
-                    "or by ssh",
-                    c->name);
     } else {
         AUTO(free) char *folder = host_folder(h, i);
 
-        c->ret->relay = str_new("%s/%s", folder, socket);
+        by_agent = how->guest && i->cfg.kind != INSTANCE_OS;
+        c->ret->relay = by_agent ? NULL : str_new("%s/%s", folder, how->socket);
         str_copy(c->ret->subject, sizeof(c->ret->subject), i->id);
     }
     host_unlock(h);
-    return r;
+    return by_agent ? how->guest(h, c->ret->subject, &c->ret->relay_fd, e) : r;
 }
 
 static int get_console(struct api_call *c, struct err *e)
 {
-    return relay_to(c, "console", e);
+    return relay_to(c, &(struct relay_how){ "console" }, e);
 }
 
 static int get_exec(struct api_call *c, struct err *e)
 {
-    return relay_to(c, "exec", e);
+    return relay_to(c, &(struct relay_how){ "exec", guest_exec }, e);
 }
 
 static int get_files(struct api_call *c, struct err *e)
 {
-    return relay_to(c, "files", e);
+    return relay_to(c, &(struct relay_how){ "files", guest_files }, e);
 }
 
 /* clang-format off */
@@ -399,8 +405,8 @@ static const struct api_route routes[] = {
     { "POST", "/1.0/instances/{name}/action", API_OPERATE, 202, NULL, 0, "Action", "TaskStarted", false, act_instance, "Start an instance, stop it, and so on" },
     { "GET", "/1.0/instances/{name}/log", API_VIEW, 200, QUERY(log_query), NULL, NULL, false, get_log, "Show the end of a log, as text" },
     { "GET", "/1.0/instances/{name}/console", API_OPERATE, 101, NULL, 0, NULL, NULL, false, get_console, "Connect with the console: a WebSocket whose messages are its bytes" },
-    { "GET", "/1.0/instances/{name}/exec", API_OPERATE, 101, NULL, 0, NULL, NULL, false, get_exec, "Run a program in a container: a WebSocket whose messages are the frames of doc/os.md" },
-    { "GET", "/1.0/instances/{name}/files", API_OPERATE, 101, NULL, 0, NULL, NULL, false, get_files, "Put files into a container, or take some out: a WebSocket whose messages are the frames of doc/os.md" },
+    { "GET", "/1.0/instances/{name}/exec", API_OPERATE, 101, NULL, 0, NULL, NULL, false, get_exec, "Run a program in a container, or in a machine by the agent in its guest: a WebSocket whose messages are the frames of doc/os.md" },
+    { "GET", "/1.0/instances/{name}/files", API_OPERATE, 101, NULL, 0, NULL, NULL, false, get_files, "Put files into a container or a machine, or take some out: a WebSocket whose messages are the frames of doc/os.md" },
     {},
 };
 /* clang-format on */

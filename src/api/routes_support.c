@@ -86,9 +86,9 @@ static json_t *only(json_t *of, const char *const *names)
 static json_t *instance_locked(const struct host *h, const struct instance *i, bool logged)
 {
     static const char *const names[] = {
-        "name",    "kind",   "image",   "cpus",     "memory",    "engine",    "disks",
-        "nets",    "vsock",  "balloon", "rng",      "irqchip",   "hugepages", "prealloc",
-        "restart", "limits", "tags",    "template", "autostart", "protected", NULL,
+        "name",   "kind",  "image",    "cpus",      "memory",    "engine",    "disks",    "nets",
+        "shares", "vsock", "balloon",  "rng",       "irqchip",   "hugepages", "prealloc", "restart",
+        "limits", "tags",  "template", "autostart", "protected", NULL,
     };
     json_t *j = only(conf_show(instance_fields(), &i->cfg), names);
     AUTO(free) char *folder = host_folder(h, i), *log = str_new("%s/vm.log", folder);

@@ -3,7 +3,8 @@
  * with `e`.
  *
  * A container's life:   box_create ──> created ── box_start ──> running <── box_pause/box_resume ──> paused
- *                            (creating)                           │ its first process ends, box_kill
+ *               box_restore ─────────────────────────────────────> running
+ *                            (creating)                           │ its first process ends, box_kill, box_checkpoint
  *                                                              stopped ── box_delete ──> gone
  */
 #pragma once
@@ -26,6 +27,16 @@ struct box_new {
     char *bundle, *config, *pid_file, *console_socket;
     u32 preserve_fds;
     bool no_pivot, no_new_keyring, no_subreaper, detach, keep;
+};
+
+/* checkpoint and restore. */
+struct box_criu {
+    char *image_path, *work_path, *parent_path, *lsm_profile, *lsm_mount_context, *page_server,
+        *status_fd;
+    struct field_strs empty_ns;
+    int manage_cgroups_mode; /* ignore, soft, full, strict */
+    bool leave_running, tcp_established, tcp_skip_in_flight, tcp_close, ext_unix_sk, shell_job,
+        file_locks, pre_dump, lazy_pages, auto_dedup;
 };
 
 struct box_exec {
@@ -60,6 +71,13 @@ int box_delete(const struct box_global *g, const char *id, bool force, struct er
 int box_pause(const struct box_global *g, const char *id, bool on, struct err *e);
 int box_update(const struct box_global *g, const struct box_update *o, const char *id,
                struct err *e);
+
+/* By CRIU: what it is and does as files; it is stopped then, unless it is to go on. */
+int box_checkpoint(const struct box_global *g, const struct box_criu *o, const char *id,
+                   struct err *e);
+/* A container of those files, which goes on where it was.  As box_run; a stopped one of that id is deleted first. */
+int box_restore(const struct box_global *g, const struct box_new *o, const struct box_criu *c,
+                const char *id, struct err *e);
 
 /* These write to standard output. */
 int box_state_print(const struct box_global *g, const char *id, struct err *e);

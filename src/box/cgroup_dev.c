@@ -9,7 +9,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { INS_MAX = 8192, INS_EACH = 10 };
+enum {
+    INS_MAX = 8192,
+    INS_EACH = 10,
+    INS_OURS = 200
+}; /* a rule has at most INS_EACH, what is ours at most INS_OURS */
 
 /* What the specification promises to every container, and its terminals. */
 static const struct {
@@ -21,13 +25,21 @@ static const struct {
 };
 
 struct prog {
-    u64 ins[INS_MAX];
-    u32 n;
+    u32 n, room;
+    u64 ins[]; /* no more than the rules need: each page of it costs a small container's start */
 };
+
+static struct prog *new_prog(u32 room)
+{
+    struct prog *p = alloc_x(1, sizeof(*p) + room * sizeof(p->ins[0]));
+
+    p->room = room;
+    return p;
+}
 
 static void put(struct prog *p, u8 code, u8 dst, u8 src, s16 off, s32 imm)
 {
-    must(p->n < INS_MAX);
+    must(p->n < p->room);
     /* struct bpf_insn, whose bit fields -Wconversion does not like */
     p->ins[p->n++] = code | (u64)(dst | src << 4) << 8 | (u64)(u16)off << 16 | (u64)(u32)imm << 32;
 }
@@ -121,7 +133,7 @@ static int load(const struct prog *p)
 int cgroup_devices(const struct cgroup *g, const struct field_list *rules, struct err *e)
 {
     const struct oci_rule *rule = rules->items;
-    AUTO(free) struct prog *p = xnew(struct prog);
+    AUTO(free) struct prog *p = NULL;
     bool everything = false;
     AUTO(fd) int fd = -1;
     union bpf_attr attr = { .attach_type = BPF_CGROUP_DEVICE, .attach_flags = BPF_F_ALLOW_MULTI };
@@ -129,9 +141,10 @@ int cgroup_devices(const struct cgroup *g, const struct field_list *rules, struc
     static_assert(OCI_RULES_MAX * INS_EACH > INS_MAX, "the check below is needed");
     if (!rules->n)
         return 0;
-    if (rules->n > (INS_MAX - 200) / INS_EACH)
+    if (rules->n > (INS_MAX - INS_OURS) / INS_EACH)
         return err_set(e, -EINVAL, "linux.resources.devices has %u rules; at most %u are allowed",
-                       rules->n, (INS_MAX - 200) / INS_EACH);
+                       rules->n, (INS_MAX - INS_OURS) / INS_EACH);
+    p = new_prog(INS_OURS + rules->n * INS_EACH);
     begin(p);
     for_each_row(a, always) {
         struct oci_rule r = {

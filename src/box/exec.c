@@ -479,15 +479,15 @@ static int run(struct joining *j, struct err *e)
         master = sync_take_fd(console);
         r = master < 0 ? err_code(e, master, "take the terminal") : 0;
     }
+    if (r == 0 && !j->opts->detach)
+        r = supervise(j->pid, j->pidfd, master, -1, e);
     if (r < 0 && j->pid > 0) {
         kill(j->pid, SIGKILL); /* ours, and not waited for yet */
         waitpid(j->pid, NULL, 0);
         if (j->opts->pid_file)
             unlink(j->opts->pid_file);
     }
-    if (r < 0 || j->opts->detach)
-        return r;
-    return supervise(j->pid, j->pidfd, master, -1, e);
+    return r;
 }
 
 int box_exec(const struct box_global *g, const struct box_exec *o, const char *id, unsigned n_args,

@@ -88,10 +88,11 @@ int box_features_print(struct err *e)
         1, "selinux", "enabled", 1, "intelRdt", enabled(false), "memoryPolicy", memory_policy(),
         "mountExtensions", "idmap", enabled(true), "netDevices", enabled(true));
     json_t *json =
-        json_pack("{s:s, s:s, s:o, s:o, s:o, s:{s:s, s:s}, s:[s]}", "ociVersionMin", "1.0.0",
+        json_pack("{s:s, s:s, s:o, s:o, s:o, s:{s:s, s:s, s:s}, s:[s]}", "ociVersionMin", "1.0.0",
                   "ociVersionMax", BOX_OCI_VERSION, "hooks", words(oci_hook_words), "mountOptions",
                   mount_options(), "linux", os, "annotations", "org.socle.box.version",
                   SOCLE_VERSION, "io.github.seccomp.libseccomp.version", library,
+                  "org.opencontainers.runc.checkpoint.enabled", "true",
                   "potentiallyUnsafeConfigAnnotations", UNIT_NOTES);
     int r;
 

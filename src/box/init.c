@@ -20,6 +20,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 enum { STATUS_FAILED = 127 };
@@ -140,6 +141,27 @@ static int terminal(struct making *m, struct root *root, struct err *e)
     return r < 0 ? r : TAKE_FD(slave);
 }
 
+/*
+ * The null device that we were given is a file of the host's /dev; the container's own is the same, and what CRIU can find again.  Where
+ * that one is not there, or is another thing, nothing changes.
+ */
+static int own_null(struct err *e)
+{
+    AUTO(fd) int fd = path_open_here("/dev/null", O_RDWR | O_NOCTTY);
+    const dev_t null = makedev(1, 3);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != null)
+        return 0;
+    for (int i = 0; i <= STDERR_FILENO; i++) {
+        if (fstat(i, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != null)
+            continue;
+        if (dup2(fd, i) < 0) /* tidy: allow banned: it is to survive the exec */
+            return err_errno(e, "descriptor %d", i);
+    }
+    return 0;
+}
+
 /* Nobody else is in our namespaces yet, and the root still is the host's. */
 static int open_files(struct making *m, struct err *e)
 {
@@ -169,6 +191,8 @@ static int build(struct making *m, struct launch *launch, struct err *e)
     }
     if (r == 0)
         r = root_enter(&root, m->opts->no_pivot, e);
+    if (r == 0)
+        r = own_null(e);
     if (r == 0)
         r = launch_prepare(launch, &root, e);
     if (r == 0)

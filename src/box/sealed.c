@@ -1,13 +1,10 @@
 /*
- * box/sealed.c: the copy is the same file on a mount of its own, which is read-only and in no namespace, so that nobody can change
- * that; or where we may not mount, a memfd with all seals.  Whether we run from one the kernel says, not the environment.
+ * box/sealed.c: the copy is a memfd with all seals, unless box/sealed_start.c has made a better one.  Whether we run from one the kernel says,
+ * not the environment.
  */
 #include "box/sealed.h"
 
-#include "box/mount.h"
-
 #include <fcntl.h>
-#include <linux/mount.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -50,15 +47,6 @@ static int new_memfd(int self)
     return r < 0 ? r : TAKE_FD(copy);
 }
 
-static int new_mount(void)
-{
-    const struct mount_plan readonly = { .set = MOUNT_ATTR_RDONLY };
-    AUTO(fd) int copy = mount_clone(AT_FDCWD, "/proc/self/exe", 0);
-    int r = copy < 0 ? copy : mount_change(copy, &readonly);
-
-    return r < 0 ? r : TAKE_FD(copy);
-}
-
 static bool is_sealed(int self)
 {
     struct statvfs fs;
@@ -76,9 +64,7 @@ int sealed_reexec(char **argv, struct err *e)
         return err_errno(e, "open /proc/self/exe");
     if (is_sealed(self))
         return 0;
-    copy = new_mount();
-    if (copy < 0)
-        copy = new_memfd(self);
+    copy = new_memfd(self);
     if (copy < 0)
         return err_code(e, copy, "copy the program");
     fexecve(copy, argv, environ);

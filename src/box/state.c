@@ -133,6 +133,7 @@ void box_dir_remove(struct box_dir *d)
     for_each_row(name, files)
         unlinkat(d->fd, *name, 0);
     unlinkat(d->fd, "notify", AT_REMOVEDIR);
+    unlinkat(d->fd, "root", AT_REMOVEDIR);
     unlinkat(d->root, d->id, AT_REMOVEDIR);
     fd_close(&d->fd);
 }

@@ -5,6 +5,7 @@
  *     start         a FIFO that its first process reads from: `start` writes into it and removes it
  *     seccomp       a socket of its first process, which takes the connection to an agent there (box/listener.h)
  *     notify/       the directory of the socket that its program tells of its readiness (box/notify.h)
+ *     root/         where its root is for CRIU while it is restored (box/restore.c)
  * Making the directory claims the id.  Whoever changes a container holds a lock on the directory.
  */
 #pragma once

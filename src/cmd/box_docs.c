@@ -29,24 +29,29 @@ static void man_head(struct strbuf *out)
 
 static void man_tail(struct strbuf *out)
 {
-    strbuf_add(out,
-               ".SH EXIT STATUS\nOf run and exec the program's own, 128 and its signal when one "
-               "ended it.\nElse 1 when something failed, 255 when exec did.\n"
-               ".SH SYSTEMD\nWith \\-\\-systemd\\-cgroup systemd makes the cgroup, as the scope "
-               "PREFIX\\-NAME.scope in SLICE, where linux.cgroupsPath is SLICE:PREFIX:NAME; of a "
-               "user it is the user's systemd.\nAn annotation org.systemd.property.PROPERTY sets a "
-               "property of the scope. Other commands see in the state of a container whose its "
-               "cgroup is.\n"
-               ".SH ENVIRONMENT\n"
-               ".TP\n.B SOCLE_BOX_SYSTEMD\nThe program that asks systemd, when it is not where it "
-               "was installed.\n"
-               ".TP\n.B DBUS_SYSTEM_BUS_ADDRESS\n.TQ\n.B DBUS_SESSION_BUS_ADDRESS\nWhere systemd "
-               "is asked; of a user else the socket bus in XDG_RUNTIME_DIR.\n"
-               ".TP\n.B XDG_RUNTIME_DIR\nA user's state is in its folder socle\\-box.\n"
-               ".TP\n.B NOTIFY_SOCKET\nThe program gets a socket of its own; its READY=1 is passed "
-               "on to this one.\n"
-               ".TP\n.B LISTEN_FDS\nSo many descriptors after 2 are passed on.\n"
-               ".SH FILES\n.TP\n.I /run/socle\\-box\nThe state of root's containers.\n");
+    strbuf_add(
+        out,
+        ".SH EXIT STATUS\nOf run and exec the program's own, 128 and its signal when one "
+        "ended it.\nElse 1 when something failed, 255 when exec did.\n"
+        ".SH SYSTEMD\nWith \\-\\-systemd\\-cgroup systemd makes the cgroup, as the scope "
+        "PREFIX\\-NAME.scope in SLICE, where linux.cgroupsPath is SLICE:PREFIX:NAME; of a "
+        "user it is the user's systemd.\nAn annotation org.systemd.property.PROPERTY sets a "
+        "property of the scope. Other commands see in the state of a container whose its "
+        "cgroup is.\n"
+        ".SH CHECKPOINT\ncheckpoint and restore need root and CRIU (criu.org), the program criu; "
+        "it is no part of this. When it fails, the message names its log.\n"
+        ".SH ENVIRONMENT\n"
+        ".TP\n.B SOCLE_BOX_CRIU\nThe program that asks CRIU, when it is not where it was "
+        "installed.\n"
+        ".TP\n.B SOCLE_BOX_SYSTEMD\nThe program that asks systemd, when it is not where it "
+        "was installed.\n"
+        ".TP\n.B DBUS_SYSTEM_BUS_ADDRESS\n.TQ\n.B DBUS_SESSION_BUS_ADDRESS\nWhere systemd "
+        "is asked; of a user else the socket bus in XDG_RUNTIME_DIR.\n"
+        ".TP\n.B XDG_RUNTIME_DIR\nA user's state is in its folder socle\\-box.\n"
+        ".TP\n.B NOTIFY_SOCKET\nThe program gets a socket of its own; its READY=1 is passed "
+        "on to this one.\n"
+        ".TP\n.B LISTEN_FDS\nSo many descriptors after 2 are passed on.\n"
+        ".SH FILES\n.TP\n.I /run/socle\\-box\nThe state of root's containers.\n");
 }
 
 void box_docs_man(struct strbuf *out)

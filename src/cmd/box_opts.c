@@ -8,6 +8,8 @@ static const char *const managers[] = { "cgroupfs", "systemd", "disabled", NULL 
 static const char *const rootless_words[] = { "auto", "true", "false", NULL };
 static const char *const formats[] = { "table", "json", NULL };
 
+static const char *const cgroup_modes[] = { "ignore", "soft", "full", "strict", NULL };
+
 static const struct field global_fields[] = {
     FIELD_STR(box_global, root, "where state is kept", .metavar = "DIR"),
     FIELD_STR(box_global, log, "write errors there, too", .metavar = "FILE"),
@@ -55,6 +57,33 @@ static const struct field exec_fields[] = {
     FIELD_BOOL(box_exec, no_new_privs, "an exec gives no privileges"),
     FIELD_BOOL(box_exec, ignore_paused, "also in a paused container"),
     FIELD_BOOL(box_exec, no_subreaper, "for compatibility: we are none"),
+    {},
+};
+
+static const struct field criu_fields[] = {
+    FIELD_STR(box_criu, image_path, "folder of the checkpoint (default: checkpoint)",
+              .metavar = "DIR"),
+    FIELD_STR(box_criu, work_path, "folder of CRIU's log (default: the checkpoint's)",
+              .metavar = "DIR"),
+    FIELD_STR(box_criu, parent_path, "an earlier --pre-dump, relative to this one's folder",
+              .metavar = "DIR"),
+    FIELD_STR(box_criu, lsm_profile, "another label of its processes, as TYPE:NAME"),
+    FIELD_STR(box_criu, lsm_mount_context, "another SELinux context of its mounts"),
+    FIELD_STR(box_criu, page_server, "not supported"),
+    FIELD_STR(box_criu, status_fd, "not supported"),
+    FIELD_STRS(box_criu, empty_ns, 8, "restore this namespace without what was in it: network"),
+    FIELD_ENUM(box_criu, manage_cgroups_mode, cgroup_modes, "what CRIU does with cgroups"),
+    FIELD_BOOL(box_criu, leave_running, "let it go on"),
+    FIELD_BOOL(box_criu, tcp_established, "also with open TCP connections"),
+    FIELD_BOOL(box_criu, tcp_skip_in_flight, "leave out TCP connections that are being made"),
+    FIELD_BOOL(box_criu, tcp_close, "close open TCP connections"),
+    FIELD_BOOL(box_criu, ext_unix_sk, "also with unix sockets to the host"),
+    FIELD_BOOL(box_criu, shell_job, "also with a terminal of the host"),
+    FIELD_BOOL(box_criu, file_locks, "also with locks of files"),
+    FIELD_BOOL(box_criu, pre_dump, "its memory alone; it goes on"),
+    FIELD_BOOL(box_criu, lazy_pages, "not supported"),
+    FIELD_BOOL(box_criu, auto_dedup,
+               "pages that a later checkpoint has are freed in an earlier one"),
     {},
 };
 
@@ -153,6 +182,44 @@ static const struct opt exec_opts[] = {
     { "no-subreaper",    IN(exec), "no_subreaper" },
     {},
 };
+#define CRIU_OPTS                                                              \
+    { "image-path",          IN(criu), "image_path", "DIR" },                 \
+    { "work-path",           IN(criu), "work_path", "DIR" },                  \
+    { "tcp-established",     IN(criu), "tcp_established" },                   \
+    { "ext-unix-sk",         IN(criu), "ext_unix_sk" },                       \
+    { "shell-job",           IN(criu), "shell_job" },                         \
+    { "file-locks",          IN(criu), "file_locks" },                        \
+    { "manage-cgroups-mode", IN(criu), "manage_cgroups_mode" },               \
+    { "empty-ns",            IN(criu), "empty_ns" },                          \
+    { "auto-dedup",          IN(criu), "auto_dedup" },                        \
+    { "lazy-pages",          IN(criu), "lazy_pages" }
+
+static const struct opt checkpoint_opts[] = {
+    CRIU_OPTS,
+    { "parent-path",        IN(criu), "parent_path", "DIR" },
+    { "leave-running",      IN(criu), "leave_running" },
+    { "pre-dump",           IN(criu), "pre_dump" },
+    { "tcp-skip-in-flight", IN(criu), "tcp_skip_in_flight" },
+    { "page-server",        IN(criu), "page_server" },
+    { "status-fd",          IN(criu), "status_fd" },
+    {},
+};
+static const struct opt restore_opts[] = {
+    CRIU_OPTS,
+    { "bundle",            IN_NEW, "bundle", "DIR", 'b' },
+    { "config",            IN_NEW, "config", "FILE", 'f' },
+    { "console-socket",    IN_NEW, "console_socket", "FILE" },
+    { "pid-file",          IN_NEW, "pid_file", "FILE" },
+    { "detach",            IN_NEW, "detach", NULL, 'd' },
+    { "keep",              IN_NEW, "keep" },
+    { "no-pivot",          IN_NEW, "no_pivot" },
+    { "no-new-keyring",    IN_NEW, "no_new_keyring" },
+    { "no-subreaper",      IN_NEW, "no_subreaper" },
+    { "tcp-close",         IN(criu), "tcp_close" },
+    { "lsm-profile",       IN(criu), "lsm_profile" },
+    { "lsm-mount-context", IN(criu), "lsm_mount_context" },
+    {},
+};
 static const struct opt kill_opts[]   = { { "all", IN_MORE, "all", NULL, 'a' }, {} };
 static const struct opt delete_opts[] = { { "force", IN_MORE, "force", NULL, 'f' }, {} };
 static const struct opt ps_opts[]     = { { "format", IN_MORE, "format", NULL, 'f' }, {} };
@@ -221,6 +288,14 @@ static int run_resume(struct box_args *a, int, char **argv, struct err *e)
 {
     return box_pause(&a->global, argv[0], false, e);
 }
+static int run_checkpoint(struct box_args *a, int, char **argv, struct err *e)
+{
+    return box_checkpoint(&a->global, &a->criu, argv[0], e);
+}
+static int run_restore(struct box_args *a, int, char **argv, struct err *e)
+{
+    return box_restore(&a->global, &a->make, &a->criu, argv[0], e);
+}
 static int run_update(struct box_args *a, int, char **argv, struct err *e)
 {
     return box_update(&a->global, &a->update, argv[0], e);
@@ -255,6 +330,8 @@ const struct box_command box_commands[] = {
     { "ps",       "[OPTION]… ID", "List its processes", ps_opts, 1, 1u << 30, false, run_ps },
     { "pause",    "ID", "Freeze all its processes", no_opts, 1, 1, false, run_pause },
     { "resume",   "ID", "Let them go on", no_opts, 1, 1, false, run_resume },
+    { "checkpoint", "[OPTION]… ID", "Write what it is and does to files, by CRIU, and stop it", checkpoint_opts, 1, 1, false, run_checkpoint },
+    { "restore",  "[OPTION]… ID", "Make a container of such files, which goes on", restore_opts, 1, 1, false, run_restore },
     { "update",   "[OPTION]… ID", "Change its limits", update_opts, 1, 1, false, run_update },
     { "events",   "[OPTION]… ID", "Show its counters, as JSON", events_opts, 1, 1, false, run_events },
     { "spec",     "[OPTION]…", "Write a config.json to begin with", spec_opts, 0, 0, false, run_spec },
@@ -264,7 +341,7 @@ const struct box_command box_commands[] = {
 };
 
 static const struct { const struct field *fields; size_t at; } tables[] = {
-    { IN(global) }, { IN_NEW }, { IN(exec) }, { IN(list) }, { IN(update) }, { IN_MORE },
+    { IN(global) }, { IN_NEW }, { IN(exec) }, { IN(criu) }, { IN(list) }, { IN(update) }, { IN_MORE },
 };
 /* clang-format on */
 

@@ -11,6 +11,7 @@ struct box_args {
     struct box_global global;
     struct box_new make;
     struct box_exec exec;
+    struct box_criu criu;
     struct box_list list;
     struct box_update update;
     struct {

@@ -1,7 +1,9 @@
 /*
- * cmd/box_page.c: the program that writes the manual page (`man`) or a shell's completion of `socle-box` when that is built.
+ * cmd/box_page.c: the program that writes the manual page (`man`) or a shell's completion of `socle-box`, and the manual page of `socled`,
+ * when those are built.
  */
 #include "cmd/box_docs.h"
+#include "cmd/socled_docs.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -12,8 +14,10 @@ int main(int argc, char **argv)
 
     if (argc == 2 && strcmp(argv[1], "man") == 0) {
         box_docs_man(&out);
+    } else if (argc == 2 && strcmp(argv[1], "socled") == 0) {
+        socled_docs_man(&out);
     } else if (argc != 2 || !box_docs_completion(argv[1], &out)) {
-        fprintf(stderr, "usage: box_page man|bash|zsh|fish\n");
+        fprintf(stderr, "usage: box_page man|bash|zsh|fish|socled\n");
         return 2;
     }
     return fd_write_all(STDOUT_FILENO, out.text, out.len) < 0;

@@ -1,5 +1,5 @@
 /*
- * cmd/docs.h: parts of manual pages and completion scripts that the programs' own (docs.c, docs_shell.c, box_docs.c) are made of.
+ * cmd/docs.h: parts of manual pages and completion scripts that the programs' own (docs.c, docs_shell.c, box_docs.c, socled_docs.c) are made of.
  */
 #pragma once
 

@@ -12,10 +12,11 @@
 #include <sys/random.h>
 
 /* Options that say what the host provides, or how the program behaves. */
-static const char *const allowed[] = { "restore",   "name",        "disk",    "net",     "console",
-                                       "control",   "gdb",         "vsock",   "engine",  "uuid",
-                                       "cache-dir", "timeout",     "no-jail", "verbose", "prealloc",
-                                       "jit",       "engine-check" };
+static const char *const allowed[] = { "restore",      "name",    "disk",      "net",
+                                       "console",      "control", "gdb",       "vsock",
+                                       "engine",       "uuid",    "cache-dir", "timeout",
+                                       "no-jail",      "verbose", "prealloc",  "jit",
+                                       "engine-check", "agent" };
 
 void restore_options(struct strbuf *out)
 {
@@ -57,6 +58,8 @@ static int take_host(struct vm_spec *s, struct vm_spec *said, const struct opt_a
     if (given(args, "vsock") && said->vsock.cid != s->vsock.cid)
         return err_set(e, -EINVAL, "--vsock: 'cid' is %u; the saved machine has %u",
                        said->vsock.cid, s->vsock.cid);
+    if (given(args, "agent") && !s->agent)
+        return err_set(e, -EINVAL, "--agent: the saved machine has no port for a guest agent");
     if (given(args, "vsock"))
         again_move(&s->vsock.path, &said->vsock.path);
     again_take_process(s, said);

@@ -7,7 +7,7 @@
 #include "api/server.h"
 #include "api/web.h"
 #include "base/exit_status.h"
-#include "cmd/opt.h"
+#include "cmd/socled_opts.h"
 #include "host/cgroup.h"
 #include "host/down.h"
 #include "host/host.h"
@@ -24,46 +24,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-struct socled {
-    char *dir, *listen;
-    bool verbose, version, hold, stop, no_terminal;
-    u32 timeout;
-};
-
 /* The loop has them until it is closed. */
 struct signals {
     uv_signal_t term, interrupt;
-};
-
-static const struct field fields[] = {
-    FIELD_STR(socled, dir, "where all is kept", .metavar = "DIR"),
-    FIELD_STR(socled, listen,
-              "answer HTTPS there, too, and serve the console: [ADDRESS][:PORT], port 7443 unless "
-              "it is said",
-              .metavar = "ADDRESS"),
-    FIELD_BOOL(socled, no_terminal, "nobody has a terminal of the host by the API"),
-    FIELD_BOOL(socled, verbose, "say more on standard error"),
-    FIELD_BOOL(socled, version, "show the version"),
-    FIELD_BOOL(socled, hold,
-               "do nothing but keep the control group that machines' groups are below: the process "
-               "of " CGROUP_UNIT),
-    FIELD_BOOL(socled, stop,
-               "shut all machines down, and end: what socle-shutdown.service does with the host"),
-    FIELD_INT(socled, timeout, "SECONDS that guests then have; who still runs is turned off",
-              .dflt = HOST_STOP_SECONDS, .max = HOST_STOP_SECONDS_MAX, .metavar = "SECONDS"),
-    {},
-};
-
-static const struct opt opts[] = {
-    { "dir", fields, 0, "dir", "DIR" },
-    { "listen", fields, 0, "listen", "" },
-    { "no-host-terminal", fields, 0, "no_terminal", "" },
-    { "verbose", fields, 0, "verbose", "" },
-    { "version", fields, 0, "version", "" },
-    { "hold-groups", fields, 0, "hold", "" },
-    { "stop-machines", fields, 0, "stop", "" },
-    { "timeout", fields, 0, "timeout", "" },
-    {},
 };
 
 static int show_help(void)
@@ -73,7 +36,7 @@ static int show_help(void)
     strbuf_add(&out, "usage: socled [OPTION]…\n"
                      "Keep virtual machines that have names; `socle` starts one when it needs "
                      "it.\n\nOptions:\n");
-    opt_help(opts, &out);
+    opt_help(socled_opts, &out);
     strbuf_add(
         &out,
         "\nWithout --dir: $SOCLE_DIR, /var/lib/socle of root, ~/.local/share/socle of others.\n"
@@ -205,8 +168,8 @@ int main(int argc, char **argv)
     mallopt(M_ARENA_MAX, 2);
     umask(077);
     sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
-    conf_defaults(fields, &s);
-    r = opt_parse(opts, &s, argc - 1, argv + 1, &args, &e);
+    conf_defaults(socled_fields, &s);
+    r = opt_parse(socled_opts, &s, argc - 1, argv + 1, &args, &e);
     if (r == 1)
         return show_help();
     if (r >= 0 && s.version)
@@ -231,6 +194,6 @@ int main(int argc, char **argv)
     if (r < 0)
         log_error("%s", e.text);
     free(manager.notify);
-    conf_fini(fields, &s);
+    conf_fini(socled_fields, &s);
     return r < 0 ? 1 : 0;
 }

@@ -115,6 +115,7 @@ const struct opt verb_make_opts[] = {
     SPEC("net", nets, "network= user none tap="),
     SPEC("engine", engine),
     SPEC("jit", jit),
+    SPEC("share", shares),
     SPEC("vsock", vsock),
     SPEC("hugepages", hugepages),
     SPEC("prealloc", prealloc),
@@ -363,7 +364,18 @@ void verb_exec_more(struct strbuf *out)
                     "and errors are ours, and our input is its. Without "
                     "a COMMAND it is a shell.\n"
                     "Exit status: the program's, or 128 and the number of the signal that ended "
-                    "it; 125 when it was not started.\n");
+                    "it; 125 when it was not started.\n"
+                    "In a machine the guest's agent runs it (package qemu-guest-agent): without a "
+                    "terminal, which `socle console` is; it begins when all input has come (at "
+                    "most 4 MiB, none from a terminal), what it writes comes when it ends (at most "
+                    "16 MiB of each of its two outputs), and it runs on when we end. "
+                    "--env is then all of its environment; there is no --cwd and no --user.\n");
+}
+
+static void file_more(struct strbuf *out)
+{
+    strbuf_add(out, "Of a machine the guest's agent does it (package qemu-guest-agent): single "
+                    "files, without --recursive, --create-dirs, --uid, --gid and --mode.\n");
 }
 
 void verb_set_more(struct strbuf *out)
@@ -531,8 +543,8 @@ const struct command pool_commands[] = {
 };
 
 const struct command file_commands[] = {
-    { "file push", "FILE… NAME:PATH [OPTION]…", "Put files into a container that runs; FILE - is our input", push_opts, NULL, "FILE" },
-    { "file pull", "NAME:PATH… FILE [OPTION]…", "Take files out of a container that runs; FILE - is our output", pull_opts, NULL, "INSTANCES" },
+    { "file push", "FILE… NAME:PATH [OPTION]…", "Put files into an instance that runs; FILE - is our input", push_opts, file_more, "FILE" },
+    { "file pull", "NAME:PATH… FILE [OPTION]…", "Take files out of an instance that runs; FILE - is our output", pull_opts, file_more, "INSTANCES" },
     {},
 };
 

@@ -1,6 +1,6 @@
 /*
  * cmd/verb.h: the commands that talk with socled: what they share.  verb.c has their rows, verb_make.c what describes an instance,
- * verb_show.c what prints, verb_snap.c snapshots and clones, verb_exec.c runs programs in containers, verb_file.c copies files, verb_access.c who may do what, remote.c socleds of other machines.
+ * verb_show.c what prints, verb_snap.c snapshots and clones, verb_exec.c runs programs in instances, verb_file.c copies files, verb_access.c who may do what, remote.c socleds of other machines.
  */
 #pragma once
 
@@ -33,7 +33,7 @@ struct verb {
     bool disabled, no_password, code, off;
     u32 days, limit;
     struct os_program program; /* exec */
-    bool no_terminal, shell;
+    bool no_terminal, no_input, shell;
     struct os_files_ask files; /* file push, pull */
     char *mode;
     struct instance_cfg cfg;
@@ -56,7 +56,7 @@ char *verb_path(const char *kind, const char *name, const char *more, struct err
 /* {"action": …} of the instance, and waits. */
 int verb_action(struct verb *v, const char *name, const char *action, struct err *e);
 
-/* A program in a container; its exit status. */
+/* A program in an instance; its exit status. */
 int verb_exec(struct verb *v, struct err *e);
 int verb_file_push(struct verb *v, struct err *e);
 int verb_file_pull(struct verb *v, struct err *e);

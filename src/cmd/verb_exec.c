@@ -1,5 +1,5 @@
 /*
- * cmd/verb_exec.c: `socle exec, host shell`: a program in a container, or a shell of the host; its terminal or pipes are ours (os/run.h).
+ * cmd/verb_exec.c: `socle exec, host shell`: a program in a container or a machine, or a shell of the host; its terminal or pipes are ours (os/run.h).
  */
 #include "cmd/term.h"
 #include "cmd/verb.h"
@@ -52,7 +52,7 @@ static void send_size(const struct exec *x)
     }
 }
 
-/* ---- from the container ---- */
+/* ---- from the instance ---- */
 
 static void take_frame(struct exec *x, u8 kind, const u8 *data, size_t len, struct err *e)
 {
@@ -90,7 +90,7 @@ static void take_frames(struct exec *x, struct err *e)
     }
 }
 
-static void from_container(struct exec *x, struct err *e)
+static void from_instance(struct exec *x, struct err *e)
 {
     char buf[CHUNK];
     ssize_t n = read(x->fd, buf, sizeof(buf));
@@ -98,7 +98,7 @@ static void from_container(struct exec *x, struct err *e)
     if (n < 0 && errno == EINTR)
         return;
     if (n <= 0) {
-        x->status = err_set(e, -EPIPE, "the container ended, or its connection");
+        x->status = err_set(e, -EPIPE, "the instance ended, or its connection");
         x->ended = true;
         return;
     }
@@ -131,7 +131,7 @@ static void relay(struct exec *x, struct err *e)
         if (poll(p, 2, -1) < 0)
             continue;
         if (p[0].revents)
-            from_container(x, e);
+            from_instance(x, e);
         if (!x->ended && p[1].revents)
             from_us(x);
     }
@@ -140,13 +140,13 @@ static void relay(struct exec *x, struct err *e)
 /* What is run, and whether on a terminal. */
 struct wish {
     json_t *first; /* taken */
-    bool terminal;
+    bool terminal, no_input;
 };
 
 static int run(int fd, void *arg, struct err *e)
 {
     const struct wish *w = arg;
-    struct exec x = { .fd = fd, .in_open = true };
+    struct exec x = { .fd = fd, .in_open = !w->no_input };
     AUTO(free) char *text = json_dumps(w->first, JSON_COMPACT);
 
     json_decref(w->first);
@@ -157,6 +157,8 @@ static int run(int fd, void *arg, struct err *e)
                        OS_FRAME_MAX);
     }
     (void)send_frame(&x, OS_FRAME_RUN, text, strlen(text));
+    if (!x.in_open)
+        (void)send_frame(&x, OS_FRAME_IN, NULL, 0);
     term_open(&x.term);
     if (w->terminal) {
         sigaction(SIGWINCH, &(struct sigaction){ .sa_handler = on_resize }, NULL);
@@ -167,6 +169,24 @@ static int run(int fd, void *arg, struct err *e)
     strbuf_fini(&x.got);
     fd_close(&x.fd);
     return x.status;
+}
+
+/* In a machine only a shell needs a terminal, which is refused with what has one; what is typed here is no program's input, since that would
+ * have to end before the program begins. */
+static int look_at_kind(struct verb *v, struct err *e)
+{
+    AUTO(free) char *path = verb_path("instances", v->args.arg[0], "", e);
+    json_t *j = path ? verb_ask(v, "GET", path, NULL, e) : NULL;
+    const char *kind = json_string_value(json_object_get(j, "kind"));
+
+    if (!j)
+        return e->code;
+    if (kind && strcmp(kind, instance_kinds[INSTANCE_OS]) != 0) {
+        v->program.terminal &= v->args.n_rest == 0;
+        v->no_input = true;
+    }
+    json_decref(j);
+    return 0;
 }
 
 static int take_command(struct verb *v, struct err *e)
@@ -185,7 +205,7 @@ static int take_command(struct verb *v, struct err *e)
         p->rows = w.ws_row;
         p->columns = w.ws_col;
     }
-    return 0;
+    return isatty(STDIN_FILENO) ? look_at_kind(v, e) : 0;
 }
 
 /* `path` is asked for a conversation about what is wished. */
@@ -214,7 +234,8 @@ int verb_exec(struct verb *v, struct err *e)
     }
     return converse(v, path,
                     &(struct wish){ .first = conf_print(os_program_fields, &v->program),
-                                    .terminal = v->program.terminal },
+                                    .terminal = v->program.terminal,
+                                    .no_input = v->no_input },
                     e);
 }
 

@@ -1,6 +1,6 @@
 /*
- * cmd/verb_file.c: `socle file push, pull`: files into a container and out of it (os/files.h).
- * What comes out of a container is made as if it came from an attacker: below the folder that was named, without links on the way, without
+ * cmd/verb_file.c: `socle file push, pull`: files into an instance and out of it (os/files.h).
+ * What comes out of one is made as if it came from an attacker: below the folder that was named, without links on the way, without
  * set-user-id.
  */
 #include "cmd/verb.h"
@@ -25,7 +25,7 @@ static char *cut_path(char *arg, struct err *e)
     char *colon = strchr(arg, ':');
 
     if (!colon || colon == arg || !colon[1]) {
-        err_set(e, -EINVAL, "'%.80s' is not NAME:PATH, a container and a path in it", arg);
+        err_set(e, -EINVAL, "'%.80s' is not NAME:PATH, an instance and a path in it", arg);
         return NULL;
     }
     *colon = 0;
@@ -79,7 +79,7 @@ static int send_one(struct copy_from *f, const char *path, struct err *e)
     name = strrchr(own, '/');
     name = name ? name + 1 : own;
     if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-        return err_set(e, -EINVAL, "'%.80s' has no name that it could have in the container", path);
+        return err_set(e, -EINVAL, "'%.80s' has no name that it could have there", path);
     fd = open(own, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     return fd < 0 ? err_errno(e, "open '%.120s'", path) : copy_send(f, fd, name, e);
 }
@@ -206,7 +206,7 @@ int verb_file_pull(struct verb *v, struct err *e)
 
         r = path ? add_path(v, path, e) : e->code;
         if (r >= 0 && first && strcmp(first, name) != 0)
-            r = err_set(e, -EINVAL, "'%.63s' and '%.63s': all files are of one container", first,
+            r = err_set(e, -EINVAL, "'%.63s' and '%.63s': all files are of one instance", first,
                         name);
         if (!first)
             first = TAKE(name);

@@ -180,6 +180,8 @@ static int complete(struct verb *v, struct err *e)
     verb_from_root(v, &s->vsock.path);
     for (u32 i = 0; i < s->disks.n; i++)
         verb_from_root(v, &spec_disk(s, i)->file);
+    for (u32 i = 0; i < s->shares.n; i++)
+        verb_from_root(v, &spec_share(s, i)->path);
     return s->nets.n == 0 ? choose_network(v, e) : 0;
 }
 

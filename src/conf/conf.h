@@ -38,7 +38,9 @@ struct field {
     enum field_kind kind;
     u32 at, size; /* of the member */
     bool required;
-    bool first;  /* on the command line, a value without "name=" in first place is this one */
+    bool first; /* on the command line, a value without "name=" in first place is this one */
+    const char *
+        also; /* on the command line, a first "VALUE=OTHER" is this one (`first`), and OTHER the field so named */
     bool secret; /* left out by conf_show */
     bool bytes;  /* a size: accepts suffixes K M G T */
     bool

@@ -72,6 +72,52 @@ static const struct field *field_of(const char *name)
     return f;
 }
 
+struct t_share {
+    char *tag, *path;
+    bool readonly;
+};
+
+TEST(options_in_pairs)
+{
+    static const struct field fields[] = {
+        FIELD_STR(t_share, tag, "name", .required = true, .first = true, .also = "path",
+                  .ok = name_ok, .want = "a-z"),
+        FIELD_STR(t_share, path, "folder", .required = true),
+        FIELD_BOOL(t_share, readonly, "refuse writes"),
+        {},
+    };
+    static const struct {
+        const char *why, *text, *tag, *path; /* tag NULL: refused */
+        bool readonly;
+    } rows[] = {
+        { "both at once", "a=/b", "a", "/b", false },
+        { "more behind", "a=/b,readonly", "a", "/b", true },
+        { "a second =", "a=/b=c", "a", "/b=c", false },
+        { "by name", "tag=a,path=/b", "a", "/b", false },
+        { "only at the beginning", "readonly,a=/b", NULL, NULL, false },
+        { "the second is missing", "a", NULL, NULL, false },
+        { "the second is given again", "a=/b,path=/c", NULL, NULL, false },
+        { "a field's name is that field", "path=/b", NULL, NULL, false },
+        { "the first is no name", "A=/b", NULL, NULL, false },
+        { "the first is empty", "=/b", NULL, NULL, false },
+    };
+
+    for_each_row(c, rows) {
+        struct t_share s;
+        struct err e = {};
+        int r = conf_parse_options(fields, &s, c->text, &e);
+
+        ROW(c);
+        CHECK_EQ(r, c->tag ? 0 : -EINVAL);
+        if (r < 0)
+            continue;
+        CHECK_STR(s.tag, c->tag);
+        CHECK_STR(s.path, c->path);
+        CHECK_EQ(s.readonly, c->readonly);
+        conf_fini(fields, &s);
+    }
+}
+
 TEST(options)
 {
     static const struct {

@@ -133,6 +133,28 @@ static int parse_item(const struct field *fields, void *obj, char *item, u64 *se
     return conf_set(f, obj, value ? value : "on", e);
 }
 
+/* "VALUE=OTHER" in first place, where the first field has another beside it and VALUE is not the name of a field.  1: it was no such. */
+static int parse_pair(const struct field *fields, void *obj, char *item, u64 *seen, struct err *e)
+{
+    const struct field *first = fields, *also = fields;
+    char *eq = strchr(item, '=');
+    int r;
+
+    while (first->name && !first->also)
+        first++;
+    if (!first->name || !eq || *seen)
+        return 1;
+    for (const struct field *f = fields; f->name; f++)
+        if (strlen(f->name) == (size_t)(eq - item) && memcmp(f->name, item, strlen(f->name)) == 0)
+            return 1;
+    while (strcmp(also->name, first->also) != 0)
+        also++;
+    *eq = 0;
+    *seen |= 1ull << (first - fields) | 1ull << (also - fields);
+    r = conf_set(first, obj, item, e);
+    return r < 0 ? r : conf_set(also, obj, eq + 1, e);
+}
+
 static int parse_items(const struct field *fields, void *obj, const char *text, struct err *e)
 {
     AUTO(strbuf) struct strbuf item = {};
@@ -144,7 +166,9 @@ static int parse_items(const struct field *fields, void *obj, const char *text, 
                        CONF_STR_MAX);
     text = *text ? text : NULL;
     while (next_item(&text, &item)) {
-        r = parse_item(fields, obj, item.text, &seen, e);
+        r = parse_pair(fields, obj, item.text, &seen, e);
+        if (r > 0)
+            r = parse_item(fields, obj, item.text, &seen, e);
         if (r < 0)
             return r;
     }

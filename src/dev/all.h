@@ -18,6 +18,8 @@ extern const struct device_def pci_testdev_def;
 extern const struct device_def virtio_balloon_def;
 extern const struct device_def virtio_blk_def;
 extern const struct device_def virtio_console_def;
+extern const struct device_def virtio_fs_def;
 extern const struct device_def virtio_net_def;
+extern const struct device_def virtio_port_def;
 extern const struct device_def virtio_rng_def;
 extern const struct device_def virtio_vsock_def;

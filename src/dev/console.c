@@ -41,7 +41,8 @@ struct chardev {
     bool in_always, out_always; /* regular files: never to be waited for */
     bool in_ended;
 
-    atomic_bool in_held; /* nothing is read until chardev_accept */
+    atomic_bool in_held;  /* nothing is read until chardev_accept */
+    atomic_bool unwanted; /* the clients there are are to be hung up */
 
     pthread_mutex_t lock; /* guards all below */
     struct console_out out;
@@ -122,6 +123,12 @@ void chardev_accept(struct chardev *c)
 {
     if (atomic_load(&c->in_held) && atomic_exchange(&c->in_held, false))
         uv_async_send(c->wake);
+}
+
+void chardev_hang_up(struct chardev *c)
+{
+    atomic_store(&c->unwanted, true);
+    uv_async_send(c->wake);
 }
 
 const char *chardev_pty(const struct chardev *c)
@@ -350,6 +357,13 @@ static void hang_up_gone(struct chardev *c)
     }
 }
 
+static void hang_up_all(struct chardev *c)
+{
+    for_each_row(k, c->client)
+        if (k->watch.poll)
+            hang_up(k);
+}
+
 static void on_client(struct loop_fd *f, int)
 {
     struct chardev *c = f->arg;
@@ -357,6 +371,10 @@ static void on_client(struct loop_fd *f, int)
 
     if (fd < 0)
         return; /* it went away again */
+    if (c->ops->welcome && !c->ops->welcome(c->arg)) {
+        fd_close(&fd);
+        return;
+    }
     i = add_client(c, fd);
     if (i < 0) {
         hang_up_gone(c);
@@ -404,6 +422,8 @@ static void on_wake(uv_async_t *a)
     pthread_mutex_lock(&c->lock);
     log_shorten_locked(c);
     pthread_mutex_unlock(&c->lock);
+    if (atomic_exchange(&c->unwanted, false))
+        hang_up_all(c);
     hang_up_lost(c);
     for (u32 i = 0; c->in_always && read_host(c); i++) {
         if (i < INPUT_TURNS)

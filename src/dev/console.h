@@ -16,7 +16,7 @@
  *   (2) Nothing is read from the host that the device cannot take: `room` is asked first, so the host feels back-pressure.
  *   (3) The ops are called on the control loop's thread without locks.  The control loop is not an I/O thread, so they may take
  *       the device's lock; hence nobody may loop_call to the control loop with that lock held.
- *   (4) chardev_write, chardev_room and chardev_accept: any thread, with or without the device's lock.
+ *   (4) chardev_write, chardev_room, chardev_accept and chardev_hang_up: any thread, with or without the device's lock.
  *   (5) The process ignores SIGPIPE.
  *   (6) chardev_log: a file gets what the device writes as well, whoever reads it.  Of more than CHARDEV_LOG_MAX bytes only the newer
  *       half is kept.
@@ -39,6 +39,8 @@ struct chardev_ops {
     void (*on_input)(void *arg, const u8 *data, u32 len);
     /* chardev_write took less than offered, or chardev_room found less than was wanted; now at least half of the ring is free. */
     void (*on_room)(void *arg);
+    /* A client came to the socket: may it stay?  Else it is hung up at once. */
+    bool (*welcome)(void *arg);
 };
 
 /* Is `backend` one of the forms above?  Opens nothing. */
@@ -60,6 +62,8 @@ AUTO_DEFINE(chardev, struct chardev *, chardev_close)
 u32 chardev_write(struct chardev *c, const void *data, u32 len);
 /* How many bytes chardev_write would take now.  Less than `want`: `on_room` will be called. */
 u32 chardev_room(struct chardev *c, u32 want);
+/* The clients of a socket are hung up, soon. */
+void chardev_hang_up(struct chardev *c);
 /* `room` may have grown from 0.  Cheap when the host has not been held back. */
 void chardev_accept(struct chardev *c);
 

@@ -22,6 +22,7 @@ struct subject_cfg {
 /* clang-format off */
 static const struct subject_cfg subject_cfgs[] = {
     { "virtio-blk",   "file=",                         true  },
+    { "virtio-fs",    "tag=x",                        false },
     { "virtio-net",   "kind=none",                    false }, /* the host's network must not hear of it */
     { "virtio-vsock", "cid=3",                        false },
 };

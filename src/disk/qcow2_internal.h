@@ -201,7 +201,7 @@ struct qcow2 {
     struct q2_wait_list waits; /* parked requests */
     struct q2_req *allocs;     /* linked: ranges that are being allocated */
     struct q2_req *flights;    /* linked: clusters that are being read or written */
-    u32 n_active;              /* requests taken and not finished */
+    atomic_uint n_active;      /* requests taken and not finished */
     atomic_bool flush_below;   /* a flush is one of the backing file, too: disk/overlay.h */
 
     /* the thread that writes metadata back */

@@ -378,9 +378,7 @@ static void finish(struct q2_req *w, int result)
 
     put_zip(w);
     q2_write_abort(w);
-    pthread_mutex_lock(&q->lock);
-    q->n_active--;
-    pthread_mutex_unlock(&q->lock);
+    atomic_fetch_sub(&q->n_active, 1);
     w->r = NULL;
     w->round = 0;
     w->flushed_below = false;
@@ -464,9 +462,7 @@ static void take_todo(struct q2_queue *qq)
         struct disk_req *r = qq->todo;
 
         qq->todo = r->next;
-        pthread_mutex_lock(&q->lock);
-        q->n_active++;
-        pthread_mutex_unlock(&q->lock);
+        atomic_fetch_add(&q->n_active, 1);
         w->r = r;
         w->woken = 0;
         go_on(w, Q2_AGAIN);

@@ -37,7 +37,7 @@ int q2_claim(struct qcow2 *q, const char *what, struct err *e)
     if (q->disk.readonly)
         return err_set(e, -EROFS, "%s: disk '%s' was opened for reading only", what, q->disk.name);
     pthread_mutex_lock(&q->lock);
-    if (q->n_active || q->flights || q->allocs)
+    if (atomic_load(&q->n_active) || q->flights || q->allocs)
         r = -EBUSY;
     pthread_mutex_unlock(&q->lock);
     if (r < 0)

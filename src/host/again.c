@@ -58,12 +58,24 @@ int again_take_nets(struct vm_spec *s, struct vm_spec *now, struct err *e)
     return 0;
 }
 
+/* Whether there is a port the guest has seen; what is behind it is the host's. */
+static void take_agent(struct vm_spec *s, struct vm_spec *now)
+{
+    if (s->agent && now->agent)
+        again_move(&s->agent, &now->agent);
+    else if (s->agent) {
+        free(s->agent);
+        s->agent = xdup("none");
+    }
+}
+
 void again_take_process(struct vm_spec *s, struct vm_spec *now)
 {
     again_move(&s->console.backend, &now->console.backend);
     if (now->console.log)
         again_move(&s->console.log, &now->console.log);
     again_move(&s->control, &now->control);
+    take_agent(s, now);
     again_move(&s->gdb.listen, &now->gdb.listen);
     again_move(&s->cache_dir, &now->cache_dir);
     again_move(&s->restore.file, &now->restore.file);

@@ -287,7 +287,9 @@ static int edit_locked(struct instance *i, const json_t *changes, u64 rev, bool 
     if (r < 0)
         return r;
     instance_identify(&to);
-    r = nics_settle_locked(i->host, i, &to, e);
+    r = json_object_get(changes, "shares") ? instance_check_folders(&to, e) : 0;
+    if (r >= 0)
+        r = nics_settle_locked(i->host, i, &to, e);
     if (r >= 0)
         r = instance_check_iso(&to, i->host->images, e);
     if (r >= 0)

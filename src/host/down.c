@@ -1,12 +1,19 @@
 /*
  * host/down.c: the host is shut down, and its machines before it.
- * A thread asks them one after the other, and waits for all; the loop sees them end.
+ * A thread asks them, and waits for all; the loop sees them end.
+ * They are asked in turns: those without an `autostart_order` first, then the others, the highest first, as what was started last builds on what was
+ * there before.  Of the time that is left each turn has its part, and what it does not need is the next ones'; who is late then has until the
+ * end like all others, and holds up nobody.
  */
 #include "host/down.h"
 
+#include "base/clock.h"
 #include "host/process.h"
 
 #include <pthread.h>
+#include <stdlib.h>
+
+enum { TURN_FIRST = UINT16_MAX, TURN_ALL = 0 }; /* above each autostart_order; no turn */
 
 struct down {
     struct host *h;
@@ -21,35 +28,43 @@ static bool is_watched(struct instance *i)
     return process_is_watched(i, &state);
 }
 
-static u32 count_locked(const struct host *h)
+static u32 turn_of(const struct instance *i)
+{
+    return i->cfg.autostart_order ? i->cfg.autostart_order : TURN_FIRST;
+}
+
+static u32 count_locked(const struct host *h, u32 turn)
 {
     u32 n = 0;
 
     for (u32 i = 0; i < h->n; i++)
-        n += h->list[i]->pidfd >= 0;
+        n += h->list[i]->pidfd >= 0 && (turn == TURN_ALL || turn_of(h->list[i]) == turn);
     return n;
 }
 
-/* So many are left. */
-static u32 wait_until(struct host *h, const struct timespec *until)
+static struct timespec at_ns(u64 ns)
 {
+    return (struct timespec){ .tv_sec = (time_t)(ns / NSEC_PER_SEC),
+                              .tv_nsec = (long)(ns % NSEC_PER_SEC) };
+}
+
+/* So many of the turn's are left. */
+static u32 wait_until(struct host *h, u32 turn, u64 until_ns)
+{
+    const struct timespec until = at_ns(until_ns);
     u32 n;
     int r = 0;
 
     host_lock(h);
-    while ((n = count_locked(h)) > 0 && r == 0)
-        r = pthread_cond_timedwait(&h->changed, &h->lock, until);
+    while ((n = count_locked(h, turn)) > 0 && r == 0)
+        r = pthread_cond_timedwait(&h->changed, &h->lock, &until);
     host_unlock(h);
     return n;
 }
 
-static struct timespec in_seconds(u32 seconds)
+static u64 in_seconds(u32 seconds)
 {
-    struct timespec t;
-
-    clock_gettime(CLOCK_REALTIME, &t);
-    t.tv_sec += seconds;
-    return t;
+    return clock_real_ns() + seconds * NSEC_PER_SEC;
 }
 
 /* Of one that is being stopped already the button was pressed. */
@@ -80,24 +95,63 @@ static void turn_off(struct instance *i)
         log_warn("machine '%s': %s", i->cfg.spec.name, e.text);
 }
 
+static int later_turn(const void *a, const void *b)
+{
+    const u32 x = *(const u32 *)a, y = *(const u32 *)b;
+
+    return x < y ? 1 : -(x > y);
+}
+
+/* The turns that there are, each once, in their order; owned. */
+static u32 *list_turns(struct host *h, u32 *ret_n)
+{
+    u32 *turns, n = 0, kept = 0;
+
+    host_lock(h);
+    turns = xnew_n(u32, h->n + 1);
+    for (u32 i = 0; i < h->n; i++)
+        if (h->list[i]->pidfd >= 0)
+            turns[n++] = turn_of(h->list[i]);
+    host_unlock(h);
+    qsort(turns, n, sizeof(*turns), later_turn);
+    for (u32 i = 0; i < n; i++)
+        if (kept == 0 || turns[kept - 1] != turns[i])
+            turns[kept++] = turns[i];
+    *ret_n = kept;
+    return turns;
+}
+
+/* All are asked before the end of the time. */
+static void ask_all(struct host *h, u64 until_ns)
+{
+    u32 n;
+    AUTO(free) u32 *turns = list_turns(h, &n);
+
+    for (u32 t = 0; t < n; t++) {
+        const u64 now = clock_real_ns(), left = until_ns > now ? until_ns - now : 0;
+
+        for (u32 i = 0; i < h->n; i++)
+            if (turn_of(h->list[i]) == turns[t])
+                ask(h->list[i], (u32)(left / NSEC_PER_SEC) + 1);
+        if (t + 1 < n)
+            (void)wait_until(h, turns[t], now + left / (n - t));
+    }
+}
+
 static void *main_of_down(void *arg)
 {
     struct down *d = arg;
     struct host *h = d->h;
-    const struct timespec until = in_seconds(d->seconds);
-    struct timespec soon;
+    const u64 until = in_seconds(d->seconds);
 
-    for (u32 i = 0; i < h->n; i++)
-        ask(h->list[i], d->seconds);
-    d->cut = wait_until(h, &until);
+    ask_all(h, until);
+    d->cut = wait_until(h, TURN_ALL, until);
     for (u32 i = 0; i < h->n && d->cut; i++)
         turn_off(h->list[i]);
-    soon = in_seconds(PROCESS_OFF_SECONDS);
-    if (wait_until(h, &soon) > 0) {
+    if (wait_until(h, TURN_ALL, in_seconds(PROCESS_OFF_SECONDS)) > 0) {
         for (u32 i = 0; i < h->n; i++)
             process_kill(h->list[i]);
-        soon = in_seconds(PROCESS_OFF_SECONDS);
-        (void)wait_until(h, &soon);
+        (void)wait_until(h, TURN_ALL, in_seconds(PROCESS_OFF_SECONDS));
     }
     loop_stop(h->loop);
     return NULL;

@@ -1,5 +1,6 @@
 /*
- * host/down.h: the host is shut down: its machines are, too, as `socle stop` does it, but all at once.  (doc/notes/040-shutdown.md)
+ * host/down.h: the host is shut down: its machines are, too, as `socle stop` does it, but without tasks, and in the reverse order of
+ * `autostart_order`.  (doc/notes/040-shutdown.md; the order: 043)
  */
 #pragma once
 

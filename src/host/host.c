@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "host/cgroup.h"
 #include "host/fetch.h"
+#include "host/guest.h"
 #include "host/load.h"
 #include "host/lock.h"
 #include "host/metrics.h"
@@ -430,6 +431,7 @@ void host_close(struct host *h)
     while (h->n_running || h->nets.working)
         pthread_cond_wait(&h->changed, &h->lock);
     host_unlock(h);
+    guest_close(h);
     metrics_close(h);
     while ((t = h->tasks)) {
         h->tasks = t->next;

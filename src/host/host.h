@@ -66,6 +66,7 @@ struct base_rec {
 extern const struct field base_fields[];
 
 struct task;
+struct guest_run;
 
 struct instance {
     char id[24];
@@ -159,8 +160,9 @@ struct host {
     uv_timer_t upload_look;
     struct export *exports; /* host/export.h */
     uv_timer_t export_look;
-    struct metrics *metrics; /* host/metrics.h */
-    struct shells *shells;   /* host/shell.h; borrowed, of the loop's thread; NULL: switched off */
+    struct guest_run *guests; /* host/guest.h */
+    struct metrics *metrics;  /* host/metrics.h */
+    struct shells *shells;    /* host/shell.h; borrowed, of the loop's thread; NULL: switched off */
     char *cgroup; /* machines' groups are below it; NULL: none, or (not asked) not known yet */
     bool cgroup_asked;
     bool begun; /* the loop runs: tasks may begin */

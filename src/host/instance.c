@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 
 const char *const clone_words[] = { "linked", "full", "instant", NULL };
 static const char *const restarts[] = { "no", "on-failure", "always", NULL };
@@ -81,7 +82,7 @@ const struct field instance_own_fields[] = {
     FIELD_STR(instance_cfg, notes, "what people should know", .ok = notes_ok, .want = "at most 16384 bytes"),
     FIELD_LIST(instance_cfg, tags, tag_fields, instance_tag, INSTANCE_TAGS_MAX, "words to find it by", .metavar = "TAG"),
     FIELD_BOOL(instance_cfg, autostart, "start it when the host has started"),
-    FIELD_INT(instance_cfg, autostart_order, "those with less are started before", .max = 10000),
+    FIELD_INT(instance_cfg, autostart_order, "those with less are started before, and shut down after, when the host is; 0: shut down first", .max = 10000),
     FIELD_INT(instance_cfg, autostart_delay, "seconds from its start until the next is started", .max = 3600),
     FIELD_ENUM(instance_cfg, restart, restarts,
                "start it again when it crashed (on-failure), or also when its guest turned it off (always)"),
@@ -99,7 +100,7 @@ const struct field instance_own_fields[] = {
 /* Of vm/spec.c; what is not here is socled's business (console, control, name of the process) or only for debugging. */
 static const char *const spec_rows[] = {
     "name", "uuid", "engine", "jit", "cpus", "cpu_model", "memory", "hugepages", "prealloc", "kernel", "initrd", "append", "irqchip", "disks",
-    "nets", "vsock", "balloon", "rng", "hpet",
+    "nets", "shares", "vsock", "balloon", "rng", "hpet",
 };
 /* clang-format on */
 
@@ -199,7 +200,24 @@ static int check_paths(const struct instance_cfg *c, struct err *e)
         r = instance_check_path("vsock path", s->vsock.path, e);
     for (u32 i = 0; i < s->disks.n && r >= 0; i++)
         r = instance_check_path("disks", spec_disk(s, i)->file, e);
+    for (u32 i = 0; i < s->shares.n && r >= 0; i++)
+        r = instance_check_path("shares", spec_share(s, i)->path, e);
     return r;
+}
+
+int instance_check_folders(const struct instance_cfg *c, struct err *e)
+{
+    struct stat st;
+
+    for (u32 i = 0; i < c->spec.shares.n; i++) {
+        const struct vm_share *s = spec_share(&c->spec, i);
+
+        if (stat(s->path, &st) == 0 && S_ISDIR(st.st_mode))
+            continue;
+        err_set(e, -EINVAL, "share '%s': there is no folder '%.120s'", s->tag, s->path);
+        return err_field(e, "shares");
+    }
+    return 0;
 }
 
 /* What socle-vm would refuse is refused here, when it is written: by the same check, on a machine that is complete. */
@@ -313,6 +331,16 @@ static void add_iso(struct vm_spec *s, const struct instance_paths *p, const cha
     d->readonly = true;
 }
 
+/* A machine that has all the devices that there is room for goes without the guest agent's port.  `later`: disks that are still to come. */
+static void add_agent(struct vm_spec *s, const struct instance_paths *p, u32 later)
+{
+    const u32 devices = s->disks.n + later + s->nets.n + s->shares.n + s->rng + s->balloon +
+                        (s->vsock.cid != 0) + (s->console.device == SPEC_CONSOLE_VIRTIO);
+
+    if (devices < SPEC_DEVICES_MAX)
+        set_text(&s->agent, str_new("unix:%s/agent", p->folder));
+}
+
 int instance_spec(const struct instance_cfg *c, const struct instance_paths *p,
                   const struct image_cfg *image, struct vm_spec *ret, struct err *e)
 {
@@ -335,6 +363,7 @@ int instance_spec(const struct instance_cfg *c, const struct instance_paths *p,
         take_image(c, p, image, &s);
     if (c->iso && r >= 0)
         add_iso(&s, p, c->iso);
+    add_agent(&s, p, cloud_is_used(&c->cloud));
     if (r >= 0)
         r = spec_complete_append(&s, image && image->disk, e);
     if (r >= 0)

@@ -79,6 +79,8 @@ bool instance_field_is_live(const struct field *f);
 int instance_parse(struct instance_cfg *c, const json_t *json, struct err *e);
 /* -EINVAL: it is not from the root, as a socled elsewhere would not find it.  NULL: there is none, which is well. */
 int instance_check_path(const char *what, const char *path, struct err *e);
+/* Are its shared folders there?  Looked at when they are named, not each time that it is read. */
+int instance_check_folders(const struct instance_cfg *c, struct err *e);
 void instance_cfg_fini(struct instance_cfg *c);
 /* What makes it one of a kind and was not given: its UUID, which a new name does not change. */
 void instance_identify(struct instance_cfg *c);

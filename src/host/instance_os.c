@@ -88,11 +88,17 @@ int instance_check_os(const struct instance_cfg *c, struct err *e)
         const char *name;
         bool given;
     } rows[] = {
-        { "kernel", s->kernel },     { "initrd", s->initrd },
-        { "append", s->append },     { "disks", s->disks.n },
-        { "vsock", s->vsock.cid },   { "hugepages", s->hugepages },
-        { "prealloc", s->prealloc }, { "template", c->template },
-        { "iso", c->iso },           { "cloud", cloud_is_used(&c->cloud) },
+        { "kernel", s->kernel },
+        { "initrd", s->initrd },
+        { "append", s->append },
+        { "disks", s->disks.n },
+        { "vsock", s->vsock.cid },
+        { "hugepages", s->hugepages },
+        { "shares", s->shares.n },
+        { "prealloc", s->prealloc },
+        { "template", c->template },
+        { "iso", c->iso },
+        { "cloud", cloud_is_used(&c->cloud) },
     };
     int r;
 

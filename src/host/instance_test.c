@@ -111,10 +111,37 @@ TEST(instance_as_a_machine)
     CHECK_STR(s.console.backend, "unix:/d/instances/i1/console");
     CHECK_STR(s.console.log, "/d/instances/i1/console.log");
     CHECK_STR(s.control, "/d/instances/i1/control");
+    CHECK_STR(s.agent, "unix:/d/instances/i1/agent");
     CHECK_STR(s.uuid, c.spec.uuid);
     CHECK_STR(spec_net(&s, 0)->mac, spec_net(&c.spec, 0)->mac);
     spec_fini(&s);
     instance_cfg_fini(&c);
+}
+
+/* The bus is full: the guest agent's port is what there is no room for. */
+TEST(instance_with_all_devices)
+{
+    const struct instance_paths p = { "/i", "/d/images", "/d/cache" };
+
+    for (u32 nets = 4; nets <= 5; nets++) {
+        AUTO(strbuf) struct strbuf text = {};
+        struct instance_cfg c = {};
+        struct vm_spec s = {};
+        struct err e = {};
+
+        strbuf_add(&text, "{\"name\": \"a\", \"kernel\": \"/k\", \"disks\": [");
+        for (u32 i = 0; i < SPEC_DISKS_MAX; i++)
+            strbuf_add(&text, "%s{\"file\": \"/%u\"}", i ? ", " : "", i);
+        strbuf_add(&text, "], \"nets\": [");
+        for (u32 i = 0; i < nets; i++)
+            strbuf_add(&text, "%s{}", i ? ", " : "");
+        strbuf_add(&text, "]}");
+        CHECK_OK(parse(text.text, &c, &e), &e);
+        CHECK_OK(instance_spec(&c, &p, NULL, &s, &e), &e);
+        CHECK_EQ(s.agent != NULL, nets == 4);
+        spec_fini(&s);
+        instance_cfg_fini(&c);
+    }
 }
 
 /* What is printed is what was parsed: records, bodies and answers are the same fields. */
@@ -182,4 +209,62 @@ TEST(guard_rule)
         CHECK_HAS(e.text, "would fit");
     }
     CHECK_OK(guard_read_host(&(struct guard_host){}, &e), &e);
+}
+
+TEST(instance_folders)
+{
+    static const struct {
+        const char *why, *path;
+        bool there;
+    } rows[] = {
+        { "a folder", "/proc/self", true },
+        { "a file", "/proc/self/stat", false },
+        { "nothing", "/nowhere/at/all", false },
+    };
+
+    for_each_row(c, rows) {
+        struct instance_cfg cfg;
+        struct err e = {};
+        json_t *j = json_pack("{s:s, s:s, s:[{s:s, s:s}]}", "name", "a", "kernel", "/k", "shares",
+                              "tag", "data", "path", c->path);
+
+        ROW(c);
+        CHECK_OK(instance_parse(&cfg, j, &e), &e); /* a record is read whether it is there or not */
+        json_decref(j);
+        CHECK_EQ(instance_check_folders(&cfg, &e), c->there ? 0 : -EINVAL);
+        if (!c->there)
+            CHECK_HAS(e.text, "share 'data': there is no folder");
+        instance_cfg_fini(&cfg);
+    }
+}
+
+TEST(instance_shares)
+{
+    static const struct {
+        const char *why, *text, *says, *field;
+    } rows[] = {
+        { "a shared folder by a path of nobody's",
+          "{\"name\": \"a\", \"kernel\": \"/k\", \"shares\": [{\"tag\": \"d\", \"path\": "
+          "\"data\"}]}",
+          "a path from the root is needed", "" },
+        { "two of one tag",
+          "{\"name\": \"a\", \"kernel\": \"/k\", \"shares\": [{\"tag\": \"d\", \"path\": \"/a\"}, "
+          "{\"tag\": \"d\", "
+          "\"path\": \"/b\"}]}",
+          "share 'd' is given twice", "" },
+        { "a container has no shared folders",
+          "{\"name\": \"a\", \"image\": \"i\", \"kind\": \"os\", \"shares\": [{\"tag\": \"d\", "
+          "\"path\": \"/a\"}]}",
+          "'shares' is of machines", "shares" },
+    };
+
+    for_each_row(row, rows) {
+        struct instance_cfg c = {};
+        struct err e = {};
+
+        ROW(row);
+        CHECK_EQ(parse(row->text, &c, &e), -EINVAL);
+        CHECK_HAS(e.text, row->says);
+        CHECK_STR(e.field, row->field);
+    }
 }

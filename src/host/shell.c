@@ -59,28 +59,6 @@ static const struct field wish_fields[] = {
 
 /* ---- a session ---- */
 
-enum {
-    FIELDS_TO_SESSION = 4
-}; /* of /proc/PID/stat, behind the name: state, parent, group, session */
-
-/* Of which session is a process?  0: it is gone. */
-static pid_t session_of(const char *number)
-{
-    AUTO(free) char *path = str_new("/proc/%s/stat", number);
-    char text[512], *at, *field = NULL, *rest = NULL;
-    AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-    u64 session;
-
-    if (n <= 0)
-        return 0;
-    text[n] = 0;
-    at = strrchr(text, ')'); /* its name may have anything */
-    for (u32 i = 0; at && i < FIELDS_TO_SESSION; i++)
-        field = strtok_r(i ? NULL : at + 1, " ", &rest);
-    return field && str_u64(field, &session) == 0 ? (pid_t)session : 0;
-}
-
 /* Sends `sig` to all of a session that live, its leader's corpse aside; how many there are. */
 static u32 signal_session(pid_t leader, int sig)
 {
@@ -90,7 +68,7 @@ static u32 signal_session(pid_t leader, int sig)
     u64 pid;
 
     while (d && (entry = readdir(d)))
-        if (str_u64(entry->d_name, &pid) == 0 && session_of(entry->d_name) == leader) {
+        if (str_u64(entry->d_name, &pid) == 0 && getsid((pid_t)pid) == leader) {
             kill((pid_t)pid, sig);
             n++;
         }

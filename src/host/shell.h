@@ -17,6 +17,6 @@ struct shells;
 
 struct shells *shells_new(struct loop *l);
 /* Ends them all.  Accepts NULL. */
-void shells_free(struct shells *s);
+void shells_free(struct shells *all);
 /* One more: where its client talks with it, the caller's, not blocking.  -EAGAIN: there are SHELLS_MAX. */
-int shells_open(struct shells *s, struct err *e);
+int shells_open(struct shells *all, struct err *e);

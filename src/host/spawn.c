@@ -4,6 +4,7 @@
 #include "host/spawn.h"
 
 #include "base/exit_status.h"
+#include "base/program.h"
 #include "os/spec.h"
 #include "vm/spec.h"
 
@@ -43,35 +44,14 @@ void spawn_fini(struct spawn *s)
     fd_close(&s->messages);
 }
 
-/* `installed`: the folder in which it is when it is not beside us. */
-static char *find(const char *name, const char *variable, const char *installed)
-{
-    const char *named = getenv(variable);
-    char self[4096];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    char *slash, *path;
-
-    if (named && *named)
-        return xdup(named);
-    self[n > 0 ? n : 0] = 0;
-    slash = strrchr(self, '/');
-    if (slash) {
-        path = str_new("%.*s/%s", (int)(slash - self), self, name);
-        if (access(path, X_OK) == 0)
-            return path;
-        free(path);
-    }
-    return str_new("%s/%s", installed, name);
-}
-
 char *spawn_find(const char *name, const char *variable)
 {
-    return find(name, variable, SOCLE_LIBEXEC);
+    return program_find(name, variable, SOCLE_LIBEXEC);
 }
 
 char *spawn_find_user(const char *name, const char *variable)
 {
-    return find(name, variable, SOCLE_BINDIR);
+    return program_find(name, variable, SOCLE_BINDIR);
 }
 
 /* Our end does not block; both close on exec, and the child opens its own again. */

@@ -11,7 +11,7 @@
 
 enum { REPLY_MAX = 64 * 1024 * 1024, TICK_MS = 100 };
 
-static int dial(const char *path, int seconds, struct err *e)
+int talk_dial(const char *path, int seconds, struct err *e)
 {
     const struct timeval limit = { .tv_sec = seconds };
     struct sockaddr_un at = { .sun_family = AF_UNIX };
@@ -116,7 +116,7 @@ json_t *talk_ask(struct talk *t, const char *request, const int *files, u32 n, s
 int talk_open(struct talk *t, const char *path, int seconds, struct err *e)
 {
     *t = (struct talk){ .path = path, .fd = -1, .seconds = seconds };
-    t->fd = dial(path, seconds, e);
+    t->fd = talk_dial(path, seconds, e);
     return t->fd;
 }
 

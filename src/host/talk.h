@@ -20,6 +20,8 @@ struct talk {
     size_t at;
 };
 
+/* A socket connected to `path`, where nothing takes longer than so many seconds (0: no limit); owned. */
+int talk_dial(const char *path, int seconds, struct err *e);
 /* Finish with talk_close, also after a failure. */
 int talk_open(struct talk *t, const char *path, int seconds, struct err *e);
 void talk_close(struct talk *t);

@@ -1,5 +1,5 @@
 /*
- * jail/jail.c: the steps by which socle-vm, and socle-unpack, give up files, namespaces, user, capabilities; the
+ * jail/jail.c: the steps by which socle-vm, socle-unpack and socle-share give up files, namespaces, user, capabilities; the
  * table below is their order.
  * Called once, by the only thread there is.
  *   (1) A root process makes its namespaces with its own capabilities, then becomes somebody else;
@@ -31,6 +31,7 @@
 enum { NOBODY = 65534 };
 
 #define RESOLV_CONF     "/etc/resolv.conf"
+#define OWN_FDS         "/proc/self/fd"
 #define RESOLV_CONF_MAX (64 * KiB)
 
 struct jail {
@@ -209,14 +210,9 @@ static int make_root(const struct jail_cfg *cfg)
     return r < 0 ? r : TAKE_FD(root);
 }
 
-/* A fixed number of calls, however many mounts the host has. */
-static int enter_new_root(const struct jail_cfg *cfg)
+/* `root`, a mount that is nowhere yet, becomes the root.  A fixed number of calls, however many mounts the host has. */
+static int swap_root(int root)
 {
-    struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
-    AUTO(fd) int root = make_root(cfg);
-
-    if (root < 0)
-        return root;
     /*
      * All of them private, or to detach ours below would detach the host's, too
      * (mount_namespaces(7)).
@@ -230,6 +226,17 @@ static int enter_new_root(const struct jail_cfg *cfg)
      */
     if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
         return -errno;
+    return 0;
+}
+
+static int enter_new_root(const struct jail_cfg *cfg)
+{
+    struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
+    AUTO(fd) int root = make_root(cfg);
+    int r = root < 0 ? root : swap_root(root);
+
+    if (r < 0)
+        return r;
     return mount_setattr(AT_FDCWD, "/", 0, &attr, sizeof(attr)) < 0 ? -errno : 0;
 }
 
@@ -247,10 +254,63 @@ static int enter_deleted_dir(void)
     return 0;
 }
 
+/* A copy of the mounts from the directory on, in which nothing is executed and no device works. */
+static int clone_root(const struct jail_root *root)
+{
+    struct mount_attr attr = {
+        .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC |
+                    (root->readonly ? MOUNT_ATTR_RDONLY : 0),
+    };
+    AUTO(fd)
+    int tree = open_tree(AT_FDCWD, root->path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+
+    if (tree < 0 || mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) < 0)
+        return -errno;
+    return TAKE_FD(tree);
+}
+
+/* The mount's copy has nothing above; where it cannot be made, Landlock must do. */
+static int open_fds(void)
+{
+    int fd = open_tree(AT_FDCWD, OWN_FDS, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+    if (fd < 0)
+        fd = open(OWN_FDS, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+static int enter_root(struct jail_root *root)
+{
+    AUTO(fd) int tree = clone_root(root);
+
+    return tree < 0 ? tree : swap_root(tree);
+}
+
+/* What the directory is served from is open in any case; the result says whether anything else is out of reach. */
+static int own_root(struct jail *j)
+{
+    struct jail_root *root = j->cfg->root;
+    int r = j->report->code[JAIL_MOUNT_NS];
+
+    root->fds = open_fds();
+    if (root->fds < 0)
+        return root->fds;
+    if (r == JAIL_DONE)
+        r = enter_root(root);
+    root->dir = open(r == JAIL_DONE ? "/" : root->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root->dir < 0)
+        return -errno;
+    if (r < 0 && may(CAP_SYS_CHROOT) && fchdir(root->dir) == 0 && chroot(".") == 0)
+        r = JAIL_DONE;
+    return r;
+}
+
 static int empty_root(struct jail *j)
 {
     int r = j->report->code[JAIL_MOUNT_NS];
 
+    if (j->cfg->root)
+        return own_root(j);
     if (j->cfg->keep_root)
         return JAIL_NOT_ASKED;
     if (r == JAIL_DONE)
@@ -315,19 +375,25 @@ static int allow_resolv_conf(int rules)
 }
 
 /* Below a directory that is kept: all that could be forbidden, or reading and executing. */
-static int allow_dirs(const struct jail_cfg *cfg, int rules, u64 all)
+static int allow_dirs(const struct jail_dir *dirs, unsigned n, int rules, u64 all)
 {
     const u64 read =
         LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
 
-    for (unsigned i = 0; i < cfg->n_dirs; i++) {
-        const struct landlock_path_beneath_attr attr = { cfg->dirs[i].write ? all : read,
-                                                         cfg->dirs[i].fd };
+    for (unsigned i = 0; i < n; i++) {
+        const struct landlock_path_beneath_attr attr = { dirs[i].write ? all : read, dirs[i].fd };
 
         if (syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &attr, 0) < 0)
             return -errno;
     }
     return 0;
+}
+
+static int allow_root(const struct jail_root *root, int rules, u64 all)
+{
+    const struct jail_dir dir = { root->dir, !root->readonly };
+
+    return allow_dirs(&dir, 1, rules, all);
 }
 
 static int landlock(struct jail *j)
@@ -349,7 +415,9 @@ static int landlock(struct jail *j)
         return -errno;
     if (j->cfg->keep_net && (r = allow_resolv_conf(rules)) < 0)
         return r;
-    if ((r = allow_dirs(j->cfg, rules, rights.fs)) < 0)
+    if ((r = allow_dirs(j->cfg->dirs, j->cfg->n_dirs, rules, rights.fs)) < 0)
+        return r;
+    if (j->cfg->root && (r = allow_root(j->cfg->root, rules, rights.fs)) < 0)
         return r;
     return syscall(SYS_landlock_restrict_self, rules, 0) < 0 ? -errno : JAIL_DONE;
 }

@@ -1,12 +1,13 @@
 /*
- * jail/jail.h: what socle-vm gives up before its guest runs, and socle-unpack before it reads an image.
+ * jail/jail.h: what socle-vm gives up before its guest runs, socle-unpack before it reads an image, socle-share before it
+ * serves a folder.
  * Order of use:  open every file  →  jail_enter on the only thread  →  start threads, each of which
  * calls jail_seccomp with its role first  →  jail_seccomp(JAIL_MAIN) on the first thread.  None of
  * it can be undone.
  *   (1) What was opened before stays usable: memfds, /dev/kvm and what it gave, taps, disks,
  *       sockets, io_uring.
- *   (2) Nothing new can be opened by path, except /etc/resolv.conf with keep_net, and
- *       what is in `dirs`.
+ *   (2) Nothing new can be opened by path, except /etc/resolv.conf with keep_net,
+ *       what is in `dirs`, and what is below `root`.
  *   (3) No step is left out silently: what the host forbids is in the report.
  */
 #pragma once
@@ -17,6 +18,14 @@
 struct jail_dir {
     int fd;
     bool write; /* else it is read, and what is in it executed */
+};
+
+/* A directory that becomes the root; what is in it can be made, opened and changed as far as the process may. */
+struct jail_root {
+    const char *path;
+    bool readonly;
+    /* Set by jail_enter, owned by the caller, -1 before: the directory, and /proc/self/fd, where there is no other way up. */
+    int dir, fds;
 };
 
 struct jail_cfg {
@@ -32,6 +41,7 @@ struct jail_cfg {
     u64 keep_caps;  /* 1 << CAP_…: those that stay, in this process only */
     const struct jail_dir *dirs; /* n_dirs of them */
     unsigned n_dirs;
+    struct jail_root *root; /* NULL: an empty one, unless keep_root */
 };
 
 /* In the order in which they are done; jail.c says what each is. */
@@ -84,6 +94,7 @@ enum jail_role {
     JAIL_IO_NET, /* user-mode network: may make sockets of the internet families */
     JAIL_UNPACK, /* reads an image, makes its files; copies files of a container */
     JAIL_VIEW,   /* shows a container its own numbers */
+    JAIL_SHARE,  /* serves a folder to a guest */
     JAIL_ROLES,
 };
 

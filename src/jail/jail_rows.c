@@ -1,12 +1,13 @@
 /*
- * jail/jail_rows.c: which system calls may a thread of socle-vm, or socle-unpack, make, in which role, and why?
+ * jail/jail_rows.c: which system calls may a thread of socle-vm, socle-unpack or socle-share make, in which role, and why?
  * The only list: jail_gen compiles it to filters when the program is built, jail_rows_print shows
  * it, the test walks it.
  *   (1) A call without a row ends the process (jail_seccomp.c).  Several rows of one call: any of
  *       them allows it.
- *   (2) Nothing here makes a process or a thread, makes memory executable, or changes a credential;
- *       nothing opens by path but JAIL_IO_NET for reading, in a root that holds resolv.conf only,
- *       JAIL_VIEW for reading, below /proc where there is Landlock, and JAIL_UNPACK, whose paths begin at its descriptors.
+ *   (2) Nothing here makes a process or a thread, makes memory executable, or changes a credential, but JAIL_SHARE the owner
+ *       of the files that it makes; nothing opens by path but JAIL_IO_NET for reading, in a root that holds resolv.conf only,
+ *       JAIL_VIEW for reading, below /proc where there is Landlock, and JAIL_UNPACK and JAIL_SHARE, whose paths begin at their
+ *       descriptors.
  *   (3) The first thread starts all others before it loads its own filter, and each of them loads
  *       its filter first: so no row is for starting one.
  */
@@ -32,7 +33,8 @@
 #define ALL   (M | V | I | N)
 #define U     (1u << JAIL_UNPACK)
 #define W     (1u << JAIL_VIEW)
-#define EVERY (ALL | U | W)
+#define S     (1u << JAIL_SHARE)
+#define EVERY (ALL | U | W | S)
 
 #define SYS(name, roles, why)                                \
     {                                                        \
@@ -63,8 +65,8 @@ static const struct jail_row rows[] = {
     SYS(futex,                       EVERY, "locks and condition variables"),
     SYS(readv,                       LOOPS, "taps: header and data"),
     SYS(writev,                      ALL | W, "taps, console, libuv streams; answers of libfuse"),
-    SYS(recvmsg,                     LOOPS, "control socket, also with files that it hands in; packets"),
-    SYS(sendmsg,                     LOOPS, "answers on the control socket; packets"),
+    SYS(recvmsg,                     LOOPS, "control socket, also with files that it hands in; packets; replies of a folder's server"),
+    SYS(sendmsg,                     LOOPS | S, "answers on the control socket; packets; requests to a folder's server, and its replies"),
     SYS(clock_gettime,               EVERY, "time where the vDSO cannot say it"),
     SYS(clock_getres,                EVERY, "libuv looks whether the coarse clock is good enough"),
     SYS(gettimeofday,                EVERY, "as clock_gettime"),
@@ -73,14 +75,14 @@ static const struct jail_row rows[] = {
     SYS(preadv,                      I | M, "disk reads without io_uring"),
     SYS(preadv2,                     I | M, "disk reads that may not wait"),
     SYS(pwritev,                     I | M, "disk writes without io_uring"),
-    SYS(pwritev2,                    I | M, "disk writes with RWF_DSYNC"),
+    SYS(pwritev2,                    I | M | S, "disk writes with RWF_DSYNC; a guest's write by who keeps set-id bits"),
     SYS(pread64,                     I | M | U | W, "image headers and tables; a file of a control group again"),
     SYS(pwrite64,                    I | M | U,"image headers and tables"),
-    SYS(fdatasync,                   I | M, "a guest's flush"),
-    SYS(fsync,                       I | M | U,"a guest's flush after the file grew"),
-    SYS(fallocate,                   ALL,   "discard and write-zeroes; balloon pages back to the host"),
-    SYS(ftruncate,                   I | M | U,"an image that grows or is resized"),
-    SYS(lseek,                       I | M | N | U, "holes of a file; stdio on resolv.conf"),
+    SYS(fdatasync,                   I | M | S, "a guest's flush"),
+    SYS(fsync,                       I | M | U | S, "a guest's flush after the file grew"),
+    SYS(fallocate,                   ALL | S, "discard and write-zeroes; balloon pages back to the host"),
+    SYS(ftruncate,                   I | M | U | S, "an image that grows or is resized"),
+    SYS(lseek,                       I | M | N | U | S, "holes of a file; places in a directory; stdio on resolv.conf"),
     SYS(io_uring_register,           I | M, "buffers, files and event fd of a ring"),
     SYS(io_uring_setup,              M,     "rings for an overlay that a disk goes on in"),
     IOCTL(BLKDISCARD,                I | M, "discard on a host block device"),
@@ -103,7 +105,7 @@ static const struct jail_row rows[] = {
     SYS(getsockname,                 M | N, "libuv and libslirp: address of our end"),
     SYS(getpeername,                 M | N, "libuv and libslirp: address of the other end"),
     SYS(sendto,                      M | N, "packets; events that must not wait"),
-    SYS(recvfrom,                    M | N, "packets; does the peer still live"),
+    SYS(recvfrom,                    M | N | S, "packets; does the peer still live; requests of a guest"),
     SYS_IF(socket, N, EQ, 0, AF_INET,       "libslirp: the guest's connections"),
     SYS_IF(socket, N, EQ, 0, AF_INET6,      "libslirp: the guest's connections"),
     SYS(connect,                     N,     "libslirp: the guest's connections"),
@@ -136,25 +138,38 @@ static const struct jail_row rows[] = {
     IOCTL(TIOCGWINSZ,                M,     "the terminal's size is the guest console's"),
 
     /* layers of images: below descriptors, and Landlock lets it nowhere else */
-    SYS(openat2,                     U,     "each entry's directory, each file; below the layer's root"),
-    SYS(newfstatat,                  U,     "what is at an entry's name"),
-    SYS(mkdirat,                     U,     "directories of a layer"),
-    SYS(mknodat,                     U,     "whiteouts, FIFOs, devices where they are allowed"),
-    SYS(symlinkat,                   U,     "symbolic links of a layer"),
-    SYS(linkat,                      U,     "hard links of a layer"),
-    SYS(readlinkat,                  U,     "a directory becomes a layer"),
-    SYS(unlinkat,                    U,     "an entry that is replaced, a layer that is removed"),
-    SYS(renameat2,                   U,     "a layer that is complete gets its name"),
-    SYS(getdents64,                  U | W, "a layer is removed, a directory becomes one; threads in /proc"),
-    SYS(fchownat,                    U,     "owners of a layer's files"),
-    SYS(fchmodat,                    U,     "their modes"),
-    SYS(fchmod,                      U,     "modes of directories"),
-    SYS(utimensat,                   U,     "times of a layer's files"),
+    SYS(openat2,                     U | S, "each entry's directory, each file; below the layer's root; each name that a guest looks up"),
+    SYS(newfstatat,                  U | S, "what is at an entry's name"),
+    SYS(mkdirat,                     U | S, "directories of a layer"),
+    SYS(mknodat,                     U | S, "whiteouts, FIFOs, devices where they are allowed"),
+    SYS(symlinkat,                   U | S, "symbolic links of a layer"),
+    SYS(linkat,                      U | S, "hard links of a layer"),
+    SYS(readlinkat,                  U | S, "a directory becomes a layer"),
+    SYS(unlinkat,                    U | S, "an entry that is replaced, a layer that is removed"),
+    SYS(renameat2,                   U | S, "a layer that is complete gets its name"),
+    SYS(getdents64,                  U | W | S, "a layer is removed, a directory becomes one; threads in /proc"),
+    SYS(fchownat,                    U | S, "owners of a layer's files"),
+    SYS(fchmodat,                    U | S, "their modes"),
+    SYS(fchmod,                      U | S, "modes of directories"),
+    SYS(utimensat,                   U | S, "times of a layer's files"),
     SYS(fsetxattr,                   U,     "file capabilities, opaque directories"),
     SYS(fgetxattr,                   U,     "what is noted of a layer; a directory becomes one"),
     SYS(flistxattr,                  U,     "a directory becomes a layer"),
     SYS(flock,                       U,     "who makes a layer holds its lock"),
-    SYS(syncfs,                      U,     "a layer is on the disk before it has its name"),
+    SYS(syncfs,                      U | S, "a layer is on the disk before it has its name"),
+
+    /* a guest's requests upon a folder: below descriptors, and nothing else is in the root */
+    SYS(openat,                      S,     "a file of the folder by its descriptor's name in /proc/self/fd; new ones"),
+    SYS(renameat,                    S,     "a rename without flags, as glibc calls it"),
+    SYS(statx,                       S,     "what a name leads to"),
+    SYS(fstatfs,                     S,     "how full the file system is"),
+    SYS(copy_file_range,             S,     "the guest copies between files of the folder"),
+    SYS(getxattr,                    S,     "extended attributes, by a descriptor's name"),
+    SYS(listxattr,                   S,     "extended attributes, by a descriptor's name"),
+    SYS(setxattr,                    S,     "extended attributes, by a descriptor's name"),
+    SYS(removexattr,                 S,     "extended attributes, by a descriptor's name"),
+    SYS(setfsuid,                    S,     "what is made belongs to whom the guest says"),
+    SYS(setfsgid,                    S,     "what is made belongs to whom the guest says"),
 
     /* memory: never executable */
     SYS_IF(mmap, EVERY, LACKS, 2, PROT_EXEC,     "heap, large allocations"),
@@ -253,7 +268,7 @@ static const struct jail_row rows[] = {
 
 #ifdef JAIL_SANITIZED
     /* AddressSanitizer: none of it is in what users get */
-    SYS(openat,                      EVERY, "sanitizer: looks for /proc/self/maps; the root is empty"),
+    SYS(openat,                      EVERY & ~S, "sanitizer: looks for /proc/self/maps; the root is empty"),
     SYS(open,                        EVERY, "sanitizer: as openat"),
     SYS(readlink,                    EVERY, "sanitizer: /proc/self/exe for its report"),
     SYS(stat,                        EVERY, "sanitizer: looks for a symbolizer"),
@@ -271,6 +286,7 @@ static const struct jail_row rows[] = {
 static const char *const role_names[JAIL_ROLES] = {
     [JAIL_MAIN] = "main",     [JAIL_VCPU] = "vcpu",     [JAIL_IO] = "io",
     [JAIL_IO_NET] = "io-net", [JAIL_UNPACK] = "unpack", [JAIL_VIEW] = "view",
+    [JAIL_SHARE] = "share",
 };
 
 const struct jail_row *jail_rows(unsigned *ret_n)

@@ -133,8 +133,8 @@ TEST(other_call_tables_are_refused)
 }
 
 enum { MAIN = 1 << JAIL_MAIN, VCPU = 1 << JAIL_VCPU, IO = 1 << JAIL_IO, IO_NET = 1 << JAIL_IO_NET };
-enum { UNPACK = 1 << JAIL_UNPACK };
-enum { MACHINE = MAIN | VCPU | IO | IO_NET, EVERY = MACHINE | UNPACK };
+enum { UNPACK = 1 << JAIL_UNPACK, SHARE = 1 << JAIL_SHARE };
+enum { MACHINE = MAIN | VCPU | IO | IO_NET, EVERY = MACHINE | UNPACK | SHARE };
 
 TEST(what_no_role_may_do)
 {

@@ -49,11 +49,11 @@ struct os_runner {
 /* `client` is taken, a connected stream that does not block; `by` stays.  NULL: it cannot be watched; it is closed then. */
 struct os_run *os_run_new(const struct os_runner *by, void *arg, int client);
 /* Its program ended; `status` is waitpid's.  What it wrote and the end are told; the client closes then. */
-void os_run_ended(struct os_run *r, int status);
+void os_run_ended(struct os_run *p, int status);
 /* 0: none, or it ended. */
-pid_t os_run_pid(const struct os_run *r);
+pid_t os_run_pid(const struct os_run *p);
 /* Sends the client away. */
-void os_run_free(struct os_run *r);
+void os_run_free(struct os_run *p);
 
 /* The frame at the begin of `p`: its bytes in all; 0: it is not complete; -EBADMSG: it is too long. */
 ssize_t os_frame_parse(const u8 *p, size_t len, u8 *ret_kind, const u8 **ret_data, size_t *ret_len);

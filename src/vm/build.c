@@ -13,13 +13,18 @@
 #include "dev/virtio/balloon.h"
 #include "dev/virtio/blk.h"
 #include "dev/virtio/console.h"
+#include "dev/virtio/fs.h"
 #include "dev/virtio/net.h"
+#include "dev/virtio/port.h"
 #include "dev/virtio/vsock.h"
 #include "disk/disk.h"
+#include "share/link.h"
 #include "vm/clone.h"
 #include "vm/machine.h"
 #include "vm/save.h"
 #include "vm/statefile.h"
+
+#include <sys/resource.h>
 
 /* 64-bit BARs get a window of this size above all RAM. */
 #define PCI_MEM64_SIZE (16 * GiB)
@@ -297,6 +302,41 @@ static int add_vsock(struct vm *vm, struct err *e)
     return add(vm, &virtio_vsock_def, "vsock0", &cfg, e);
 }
 
+static int add_agent(struct vm *vm, struct err *e)
+{
+    static char name[] = PORT_GUEST_AGENT;
+    static_assert(SPEC_DEVICES_MAX == PCI_DEVICES_MAX - 1, "the bridge is one");
+
+    return add(vm, &virtio_port_def, "agent0", &(struct port_cfg){ vm->spec->agent, name }, e);
+}
+
+/* The machine has each file of the guest open, too, and much else. */
+static u32 files_of_share(const struct vm *vm)
+{
+    struct rlimit r = {};
+
+    getrlimit(RLIMIT_NOFILE, &r);
+    r.rlim_cur = r.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &r);
+    return (u32)min((u64)r.rlim_max / 2 / vm->spec->shares.n, (u64)SHARE_HANDLES_MAX);
+}
+
+static int add_share(struct vm *vm, u32 i, struct err *e)
+{
+    const struct vm_share *sh = spec_share(vm->spec, i);
+    const struct share_start how = { sh->path, sh->readonly, vm->spec->no_jail,
+                                     files_of_share(vm) };
+    struct fs_cfg cfg = { .tag = sh->tag, .files = how.handles };
+    char name[DEVICE_NAME_MAX];
+    int r = share_spawn(&how, e);
+
+    if (r < 0)
+        return err_wrap(e, "share '%s', folder '%s'", sh->tag, sh->path);
+    cfg.link = (u32)r;
+    str_fmt(name, sizeof(name), "share%u", i);
+    return add(vm, &virtio_fs_def, name, &cfg, e);
+}
+
 static int add_virtio_devices(struct vm *vm, struct err *e)
 {
     const struct vm_spec *s = vm->spec;
@@ -312,6 +352,10 @@ static int add_virtio_devices(struct vm *vm, struct err *e)
         r = add_default(vm, &virtio_balloon_def, "balloon0", e);
     if (r >= 0 && s->vsock.cid)
         r = add_vsock(vm, e);
+    if (r >= 0 && s->agent) /* others keep the places that they have in older saved states */
+        r = add_agent(vm, e);
+    for (u32 i = 0; i < s->shares.n && r >= 0; i++)
+        r = add_share(vm, i, e);
     return r;
 }
 

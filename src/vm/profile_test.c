@@ -21,6 +21,11 @@ static void on_done(struct vm *, const char *json, void *arg)
     g->json = json ? xdup(json) : NULL;
 }
 
+static u32 samples_of(const struct cpu_samples *s)
+{
+    return atomic_load(&s->n) + atomic_load(&s->n_idle);
+}
+
 TEST(profile_counts_addresses)
 {
     struct rig *r = rig_new(2);
@@ -35,10 +40,10 @@ TEST(profile_counts_addresses)
     CHECK_OK(run_start(&r->vm, &e), &e);
     CHECK_OK(profile_start(r->vm.profile, 1, on_done, &g, &e), &e);
     CHECK_EQ(profile_start(r->vm.profile, 1, on_done, &g, &e), -EBUSY);
-    while (!g.done) {
+    for (u32 ticks = 1; !g.done; ticks++) {
         on_tick(r->vm.profile->tick);
-        for (u32 v = 0; v < 2; v++)
-            while (atomic_load(&r->vm.profile->cpus[v].wanted))
+        for (u32 v = 0; v < 2 && !g.done; v++)
+            while (samples_of(&r->vm.profile->cpus[v]) < ticks)
                 sched_yield();
     }
     CHECK(g.json);

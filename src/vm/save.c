@@ -459,6 +459,9 @@ static int check_machine(const struct save *s, const struct save_cfg *cfg, struc
             e, -EINVAL,
             "this clone's disks have no names: nothing could go on from its state (give a "
             "clone images of its own with --disk)");
+    if (vm->spec->shares.n && cfg->kind != SAVE_MERGE && cfg->kind != SAVE_DISKS)
+        return err_set(e, -EINVAL, "machine has the shared folder '%s': it cannot be saved",
+                       spec_share(vm->spec, 0)->tag);
     if (cfg->kind == SAVE_DIFF && !s->since)
         return err_set(e, -ENOENT, "there is no base that a differential snapshot could build on");
     return 0;

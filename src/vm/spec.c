@@ -4,6 +4,7 @@
 #include "vm/spec.h"
 
 #include "cpu/features.h"
+#include "dev/virtio/fs.h"
 #include "disk/disk.h"
 #include "disk/limit.h"
 #include "mem/mem.h"
@@ -190,6 +191,11 @@ static bool backend_ok(const char *s)
     return spec_console_fds(s, &in, &out) == 0;
 }
 
+static bool agent_ok(const char *s)
+{
+    return strcmp(s, "none") == 0 || (str_starts(s, "unix:") && socket_ok(s + 5));
+}
+
 static bool gdb_ok(const char *s)
 {
     return str_starts(s, "unix:") ? socket_ok(s + 5) : str_starts(s, "tcp:") && port_of(s + 4);
@@ -275,6 +281,14 @@ static const struct field vsock_fields[] = {
     {},
 };
 
+const struct field spec_share_fields[] = {
+    FIELD_STR(vm_share, tag, "what the guest mounts it by", .required = true, .first = true, .also = "path", .metavar = "TAG",
+              .ok = fs_tag_ok, .want = "1 to 36 letters, digits, '.', '-' or '_'"),
+    FIELD_STR(vm_share, path, "folder of the host", .required = true, .metavar = "DIR", .ok = path_ok, .want = "the name of a folder"),
+    FIELD_BOOL(vm_share, readonly, "the guest may not change anything in it"),
+    {},
+};
+
 static const struct field gdb_fields[] = {
     FIELD_STR(vm_gdb, listen, "unix:PATH, or tcp:PORT of 127.0.0.1, to which every user of the host may connect", .first = true,
               .metavar = "WHERE", .ok = gdb_ok, .want = "unix:PATH or tcp:PORT"),
@@ -313,8 +327,12 @@ const struct field spec_fields[] = {
     FIELD_ENUM(vm_spec, irqchip, irqchips, "interrupt controllers: all in the kernel, or only the local APICs"),
     FIELD_LIST(vm_spec, disks, disk_fields, vm_disk, SPEC_DISKS_MAX, "a disk", .metavar = "FILE[,...]"),
     FIELD_LIST(vm_spec, nets, net_fields, vm_net, SPEC_NETS_MAX, "a network card", .metavar = "KIND[,...]"),
+    FIELD_LIST(vm_spec, shares, spec_share_fields, vm_share, SPEC_SHARES_MAX, "a folder of the host, mounted by `mount -t virtiofs TAG /mnt`",
+               .metavar = "TAG=DIR[,readonly]"),
     FIELD_OBJ(vm_spec, console, console_fields, "the guest's console", .metavar = "WHERE[,...]"),
     FIELD_OBJ(vm_spec, vsock, vsock_fields, "sockets between host and guest", .metavar = "CID[,...]"),
+    FIELD_STR(vm_spec, agent, "a port for qemu-guest-agent in the guest; unix:PATH is its socket on the host", .metavar = "WHERE", .ok = agent_ok,
+              .want = "unix:PATH or none"),
     FIELD_BOOL(vm_spec, balloon, "memory balloon", .dflt = true),
     FIELD_BOOL(vm_spec, rng, "random numbers from the host", .dflt = true),
     FIELD_BOOL(vm_spec, hpet, "high precision event timer"),
@@ -392,6 +410,17 @@ static int check_memory(const struct vm_spec *s, struct err *e)
     return 0;
 }
 
+int spec_check_shares(const struct field_list *shares, struct err *e)
+{
+    const struct vm_share *list = shares->items;
+
+    for (u32 i = 0; i < shares->n; i++)
+        for (u32 k = 0; k < i; k++)
+            if (strcmp(list[i].tag, list[k].tag) == 0)
+                return err_set(e, -EINVAL, "share '%s' is given twice", list[i].tag);
+    return 0;
+}
+
 int spec_check(struct vm_spec *s, struct err *e)
 {
     int r = check_memory(s, e);
@@ -401,6 +430,8 @@ int spec_check(struct vm_spec *s, struct err *e)
         if (r < 0)
             err_wrap(e, "net %u", i);
     }
+    if (r >= 0)
+        r = spec_check_shares(&s->shares, e);
     if (r < 0)
         return r;
     drop_no_nets(s);

@@ -9,6 +9,8 @@
 enum {
     SPEC_DISKS_MAX = 24, /* PCI functions that are left on bus 0 */
     SPEC_NETS_MAX = 8,
+    SPEC_DEVICES_MAX = 31, /* of PCI, beside the bridge */
+    SPEC_SHARES_MAX = 8,
     SPEC_FORWARDS_MAX = 64, /* of one net */
     SPEC_CPUS_MAX = 64,
     SPEC_NET_RATE_MAX = 1 << 30, /* bytes a second; the kernel's buckets count in 32 bits */
@@ -62,6 +64,13 @@ struct vm_vsock {
     char *path; /* the host's unix sockets are PATH_<port>; NULL: the guest reaches nobody */
 };
 
+/* A folder of the host in the guest. */
+struct vm_share {
+    char *tag;  /* what the guest mounts it by */
+    char *path; /* of the folder */
+    bool readonly;
+};
+
 struct vm_gdb {
     char *listen; /* "unix:PATH" or "tcp:PORT"; NULL: no debugger */
     bool wait;    /* before the first instruction */
@@ -87,8 +96,10 @@ struct vm_spec {
     int cpu_model;                  /* enum cpu_model */
     struct field_list disks;        /* struct vm_disk */
     struct field_list nets;         /* struct vm_net */
+    struct field_list shares;       /* struct vm_share */
     struct vm_console console;
     struct vm_vsock vsock;
+    char *agent; /* the guest agent's port: "unix:PATH", "none"; NULL: there is no port */
     bool balloon, rng, hpet, testdev;
     char *control;  /* path of the control socket that is made; NULL: none */
     u32 control_fd; /* an inherited, connected control socket; 0: none */
@@ -107,6 +118,9 @@ int spec_parse(struct vm_spec *s, const char *text, size_t len, struct err *e);
  * net with a tap one of kind tap.  -EINVAL with `e`. */
 int spec_check(struct vm_spec *s, struct err *e);
 void spec_fini(struct vm_spec *s);
+/* No two shares have the same tag. */
+int spec_check_shares(const struct field_list *shares, struct err *e);
+extern const struct field spec_share_fields[]; /* of struct vm_share */
 /* The part of it that is about one net. */
 int spec_check_net(struct vm_net *n, struct err *e);
 
@@ -118,6 +132,11 @@ static inline struct vm_disk *spec_disk(const struct vm_spec *s, u32 i)
 static inline struct vm_net *spec_net(const struct vm_spec *s, u32 i)
 {
     return (struct vm_net *)s->nets.items + i;
+}
+
+static inline struct vm_share *spec_share(const struct vm_spec *s, u32 i)
+{
+    return (struct vm_share *)s->shares.items + i;
 }
 
 /* A forward rule in parts. */

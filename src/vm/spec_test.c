@@ -48,6 +48,9 @@ TEST(spec_parse)
         { "vsock", "{\"kernel\":\"k\",\"vsock\":{\"cid\":3,\"path\":\"v\"}}", NULL },
         { "vsock without an id", "{\"kernel\":\"k\",\"vsock\":{\"path\":\"v\"}}",
           "'cid' is missing" },
+        { "guest agent", "{\"kernel\":\"k\",\"agent\":\"unix:/a\"}", NULL },
+        { "guest agent on a terminal", "{\"kernel\":\"k\",\"agent\":\"pty\"}",
+          "unix:PATH or none" },
         { "console that is not", "{\"kernel\":\"k\",\"console\":{\"backend\":\"tty\"}}",
           "stdio, pty, none, unix:PATH or file:PATH is expected" },
     };
@@ -67,6 +70,42 @@ TEST(spec_parse)
         }
         CHECK_OK(r, &e);
         spec_fini(&s);
+    }
+}
+
+TEST(spec_shares)
+{
+    static const struct {
+        const char *why, *text;
+        const char *error; /* NULL: it is allowed */
+    } rows[] = {
+        { "shares",
+          "{\"kernel\":\"k\",\"shares\":[{\"tag\":\"a\",\"path\":\"/"
+          "a\"},{\"tag\":\"b\",\"path\":\"/a\","
+          "\"readonly\":true}]}",
+          NULL },
+        { "share without a folder", "{\"kernel\":\"k\",\"shares\":[{\"tag\":\"a\"}]}",
+          "'path' is missing" },
+        { "share with a tag that is none",
+          "{\"kernel\":\"k\",\"shares\":[{\"tag\":\"a b\",\"path\":\"/a\"}]}",
+          "1 to 36 letters, digits" },
+        { "two shares of one tag",
+          "{\"kernel\":\"k\",\"shares\":[{\"tag\":\"a\",\"path\":\"/"
+          "a\"},{\"tag\":\"a\",\"path\":\"/b\"}]}",
+          "share 'a' is given twice" },
+    };
+
+    for_each_row(c, rows) {
+        struct vm_spec s;
+        struct err e = {};
+        int r = spec_parse(&s, c->text, strlen(c->text), &e);
+
+        ROW(c);
+        CHECK_EQ(r, c->error ? -EINVAL : 0);
+        if (c->error)
+            CHECK_HAS(e.text, c->error);
+        else
+            spec_fini(&s);
     }
 }
 

@@ -54,7 +54,7 @@ CASES = {
     "run-rich": (rich, ["run", ID], None),
     "run-mapped": (mapped, ["run", ID], None),
     "create": (plain, ["create", "--pid-file", "pid", ID], "delete"),
-    "exec": (plain, ["exec", ID, "true"], "running"),
+    "exec": (plain, ["exec", ID, "sleep", "0.2"], "running"),  # there is time to see that it was left
 }
 
 

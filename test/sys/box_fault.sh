@@ -8,4 +8,5 @@ box=$SOCLE_BUILD/src/cmd/socle-box
 [ -x /bin/busybox ] && [ -x "$box" ] || { echo "no /bin/busybox, or no $box"; exit 77; }
 here=$(dirname "$0")
 "${CC:-cc}" -std=gnu2x -O2 -Wall -Wextra -D_GNU_SOURCE -o "$TMPDIR/box_fault" "$here/box_fault.c"
-exec python3 "$here/box_fault.py" "$TMPDIR/box_fault" "$box" "$TMPDIR" "$@"
+# Apart from what else goes on here: other processes and mounts would be taken for something left.  The shell reaps orphans.
+exec unshare -pfm --mount-proc sh -c '"$@"; exit $?' sh python3 "$here/box_fault.py" "$TMPDIR/box_fault" "$box" "$TMPDIR" "$@"

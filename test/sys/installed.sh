@@ -7,7 +7,7 @@ set -eu
 tree=$(cd "$(dirname "$0")/../.." && pwd)
 [ -x /bin/busybox ] || { echo "no /bin/busybox"; exit 77; }
 [ -x /usr/sbin/dnsmasq ] || { echo "no dnsmasq"; exit 77; }
-for program in socle socle-box socle-os socle-unpack socle-vm socled; do
+for program in socle socle-box socle-os socle-share socle-unpack socle-vm socled; do
     [ -x "$SOCLE_BUILD/src/cmd/$program" ] || { echo "no $program"; exit 77; }
 done
 export PATH=$PATH:/usr/sbin:/sbin

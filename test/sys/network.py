@@ -2,8 +2,9 @@
 """test/sys/network.py: networks with two real guests.  test/sys/network.py GUEST_FOLDER, in a network namespace of its own
 
 A NAT network: addresses by DHCP, names, the way out, a forward from the host and from outside; kill -9 of socled while its rules, its name
-service and its bridge are taken away; forged addresses and rate limits, by the filter's counters; kill -9 at random instants of a script that
-makes and deletes networks.  In the end the host is what it was.
+service and its bridge are taken away; forged addresses and rate limits, by the filter's counters.  A bridged network: a guest on the LAN behind
+a link of the host, and on a bridge of the host.  kill -9 at random instants of a script that makes and deletes networks.  In the end the host is
+what it was.
 """
 
 import atexit
@@ -112,10 +113,10 @@ class Guest:
         return " 0% packet loss" in self.do(f"ping -c 2 -W 5 {more} {whom};")
 
 
-def machine(name, *net):
+def machine(name, *net, network="lab"):
     socle("create", name, "--kernel", GUEST + "/vmlinuz", "--initrd", GUEST + "/initrd", "--engine", "soft", "--memory", "192M",
           "--disk", GUEST + "/root.img,readonly", "--append", "console=ttyS0 root=/dev/vda ro quiet init=/bin/sh panic=-1",
-          "--net", ",".join(("network=lab", *net)))
+          "--net", ",".join((f"network={network}", *net)))
 
 
 def drops(name, way):
@@ -129,10 +130,10 @@ def drops(name, way):
     return total
 
 
-def ask(address, outside=None):
-    """What the forwarded port of the host says, and how the guest saw the caller."""
-    program = f"import socket; s = socket.create_connection(('{address}', 8080), {SECONDS}); print(s.recv(100).decode())"
-    return run(*(["nsenter", "-t", str(outside), "-n"] if outside else []), sys.executable, "-c", program)
+def ask(address, within=(), port=8080):
+    """What the port says, by default the host's that is forwarded, and how the guest saw the caller."""
+    program = f"import socket; s = socket.create_connection(('{address}', {port}), {SECONDS}); print(s.recv(100).decode())"
+    return run(*within, sys.executable, "-c", program)
 
 
 def make_outside():
@@ -162,7 +163,7 @@ def check_guests(a, b, outside):
     assert a.ping("b", "-4") and b.ping("a.internal", "-4"), "by name"
     until("IPv6 by name", lambda: a.ping("b", "-6"))
     assert a.ping("198.51.100.2"), "no way out"
-    assert "hello 198.51.100.2" in ask("198.51.100.1", outside)
+    assert "hello 198.51.100.2" in ask("198.51.100.1", ["nsenter", "-t", str(outside), "-n"])
     assert "hello" in ask("198.51.100.1")
 
 
@@ -264,6 +265,78 @@ def kill_at_random(socled, seed):
     return socled
 
 
+# ---- bridged ----
+
+def settle(link):
+    """It gets no address by itself, some time later."""
+    with open(f"/proc/sys/net/ipv6/conf/{link}/disable_ipv6", "w", encoding="ascii") as f:
+        f.write("1")
+    run("ip", "link", "set", link, "up")
+
+
+def make_lan():
+    """What is on the other end of a cable that is plugged into our host: a router with a DHCP server.  Its process."""
+    p = subprocess.Popen(["unshare", "-n", "sleep", "1000"])
+    atexit.register(p.kill)
+    until("a namespace", lambda: os.readlink(f"/proc/{p.pid}/ns/net") != os.readlink("/proc/self/ns/net"))
+    run("ip", "link", "add", "lan0", "type", "veth", "peer", "name", "far", "netns", str(p.pid))
+    settle("lan0")
+    within = ["nsenter", "-t", str(p.pid), "-n"]
+    run(*within, "sh", "-ec", "ip link set lo up; ip link set far up; ip address add 203.0.113.1/24 dev far")
+    server = subprocess.Popen([*within, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--bind-interfaces", "--interface=far",
+                               "--dhcp-range=203.0.113.50,203.0.113.60,255.255.255.0,10m", "--dhcp-leasefile=" + os.environ["TMPDIR"] + "/lan-leases",
+                               "--pid-file", "--user=root"], stderr=subprocess.DEVNULL)
+    atexit.register(server.kill)
+    return within
+
+
+def check_on_lan(within, name):
+    """Frames go both ways as they are: the LAN gives the guest its address, and knows it by its own MAC."""
+    g = Guest(name, "# ")
+    g.do(UP)
+    address = re.search(r"inet (203\.0\.113\.(5\d|60))/24", g.do("ip -4 -o address show dev $i;"))
+    assert address, "no address of the LAN's"
+    assert g.ping("203.0.113.1"), "the LAN's router"
+    g.do(SERVE)
+    g.wait("serving")
+    assert "hello 203.0.113.1" in ask(address.group(1), within, 80), "from the LAN"
+    mac = get("/instances/" + name)["nets"][0]["mac"]
+    assert mac in run(*within, "ip", "neighbour", "show", address.group(1)), mac
+    before = drops(name, "from")
+    g.do("mac=$(cat /sys/class/net/$i/address); ip link set $i address 52:54:00:99:99:98; ip neighbour flush dev $i;")
+    assert not g.ping("203.0.113.1") and drops(name, "from") > before, "a forged MAC"
+    g.do("ip link set $i address $mac;")
+    assert g.ping("203.0.113.1")
+
+
+def check_bridged():
+    within = make_lan()
+    before = host()
+    socle("network", "create", "lan", "--kind", "bridged", "--interface", "lan0")
+    machine("c", network="lan")
+    socle("start", "c")
+    ports = {k["ifname"] for k in json.loads(run("ip", "-j", "link", "show", "master", "lan"))}
+    assert "lan0" in ports and len(ports) == 2, ports
+    check_on_lan(within, "c")
+    socle("delete", "--force", "c")
+    socle("network", "delete", "lan")
+    until("the host is what it was", lambda: host() == before)
+
+    run("ip", "link", "add", "name", "br9", "type", "bridge")
+    settle("br9")
+    run("ip", "link", "set", "lan0", "master", "br9")
+    before = host()
+    socle("network", "create", "taken", "--kind", "bridged", "--interface", "br9")
+    machine("e", network="taken")
+    socle("start", "e")
+    check_on_lan(within, "e")
+    socle("delete", "--force", "e")
+    socle("network", "delete", "taken")
+    until("the host's bridge is what it was", lambda: host() == before)
+    run("ip", "link", "delete", "br9")
+    run("ip", "link", "delete", "lan0")
+
+
 def leave_nothing():
     for word in ("socled", "socle-vm", "dnsmasq"):
         for pid in ours(word):
@@ -300,6 +373,8 @@ def main():
     socle("delete", "--force", "a", "b")
     until("taps are gone", lambda: run("ip", "-j", "link", "show", "master", "lab").strip() in ("", "[]"))
     socle("network", "delete", "lab")
+    assert host() == before, (host(), before)
+    check_bridged()
     assert host() == before, (host(), before)
     socled = kill_at_random(socled, int(os.environ.get("SEED", random.randrange(10**6))))
     assert host() == before, (host(), before)

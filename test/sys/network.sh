@@ -1,6 +1,6 @@
 #!/bin/bash
 # test/sys/network.sh: networks of root's socled, in a network namespace of their own: test/sys/network.py.
-# time limit: 300
+# time limit: 400
 set -u
 tree=$(cd "$(dirname "$0")/../.." && pwd)
 if [ "${1:-}" != inside ]; then

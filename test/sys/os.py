@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pty
+import shutil
 import signal
 import socket
 import struct
@@ -48,8 +49,8 @@ def rootfs():
         add("etc/resolv.conf", tarfile.SYMTYPE, link="../run/systemd/resolve/stub-resolv.conf")
 
 
-def socle(*words, **more):
-    return subprocess.run([BUILD + "socle", *words], capture_output=True, text=True, timeout=SECONDS, check=False, **more)
+def socle(*words, limit=SECONDS, **more):
+    return subprocess.run([BUILD + "socle", *words], capture_output=True, text=True, timeout=limit, check=False, **more)
 
 
 def run(*words):
@@ -375,7 +376,7 @@ def files():
     refused("NAME:PATH", "pull", "a", here)
     refused("octal", "push", here + "/one", "a:/x", "--mode", "8")
     refused("no instance", "pull", "nobody:/x", here)
-    refused("of one container", "pull", "a:/x", "b:/x", here)
+    refused("of one instance", "pull", "a:/x", "b:/x", here)
 
 
 def attacks_by_files():
@@ -642,11 +643,48 @@ def debian(folder):
     done("POST", "/instances/deb/action", {"action": "stop"})
     assert state("deb") == "off" and "Reached target" in run("logs", "deb")
     done("DELETE", "/instances/deb")
+    machine_inside(folder)
 
 
-def is_up():
+def machine_inside(folder):
+    """A machine of the software engine in a container: as a user who installed Socle there has it."""
+    run("launch", "debian", "outer", "--memory", "1G", "--nesting")
+    until("the outer systemd", lambda: is_up("outer"))
+    programs = [BUILD + name for name in ("socle", "socle-vm")]
+    libraries = {line.split()[2] for p in programs for line in subprocess.check_output(["ldd", p], text=True).splitlines() if "=> /" in line}
+    for library in sorted(libraries):
+        if not os.path.exists(folder + os.path.realpath(library)):
+            run("file", "push", os.path.realpath(library), f"outer:/usr/lib/x86_64-linux-gnu/{os.path.basename(library)}")
+    for file in [*programs, initrd(), os.path.dirname(__file__) + "/../../.cache/guest/vmlinuz"]:
+        run("file", "push", file, f"outer:/srv/{os.path.basename(file)}")
+    program("outer", "chmod", "+x", "/srv/socle", "/srv/socle-vm")
+    p = program("outer", "/srv/socle", "run", "--verbose", "--memory", "256M", "--cpus", "2", "--kernel", "/srv/vmlinuz", "--initrd", "/srv/initrd",
+                "--append", "console=ttyS0 quiet panic=0", "--net", "none", limit=3 * SECONDS)
+    assert "inner: Linux 2" in p.stdout and p.returncode == 0, p
+    assert "engine 'soft'" in p.stderr and "no-jail" not in p.stderr, p
+    assert inside("outer", "cat /proc/1/comm") == "systemd"
+    done("DELETE", "/instances/outer?force=on")
+
+
+def initrd():
+    """Its init says what it runs on, and ends the machine."""
+    folder = os.environ["TMPDIR"] + "/inner"
+    os.makedirs(folder + "/bin")
+    os.mkdir(folder + "/proc")
+    shutil.copy("/bin/busybox", folder + "/bin/busybox")
+    with open(folder + "/init", "w", encoding="ascii") as file:
+        os.fchmod(file.fileno(), 0o755)
+        file.write("#!/bin/busybox sh\nPATH=/bin\nbusybox mount -t proc proc /proc\n"
+                   "echo inner: $(busybox uname -s) $(busybox grep -c ^processor /proc/cpuinfo)\nbusybox poweroff -f\n")
+    with open(folder + "/../initrd", "wb") as file:
+        names = subprocess.run(["find", "."], cwd=folder, check=True, capture_output=True).stdout
+        subprocess.run(["cpio", "--quiet", "-o", "-H", "newc"], cwd=folder, input=names, stdout=file, check=True)
+    return os.environ["TMPDIR"] + "/initrd"
+
+
+def is_up(name="deb"):
     """The sample guest is made for a machine, and waits long for a serial port; all but that has to be there."""
-    return program("deb", "systemctl", "is-active", "basic.target").stdout.strip() == "active"
+    return program(name, "systemctl", "is-active", "basic.target").stdout.strip() == "active"
 
 
 def other_start(name, began):

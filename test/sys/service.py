@@ -259,13 +259,15 @@ def activated():
 # ---- the host is shut down ----
 
 def shut_down():
-    """All machines at once, as their guests do it; who does not is turned off in the end.  Nothing is started, and the next socled knows."""
+    """Machines in their order, as their guests do it; who does not is turned off in the end, and holds up nobody.  Nothing is started, and the next
+    socled knows."""
     folder = os.environ["TMPDIR"] + "/payload"
     subprocess.run(["test/payload/build.sh", folder, "test/payload/heart.S"], check=True)
     d = Socled()
-    for name, more in (("good", {"restart": "always"}), ("deaf", {}), ("off", {"autostart": True})):
+    for name, more in (("good", {"restart": "always"}), ("deaf", {"autostart_order": 3}), ("off", {"autostart": True}),
+                       ("base", {"autostart_order": 1}), ("builds", {"autostart_order": 5})):
         done("POST", "/instances", {"name": name, "kernel": folder + "/heart", "memory": "16M", "engine": "soft", "nets": [], **more})
-    for name, bytes_sent in (("good", b"1234"), ("deaf", b"123d")):
+    for name, bytes_sent in (("good", b"1234"), ("deaf", b"123d"), ("base", b"1234"), ("builds", b"1234")):
         done("POST", f"/instances/{name}/action", {"action": "start"})
         with socket.socket(socket.AF_UNIX) as console:
             console.settimeout(SECONDS)
@@ -279,10 +281,12 @@ def shut_down():
     assert p.returncode == 0 and "'deaf' does not shut down" in p.stderr and "'good'" not in p.stderr, p
     assert d.p.wait(SECONDS) == 0
     d = Socled()
-    for name, last in (("good", "bye\n"), ("deaf", "count 4\n")):
+    for name, last in (("good", "bye\n"), ("deaf", "count 4\n"), ("base", "bye\n"), ("builds", "bye\n")):
         assert socle("logs", name).stdout.replace("\r", "").endswith(last), (name, socle("logs", name))
-    assert [i["state"] for i in ok("GET", "/instances")["list"]] == ["off"] * 3
-    for name in ("good", "deaf", "off"):
+    assert [i["state"] for i in ok("GET", "/instances")["list"]] == ["off"] * 5
+    said_bye = {name: os.stat(ok("GET", f"/instances/{name}")["status"]["console_log"]).st_mtime_ns for name in ("good", "builds", "base")}
+    assert said_bye["good"] < said_bye["builds"] < said_bye["base"], said_bye
+    for name in ("good", "deaf", "off", "base", "builds"):
         done("DELETE", f"/instances/{name}")
     d.end()
 

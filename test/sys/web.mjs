@@ -505,6 +505,18 @@ async function catalogues(page) {
   await page.getByRole("cell", { name: `${socled.dir}.disk` }).waitFor();
 }
 
+/* Another shell, whose socket opens late: what is typed before is not lost. */
+async function shellAgain(page, path, line, want) {
+  await page.routeWebSocket(path, async (socket) => {
+    await sleep(500);
+    socket.connectToServer();
+  });
+  await button(page, "Begin another").click();
+  assert.equal(await page.locator("[data-shell]").getAttribute("data-shell"), "begins");
+  await type(page, line, want);
+  await page.locator("[data-shell=runs]").waitFor();
+}
+
 /* A container of busybox alone: a shell in it, its end, another one. */
 async function shell(page) {
   const dir = `${process.env.TMPDIR}/rootfs`;
@@ -522,8 +534,7 @@ async function shell(page) {
   await accessible(page, "shell");
   await page.keyboard.type("exit 3\n");
   await page.getByText("it ended with status 3").waitFor();
-  await button(page, "Begin another").click();
-  await type(page, "echo again-$((1+1))", "again-2");
+  await shellAgain(page, "**/instances/box1/exec", "echo again-$((1+1))", "again-2");
   await page.goto(`${socled.url}/instances`);
   await page.getByText("container", { exact: true }).waitFor();
   await socled.task("DELETE", "/instances/box1?force=on");
@@ -537,8 +548,7 @@ async function terminal(page) {
   await accessible(page, "terminal");
   await page.keyboard.type("exit 4\n");
   await page.getByText("it ended with status 4").waitFor();
-  await button(page, "Begin another").click();
-  await type(page, "echo again-$((1+1)); sleep 999", "again-2");
+  await shellAgain(page, "**/host/terminal", "echo again-$((1+1)); sleep 999", "again-2");
   for (const s of (await socled.ask("GET", "/tokens")).list) await socled.ask("DELETE", `/tokens/${s.id}`);
   await page.getByText("connection lost").waitFor();
   await dialog(page).getByLabel("Password").fill(PASSWORD);

@@ -31,6 +31,7 @@ enum virtio_type {
     VIRTIO_RNG = 4,
     VIRTIO_BALLOON = 5,
     VIRTIO_VSOCK = 19,
+    VIRTIO_FS = 26,
 };
 
 enum virtio_status {

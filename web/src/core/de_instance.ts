@@ -223,6 +223,7 @@ export const instanz: Record<keyof typeof instance, string> = {
   "console.lost": "Verbindung verloren, neuer Versuch läuft",
   "console.full": "Ganzes Fenster",
   "console.small": "Zurück zur Seite",
+  "shell.begins": "Shell beginnt",
   "shell.runs": "Shell läuft",
   "shell.ended": "mit Status {status} beendet",
   "shell.lost": "Verbindung verloren",

@@ -221,6 +221,7 @@ export const instance = {
   "console.lost": "connection lost, trying again",
   "console.full": "Whole window",
   "console.small": "Back to the page",
+  "shell.begins": "the shell begins",
   "shell.runs": "the shell runs",
   "shell.ended": "it ended with status {status}",
   "shell.lost": "connection lost",

@@ -7,22 +7,27 @@ import { t } from "@/core/text";
 import { FRAME, frame, frameReader, sizeFrame } from "@/instances/frames";
 import { openTerminal } from "@/instances/terminal";
 
-/* What became of it; null: it runs. */
-type End = string | null;
+type State = { is: "begins" | "runs" } | { is: "ended"; how: string };
 
-function talk(term: Terminal, url: string, first: object, onEnd: (e: End) => void): () => void {
+/* What is typed before the socket is open is sent when it is. */
+function talk(term: Terminal, url: string, first: object, onState: (s: State) => void): () => void {
   const encoder = new TextEncoder();
   const decoder = new TextDecoder();
   const read = frameReader();
   const s = new WebSocket(socketUrl(url));
+  let early = "";
   let said = false;
 
   function end(text: string): void {
-    if (!said) onEnd(text);
+    if (!said) onState({ is: "ended", how: text });
     said = true;
   }
   s.binaryType = "arraybuffer";
-  s.onopen = () => s.send(frame(FRAME.run, encoder.encode(JSON.stringify({ ...first, rows: term.rows, columns: term.cols }))));
+  s.onopen = () => {
+    s.send(frame(FRAME.run, encoder.encode(JSON.stringify({ ...first, rows: term.rows, columns: term.cols }))));
+    if (early) s.send(frame(FRAME.input, encoder.encode(early)));
+    onState({ is: "runs" });
+  };
   s.onmessage = (m) => {
     for (const f of read(new Uint8Array(m.data as ArrayBuffer))) {
       if (f.kind === FRAME.output || f.kind === FRAME.error) term.write(f.data);
@@ -32,7 +37,10 @@ function talk(term: Terminal, url: string, first: object, onEnd: (e: End) => voi
   };
   s.onclose = () => end(t("shell.lost"));
 
-  const typed = term.onData((d) => s.readyState === WebSocket.OPEN && s.send(frame(FRAME.input, encoder.encode(d))));
+  const typed = term.onData((d) => {
+    if (s.readyState === WebSocket.OPEN) s.send(frame(FRAME.input, encoder.encode(d)));
+    else if (s.readyState === WebSocket.CONNECTING) early += d;
+  });
   const sized = term.onResize(({ rows, cols }) => s.readyState === WebSocket.OPEN && s.send(sizeFrame(rows, cols)));
   return () => {
     said = true;
@@ -45,16 +53,16 @@ function talk(term: Terminal, url: string, first: object, onEnd: (e: End) => voi
 /* `url`: of the WebSocket; `first`: what its first frame says beside the terminal's size, as text: another text is another program. */
 export function Program({ url, first }: { url: string; first: string }) {
   const box = useRef<HTMLDivElement>(null);
-  const [end, setEnd] = useState<End>(null);
+  const [state, setState] = useState<State>({ is: "begins" });
   const [round, setRound] = useState(0);
   const [full, setFull] = useState(false);
 
   useEffect(() => {
     if (!box.current) return;
     const { term, close } = openTerminal(box.current);
-    const leave = talk(term, url, JSON.parse(first) as object, setEnd);
+    const leave = talk(term, url, JSON.parse(first) as object, setState);
 
-    setEnd(null);
+    setState({ is: "begins" });
     term.focus();
     return () => {
       leave();
@@ -65,10 +73,10 @@ export function Program({ url, first }: { url: string; first: string }) {
   return (
     <div className={full ? "console console-full" : "console"}>
       <div className="tab-tools">
-        <Label isCompact color={end ? "orange" : "green"} data-shell={end ? "ended" : "runs"}>
-          {end ?? t("shell.runs")}
+        <Label isCompact color={state.is === "runs" ? "green" : "orange"} data-shell={state.is}>
+          {state.is === "ended" ? state.how : t(`shell.${state.is}`)}
         </Label>
-        {end && (
+        {state.is === "ended" && (
           <Button variant="link" isInline onClick={() => setRound(round + 1)}>
             {t("shell.again")}
           </Button>
