@@ -25,17 +25,18 @@ export default function CataloguesPage() {
   const queries = useQueryClient();
   const { self } = useSession();
   const [open, setOpen] = useState<Open>();
+  const [failed, setFailed] = useState<unknown>();
   const close = () => setOpen(undefined);
   const again = () => queries.invalidateQueries({ queryKey: ["catalogues"] });
-  const update = async (name: string) => {
-    await ask({ method: "POST", path: "/1.0/catalogues/{name}/update", names: [name] });
-  };
+  /* A task says how it went; that there is none is said here. */
+  const update = (name: string) =>
+    ask({ method: "POST", path: "/1.0/catalogues/{name}/update", names: [name] }).then(() => setFailed(undefined), setFailed);
 
   return (
     <ListShell
       title={t("nav.catalogues")}
       tools={self.admin && <Button onClick={() => setOpen({ what: "add" })}>{t("catalogues.add")}</Button>}
-      error={catalogues.error}
+      error={catalogues.error ?? failed}
       none={t("catalogues.none")}
       head={[t("catalogues.name"), t("catalogues.where"), t("catalogues.key"), t("catalogues.version"), ""]}
       rows={catalogues.data?.map((c) => ({
