@@ -1,7 +1,9 @@
 /* test/sys/web.mjs: a browser against a real socled with a real guest.  test/sys/web.sh */
 import assert from "node:assert/strict";
 import { createHash, generateKeyPairSync, sign } from "node:crypto";
+import { once } from "node:events";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
+import http from "node:http";
 import https from "node:https";
 import { axeSource, browser, logIn, PASSWORD, Socled, sleep, until, visitor } from "./web_rig.mjs";
 
@@ -466,6 +468,15 @@ async function pages(page) {
   await page.emulateMedia({ colorScheme: "light" });
 }
 
+/* A catalogue that has an address; its server. */
+async function fetched(text, signature, key) {
+  const site = http.createServer((q, r) => r.end(q.url.endsWith(".sig") ? signature : text)).listen(0, "127.0.0.1");
+
+  await once(site, "listening");
+  await socled.task("POST", "/catalogues", { name: "far", url: `http://127.0.0.1:${site.address().port}/c.json`, key });
+  return site;
+}
+
 /* A signed list by its text: the key is compared by its fingerprint, what another signed is refused; images say where they came from. */
 async function catalogues(page) {
   const { publicKey, privateKey } = generateKeyPairSync("ed25519");
@@ -493,7 +504,13 @@ async function catalogues(page) {
   await add().click();
   await page.getByRole("cell", { name: print }).waitFor();
   await page.getByRole("cell", { name: "A small one" }).waitFor();
+  const far = await fetched(text, sign(null, Buffer.from(text), privateKey).toString("base64"), raw.toString("base64"));
+  await page.goto(`${socled.url}/catalogues`);
+  await button(page, "Fetch anew: far").waitFor();
   await accessible(page, "catalogues");
+  far.close();
+  await socled.ask("DELETE", "/catalogues/far");
+  await page.goto(`${socled.url}/catalogues`);
   await button(page, "Import small").click();
   await button(page, "Show as command").click();
   assert.equal(await page.locator("pre").first().innerText(), "socle pool import small --from lab:small");

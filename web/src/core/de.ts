@@ -62,6 +62,7 @@ export const de: Catalogue = {
   "catalogues.remove_lost": "Ihm wird nicht mehr vertraut. Images, die daraus entstanden sind, bleiben.",
   "catalogues.images": "Images von {name}",
   "catalogues.about": "Was es ist",
+  "catalogues.take": "Importieren",
   "catalogues.take_one": "{name} importieren",
   "catalogues.text": "Oder der Katalog selbst, wie er signiert wurde",
   "catalogues.signature": "Seine Signatur",

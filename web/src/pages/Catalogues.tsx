@@ -76,7 +76,7 @@ export default function CataloguesPage() {
                 i.size ? bytes(i.size) : "–",
                 self.admin && (
                   <Button variant="link" isInline onClick={() => setOpen({ what: "take", of: c, image: i.name })} aria-label={t("catalogues.take_one", { name: i.name })}>
-                    {t("images.import")}
+                    {t("catalogues.take")}
                   </Button>
                 ),
               ],
