@@ -1,7 +1,7 @@
 /*
  * web/src/instances/Table.tsx: the table of instances.  Only rows in sight are in the page, so that ten thousand scroll as ten do.
  */
-import { Checkbox, Label } from "@patternfly/react-core";
+import { Checkbox } from "@patternfly/react-core";
 import {
   createColumnHelper,
   flexRender,
@@ -13,7 +13,7 @@ import {
   type SortingState,
 } from "@tanstack/react-table";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { memo, useRef, useState, type CSSProperties } from "react";
+import { memo, useState, type CSSProperties } from "react";
 import { Link } from "react-router-dom";
 import { bytes } from "@/core/format";
 import { t } from "@/core/text";
@@ -35,6 +35,7 @@ interface Props {
 
 const column = createColumnHelper<Summary>();
 
+/* Cells have PatternFly's classes, not its components: these are most of what a row costs while one scrolls. */
 function columns(onTag: Props["onTag"]) {
   return [
     column.display({
@@ -48,12 +49,16 @@ function columns(onTag: Props["onTag"]) {
         />
       ),
       cell: ({ row }) => (
-        <Checkbox
-          id={`mark-${row.id}`}
-          aria-label={t("instances.mark", { name: row.original.name })}
-          isChecked={row.getIsSelected()}
-          onChange={(_, on) => row.toggleSelected(on)}
-        />
+        <span className="pf-v6-c-check pf-m-standalone">
+          <input
+            type="checkbox"
+            className="pf-v6-c-check__input"
+            id={`mark-${row.id}`}
+            aria-label={t("instances.mark", { name: row.original.name })}
+            checked={row.getIsSelected()}
+            onChange={(e) => row.toggleSelected(e.currentTarget.checked)}
+          />
+        </span>
       ),
     }),
     column.accessor("name", {
@@ -70,9 +75,11 @@ function columns(onTag: Props["onTag"]) {
       header: () => t("instances.tags"),
       cell: ({ row }) =>
         row.original.tags.slice(0, TAGS).map((x) => (
-          <Label key={x} isCompact variant="outline" onClick={() => onTag(x)}>
-            {x}
-          </Label>
+          <span key={x} className="pf-v6-c-label pf-m-compact pf-m-outline pf-m-clickable">
+            <button type="button" className="pf-v6-c-label__content pf-m-clickable" title={x} onClick={() => onTag(x)}>
+              <span className="pf-v6-c-label__text">{x}</span>
+            </button>
+          </span>
         )),
     }),
     column.accessor("id", { header: () => t("overview.id"), cell: (c) => <code>{c.getValue()}</code> }),
@@ -101,11 +108,37 @@ const GridRow = memo(function GridRow({ row, index, start }: RowProps) {
   );
 });
 
+interface BodyProps {
+  rows: Row<Summary>[];
+  scroller: HTMLDivElement | null; /* as state: a ref is set after the effects of what is in it */
+  chosen: RowSelectionState;
+  shown: string;
+}
+
+/* What scrolling makes anew, apart from the head. */
+function Body({ rows, scroller, chosen, shown }: BodyProps) {
+  const virtual = useVirtualizer({
+    count: rows.length,
+    getScrollElement: () => scroller,
+    estimateSize: () => ROW_PX,
+    overscan: 6,
+  });
+
+  return (
+    <div role="rowgroup" className="grid-body" style={{ height: virtual.getTotalSize() }}>
+      {virtual.getVirtualItems().map((v) => {
+        const row = rows[v.index];
+        return row && <GridRow key={row.id} row={row} index={v.index} start={v.start} chosen={!!chosen[row.id]} shown={shown} />;
+      })}
+    </div>
+  );
+}
+
 const ARIA_SORT = { asc: "ascending", desc: "descending" } as const;
 
 export function InstanceTable(p: Props) {
   const [sorting, setSorting] = useState<SortingState>([{ id: "name", desc: false }]);
-  const scroller = useRef<HTMLDivElement>(null);
+  const [scroller, setScroller] = useState<HTMLDivElement | null>(null);
   const [cols] = useState(() => columns(p.onTag));
   const table = useReactTable({
     data: p.rows,
@@ -119,15 +152,8 @@ export function InstanceTable(p: Props) {
   });
   const { rows } = table.getRowModel();
   const widths = table.getVisibleLeafColumns().map((c) => WIDTHS[c.id as keyof typeof WIDTHS]);
-  const virtual = useVirtualizer({
-    count: rows.length,
-    getScrollElement: () => scroller.current,
-    estimateSize: () => ROW_PX,
-    overscan: 12,
-  });
-
   return (
-    <div className="grid" style={{ "--columns": widths.join(" ") } as CSSProperties} ref={scroller} role="table" tabIndex={0} aria-label={t("nav.instances")} aria-rowcount={rows.length + 1}>
+    <div className="grid" style={{ "--columns": widths.join(" ") } as CSSProperties} ref={setScroller} role="table" tabIndex={0} aria-label={t("nav.instances")} aria-rowcount={rows.length + 1}>
       <div role="rowgroup" className="grid-head">
         <div role="row" className="grid-row" aria-rowindex={1}>
           {table.getFlatHeaders().map((h) => {
@@ -147,16 +173,7 @@ export function InstanceTable(p: Props) {
           })}
         </div>
       </div>
-      <div role="rowgroup" className="grid-body" style={{ height: virtual.getTotalSize() }}>
-        {virtual.getVirtualItems().map((v) => {
-          const row = rows[v.index];
-          return (
-            row && (
-              <GridRow key={row.id} row={row} index={v.index} start={v.start} chosen={row.getIsSelected()} shown={widths.join(" ")} />
-            )
-          );
-        })}
-      </div>
+      <Body rows={rows} scroller={scroller} chosen={p.chosen} shown={widths.join(" ")} />
     </div>
   );
 }
