@@ -5,7 +5,7 @@ import { axeSource, browser, PASSWORD, Socled, sleep, visitor } from "../test/sy
 const KIB_TARGET = 350;
 const INTERACTIVE_TARGET_MS = 1000;
 const SHIFT_TARGET = 0.1;
-const PAGES = ["/", "/instances", "/instances/m1", "/instances/m1/hardware", "/instances/m1/cloud", "/instances/m1/events", "/instances/m1/snapshots", "/create", "/images", "/networks", "/terminal", "/users", "/tokens", "/audit", "/account", "/settings", "/about"];
+const PAGES = ["/", "/instances", "/instances/m1", "/instances/m1/hardware", "/instances/m1/cloud", "/instances/m1/events", "/instances/m1/snapshots", "/create", "/images", "/catalogues", "/networks", "/terminal", "/users", "/tokens", "/audit", "/account", "/settings", "/about"];
 const socled = new Socled(`${process.env.TMPDIR}/d`, process.env.SOCLE_BUILD);
 
 const median = (all) => [...all].sort((a, b) => a - b)[Math.floor(all.length / 2)];

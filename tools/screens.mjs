@@ -1,4 +1,5 @@
-/* tools/screens.mjs: the pictures of doc/screens.  tools/screens.sh */
+/* tools/screens.mjs: the pictures of doc/screens, of all pages or of those that are named.  tools/screens.sh */
+import { generateKeyPairSync, sign } from "node:crypto";
 import { statSync } from "node:fs";
 import { browser, logIn, PASSWORD, root, sleep, Socled, until, visitor } from "../test/sys/web_rig.mjs";
 
@@ -18,7 +19,7 @@ const MACHINES = [
 ];
 
 /* Of each page two pictures: NAME, by day on a desk, and NAME-phone, by night; those of DARK on a desk by night, too: NAME-dark. */
-const DARK = ["dashboard", "instances", "console", "snapshots", "settings"];
+const DARK = ["dashboard", "instances", "console", "disks", "snapshots", "catalogues", "terminal", "settings"];
 const PAGES = [
   ["dashboard", "/"],
   ["instances", "/instances"],
@@ -34,7 +35,9 @@ const PAGES = [
   ["raw", "/instances/web1/raw"],
   ["create", "/create"],
   ["images", "/images"],
+  ["catalogues", "/catalogues"],
   ["networks", "/networks"],
+  ["terminal", "/terminal"],
   ["users", "/users"],
   ["tokens", "/tokens"],
   ["audit", "/audit"],
@@ -47,6 +50,16 @@ const SHOTS = [
   ...PAGES.map(([name, path]) => [`${name}-phone`, path, PHONE, "dark"]),
   ...PAGES.filter(([name]) => DARK.includes(name)).map(([name, path]) => [`${name}-dark`, path, DESKTOP, "dark"]),
 ];
+
+/* A list of images that its own key signed. */
+async function catalogue() {
+  const { publicKey, privateKey } = generateKeyPairSync("ed25519");
+  const image = (name, part, description, version, size) => ({ name, part, url: `https://images.example.org/${name}.qcow2`, sha256: "84".repeat(32), description, version, size });
+  const text = JSON.stringify({ version: 7, images: [image("debian12", "disk", "Debian 12", "12.8", 412090368), image("alpine", "rootfs", "Alpine, for containers", "3.20", 3500000)] });
+  const key = publicKey.export({ type: "spki", format: "der" }).subarray(-32).toString("base64");
+
+  await socled.ask("PUT", "/catalogues/lab", { key, text, signature: sign(null, Buffer.from(text), privateKey).toString("base64") });
+}
 
 async function prepare() {
   await socled.startWithImage();
@@ -65,6 +78,8 @@ async function prepare() {
   await socled.ask("POST", "/users", { name: "ann", password: PASSWORD, role: "operator" });
   await socled.ask("POST", "/users", { name: "backup", role: "none", grants: [{ tag: "prod", role: "viewer" }] });
   await socled.ask("POST", "/tokens", { user: "backup", name: "nightly backup" });
+  await socled.task("POST", "/instances/web1/exports", { compress: true });
+  await catalogue();
   await socled.ask("PATCH", "/instances/web1", {
     notes: "Serves the shop. Ask Ann before you restart it.",
     cloud: { hostname: "web1", user_data: "#cloud-config\npackages:\n  - nginx\nruncmd:\n  - systemctl enable --now nginx\n" },
@@ -84,6 +99,13 @@ async function shoot(page, [name, path, size, scheme], curves) {
     await page.locator(".xterm-helper-textarea").focus();
     await page.keyboard.type("printf '\\033c'; uname -srm; echo it has booted\n");
   }
+  if (path === "/terminal") {
+    await page.locator("[data-shell=runs]").waitFor();
+    await page.locator(".xterm-helper-textarea").focus();
+    await page.keyboard.type("PS1='root@lab:~# '; clear; echo ready-$((1+1))\n");
+    await until("the shell", async () => (await page.locator(".xterm-rows").innerText()).includes("ready-2"));
+    await page.keyboard.type("clear\nid -un; pwd\n");
+  }
   await sleep(curves && path === "/" ? CURVES_MS : 600);
   for (let quality = 80; quality === 80 || statSync(file).size > BYTES_MAX; quality -= 10) {
     if (quality < 20) throw new Error(`${file} has more than ${BYTES_MAX} bytes`);
@@ -96,7 +118,8 @@ try {
   const b = await browser();
   const { page } = await visitor(b, socled);
   await logIn(page, socled);
-  for (const shot of SHOTS) await shoot(page, shot, !shot[0].includes("-"));
+  const wanted = process.argv.slice(2);
+  for (const shot of SHOTS.filter(([name]) => wanted.length === 0 || wanted.includes(name.replace(/-(phone|dark)$/, "")))) await shoot(page, shot, !shot[0].includes("-"));
   await b.close();
 } finally {
   for (const { name } of MACHINES) await socled.task("POST", `/instances/${name}/action`, { action: "stop", force: true }).catch(() => {});

@@ -11,7 +11,7 @@ struct import_body {
     struct image_source source;
 };
 struct image_view {
-    char *name, *append;
+    char *name, *append, *origin;
     int kind;
     bool initrd, disk;
     u64 created;
@@ -37,6 +37,7 @@ static const struct field image_view_fields[] = {
     FIELD_BOOL(image_view, initrd, "it has an initial RAM disk"),
     FIELD_BOOL(image_view, disk, "it has a disk"),
     FIELD_INT(image_view, created, "when it was made, in seconds since 1970"),
+    FIELD_STR(image_view, origin, "where it came from: a catalogue's image, an address without its query, a file of the host; it is missing when an older version made it"),
     {},
 };
 /* clang-format on */

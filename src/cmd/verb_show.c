@@ -165,10 +165,9 @@ int verb_uploads(struct verb *v, struct err *e)
 int verb_images(struct verb *v, struct err *e)
 {
     static const struct column columns[] = {
-        { "NAME", "name", NULL },
-        { "KIND", "kind", NULL },
-        { "DISK", "disk", verb_print_yes },
-        { "CREATED", "created", verb_print_time },
+        { "NAME", "name", NULL },           { "KIND", "kind", NULL },
+        { "DISK", "disk", verb_print_yes }, { "CREATED", "created", verb_print_time },
+        { "FROM", "origin", NULL },
     };
 
     return verb_print_list(v, "/1.0/images", columns, ARRAY_LEN(columns), e);

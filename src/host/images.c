@@ -248,6 +248,7 @@ static int fill(struct job *j, const char *folder, const struct image_source *fr
         .initrd = from->initrd,
         .disk = from->disk,
         .created = clock_real_ns() / NSEC_PER_SEC,
+        .origin = from->origin ? xdup(from->origin) : NULL,
     };
     int r = 0;
 

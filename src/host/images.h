@@ -41,6 +41,7 @@ struct image_cfg {
     char *append; /* kernel command line of instances that have none; NULL: none */
     bool initrd, disk;
     u64 created;              /* seconds since 1970 */
+    char *origin;             /* where it came from; NULL: an older version made it */
     struct field_strs layers; /* of containers: names in DIR/layers, the lowest first; else none */
     u64 bytes;                /* of these */
     struct image_program program;
@@ -65,6 +66,7 @@ struct image_source {
         *part; /* in place of all of these a file that is fetched; its sum (hex, or NULL); which part it is, or NULL */
     char *from;   /* or an image of a catalogue, "CATALOGUE:IMAGE" */
     bool strange; /* its files came from elsewhere: what they name beside themselves is not read */
+    const char *origin; /* what is told of where it came from; borrowed, NULL: nothing */
 };
 extern const struct field image_source_fields[];
 

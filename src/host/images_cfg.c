@@ -36,6 +36,7 @@ const struct field image_cfg_fields[] = {
     FIELD_BOOL(image_cfg, initrd, "it has an initial RAM disk"),
     FIELD_BOOL(image_cfg, disk, "it has a disk"),
     FIELD_INT(image_cfg, created, "when it was made, in seconds since 1970"),
+    FIELD_STR(image_cfg, origin, "where it came from"),
     FIELD_STRS(image_cfg, layers, IMAGE_LAYERS_MAX, "of containers: what its root file system is made of, the lowest first"),
     FIELD_INT(image_cfg, bytes, "of containers: how much these have"),
     FIELD_OBJ(image_cfg, program, image_program_fields, "of containers: what is run"),

@@ -87,6 +87,8 @@ static int import_rootfs(struct task *t, const struct image_source *from, struct
     struct image_cfg image = {};
     int r = layers_import(&t->job, t->host, from, &image, e);
 
+    if (r >= 0 && from->origin)
+        image.origin = xdup(from->origin);
     if (r >= 0)
         r = images_put(t->host->images, t->rec.name, &image, e);
     conf_fini(image_cfg_fields, &image);
@@ -99,9 +101,25 @@ static int import_files(struct task *t, const struct image_source *from, struct 
                         : images_import(&t->job, t->host->images, t->rec.name, from, e);
 }
 
+/* What is told of where an image came from: of an address what is before its query, which may have a key.  Owned. */
+static char *origin_of(const struct image_source *s)
+{
+    const char *const files[] = { s->rootfs, s->iso, s->disk, s->kernel };
+
+    if (s->from)
+        return str_new("catalogue %s", s->from);
+    if (s->url)
+        return str_new("%.*s", (int)strcspn(s->url, "?#"), s->url);
+    for_each_row(file, files)
+        if (*file)
+            return str_starts(*file, "upload:") ? xdup("an upload") : xdup(*file);
+    return NULL;
+}
+
 /* What was uploaded is looked at first, and of no more use in the end. */
 static int import_from(struct task *t, struct err *e)
 {
+    AUTO(free) char *origin = origin_of(&t->rec.source);
     struct image_source from = {};
     int r;
 
@@ -109,6 +127,7 @@ static int import_from(struct task *t, struct err *e)
         r = fetch_source(&t->job, t->host, t->rec.name, &t->rec.source, &from, e);
     else
         r = upload_resolve(&t->job, t->host, &t->rec.source, &from, e);
+    from.origin = origin;
     from.strange = t->rec.source.url || upload_is_source(&t->rec.source);
     if (r >= 0)
         r = import_files(t, &from, e);

@@ -356,6 +356,10 @@ def fetched(name):
         return 0
 
 
+def origin(name):
+    return next(i for i in ok("GET", "/images")["list"] if i["name"] == name)["origin"]
+
+
 def failed(part, number):
     t = ended(number)
     assert t["state"] == "failed" and part in t["error"], t
@@ -414,6 +418,10 @@ def web():
     # by the command line, and of nobody that is known
     r = socle("pool", "import", "cli", where, "--sha256", hashlib.sha256(other).hexdigest())
     assert r.returncode == 0, r
+    # where it came from is told, without what may be a key
+    site.files["/a.iso?key=secret"] = other
+    assert ended(begun("q", where + "?key=secret", sha256=hashlib.sha256(other).hexdigest()))["state"] == "done"
+    assert origin("q") == where, origin("q")
     untrusted = Site({"/a.iso": data})
     untrusted.socket = tls_of(untrusted.socket)
     failed("certificate", begun("t", f"https://127.0.0.1:{untrusted.server_address[1]}/a.iso"))
@@ -463,6 +471,7 @@ def catalogues():
     assert r.returncode == 0, r
     with open(DIR + "/images/tools/iso", "rb") as f:
         assert f.read() == data
+    assert origin("tools") == "catalogue vendor:tools", origin("tools")
     # what is not the vendor's, what is older, and what was changed on its way
     publish(9, [], thief)
     assert "signature" in socle("catalogue", "update", "vendor").stderr

@@ -1,7 +1,9 @@
 /* test/sys/web.mjs: a browser against a real socled with a real guest.  test/sys/web.sh */
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
+import { createHash, generateKeyPairSync, sign } from "node:crypto";
+import { once } from "node:events";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
+import http from "node:http";
 import https from "node:https";
 import { axeSource, browser, logIn, PASSWORD, Socled, sleep, until, visitor } from "./web_rig.mjs";
 
@@ -450,7 +452,7 @@ async function many(page) {
 async function pages(page) {
   for (const scheme of ["light", "dark"])
     for (const [width, height] of [[1280, 800], [360, 740]])
-      for (const path of ["/", "/instances", "/create", "/images", "/networks", "/terminal", "/users", "/tokens", "/audit", "/account", "/settings", "/about", "/nowhere"]) {
+      for (const path of ["/", "/instances", "/create", "/images", "/catalogues", "/networks", "/terminal", "/users", "/tokens", "/audit", "/account", "/settings", "/about", "/nowhere"]) {
         const what = `${path} ${scheme} ${width}`;
         await page.emulateMedia({ colorScheme: scheme });
         await page.setViewportSize({ width, height });
@@ -464,6 +466,60 @@ async function pages(page) {
       }
   await page.setViewportSize({ width: 1280, height: 800 });
   await page.emulateMedia({ colorScheme: "light" });
+}
+
+/* A catalogue that has an address; its server. */
+async function fetched(text, signature, key) {
+  const site = http.createServer((q, r) => r.end(q.url.endsWith(".sig") ? signature : text)).listen(0, "127.0.0.1");
+
+  await once(site, "listening");
+  await socled.task("POST", "/catalogues", { name: "far", url: `http://127.0.0.1:${site.address().port}/c.json`, key });
+  return site;
+}
+
+/* A signed list by its text: the key is compared by its fingerprint, what another signed is refused; images say where they came from. */
+async function catalogues(page) {
+  const { publicKey, privateKey } = generateKeyPairSync("ed25519");
+  const raw = publicKey.export({ type: "spki", format: "der" }).subarray(-32);
+  const print = createHash("sha256").update(raw).digest("hex").toUpperCase().match(/../g).join(":");
+  const text = JSON.stringify({ version: 7, images: [{ name: "small", part: "disk", url: "https://images.example.org/s.qcow2", sha256: "0".repeat(64), description: "A small one" }] });
+  const add = () => dialog(page).getByRole("button", { name: "Add catalogue" });
+
+  await page.goto(`${socled.url}/catalogues`);
+  await page.getByText("There are no catalogues").waitFor();
+  await button(page, "Add catalogue").click();
+  await dialog(page).getByLabel("Name").fill("lab");
+  await dialog(page).getByLabel("Key of its signer").fill("bm8ga2V5");
+  await dialog(page).getByText("This is no key").waitFor();
+  assert.ok(await add().isDisabled());
+  await dialog(page).getByLabel("Key of its signer").fill(raw.toString("base64"));
+  await dialog(page).getByText(print).waitFor();
+  await dialog(page).getByLabel("Or the catalogue itself").fill(text);
+  await dialog(page).getByLabel("Its signature").fill(sign(null, Buffer.from(`${text} `), privateKey).toString("base64"));
+  await accessible(page, "add catalogue");
+  await add().click();
+  await dialog(page).getByText(/signature/).first().waitFor();
+  assert.deepEqual((await socled.ask("GET", "/catalogues")).list, []);
+  await dialog(page).getByLabel("Its signature").fill(sign(null, Buffer.from(text), privateKey).toString("base64"));
+  await add().click();
+  await page.getByRole("cell", { name: print }).waitFor();
+  await page.getByRole("cell", { name: "A small one" }).waitFor();
+  const far = await fetched(text, sign(null, Buffer.from(text), privateKey).toString("base64"), raw.toString("base64"));
+  await page.goto(`${socled.url}/catalogues`);
+  await button(page, "Fetch anew: far").waitFor();
+  await accessible(page, "catalogues");
+  far.close();
+  await socled.ask("DELETE", "/catalogues/far");
+  await page.goto(`${socled.url}/catalogues`);
+  await button(page, "Import small").click();
+  await button(page, "Show as command").click();
+  assert.equal(await page.locator("pre").first().innerText(), "socle pool import small --from lab:small");
+  await dialog(page).getByRole("button", { name: "Cancel" }).click();
+  await button(page, "Remove lab").click();
+  await dialog(page).getByRole("button", { name: "Remove" }).click();
+  await page.getByText("There are no catalogues").waitFor();
+  await page.goto(`${socled.url}/images`);
+  await page.getByRole("cell", { name: `${socled.dir}.disk` }).waitFor();
 }
 
 /* Another shell, whose socket opens late: what is typed before is not lost. */
@@ -544,7 +600,7 @@ async function main() {
   await firstVisit(b);
   const { page, wrong } = await visitor(b, socled);
   const other = await visitor(b, socled);
-  const steps = [login, first, create, console_, snapshots, hostile, usage, sessions, exports_, cloudAndEvents, columns, settings, killed, (p) => ends(p, other.page), many, shell, terminal, keys, pages];
+  const steps = [login, first, create, console_, snapshots, hostile, usage, sessions, exports_, cloudAndEvents, columns, settings, killed, (p) => ends(p, other.page), many, catalogues, shell, terminal, keys, pages];
 
   page.on("dialog", (d) => wrong.push(`dialog: ${d.message()}`));
   try {

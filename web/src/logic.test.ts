@@ -8,6 +8,7 @@ import { staleAfter, withState } from "./core/live";
 import { plain } from "./core/plain";
 import { de } from "./core/de";
 import { en } from "./core/en";
+import { fingerprintOf } from "./core/key";
 import { languageOf, localeOf } from "./core/prefs";
 import { speak, t, word, type TextKey } from "./core/text";
 import type { LiveEvent, Snapshot, Summary, Task } from "./core/types";
@@ -376,5 +377,14 @@ describe("a disk as a file", () => {
     const all = { format: "qcow2", compress: true, disk: 1, snapshot: "a b" } as const;
     expect(exportCommand("web", all)).toBe("socle export web web.qcow2 --compress --disk 1 --snapshot 'a b'");
     expect(exportCall("web", all).body).toEqual({ format: "qcow2", compress: true, disk: 1, snapshot: "a b" });
+  });
+});
+
+describe("a key's fingerprint", () => {
+  it("is SHA-256 of its bytes", async () => {
+    expect(await fingerprintOf("A".repeat(43) + "=")).toMatch(/^66:68:7A:AD:F8:62:BD:77(:[0-9A-F]{2}){24}$/);
+  });
+  it.each(["", "AAAA", "A".repeat(44), "A".repeat(42) + "==", "A".repeat(43) + "= "])("is none of %j", async (key) => {
+    await expect(fingerprintOf(key)).rejects.toThrow();
   });
 });

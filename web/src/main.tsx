@@ -33,6 +33,7 @@ const PAGES: [path: string, page: ComponentType][] = [
   ["/instances/:name/:tab?", lazy(() => import("./instances/DetailsPage"))],
   ["/create", lazy(() => import("./create/CreatePage"))],
   ["/images", lazy(() => import("./pages/Images"))],
+  ["/catalogues", lazy(() => import("./pages/Catalogues"))],
   ["/networks", lazy(() => import("./pages/Networks"))],
   ["/terminal", lazy(() => import("./pages/Terminal"))],
   ["/users", lazy(() => import("./pages/Users"))],

@@ -1,7 +1,7 @@
 /* web/src/core/api.ts: requests.  A refusal is an ApiError; that the session ended is told to whoever listens. */
 import type { ApiPath } from "./types";
 
-type Method = "GET" | "POST" | "PATCH" | "DELETE";
+type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
 export interface Call {
   method: Method;

@@ -33,7 +33,7 @@ export function staleAfter(events: LiveEvent[]): string[] {
     if (e.type === "instance" || (e.type === "state" && e.deleted)) keys.add("instances").add("instance");
     if (e.type === "state") keys.add("instance").add("snapshots");
     if (e.type === "network") keys.add("networks");
-    if (e.type === "task") keys.add("tasks").add("snapshots").add("images").add("exports");
+    if (e.type === "task") keys.add("tasks").add("snapshots").add("images").add("exports").add("catalogues");
   }
   return [...keys];
 }

@@ -26,6 +26,7 @@ export type Export = With<Shown<Schemas["Export"]>, "number">;
 export type Task = With<Shown<Schemas["Task"]>, "number" | "what" | "state">;
 export type TaskStarted = Required<Shown<Schemas["TaskStarted"]>>;
 export type Image = With<Shown<Schemas["Image"]>, "name">;
+export type Catalogue = With<Shown<Schemas["Catalogue"]>, "name">;
 export type Network = With<Shown<Schemas["Network"]>, "name">;
 export type NetworkNew = Schemas["NetworkNew"];
 export type User = With<Shown<Schemas["User"]>, "name" | "role">;

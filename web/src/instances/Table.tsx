@@ -1,18 +1,19 @@
 /*
  * web/src/instances/Table.tsx: the table of instances.  Only rows in sight are in the page, so that ten thousand scroll as ten do.
  */
-import { Checkbox, Label } from "@patternfly/react-core";
+import { Checkbox } from "@patternfly/react-core";
 import {
   createColumnHelper,
   flexRender,
   getCoreRowModel,
   getSortedRowModel,
   useReactTable,
+  type Row,
   type RowSelectionState,
   type SortingState,
 } from "@tanstack/react-table";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useRef, useState, type CSSProperties } from "react";
+import { memo, useState, type CSSProperties } from "react";
 import { Link } from "react-router-dom";
 import { bytes } from "@/core/format";
 import { t } from "@/core/text";
@@ -34,6 +35,7 @@ interface Props {
 
 const column = createColumnHelper<Summary>();
 
+/* Cells have PatternFly's classes, not its components: these are most of what a row costs while one scrolls. */
 function columns(onTag: Props["onTag"]) {
   return [
     column.display({
@@ -47,12 +49,16 @@ function columns(onTag: Props["onTag"]) {
         />
       ),
       cell: ({ row }) => (
-        <Checkbox
-          id={`mark-${row.id}`}
-          aria-label={t("instances.mark", { name: row.original.name })}
-          isChecked={row.getIsSelected()}
-          onChange={(_, on) => row.toggleSelected(on)}
-        />
+        <span className="pf-v6-c-check pf-m-standalone">
+          <input
+            type="checkbox"
+            className="pf-v6-c-check__input"
+            id={`mark-${row.id}`}
+            aria-label={t("instances.mark", { name: row.original.name })}
+            checked={row.getIsSelected()}
+            onChange={(e) => row.toggleSelected(e.currentTarget.checked)}
+          />
+        </span>
       ),
     }),
     column.accessor("name", {
@@ -69,20 +75,70 @@ function columns(onTag: Props["onTag"]) {
       header: () => t("instances.tags"),
       cell: ({ row }) =>
         row.original.tags.slice(0, TAGS).map((x) => (
-          <Label key={x} isCompact variant="outline" onClick={() => onTag(x)}>
-            {x}
-          </Label>
+          <span key={x} className="pf-v6-c-label pf-m-compact pf-m-outline pf-m-clickable">
+            <button type="button" className="pf-v6-c-label__content pf-m-clickable" title={x} onClick={() => onTag(x)}>
+              <span className="pf-v6-c-label__text">{x}</span>
+            </button>
+          </span>
         )),
     }),
     column.accessor("id", { header: () => t("overview.id"), cell: (c) => <code>{c.getValue()}</code> }),
   ];
 }
 
+interface RowProps {
+  row: Row<Summary>;
+  index: number;
+  start: number;
+  /* what `row` does not tell by being another: whether it is marked, and which columns it has */
+  chosen: boolean;
+  shown: string;
+}
+
+/* While one scrolls, only rows that come into sight are made. */
+const GridRow = memo(function GridRow({ row, index, start }: RowProps) {
+  return (
+    <div role="row" className="grid-row" aria-rowindex={index + 2} style={{ transform: `translateY(${start}px)` }}>
+      {row.getVisibleCells().map((c) => (
+        <div key={c.id} role="cell" className={`cell cell-${c.column.id}`}>
+          {flexRender(c.column.columnDef.cell, c.getContext())}
+        </div>
+      ))}
+    </div>
+  );
+});
+
+interface BodyProps {
+  rows: Row<Summary>[];
+  scroller: HTMLDivElement | null; /* as state: a ref is set after the effects of what is in it */
+  chosen: RowSelectionState;
+  shown: string;
+}
+
+/* What scrolling makes anew, apart from the head. */
+function Body({ rows, scroller, chosen, shown }: BodyProps) {
+  const virtual = useVirtualizer({
+    count: rows.length,
+    getScrollElement: () => scroller,
+    estimateSize: () => ROW_PX,
+    overscan: 6,
+  });
+
+  return (
+    <div role="rowgroup" className="grid-body" style={{ height: virtual.getTotalSize() }}>
+      {virtual.getVirtualItems().map((v) => {
+        const row = rows[v.index];
+        return row && <GridRow key={row.id} row={row} index={v.index} start={v.start} chosen={!!chosen[row.id]} shown={shown} />;
+      })}
+    </div>
+  );
+}
+
 const ARIA_SORT = { asc: "ascending", desc: "descending" } as const;
 
 export function InstanceTable(p: Props) {
   const [sorting, setSorting] = useState<SortingState>([{ id: "name", desc: false }]);
-  const scroller = useRef<HTMLDivElement>(null);
+  const [scroller, setScroller] = useState<HTMLDivElement | null>(null);
   const [cols] = useState(() => columns(p.onTag));
   const table = useReactTable({
     data: p.rows,
@@ -96,15 +152,8 @@ export function InstanceTable(p: Props) {
   });
   const { rows } = table.getRowModel();
   const widths = table.getVisibleLeafColumns().map((c) => WIDTHS[c.id as keyof typeof WIDTHS]);
-  const virtual = useVirtualizer({
-    count: rows.length,
-    getScrollElement: () => scroller.current,
-    estimateSize: () => ROW_PX,
-    overscan: 12,
-  });
-
   return (
-    <div className="grid" style={{ "--columns": widths.join(" ") } as CSSProperties} ref={scroller} role="table" tabIndex={0} aria-label={t("nav.instances")} aria-rowcount={rows.length + 1}>
+    <div className="grid" style={{ "--columns": widths.join(" ") } as CSSProperties} ref={setScroller} role="table" tabIndex={0} aria-label={t("nav.instances")} aria-rowcount={rows.length + 1}>
       <div role="rowgroup" className="grid-head">
         <div role="row" className="grid-row" aria-rowindex={1}>
           {table.getFlatHeaders().map((h) => {
@@ -124,22 +173,7 @@ export function InstanceTable(p: Props) {
           })}
         </div>
       </div>
-      <div role="rowgroup" className="grid-body" style={{ height: virtual.getTotalSize() }}>
-        {virtual.getVirtualItems().map((v) => {
-          const row = rows[v.index];
-          return (
-            row && (
-              <div key={row.id} role="row" className="grid-row" aria-rowindex={v.index + 2} style={{ transform: `translateY(${v.start}px)` }}>
-                {row.getVisibleCells().map((c) => (
-                  <div key={c.id} role="cell" className={`cell cell-${c.column.id}`}>
-                    {flexRender(c.column.columnDef.cell, c.getContext())}
-                  </div>
-                ))}
-              </div>
-            )
-          );
-        })}
-      </div>
+      <Body rows={rows} scroller={scroller} chosen={p.chosen} shown={widths.join(" ")} />
     </div>
   );
 }

@@ -25,13 +25,14 @@ export default function ImagesPage() {
       tools={self.admin && <Button onClick={() => setAdding(true)}>{t("images.import")}</Button>}
       error={images.error}
       none={t("images.none")}
-      head={[t("images.name"), t("images.has"), t("images.append"), t("created"), ""]}
+      head={[t("images.name"), t("images.has"), t("images.append"), t("images.origin"), t("created"), ""]}
       rows={images.data?.map((i) => ({
         key: i.name,
         cells: [
           i.name,
           [t("overview.kernel"), i.initrd && "initrd", i.disk && t("images.disk")].filter(Boolean).join(", "),
           i.append ? <code>{i.append}</code> : "–",
+          i.origin ? <code>{i.origin}</code> : "–",
           when(i.created ?? 0),
           self.admin && (
             <span className="labels">

@@ -42,6 +42,7 @@ export const PLACES: { path: string; text: TextKey; for?: "admin" | "shell" }[] 
   { path: "/", text: "nav.dashboard" },
   { path: "/instances", text: "nav.instances" },
   { path: "/images", text: "nav.images" },
+  { path: "/catalogues", text: "nav.catalogues" },
   { path: "/networks", text: "nav.networks" },
   { path: "/terminal", text: "nav.terminal", for: "shell" },
   { path: "/users", text: "nav.users", for: "admin" },
