@@ -46,11 +46,11 @@ static const struct {
     { FOR_INIT,    "/tmp",           "tmpfs",   "nosuid,nodev,mode=1777" },
 };
 
-/* Files of the host that a container of its own users may have, where the host has them. */
-/* Debian's, and everybody's. */
+/* Who terminals belong to: Debian's number, and everybody's. */
 enum { TTY_GROUP = 5 };
 static const char tty_option[] = ",gid=5";
 
+/* Files of the host that a container of its own users may have, where the host has them. */
 static const char *const nesting_devices[] = { "/dev/fuse", "/dev/net/tun", "/dev/kvm" };
 
 /* What a container's user 0 may do in its own namespaces.  Without a user namespace those of the second table are kept from it. */

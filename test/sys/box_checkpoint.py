@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 
-from guest_vm import LIBRARIES, boot, copy_libraries, copy_programs, copy_rootfs, judge
+from guest_vm import LIBRARIES, boot, copy_libraries, copy_podman, copy_programs, copy_rootfs, judge
 
 # Counts into a file of its root; the shell keeps the number.
 COUNT = "n=0; while :; do n=$((n+1)); echo $n >>/tmp/NAME; sleep 0.1; done"
@@ -34,17 +34,6 @@ def copy_criu(disk):
     for name in ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore"):
         os.symlink(os.path.basename(tables), f"{disk}/usr/sbin/{name}")
     shutil.copytree(LIBRARIES + "xtables", disk + "/usr/lib/x86_64-linux-gnu/xtables")
-
-
-def copy_podman(disk):
-    if not all(shutil.which(name) for name in ("podman", "conmon")):
-        return
-    os.makedirs(disk + "/etc/containers")
-    for name in ("podman", "conmon"):
-        shutil.copy(shutil.which(name), disk + "/bin")
-        copy_libraries(shutil.which(name), disk + "/lib")
-    with open(disk + "/etc/containers/policy.json", "w", encoding="utf-8") as f:
-        json.dump({"default": [{"type": "insecureAcceptAnything"}]}, f)
 
 
 def make_bundle(disk, box, name, what):

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 
-from guest_vm import boot, copy_libraries, copy_programs, copy_rootfs, judge
+from guest_vm import boot, copy_podman, copy_programs, copy_rootfs, judge
 
 USER = 1000
 DBUS_USER = "/usr/lib/systemd/user/dbus."
@@ -28,17 +28,6 @@ BUNDLES = {
 PATHS = {"life": "machine-box.slice:test:life", "path": "/a/b", "plain": "", "tree": "system.slice::tree"}
 NOTES = {"life": {"org.systemd.property.TimeoutStopSec": "7", "org.systemd.property.After": "['dbus.service']"},
          "wrong": {"org.systemd.property.NoSuchThing": "true"}}
-
-
-def copy_podman(disk):
-    if not all(shutil.which(name) for name in ("podman", "conmon")):
-        return
-    os.makedirs(disk + "/etc/containers")
-    for name in ("podman", "conmon"):
-        shutil.copy(shutil.which(name), disk + "/bin")
-        copy_libraries(shutil.which(name), disk + "/lib")
-    with open(disk + "/etc/containers/policy.json", "w", encoding="utf-8") as f:
-        json.dump({"default": [{"type": "insecureAcceptAnything"}]}, f)
 
 
 def make_bundle(disk, box, name, resources, script):

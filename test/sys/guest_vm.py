@@ -1,6 +1,7 @@
 """test/sys/guest_vm.py: for tests that need a Debian with systemd and all controllers: a disk of programs for the sample guest, which is booted under the
 software engine, runs a script of that disk, and says how many of its tests passed."""
 
+import json
 import os
 import re
 import shutil
@@ -28,6 +29,18 @@ def copy_programs(programs, names, disk, loaded=()):
     for name in loaded:
         shutil.copy(LIBRARIES + name, disk + "/lib")
         copy_libraries(LIBRARIES + name, disk + "/lib")
+
+
+def copy_podman(disk):
+    """Where this machine has it."""
+    if not all(shutil.which(name) for name in ("podman", "conmon")):
+        return
+    os.makedirs(disk + "/etc/containers")
+    for name in ("podman", "conmon"):
+        shutil.copy(shutil.which(name), disk + "/bin")
+        copy_libraries(shutil.which(name), disk + "/lib")
+    with open(disk + "/etc/containers/policy.json", "w", encoding="utf-8") as f:
+        json.dump({"default": [{"type": "insecureAcceptAnything"}]}, f)
 
 
 def copy_rootfs(disk):
