@@ -9,7 +9,7 @@ mkdir -p "$out"
 if [ ! -s "$out/soft_initrd" ] || [ -n "$(find "$here" -newer "$out/soft_initrd" -type f)" ]; then
     root=$(mktemp -d)
     trap 'rm -rf "$root"' EXIT
-    "${CC:-cc}" -std=gnu2x -D_GNU_SOURCE -O2 -static -Wall -Wextra -s -o "$out/soft_guest" "$here"/*.c -lz -lpthread
+    "${CC:-cc}" -std=gnu2x -D_GNU_SOURCE -O2 -static-pie -fPIE -Wall -Wextra -s -o "$out/soft_guest" "$here"/*.c -lz -lpthread
     cp "$out/soft_guest" "$root/init"
     mkdir "$root/dev"
     (cd "$root" && find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0) >"$out/soft_initrd.new"

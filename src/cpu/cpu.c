@@ -6,6 +6,11 @@
 
 #include <stdlib.h>
 
+bool cpu_engine_maps_ram(const struct engine *en)
+{
+    return en->maps_ram;
+}
+
 const char *cpu_engine_name(const struct engine *en)
 {
     return en->name;

@@ -107,6 +107,8 @@ struct cpu_pick {
 const struct engine *cpu_engine_pick(const struct cpu_pick *p, char *ret_why, size_t why_size,
                                      struct err *e);
 const char *cpu_engine_name(const struct engine *en);
+/* Is it faster when RAM is a memfd (MEM_SHARED)? */
+bool cpu_engine_maps_ram(const struct engine *en);
 
 /* Owned in *ret.  `m` and `host` are borrowed until cpu_close. */
 int cpu_open(const struct engine *en, const struct cpu_cfg *cfg, struct mem *m,

@@ -22,6 +22,7 @@ struct engine {
     const char *name;
     /* -errno: it cannot be used, `e` says why.  No rate: `auto` does not consider it. */
     int (*rate)(const struct cpu_pick *p, struct cpu_rating *ret, struct err *e);
+    bool maps_ram;             /* it maps pages of RAM a second time, where RAM is a memfd */
     const char *const *unseen; /* trace points that it never records, ends with NULL; may be NULL */
     int (*open)(struct cpu_vm *vm, struct err *e);
     void (*close)(struct cpu_vm *vm);

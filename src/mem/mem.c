@@ -17,6 +17,7 @@
 struct mem {
     u64 size;
     int fd;
+    bool huge;            /* MEM_HUGETLB */
     u8 *host;             /* all of RAM, in order of the memfd */
     struct mem_file file; /* MEM_PRIVATE with layers */
     struct mem_region regions[2];
@@ -109,6 +110,7 @@ static int map_ram(struct mem *m, const struct mem_cfg *cfg, struct err *e)
 
     if (r < 0)
         return r;
+    m->huge = huge;
     m->host = map_aligned(m->fd, cfg->size);
     if (m->host == MAP_FAILED) {
         m->host = NULL;
@@ -167,6 +169,11 @@ u64 mem_size(const struct mem *m)
 int mem_fd(const struct mem *m)
 {
     return m->fd;
+}
+
+int mem_page_fd(const struct mem *m)
+{
+    return m->huge ? -1 : m->fd;
 }
 
 const struct mem_region *mem_regions(const struct mem *m, unsigned *ret_n)

@@ -61,6 +61,8 @@ AUTO_DEFINE(mem, struct mem *, mem_free)
 
 u64 mem_size(const struct mem *m);
 int mem_fd(const struct mem *m); /* stays ours; -1 with MEM_PRIVATE */
+int mem_page_fd(
+    const struct mem *m); /* the same, for mappings of single pages: -1 with MEM_HUGETLB, too */
 /* The RAM regions, ascending by GPA; *ret_n of them. */
 const struct mem_region *mem_regions(const struct mem *m, unsigned *ret_n);
 /* First GPA above all RAM and above the 32-bit hole. */

@@ -62,13 +62,21 @@ static int open_kernel(struct vm *vm, struct err *e)
     return 0;
 }
 
+/* doc/notes/014; the software engine maps it a second time (doc/notes/050). */
+static enum mem_backing backing(const struct vm *vm)
+{
+    if (vm->spec->hugepages)
+        return MEM_HUGETLB;
+    return cpu_engine_maps_ram(vm->engine) && vm->spec->jit && !vm->from ? MEM_SHARED : MEM_PRIVATE;
+}
+
 /* RAM that begins as the state file's is read as it is touched, and shared with others that begin so. */
 static int build_memory(struct vm *vm, struct err *e)
 {
     struct mem_layer layers[STATEFILE_CHAIN_MAX];
     struct mem_cfg cfg = {
         .size = vm->spec->memory,
-        .from = vm->spec->hugepages ? MEM_HUGETLB : MEM_PRIVATE, /* doc/notes/014 */
+        .from = backing(vm),
         .prealloc = vm->spec->prealloc,
         .layers = layers,
     };
@@ -81,13 +89,27 @@ static int build_memory(struct vm *vm, struct err *e)
     return mem_new(&cfg, &vm->mem, e);
 }
 
-static int build_engine(struct vm *vm, struct err *e)
+static int pick_engine(struct vm *vm, struct err *e)
 {
     static const char *const names[] = {
         [SPEC_ENGINE_AUTO] = "auto",
         [SPEC_ENGINE_KVM] = "kvm",
         [SPEC_ENGINE_SOFT] = "soft",
     };
+    const struct cpu_pick pick = { names[vm->spec->engine], vm->spec->cache_dir, vm->spec->jit };
+
+    vm->engine = cpu_engine_pick(&pick, vm->engine_why, sizeof(vm->engine_why), e);
+    if (!vm->engine)
+        return e->code;
+    if (vm->spec->engine_check && strcmp(cpu_engine_name(vm->engine), "soft") != 0)
+        return err_set(e, -EINVAL, "engine-check: engine '%s' does not translate",
+                       cpu_engine_name(vm->engine));
+    log_info("engine '%s': %s", cpu_engine_name(vm->engine), vm->engine_why);
+    return 0;
+}
+
+static int build_engine(struct vm *vm, struct err *e)
+{
     const struct cpu_cfg cfg = {
         .n_cpus = vm->spec->cpus,
         .irqchip = vm->spec->irqchip == SPEC_IRQCHIP_SPLIT ? CPU_IRQCHIP_SPLIT : CPU_IRQCHIP_KERNEL,
@@ -96,17 +118,9 @@ static int build_engine(struct vm *vm, struct err *e)
         .jit = vm->spec->jit,
         .check = vm->spec->engine_check,
     };
-    const struct cpu_pick pick = { names[vm->spec->engine], vm->spec->cache_dir, cfg.jit };
     const struct cpu_host host = { host_pio_read, host_pio_write, host_mmio_read, host_mmio_write,
                                    vm };
 
-    vm->engine = cpu_engine_pick(&pick, vm->engine_why, sizeof(vm->engine_why), e);
-    if (!vm->engine)
-        return e->code;
-    if (cfg.check && strcmp(cpu_engine_name(vm->engine), "soft") != 0)
-        return err_set(e, -EINVAL, "engine-check: engine '%s' does not translate",
-                       cpu_engine_name(vm->engine));
-    log_info("engine '%s': %s", cpu_engine_name(vm->engine), vm->engine_why);
     return cpu_open(vm->engine, &cfg, vm->mem, &host, &vm->cpu, e);
 }
 
@@ -378,6 +392,8 @@ int build_machine(struct vm *vm, struct err *e)
 
     if (r >= 0)
         r = open_kernel(vm, e);
+    if (r >= 0)
+        r = pick_engine(vm, e);
     if (r >= 0)
         r = build_memory(vm, e);
     if (r < 0)

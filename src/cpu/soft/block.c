@@ -319,6 +319,18 @@ static void own_page_written(struct soft_cpu *c, const struct uop *op, u64 page,
     cut_current(c, op);
 }
 
+void soft_code_forget(struct soft_cpu *c, u64 gpa, u32 len)
+{
+    u32 first = (u32)(gpa % GUEST_PAGE);
+    struct code_page *p = NULL;
+    u64 page;
+
+    if (soft_ram(c->vm, gpa, len, &page))
+        p = page_find(c->code, page);
+    if (p)
+        page_drop(c, p, first, first + len - 1);
+}
+
 /* Tells vCPU `o` that a page it decoded was written to. */
 static void tell(struct soft_cpu *o, u64 page)
 {
@@ -635,7 +647,7 @@ static inline bool jump_is_true(const struct soft_cpu *c, const struct jump_entr
 struct block *soft_block(struct soft_cpu *c)
 {
     u64 lin = soft_code64(c) ? c->rip : (u32)(c->seg[SEG_CS].base + c->rip);
-    struct jump_entry *j = &c->jumps[(lin ^ lin >> SOFT_JUMP_BITS) % (1 << SOFT_JUMP_BITS)];
+    struct jump_entry *j = &c->jumps[soft_jump_at(lin)];
     struct tlb_entry *t = soft_fetch_at(c, lin);
     bool known = jump_is_true(c, j, t, lin);
     u64 gpa = known ? 0 : fetch_gpa(c, lin);

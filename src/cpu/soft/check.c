@@ -22,6 +22,7 @@ enum {
 struct seen {
     u64 reg[GPR_COUNT];
     u64 rip, cr2;
+    s64 ran; /* instructions */
     u32 flags, mxcsr;
     u8 ymm[16][32];
     u32 raised, vector, error;
@@ -105,10 +106,11 @@ void soft_check_store(struct soft_cpu *c, u64 gpa, const void *buf, u32 n)
 
 /* Registers. */
 
-static void look(struct soft_cpu *c, bool raised, struct seen *ret)
+static void look(struct soft_cpu *c, bool raised, s64 budget, struct seen *ret)
 {
     memset(ret, 0, sizeof(*ret)); /* compared as bytes */
     ret->rip = c->rip;
+    ret->ran = budget - c->budget;
     ret->cr2 = c->cr2;
     ret->flags = soft_flags(c);
     ret->mxcsr = soft_mxcsr(c);
@@ -174,14 +176,14 @@ static enum run on_copy(struct soft_cpu *c, const struct block *b, struct seen *
     c->check_dry = false;
     c->fault = outer;
     soft_exclusive_end(c);
-    look(c, r == RUN_RAISED, ret);
+    look(c, r == RUN_RAISED, c->check->before.budget, ret);
     put_back(c);
     soft_mode_changed(c);
     return (enum run)r;
 }
 
-/* The translation, no further than its block.  *ret_whole: false: it left before its end, as it may where code was written to. */
-static void for_true(struct soft_cpu *c, struct block *b, struct seen *ret, bool *ret_whole)
+/* The translation, no further than its block. */
+static void for_true(struct soft_cpu *c, struct block *b, struct seen *ret)
 {
     jmp_buf *outer = c->fault, here;
     s64 budget = c->budget;
@@ -193,9 +195,15 @@ static void for_true(struct soft_cpu *c, struct block *b, struct seen *ret, bool
     if (r == 0)
         soft_jit_run(c, b);
     c->fault = outer;
-    *ret_whole = r || c->budget <= -(s64)b->n;
+    look(c, r == RUN_RAISED, 0, ret);
     c->budget += budget;
-    look(c, r == RUN_RAISED, ret);
+}
+
+/* Did it come as far as the interpreter, or should it have?  A request may keep it from beginning; a handler may leave earlier, where code
+ * was written to or the user window was left. */
+static bool is_whole(const struct soft_cpu *c, const struct seen *want, const struct seen *real)
+{
+    return real->raised || real->ran == want->ran || (real->ran && c->jit_exit != JIT_EXIT_HANDLER);
 }
 
 /* Does memory hold what the interpreter stored? */
@@ -259,7 +267,7 @@ static const char *what_differs(const struct seen *a, const struct seen *b)
         return "the exception";
     if (memcmp(a->reg, b->reg, sizeof(a->reg)) != 0)
         return "registers";
-    if (a->rip != b->rip)
+    if (a->rip != b->rip || a->ran != b->ran)
         return "RIP";
     if (a->flags != b->flags)
         return "flags";
@@ -289,7 +297,6 @@ bool soft_check_run(struct soft_cpu *c, struct block *b)
     u64 rip = c->rip, flushes = s->flushes;
     struct seen want, real;
     enum run r;
-    bool whole;
 
     c->check->n = c->check->n_old = 0;
     if (!soft_check_is_new(b) && c->check->at_insns == c->insns) {
@@ -301,8 +308,8 @@ bool soft_check_run(struct soft_cpu *c, struct block *b)
     r = b->jit->pure ? on_copy(c, b, &want) : RUN_GAVE_UP;
     if (s->flushes != flushes) /* there was no room for the other block: `b` is gone */
         return true;
-    for_true(c, b, &real, &whole);
-    if (r != RUN_GAVE_UP && whole) {
+    for_true(c, b, &real);
+    if (r != RUN_GAVE_UP && is_whole(c, &want, &real)) {
         s->checked += b->n;
         if (alike(c, &want, &real)) {
             c->check->suspect = c->check->suspect == b ? NULL : c->check->suspect;

@@ -41,7 +41,17 @@ bool soft_code_is_true(struct soft_cpu *c);
 int soft_decode(struct soft_cpu *c, struct block *b, const u8 *bytes, u32 n, u32 key);
 int soft_decode_init(void);
 
+/* The blocks with bytes at [gpa, gpa + len), in one page, are to be decoded and translated anew. */
+void soft_code_forget(struct soft_cpu *c, u64 gpa, u32 len);
+
 /* mmu.c */
+enum { PAGE_BITS = 12, LARGE_BITS = 21, GIANT_BITS = 30 };
+/* Bit of tlb_set.large (.giant) for a page.  Kernels map all of RAM by large pages: their half of the bits is not that of user space,
+ * of whose pages most INVLPGs are. */
+static inline u64 soft_tlb_region(u64 lin, u32 shift)
+{
+    return 1ull << ((lin >> 63) * 32 + (lin >> shift) % 32);
+}
 int soft_tlb_init(struct soft_cpu *c);
 /* c->tlb is another one, perhaps: what was copied from it is forgotten. */
 void soft_recent_settle(struct soft_cpu *c);
@@ -54,7 +64,14 @@ void soft_tlb_drop_write(struct soft_cpu *c, const u8 *host);
 /* Host address of a page of the memfd. */
 const u8 *soft_ram_page(const struct soft_vm *vm, u64 page);
 struct tlb_entry *soft_tlb_never(struct soft_cpu *c);
-struct tlb_entry *soft_tlb_of_mode(struct soft_cpu *c);
+/* Is each access of this mode to be looked at?  Then soft_tlb_never is its TLB, else that of its fetches. */
+static inline bool soft_tlb_is_watched(const struct soft_cpu *c)
+{
+    bool watch = (c->dr7 & 0xff) || c->debug_watches || c->check_dry;
+    bool align = c->cpl == 3 && (c->cr0 & CR0_AM) && (c->eflags & RF_AC);
+
+    return watch || align;
+}
 struct tlb_entry *soft_tlb_of_fetches(struct soft_cpu *c);
 
 /* jumps.c.  The stamp in force is that of the key and the set in force. */
@@ -69,6 +86,11 @@ void soft_jumps_doubt_set(struct soft_cpu *c, struct tlb_set *s);
 void soft_jumps_doubt_page(struct soft_cpu *c, u64 lin);
 /* `j` is true now, by entry `t` of the set in force. */
 void soft_jump_stamp(struct soft_cpu *c, struct jump_entry *j, const struct tlb_entry *t);
+/* Where the jump_entry of RIP `lin` is. */
+static inline u32 soft_jump_at(u64 lin)
+{
+    return (u32)(lin ^ lin >> SOFT_JUMP_BITS) % (1 << SOFT_JUMP_BITS);
+}
 static inline u32 soft_jump_page(u64 lin)
 {
     return (u32)(lin >> 12) % (JUMP_PAGES / 2) |

@@ -35,10 +35,15 @@ int main(int argc, char **argv)
         in[0] = (u8)choice;
         in[1] = (u8)(choice >> 8 & choice >> 16);
         in[2] = (u8)(choice >> 24);
+        if (choice >> 62 == 0) { /* alone may have the user window */
+            in[0] = CODE_LONG;
+            in[1] |= CODE_RING3;
+        }
         memcpy(in + 3, &r, 8);
         code_run(in, sizeof(in), &count);
     }
-    printf("%llu programs, %llu instructions, at least %llu blocks\n", count.programs, count.insns,
-           count.blocks);
+    printf(
+        "%llu programs, %llu instructions, at least %llu blocks, %llu pages of the user window\n",
+        count.programs, count.insns, count.blocks, count.mapped);
     return 0;
 }

@@ -11,11 +11,13 @@
 #include "cpu/soft/cpuid.h"
 #include "cpu/soft/insn.h"
 #include "cpu/soft/io.h"
+#include "cpu/soft/jit/cache.h"
 #include "cpu/soft/jit/verify.h"
 #include "cpu/soft/msr.h"
 #include "cpu/soft/rig.h"
 #include "cpu/soft/seg.h"
 #include "cpu/soft/sys.h"
+#include "cpu/soft/window.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,11 +37,22 @@ enum {
     STEP_MAX = 200,
 };
 
-enum mode { REAL, PROT16, PROT32, PAGED32, PAGED_PAE, LONG, COMPAT32, COMPAT16, V86, MODES };
+enum mode {
+    REAL,
+    PROT16,
+    PROT32,
+    PAGED32,
+    PAGED_PAE,
+    LONG = CODE_LONG,
+    COMPAT32,
+    COMPAT16,
+    V86,
+    MODES
+};
 
 /* What the second byte of a program asks for. */
 enum {
-    RING3 = 1 << 0,
+    RING3 = CODE_RING3,
     ODD_SEGMENTS = 1 << 1,
     ODD_PAGES = 1 << 2,
     ODD_TABLES = 1 << 3, /* of descriptors */
@@ -400,12 +413,14 @@ static _Noreturn void fail(const struct prog *p, const char *what)
     abort();
 }
 
-/* Are the page tables those of the beginning but for accessed and dirty bits?  Then no translation can be stale. */
-static bool tables_are_old(const struct soft_cpu *c)
+/* Are the page tables those of the beginning but for accessed and dirty bits, and were they all the time?  Then no translation can be stale. */
+static bool tables_are_old(const struct prog *p, const struct soft_cpu *c)
 {
     const u64 *now = (const u64 *)(const void *)(c->vm->ram->host + TABLES),
               *old = (const u64 *)(const void *)(image + TABLES);
 
+    if (p->flags & OWN_TABLES)
+        return false;
     for (u32 i = 0; i < TABLES_SIZE / 8; i++)
         if ((now[i] ^ old[i]) & ~0x0000006000000060ull)
             return false;
@@ -433,6 +448,26 @@ static void check_tlb(const struct prog *p, struct soft_cpu *c, const struct tlb
     }
 }
 
+/* What the user window holds could be in the TLB. */
+static void check_window(const struct prog *p, struct soft_cpu *c, bool fresh)
+{
+    const struct window *w = c->window;
+
+    for (const struct window_page *q = w->pages; q < w->pages + w->used; q++) {
+        u64 gpa;
+
+        if (q->lin == BLOCK_ONE_PAGE)
+            continue;
+        if (q->page >= RAM / GUEST_PAGE)
+            fail(p, "the window leads out of RAM");
+        if (q->writes && c->vm->page_code[q->page])
+            fail(p, "a page with code may be written by the window, unseen");
+        if (fresh && c->cr3 == w->cr3 &&
+            (!soft_peek(c, q->lin, &gpa) || gpa != q->page * GUEST_PAGE))
+            fail(p, "a page of the window is not that of the tables");
+    }
+}
+
 static void check_registers(const struct prog *p, const struct soft_cpu *c)
 {
     bool paging = c->cr0 & CR0_PG, lma = c->efer & EFER_LMA;
@@ -453,7 +488,7 @@ static void check(const struct prog *p, struct soft_cpu *c)
 {
     u32 key = c->key & ~(u32)KEY_SINGLE;
     const struct tlb_entry *tlb = c->tlb;
-    bool fresh = !(c->cr0 & CR0_PG) || tables_are_old(c);
+    bool fresh = !(c->cr0 & CR0_PG) || tables_are_old(p, c);
     u32 at;
 
     check_registers(p, c);
@@ -466,6 +501,7 @@ static void check(const struct prog *p, struct soft_cpu *c)
                 check_tlb(p, c, &c->sets[i]->e[m][k], fresh && c->sets[i] == c->set);
     for (u32 i = 0; i < RECENT_COUNT; i++)
         check_tlb(p, c, &c->recent[i], fresh);
+    check_window(p, c, fresh);
     if (!soft_code_is_true(c))
         fail(p, "decoded code is not what memory holds");
     if (*jit_verify(c, &at))
@@ -613,6 +649,8 @@ static u64 start(const u8 *data, size_t size, struct prog *p)
     s = p->seed | 1;
     write_image(p, &s);
     whole.c->vm->jit_warm = code_below(&s, 4);
+    whole.c->vm->window_after = code_below(&s, 2);
+    whole.c->window->after = 0; /* also after one that was expensive */
     cut.c->vm->block_max = 1 + code_below(&s, 3);
     begin(&whole, p, s);
     begin(&cut, p, s);
@@ -671,4 +709,5 @@ void code_run(const u8 *data, size_t size, struct code_count *count)
     count->programs++;
     count->insns += soft_insns(whole.c) + soft_insns(cut.c);
     count->blocks += soft_insns(cut.c) / cut.c->vm->block_max;
+    count->mapped = whole.c->jit->stats.window_mapped;
 }

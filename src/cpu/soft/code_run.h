@@ -6,7 +6,11 @@
 
 #include "cpu/soft/soft.h"
 
-enum { CODE_BYTES_MAX = 1024 };
+enum {
+    CODE_BYTES_MAX = 1024,
+    CODE_LONG = 5 /* the first byte of a program in 64-bit code */,
+    CODE_RING3 = 1 /* of the second */
+};
 
 /* xorshift64*; the state must not be 0. */
 static inline u64 code_rand(u64 *s)
@@ -25,9 +29,9 @@ static inline u32 code_below(u64 *s, u32 n)
 /* Fills `buf` with bytes that are more often instructions than not; `bits`: 16, 32 or 64. */
 u32 code_generate(u64 *seed, u32 bits, u8 *buf, u32 max);
 
-/* What was run, of both engines; blocks: of the one with short ones, at least. */
+/* What was run, of both engines; blocks: of the one with short ones, at least; mapped: pages of the user window, of the other. */
 struct code_count {
-    u64 programs, insns, blocks;
+    u64 programs, insns, blocks, mapped;
 };
 
 /*

@@ -265,6 +265,7 @@ int soft_decode(struct soft_cpu *c, struct block *b, const u8 *bytes, u32 n, u32
     ZydisDecodedOperand opnd[ZYDIS_MAX_OPERAND_COUNT];
     ZydisDecodedInstruction in;
     bool ends = false;
+    u32 sides = 0;
 
     b->n = 0;
     while (b->n < max_n && !ends) {
@@ -287,6 +288,11 @@ int soft_decode(struct soft_cpu *c, struct block *b, const u8 *bytes, u32 n, u32
             seen = off + emit_refused(&m, s, n - off);
         }
         ends = m.ends || op->fn == soft_op_ud;
+        if (m.passing && sides < BLOCK_SIDES && b->n + 1u < max_n) {
+            op->fn = m.passing;
+            op->dst = (u8)(2 + sides++);
+            ends = false;
+        }
         off += op->len;
         b->n++;
     }

@@ -23,6 +23,8 @@ struct emit {
     u32 key;         /* KEY_* of the code */
     u32 osize;       /* operand size, log2 of bytes: 0..3 */
     bool ends;       /* set by the row: the block ends after this instruction */
+    uop_fn
+        passing; /* set by the row: the handler with which the block may go on behind it all the same, or NULL */
 };
 
 /* Fills m->op; sets op->fn last.  May set fn to soft_op_ud. */

@@ -14,22 +14,23 @@ enum {
     ATTR_DATA = 0xc093,
 };
 
-static struct seg_state flat(u32 selector, u16 attr, u8 cpl)
+static void set_flat(struct seg_state *s, u32 selector, u16 attr, u8 cpl)
 {
-    return (struct seg_state){
-        .selector = (u16)((selector & ~3u) | cpl),
-        .limit = ~0u,
-        .attr = (u16)(attr | cpl << 5),
-    };
+    s->base = 0;
+    s->limit = ~0u;
+    s->selector = (u16)((selector & ~3u) | cpl);
+    s->attr = (u16)(attr | cpl << 5);
+    s->unusable = false;
 }
 
 /* CS and SS of ring `cpl`, and the jump. */
 static void flat_jump(struct soft_cpu *c, u32 cs, u32 ss, u16 attr, u64 rip, u8 cpl)
 {
-    struct seg_state code = flat(cs, attr, cpl);
-
-    c->seg[SEG_SS] = flat(ss, ATTR_DATA, cpl);
-    seg_jump(c, &code, rip, cpl);
+    set_flat(&c->seg[SEG_SS], ss, ATTR_DATA, cpl);
+    set_flat(&c->seg[SEG_CS], cs, attr, cpl);
+    c->cpl = cpl;
+    soft_leave(c, rip);
+    soft_mode_changed(c);
 }
 
 static bool has_syscall(const struct soft_cpu *c)

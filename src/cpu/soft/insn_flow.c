@@ -69,6 +69,18 @@ HANDLER(jmp_direct)
     }
 CONDITIONS(JCC)
 
+/* In the middle of a block: op->dst is the successor's number. */
+#define JCC_PASSING(name, expr)                              \
+    HANDLER(passing_##name)                                  \
+    {                                                        \
+        if (!cond_##name(c->fl))                             \
+            UOP_NEXT;                                        \
+        c->budget += c->block->ops + c->block->n - (op + 1); \
+        c->rip = rip_cut(op, c->base_rip + op->imm);         \
+        link_to(c, op, op->dst, true);                       \
+    }
+CONDITIONS(JCC_PASSING)
+
 static inline u64 count_of(const struct soft_cpu *c, const struct uop *op)
 {
     u64 rcx = c->reg[GPR_RCX];
@@ -368,9 +380,26 @@ static void branch(struct emit *m)
     op->fn = m->row->fn;
 }
 
+static uop_fn passing_of(uop_fn fn)
+{
+#define ROW(name, expr) { jcc_##name, passing_##name },
+    static const struct {
+        uop_fn ends, passes;
+    } rows[] = { CONDITIONS(ROW) };
+#undef ROW
+
+    for_each_row(r, rows)
+        if (r->ends == fn)
+            return r->passes;
+    return NULL;
+}
+
+/* Jumps back are taken more often than not. */
 static void emit_branch(struct emit *m)
 {
     branch(m);
+    if (m->op->aux == (AUX_TARGET | AUX_NEXT | AUX_LINK) && (s64)m->op->imm > m->op->off)
+        m->passing = passing_of(m->op->fn);
 }
 
 static void emit_loop(struct emit *m)

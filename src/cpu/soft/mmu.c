@@ -11,11 +11,13 @@
  *   (6) Entries are of 4 KiB; whoever forgets one that is a part of a larger page forgets all of that page.
  *   (7) Translated code has copies of entries, soft_cpu.recent: whatever is forgotten of the set in force is forgotten there, too, and
  *       all of a ring when another TLB comes in force for it.
+ *   (8) So has the user window (window.h): it is told of whatever its address space forgets, also when no set is of that space any more.
  */
 #include "cpu/soft/code.h"
 #include "cpu/soft/insn.h"
 #include "cpu/soft/io.h"
 #include "cpu/soft/soft_mem.h"
+#include "cpu/soft/window.h"
 
 #include <stdlib.h>
 
@@ -37,8 +39,6 @@
 #define PF_PK   (1u << 5)
 
 #define CR3_PCID 0xfffull
-
-enum { PAGE_BITS = 12, LARGE_BITS = 21, GIANT_BITS = 30 };
 
 /* One walk: what it looks for, and what it found. */
 struct walk {
@@ -277,12 +277,6 @@ static enum soft_mmu mmu_mode(const struct soft_cpu *c, u32 access)
     return (c->cr4 & CR4_SMAP) && !(c->eflags & RF_AC) ? MMU_KERNEL : MMU_KERNEL_AC;
 }
 
-/* Kernels map all of RAM by large pages: their half of the bits is not that of user space, of whose pages most INVLPGs are. */
-static u64 region_bit(u64 lin, u32 shift)
-{
-    return 1ull << ((lin >> 63) * 32 + (lin >> shift) % 32);
-}
-
 static bool is_of(const struct tlb_entry *t, u64 lin)
 {
     return t->tag_r == lin || t->tag_x == lin;
@@ -347,9 +341,9 @@ static void fill(struct soft_cpu *c, const struct walk *w, u32 ok)
     c->set->filled[mode] = true;
     *global = w->leaf & PTE_G && c->cr4 & CR4_PGE ? *global | bit : *global & ~bit;
     if (w->page_bits > LARGE_BITS)
-        c->set->giant |= region_bit(lin, GIANT_BITS);
+        c->set->giant |= soft_tlb_region(lin, GIANT_BITS);
     else if (w->page_bits > PAGE_BITS)
-        c->set->large |= region_bit(lin, LARGE_BITS);
+        c->set->large |= soft_tlb_region(lin, LARGE_BITS);
     t->addend = (s64)((uintptr_t)host - lin);
     t->tag_r = ok & ACC_READ ? lin : TLB_NONE;
     t->tag_x = ok & ACC_EXEC ? lin : TLB_NONE;
@@ -495,6 +489,7 @@ void soft_tlb_flush_all(struct soft_cpu *c)
         c->sets[i]->pcid = i == 0 ? (c->cr4 & CR4_PCIDE ? c->cr3 & CR3_PCID : 0) : ~0ull;
     }
     set_use(c, c->sets[0]);
+    soft_window_forget(c, ~0ull);
     soft_jumps_doubt_all_spaces(c);
     soft_mode_changed(c);
 }
@@ -510,8 +505,8 @@ static void entries_clear(struct tlb_entry *first, u32 n, u64 lin, u32 bits)
 /* Returns bits of what was forgotten. */
 static u32 flush_page_of(struct soft_cpu *c, struct tlb_set *s, u64 lin)
 {
-    bool giant = s->giant & region_bit(lin, GIANT_BITS),
-         large = s->large & region_bit(lin, LARGE_BITS);
+    bool giant = s->giant & soft_tlb_region(lin, GIANT_BITS),
+         large = s->large & soft_tlb_region(lin, LARGE_BITS);
     u32 bits = giant   ? GIANT_BITS
                : large ? LARGE_BITS
                        : PAGE_BITS,
@@ -544,6 +539,7 @@ void soft_tlb_flush_page(struct soft_cpu *c, u64 lin)
 
     for (u32 i = 0; i < SOFT_TLB_SETS; i++) /* a global page is in all of them */
         bits = max(bits, flush_page_of(c, c->sets[i], lin));
+    soft_window_forget_page(c, lin, bits);
     doubt_page(c, lin, bits);
 }
 
@@ -578,6 +574,8 @@ void soft_tlb_switch(struct soft_cpu *c, u64 cr3, bool keep)
     } else if (!keep) {
         set_clear_local(s);
     }
+    if (!keep)
+        soft_window_forget(c, pcid);
     if (!keep || s->pcid != pcid)
         soft_jumps_doubt_set(c, s);
     s->pcid = pcid;
@@ -590,6 +588,10 @@ void soft_tlb_invpcid(struct soft_cpu *c, u32 type, u64 pcid, u64 lin)
 {
     struct tlb_set *s = set_find(c, pcid);
 
+    if (type == 0)
+        soft_window_forget_page(c, lin, PAGE_BITS);
+    else if (type == 1)
+        soft_window_forget(c, pcid);
     if (type >= 2) {
         soft_tlb_flush_all(c);
     } else if (s && type == 0) {
@@ -631,6 +633,7 @@ void soft_tlb_drop_writes(struct soft_cpu *c)
             drop_tags(c, set->e[i % MMU_MODES], SOFT_TLB_SIZE, log);
     }
     drop_tags(c, c->recent, RECENT_COUNT, log);
+    soft_window_drop_writes(c, log);
 }
 
 const u8 *soft_ram_page(const struct soft_vm *vm, u64 page)
@@ -654,6 +657,7 @@ void soft_tlb_drop_write(struct soft_cpu *c, const u8 *host)
             if (c->sets[i]->filled[m])
                 drop_tags_of(c->sets[i]->e[m], SOFT_TLB_SIZE, host);
     drop_tags_of(c->recent, RECENT_COUNT, host);
+    soft_window_drop_write(c, (u64)(host - soft_ram_page(c->vm, 0)) / GUEST_PAGE);
 }
 
 #define TLB_NEVER_BYTES (SOFT_TLB_SIZE * sizeof(struct tlb_entry))
@@ -668,6 +672,7 @@ static void *aligned_new(size_t size)
 
 int soft_tlb_init(struct soft_cpu *c)
 {
+    soft_window_open(c);
     for (u32 i = 0; i < SOFT_TLB_SETS; i++) {
         c->sets[i] = aligned_new(sizeof(struct tlb_set));
         memset(c->sets[i], 0, offsetof(struct tlb_set, giant) + sizeof(c->sets[i]->giant));
@@ -681,6 +686,7 @@ int soft_tlb_init(struct soft_cpu *c)
 
 void soft_tlb_fini(struct soft_cpu *c)
 {
+    soft_window_close(c);
     for (u32 i = 0; i < SOFT_TLB_SETS; i++)
         free(c->sets[i]);
     free(c->tlb_never);
@@ -692,15 +698,6 @@ struct tlb_entry *soft_tlb_never(struct soft_cpu *c)
         memset(c->tlb_never, 0xff, TLB_NEVER_BYTES);
     c->never_made = true;
     return c->tlb_never;
-}
-
-/* Which TLB serves the accesses of this mode. */
-struct tlb_entry *soft_tlb_of_mode(struct soft_cpu *c)
-{
-    bool watch = (c->dr7 & 0xff) || c->debug_watches || c->check_dry;
-    bool align = c->cpl == 3 && (c->cr0 & CR0_AM) && (c->eflags & RF_AC);
-
-    return watch || align ? soft_tlb_never(c) : entries_of(c->set, mmu_mode(c, 0));
 }
 
 struct tlb_entry *soft_tlb_of_fetches(struct soft_cpu *c)

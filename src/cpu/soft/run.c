@@ -14,6 +14,7 @@
 #include "cpu/soft/jit/jit.h"
 #include "cpu/soft/pv.h"
 #include "cpu/soft/seg.h"
+#include "cpu/soft/window.h"
 
 #define TRACE_DEF "cpu/trace.def"
 #include "base/trace_points.h"
@@ -201,8 +202,10 @@ void soft_mode_changed(struct soft_cpu *c)
     if (atomic_load_explicit(&trace_point_cpu_block.on, memory_order_relaxed))
         key |= KEY_PLAIN;
     c->key = key;
-    c->tlb = soft_tlb_of_mode(c);
     c->tlb_fetch = soft_tlb_of_fetches(c);
+    c->tlb = soft_tlb_is_watched(c) ? soft_tlb_never(c) : c->tlb_fetch;
+    if (soft_window_in_force(c))
+        c->key |= KEY_WINDOW;
     soft_recent_settle(c);
     soft_jumps_settle(c);
 }
@@ -342,8 +345,10 @@ static enum vcpu_next attend(struct soft_cpu *c)
     if (c->budget < 0 || c->vm->icount) {
         timers(c);
         new_quantum(c);
+        soft_window_sample(c);
     }
     req = atomic_fetch_and(&c->request, keep) & ~keep;
+    soft_window_answer(c);
     if (req & REQ_TLB) {
         soft_tlb_drop_writes(c);
         atomic_fetch_add(&c->tlb_acks, 1);
@@ -487,7 +492,7 @@ static inline struct block *next_block(struct soft_cpu *c)
     b = soft_block(c);
     if (c->link && b->gpa2 == BLOCK_ONE_PAGE &&
         (c->key & KEY_FLAT)) /* others are held against CS's limit each time */
-        *link = b;
+        *c->link = b;
     return b;
 }
 
@@ -498,6 +503,18 @@ static inline void link_code(struct soft_cpu *c, struct block *b)
         soft_jit_link(c, c->block, (u32)(c->link - c->block->succ), b);
 }
 
+/* The translation at RIP, if an indirect jump went there before: found as translated code would find it. */
+static struct block *jumped_to(const struct soft_cpu *c)
+{
+    u64 lin = c->rip;
+    const struct jump_entry *j = &c->jumps[soft_jump_at(lin)];
+
+    return !c->link && soft_code64(c) && j->lin == lin && j->stamp == c->stamp && j->block->code &&
+                   !soft_check_wants(c, j->block)
+               ? j->block
+               : NULL;
+}
+
 const u8 *soft_run_follow(struct soft_cpu *c)
 {
     u32 want = atomic_load_explicit(&c->request, memory_order_relaxed) | (c->irq_wait & c->eflags);
@@ -505,11 +522,29 @@ const u8 *soft_run_follow(struct soft_cpu *c)
 
     if (want || c->budget < 0 || c->halted || c->wait_sipi || c->key & KEY_SINGLE)
         return NULL;
+    b = jumped_to(c);
+    if (b)
+        return soft_jit_enter(c, b);
     b = next_block(c);
     if (!soft_jit_warm(c, b) || soft_check_wants(c, b))
         return NULL;
     link_code(c, b);
     return soft_jit_enter(c, b);
+}
+
+/* A vCPU that waits, or goes in single steps. */
+static enum vcpu_next seldom(struct soft_cpu *c)
+{
+    if (c->halted || c->wait_sipi) {
+        if (c->debugging && (c->debug_ran || c->debug_hit) && soft_debug_stop(c))
+            return VCPU_DEBUG;
+        idle(c);
+        return GO_ON;
+    }
+    if (unlikely(c->debugging) && soft_debug_stop(c))
+        return VCPU_DEBUG;
+    single(c);
+    return GO_ON;
 }
 
 static enum vcpu_next loop(struct soft_cpu *c)
@@ -525,30 +560,23 @@ static enum vcpu_next loop(struct soft_cpu *c)
             if (next != GO_ON)
                 return next;
         }
-        if (unlikely(c->halted || c->wait_sipi)) {
-            if (c->debugging && (c->debug_ran || c->debug_hit) && soft_debug_stop(c))
-                return VCPU_DEBUG;
-            idle(c);
-            continue;
-        }
-        if (unlikely(c->key & KEY_SINGLE)) {
-            if (unlikely(c->debugging) && soft_debug_stop(c))
-                return VCPU_DEBUG;
-            single(c);
+        if (unlikely(c->halted || c->wait_sipi || c->key & KEY_SINGLE)) {
+            enum vcpu_next next = seldom(c);
+
+            if (next != GO_ON)
+                return next;
             continue;
         }
         b = next_block(c);
-        if (soft_jit_warm(c, b)) {
-            link_code(c, b);
-            if (unlikely(c->check)) {
-                if (!soft_check_run(c, b))
-                    return VCPU_FAILED;
-                continue;
-            }
-            soft_jit_run(c, b);
-        } else {
+        if (!soft_jit_warm(c, b)) {
             soft_run_block(c, b);
+            continue;
         }
+        link_code(c, b);
+        if (likely(!c->check))
+            soft_jit_run(c, b);
+        else if (!soft_check_run(c, b))
+            return VCPU_FAILED;
     }
 }
 
@@ -565,6 +593,7 @@ enum vcpu_next soft_run(struct vcpu *v)
         soft_request(c, REQ_TIMER); /* stop_insns may be new */
     atomic_store(&c->in_guest, true);
     soft_fpu_enter(c);
+    soft_window_enter(c);
     if (_setjmp(fault))
         c->link = NULL;
     if (c->triple) {

@@ -12,6 +12,7 @@
 #include "cpu/soft/msr.h"
 #include "cpu/soft/pv.h"
 #include "cpu/soft/stub.h"
+#include "cpu/soft/window.h"
 
 #include <sched.h>
 #include <stdlib.h>
@@ -84,6 +85,7 @@ static int soft_open(struct cpu_vm *vm, struct err *e)
     k->icount = vm->cfg.icount;
     k->block_max = BLOCK_UOPS_MAX;
     k->jit_warm = vm->cfg.jit ? JIT_WARM : 0;
+    k->window_after = mem_page_fd(vm->mem) >= 0 && vm->cfg.jit ? WINDOW_AFTER : 0;
     if (vm->cfg.check && !vm->cfg.jit)
         return err_set(e, -EINVAL, "engine-check: there is no translator to be checked");
     pthread_mutex_init(&k->lock, NULL);
@@ -170,6 +172,7 @@ static void soft_vcpu_close(struct vcpu *v)
     struct soft_cpu *c = soft_cpu_of(v);
 
     soft_stubs_close(c); /* first: its traps are looked for in both */
+    soft_window_close(c);
     soft_jit_close(c);
     soft_check_close(c);
     soft_code_fini(c);
@@ -325,6 +328,7 @@ static const char *const unseen[] = { "cpu_eoi", NULL };
 const struct engine soft_engine = {
     .name = "soft",
     .rate = soft_rate,
+    .maps_ram = true,
     .unseen = unseen,
     .open = soft_open,
     .close = soft_close,

@@ -31,6 +31,8 @@ enum {
     REG_RIP_FAR = REG_RIP + 8, /* ... and 1 GiB more: for displacements that do not fit otherwise */
     REG_SLOTS = GPR_COUNT + 3,
     BLOCK_UOPS_MAX = 32, /* instructions of a block */
+    BLOCK_SIDES = 2,     /* jumps in the middle of it */
+    BLOCK_SUCCS = 2 + BLOCK_SIDES,
     INSN_LEN_MAX = 15,
     SOFT_TLB_BITS = 11,
     SOFT_TLB_SIZE = 1 << SOFT_TLB_BITS,
@@ -80,15 +82,17 @@ enum {
     KEY_REAL = 1 << 7,    /* real or virtual-8086 mode */
     KEY_DROPPED = 1 << 8, /* of a block: its bytes changed; equals no key in force */
     KEY_PLAIN = 1 << 9,   /* no translation: each block is traced */
+    KEY_WINDOW = 1 << 10, /* ring 3 of the address space that has the user window */
 };
 
-/* Instructions that follow each other in one page (the last may reach into the next page). */
+/* Instructions that follow each other in one page (the last may reach into the next page).  Conditional jumps forward are among them:
+ * the block goes on where they are not taken, and ends there where one is. */
 struct block {
     u64 gpa;  /* of its first byte */
     u64 gpa2; /* page of its last byte when that is another one, else BLOCK_ONE_PAGE */
     struct block *hash_next, *page_next;
-    struct block *succ
-        [2]; /* what follows, and where a direct jump leads: as it was found the last time, or NULL */
+    /* What follows, where a direct jump at the end leads, and those in the middle: as it was found the last time, or NULL. */
+    struct block *succ[BLOCK_SUCCS];
     u64 host; /* address of its first byte in our process; 0: it is not in RAM */
     u32 key;
     u16 n;     /* instructions */
@@ -288,6 +292,8 @@ struct soft_cpu {
     u8 x87_ok;     /* in translated code: the guest may use the x87, whose state is in the host's */
     bool jit_next; /* a handler called from translated code goes on with the next instruction */
     u64 jit_temp[2]; /* translated code's own */
+    u64 window_end;  /* ... with KEY_WINDOW: guest addresses from here on are not in the window */
+    u64 window_miss; /* where an access of translated code trapped, set by the signal handler; or WINDOW_NO_MISS */
     struct soft_loop loop;
     /* Copies of TLB entries: those of the stacks, others by a hash of the register and of where the code is. */
     struct tlb_entry recent[RECENT_COUNT];
@@ -329,6 +335,7 @@ struct soft_cpu {
     struct code_cache *code;  /* block.c */
     struct stub_cache *stubs; /* stub.c */
     struct jit_cache *jit;    /* jit/cache.c */
+    struct window *window;    /* window.c */
     struct check *check;      /* check.c; NULL: not asked for */
     bool check_dry;           /* memory is written to on a copy */
 
@@ -467,13 +474,14 @@ struct soft_vm {
     u64 clock_base_ns;    /* host time at guest time 0, while the clock runs */
     u64 clock_stopped_ns; /* guest time while it stands */
     bool clock_on;
-    bool icount;           /* time is counted in instructions: 1 ns each; one vCPU */
-    u64 icount_ahead_ns;   /* icount: time that was slept through */
-    u32 block_max;         /* instructions of a block: BLOCK_UOPS_MAX, or fewer for a comparison */
-    u32 jit_warm;          /* runs of a block until it is translated; 0: never */
-    atomic_bool dirty_log; /* every write goes through mem.c, which calls soft_dirty */
-    atomic_ullong *dirty;  /* one bit a page of the memfd; made by the first start of the log */
-    bool crowded;          /* more vCPUs than host CPUs: spinners yield */
+    bool icount;         /* time is counted in instructions: 1 ns each; one vCPU */
+    u64 icount_ahead_ns; /* icount: time that was slept through */
+    u32 block_max;       /* instructions of a block: BLOCK_UOPS_MAX, or fewer for a comparison */
+    u32 jit_warm;        /* runs of a block until it is translated; 0: never */
+    u32 window_after; /* quanta in ring 3 until an address space gets the user window; 0: none does */
+    atomic_bool dirty_log;     /* every write goes through mem.c, which calls soft_dirty */
+    atomic_ullong *dirty;      /* one bit a page of the memfd; made by the first start of the log */
+    bool crowded;              /* more vCPUs than host CPUs: spinners yield */
     atomic_ullong *page_code;  /* by page of the memfd: bit i = vCPU i has decoded code in it */
     pthread_mutex_t exclusive; /* soft_exclusive_begin */
     pthread_mutex_t lock;      /* guards msis, doorbells */

@@ -6,6 +6,7 @@
 
 #include "cpu/soft/jit/jit.h"
 #include "cpu/soft/stub_trap.h"
+#include "cpu/soft/window.h"
 
 enum {
     STUB_FIRST = 64, /* the area begins with a UD2 */
@@ -504,15 +505,17 @@ static const struct stub *stub_in(const struct stub_cache *sc, u64 rip)
     return low < sc->n && sc->stubs[low].fault_at == off ? &sc->stubs[low] : NULL;
 }
 
-enum soft_trap soft_trap_pad(u64 rip, u64 *ret_pad)
+enum soft_trap soft_trap_pad(u64 rip, u64 at, u64 *ret_pad)
 {
     for_each_row(a, areas) {
-        const struct soft_cpu *c = (const struct soft_cpu *)atomic_load(a);
+        struct soft_cpu *c = (struct soft_cpu *)atomic_load(a);
 
         if (!c)
             continue;
-        if (soft_jit_trap(c->jit, rip, ret_pad))
+        if (soft_jit_trap(c->jit, rip, ret_pad)) {
+            soft_window_trap(c, at);
             return SOFT_TRAP_JIT;
+        }
         if (rip - (uintptr_t)c->stubs->area.run_at >= STUB_AREA)
             continue;
         const struct stub *s = stub_in(c->stubs, rip);

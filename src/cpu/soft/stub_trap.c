@@ -8,7 +8,7 @@
 #include <signal.h>
 #include <ucontext.h>
 
-enum { TRAP_DE, TRAP_UD = 6, TRAP_GP = 13, TRAP_MF = 16, TRAP_XM = 19 };
+enum { TRAP_DE, TRAP_UD = 6, TRAP_GP = 13, TRAP_PF, TRAP_MF = 16, TRAP_XM = 19 };
 
 static const int trap_signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
 static struct sigaction before[ARRAY_LEN(trap_signals)];
@@ -39,8 +39,10 @@ static void on_trap(int sig, siginfo_t *info, void *context)
 
     if (vector == TRAP_DE || vector == TRAP_UD || vector == TRAP_GP || vector == TRAP_MF ||
         vector == TRAP_XM)
-        whose = soft_trap_pad((u64)reg[REG_RIP], &pad);
-    if (whose == SOFT_TRAP_NONE) {
+        whose = soft_trap_pad((u64)reg[REG_RIP], 0, &pad);
+    else if (vector == TRAP_PF)
+        whose = soft_trap_pad((u64)reg[REG_RIP], (u64)reg[REG_CR2], &pad);
+    if (whose == SOFT_TRAP_NONE || (whose == SOFT_TRAP_STUB && vector == TRAP_PF)) {
         pass_on(sig, info, context);
         return;
     }

@@ -100,8 +100,127 @@ static bool check_recent(struct jit_tr *t, u32 size, u32 access, u32 recent)
     return true;
 }
 
+/* --- the user window --- */
+
+/* Host register `h` is below the window's end, or the instruction is left to its handler. */
+static void compare_end(struct jit_tr *t, u32 h)
+{
+    struct jit_cold *k = &t->cold[t->i];
+    enum { CC_AE = 3 };
+
+    jit_flags_lose(t);
+    asm_rm(&t->a, true, OP_CMP, h, CTX, CTX_AT(window_end));
+    must(k->n_outside < COLD_FROM_MAX);
+    k->outside[k->n_outside++] = asm_jcc(&t->a, CC_AE);
+}
+
+void jit_trust(struct jit_tr *t, u32 g, u32 h)
+{
+    if (t->trust[g].known)
+        return;
+    compare_end(t, h);
+    t->trust[g] = (struct jit_trust){ .known = true };
+    t->cold[t->i].trusts = true;
+}
+
+/* Does t->in add a constant to the whole of host register jit_host[g]? */
+static bool moves_by(const struct jit_tr *t, u32 g, s64 *ret_by)
+{
+    const ZydisDecodedOperand *o = t->opnd;
+    bool stack = g == GPR_RSP;
+
+    switch (t->in.mnemonic) {
+    case ZYDIS_MNEMONIC_PUSH:
+    case ZYDIS_MNEMONIC_PUSHFQ:
+        *ret_by = -(s64)t->word;
+        return stack;
+    case ZYDIS_MNEMONIC_POP:
+        *ret_by = t->word;
+        return stack && jit_guest_of(o[0].reg.value) != GPR_RSP;
+    case ZYDIS_MNEMONIC_INC:
+    case ZYDIS_MNEMONIC_DEC:
+        *ret_by = t->in.mnemonic == ZYDIS_MNEMONIC_INC ? 1 : -1;
+        return t->in.operand_width == 64;
+    case ZYDIS_MNEMONIC_ADD:
+    case ZYDIS_MNEMONIC_SUB:
+        *ret_by = t->in.mnemonic == ZYDIS_MNEMONIC_ADD ? o[1].imm.value.s : -o[1].imm.value.s;
+        return t->in.operand_width == 64 && o[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+    case ZYDIS_MNEMONIC_LEA:
+        *ret_by = t->op->disp;
+        return t->in.operand_width == 64 && t->op->asize == SIZE_64 && t->op->base == g * 8 &&
+               t->op->index == REG_ZERO;
+    default:
+        return false;
+    }
+}
+
+void jit_trust_settle(struct jit_tr *t)
+{
+    for (u32 i = 0; i < t->in.operand_count; i++) {
+        const ZydisDecodedOperand *o = &t->opnd[i];
+        ZydisRegisterClass class = ZYDIS_REGCLASS_INVALID;
+        struct jit_trust *k;
+        s64 by = 0;
+        u32 g;
+
+        if (o->type == ZYDIS_OPERAND_TYPE_REGISTER && o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
+            class = ZydisRegisterGetClass(o->reg.value);
+        if (class < ZYDIS_REGCLASS_GPR8 || class > ZYDIS_REGCLASS_GPR64)
+            continue;
+        g = jit_guest_of(o->reg.value);
+        k = &t->trust[g];
+        if (!k->known || jit_host[g] == NO_REG || !moves_by(t, g, &by))
+            k->known = false;
+        else if (k->moved + by > -TRUST_MOVED_MAX && k->moved + by < TRUST_MOVED_MAX)
+            k->moved += (s32)by;
+        else
+            k->known = false;
+    }
+}
+
+void jit_touch(struct jit_tr *t)
+{
+    if (!t->in_window)
+        return;
+    jit_may_trap(t);
+    asm_byte(&t->a, 0x65); /* GS */
+}
+
+void jit_access(struct jit_tr *t, bool wide, u32 op, u32 reg, struct asm_mem m)
+{
+    jit_touch(t);
+    asm_rmx(&t->a, wide, op, reg, m);
+}
+
+/* A register and a displacement stay what they are; all else is one address in T0. */
+static bool window_operand(struct jit_tr *t, struct asm_mem *ret)
+{
+    const struct uop *op = t->op;
+    bool plain = op->asize == SIZE_64 && op->seg >= SEG_FLAT && op->index == REG_ZERO;
+
+    if (plain && op->base < REG_ZERO) {
+        u32 h = jit_reg_for(t, op->base, T0);
+
+        jit_trust(t, op->base / 8u, h);
+        *ret = (struct asm_mem){ (u8)h, NO_REG, 0, op->disp };
+        return true;
+    }
+    jit_flags_lose(t);
+    if (!jit_linear(t))
+        return false;
+    compare_end(t, T0);
+    *ret = (struct asm_mem){ T0, NO_REG, 0, 0 };
+    return true;
+}
+
+/* --- both --- */
+
 void jit_check(struct jit_tr *t, u32 size, u32 access, u32 recent)
 {
+    if (t->in_window) {
+        compare_end(t, T0);
+        return;
+    }
     if (check_recent(t, size, access, recent))
         return;
     jit_second_if(t, jit_look_up(t, size, access), jit_tag_of(access), T2);
@@ -126,10 +245,14 @@ static u32 recent_of(const struct jit_tr *t)
            ((region * 32 + base) * 0x9e3779b9u >> 16) % (RECENT_COUNT - RECENT_STACK - 1);
 }
 
-bool jit_memory(struct jit_tr *t, u32 size, u32 access)
+bool jit_operand(struct jit_tr *t, u32 size, u32 access, struct asm_mem *ret)
 {
+    if (t->in_window)
+        return window_operand(t, ret);
+    jit_flags_lose(t);
     if (!jit_linear(t))
         return false;
     jit_check(t, size, access, recent_of(t));
+    *ret = (struct asm_mem){ T0, NO_REG, 0, 0 };
     return true;
 }

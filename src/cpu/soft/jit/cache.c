@@ -52,7 +52,7 @@ bool soft_jit_full(const struct soft_cpu *c)
     const struct jit_cache *j = c->jit;
 
     return j->used + JIT_BLOCK_BYTES > JIT_COLD || j->cold_used + JIT_BLOCK_BYTES > JIT_AREA ||
-           j->n_blocks == JIT_BLOCKS_MAX || j->n_traps + 2 * BLOCK_UOPS_MAX > JIT_TRAPS_MAX;
+           j->n_blocks == JIT_BLOCKS_MAX || j->n_traps + 4 * BLOCK_UOPS_MAX > JIT_TRAPS_MAX;
 }
 
 void soft_jit_reset(struct soft_cpu *c)
@@ -80,10 +80,14 @@ const char *soft_jit_stat(const struct vcpu *v, u32 row, u64 *ret)
         { "handler_calls", offsetof(struct jit_stats, calls) },
         { "misses", offsetof(struct jit_stats, misses) },
         { "exits_handler", offsetof(struct jit_stats, exits[JIT_EXIT_HANDLER]) },
-        { "exits_next", offsetof(struct jit_stats, exits[JIT_EXIT_NEXT]) },
-        { "exits_target", offsetof(struct jit_stats, exits[JIT_EXIT_TARGET]) },
         { "exits_poll", offsetof(struct jit_stats, exits[JIT_EXIT_POLL]) },
         { "exits_cold", offsetof(struct jit_stats, exits[JIT_EXIT_COLD]) },
+        { "exits_edge", offsetof(struct jit_stats, exits[JIT_EXIT_EDGE]) },
+        { "window_taken", offsetof(struct jit_stats, window_taken) },
+        { "window_given_up", offsetof(struct jit_stats, window_given_up) },
+        { "window_forgotten", offsetof(struct jit_stats, window_forgotten) },
+        { "window_mapped", offsetof(struct jit_stats, window_mapped) },
+        { "window_outside", offsetof(struct jit_stats, window_outside) },
         { "checked", offsetof(struct jit_stats, checked) },
         { "raced", offsetof(struct jit_stats, raced) },
     };
@@ -225,11 +229,12 @@ void soft_jit_run(struct soft_cpu *c, struct block *b)
 
     c->jit_exit = JIT_EXIT_HANDLER;
     enter(c, soft_jit_enter(c, b));
-    j->stats.exits[c->jit_exit]++;
-    if (c->jit_exit == JIT_EXIT_POLL) {
-        c->budget += c->block->n;
-    } else if (c->jit_exit == JIT_EXIT_NEXT || c->jit_exit == JIT_EXIT_TARGET) {
-        c->link = &c->block->succ[c->jit_exit == JIT_EXIT_TARGET];
+    if (c->jit_exit >= JIT_EXIT_EDGE) {
+        c->link = &c->block->succ[c->jit_exit - JIT_EXIT_EDGE];
         c->link_near = true;
+        c->jit_exit = JIT_EXIT_EDGE;
     }
+    j->stats.exits[c->jit_exit]++;
+    if (c->jit_exit == JIT_EXIT_POLL)
+        c->budget += c->block->n;
 }

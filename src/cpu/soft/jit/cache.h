@@ -16,7 +16,8 @@ enum {
     JIT_BLOCK_BYTES = 24 << 10, /* more than any translation has */
     JIT_TRAPS_MAX = 128 << 10,
     JIT_CALL_NEXT = 1,
-    JIT_CALL_MISS = 1 << 16, /* with an instruction's index: its translation could not go on */
+    JIT_CALL_MISS = 1 << 16,    /* with an instruction's index: its translation could not go on */
+    JIT_CALL_OUTSIDE = 1 << 17, /* ... as an address is outside of the user window */
 };
 
 /* A jump from one translation to the next. */
@@ -30,12 +31,12 @@ struct jit_edge {
 
 struct jit_block {
     struct block *b;
-    u32 at, end;             /* of its code */
-    u32 cold_at, cold_end;   /* of what is seldom run of it */
-    struct jit_edge edge[2]; /* as succ */
-    struct jit_edge *in;     /* edges that lead here */
-    u32 loop;                /* where its jump to itself leads: loop.c; 0: to its beginning */
-    bool pure;               /* changes nothing but registers, flags and memory */
+    u32 at, end;                       /* of its code */
+    u32 cold_at, cold_end;             /* of what is seldom run of it */
+    struct jit_edge edge[BLOCK_SUCCS]; /* as succ */
+    struct jit_edge *in;               /* edges that lead here */
+    u32 loop;  /* where its jump to itself leads: loop.c; 0: to its beginning */
+    bool pure; /* changes nothing but registers, flags and memory */
 };
 
 /* Vector registers that code needs, and that the guest may use. */
@@ -68,6 +69,8 @@ struct jit_stats {
     u64 calls,
         misses; /* of handlers: of instructions without a translation, and where it could not go on */
     u64 exits[JIT_EXITS];
+    /* The user window was taken, given up, and forgot all; pages mapped; accesses that were outside. */
+    u64 window_taken, window_given_up, window_forgotten, window_mapped, window_outside;
     u64 checked, raced; /* check.c: instructions; differences that were gone at the second look */
 };
 

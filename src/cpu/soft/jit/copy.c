@@ -412,11 +412,11 @@ static bool copy_bit(struct jit_tr *t)
     asm_ri(a, false, EXT_AND, T1, wide ? 63 : 31);
     asm_mov(a, T2, T1);
     jit_flags_load(t);
+    jit_touch(t);
     if (t->in.attributes & ZYDIS_ATTRIB_HAS_LOCK)
         asm_byte(a, 0xf0);
     asm_rm(a, wide, 0x0f00u | t->in.opcode, T2, T0, 0);
     t->flags = FLAGS_IN_HOST;
-    t->cold[t->i].flags_to_host = true;
     return true;
 }
 
@@ -472,19 +472,18 @@ static void need_x87(struct jit_tr *t)
 /* `k` without what it may lack: T0 is its operand, the flags are where it wants them. */
 static void write_copy(struct jit_tr *t, const struct copy *k)
 {
-    if (k->traps) /* the handler, which a trap leads to, looks for the flags in soft_cpu */
-        jit_flags_spill(t);
     if (k->carry_first)
         jit_carry_load(t);
     else if (k->flags_first)
         jit_flags_load(t);
     move_temps(t, k, true);
-    if (k->traps)
-        t->cold[t->i].trap = t->a.at;
+    if (k->mem)
+        jit_touch(t);
+    if (k->traps && !(k->mem && t->in_window))
+        jit_may_trap(t);
     write_insn(t, k);
     if (k->writes)
         t->flags = FLAGS_IN_HOST;
-    t->cold[t->i].flags_to_host = t->flags & FLAGS_IN_HOST;
     move_temps(t, k, false);
     if (k->x87)
         note_x87(t, k->mem);
@@ -508,9 +507,9 @@ bool jit_copy(struct jit_tr *t)
     if (k.x87)
         need_x87(t);
     if (k.mem) {
-        jit_flags_lose(t);
-        if (!jit_memory(t, k.mem_size, k.mem_access))
+        if (!jit_operand(t, k.mem_size, k.mem_access, &k.at))
             return false;
+        k.rm = k.at.base;
     }
     write_copy(t, &k);
     return true;

@@ -88,13 +88,28 @@ void jit_fall(struct jit_tr *t)
     edge(t, 0, page_off(t, t->op->off));
 }
 
-static bool jcc(struct jit_tr *t)
+/* In the middle of the block, which goes on where it is not taken. */
+static void jcc_passing(struct jit_tr *t)
+{
+    struct jit_cold *k = &t->cold[t->i];
+
+    jit_flags_load(t);
+    k->side = asm_jcc(&t->a, t->in.opcode & 15);
+    k->side_spills = !(t->flags & FLAGS_IN_CPU);
+}
+
+static bool jcc(struct jit_tr *t, bool *ret_end)
 {
     s64 target = page_off(t, (s64)t->op->imm), next = page_off(t, t->op->off + t->op->len);
     u32 cc = t->in.opcode & 15, taken;
 
     if (t->op->src != (t->code64 ? SIZE_64 : SIZE_32) || !fits(target))
         return false;
+    *ret_end = t->op->dst == 0;
+    if (t->op->dst) {
+        jcc_passing(t);
+        return true;
+    }
     jit_flags_load(t);
     jit_flags_spill(t);
     taken = asm_jcc(&t->a, cc);
@@ -123,11 +138,18 @@ static bool jmp(struct jit_tr *t)
 
 /* --- the stack --- */
 
-void jit_stack_at(struct jit_tr *t, s32 disp, u32 access)
+static const struct asm_mem at_t0 = { T0, NO_REG, 0, 0 };
+
+struct asm_mem jit_stack_at(struct jit_tr *t, s32 disp, u32 access)
 {
+    if (t->in_window) {
+        jit_trust(t, GPR_RSP, GUEST_SP);
+        return (struct asm_mem){ GUEST_SP, NO_REG, 0, disp };
+    }
     jit_flags_lose(t);
     asm_rm(&t->a, t->code64, OP_LEA, T0, GUEST_SP, disp);
     jit_check(t, t->word, access, RECENT_STACK);
+    return at_t0;
 }
 
 void jit_move_sp(struct jit_tr *t, s32 by)
@@ -135,12 +157,12 @@ void jit_move_sp(struct jit_tr *t, s32 by)
     asm_rm(&t->a, t->code64, OP_LEA, GUEST_SP, GUEST_SP, by);
 }
 
-/* The address of the next instruction to [T0], with T2. */
-static void push_next(struct jit_tr *t)
+/* The address of the next instruction to `m`, with T2. */
+static void push_next(struct jit_tr *t, struct asm_mem m)
 {
     asm_rm(&t->a, true, OP_MOV, T2, CTX, CTX_AT(page_rip));
     asm_rm(&t->a, true, OP_LEA, T2, T2, jit_next_off(t));
-    asm_rm(&t->a, t->code64, OP_MOV_TO, T2, T0, 0);
+    jit_access(t, t->code64, OP_MOV_TO, T2, m);
     jit_move_sp(t, -(s32)t->word);
 }
 
@@ -150,17 +172,15 @@ static bool call(struct jit_tr *t)
 
     if (t->op->src != (t->code64 ? SIZE_64 : SIZE_32) || !fits(target))
         return false;
+    jit_flags_lose(t);
     if (in_page(target)) {
-        jit_stack_at(t, -(s32)t->word, ACC_WRITE);
-        push_next(t);
+        push_next(t, jit_stack_at(t, -(s32)t->word, ACC_WRITE));
         edge(t, 1, target);
         return true;
     }
-    jit_flags_lose(t);
     far_check(t, 1, target);
     asm_rm(&t->a, true, OP_MOV_TO, T0, CTX, CTX_AT(jit_temp[0]));
-    jit_stack_at(t, -(s32)t->word, ACC_WRITE);
-    push_next(t);
+    push_next(t, jit_stack_at(t, -(s32)t->word, ACC_WRITE));
     asm_rm(&t->a, true, OP_MOV, T0, CTX, CTX_AT(jit_temp[0]));
     far_go(t, 1);
     return true;
@@ -200,8 +220,8 @@ static bool ret(struct jit_tr *t)
 {
     if (t->op->src != (t->code64 ? SIZE_64 : SIZE_32))
         return false;
-    jit_stack_at(t, 0, ACC_READ);
-    asm_rm(&t->a, t->code64, OP_MOV, T0, T0, 0);
+    jit_flags_lose(t);
+    jit_access(t, t->code64, OP_MOV, T0, jit_stack_at(t, 0, ACC_READ));
     lookup(t);
     jit_move_sp(t, (s32)(t->word + t->op->imm));
     go_indirect(t);
@@ -211,11 +231,13 @@ static bool ret(struct jit_tr *t)
 /* T0 = where an indirect jump or call leads. */
 static bool indirect_target(struct jit_tr *t)
 {
+    struct asm_mem m;
+
     jit_flags_lose(t);
     if (t->op->aux) {
-        if (!jit_memory(t, t->word, ACC_READ))
+        if (!jit_operand(t, t->word, ACC_READ, &m))
             return false;
-        asm_rm(&t->a, t->code64, OP_MOV, T0, T0, 0);
+        jit_access(t, t->code64, OP_MOV, T0, m);
     } else if (jit_host[t->op->dst / 8] == NO_REG) {
         asm_rm(&t->a, true, OP_MOV, T0, CTX, jit_reg_at(t->op->dst / 8));
     } else {
@@ -236,16 +258,17 @@ static bool jmp_indirect(struct jit_tr *t)
 static bool call_indirect(struct jit_tr *t)
 {
     struct jit_asm *a = &t->a;
+    struct asm_mem m;
 
     if (t->op->src != (t->code64 ? SIZE_64 : SIZE_32) || !indirect_target(t))
         return false;
     asm_rm(a, true, OP_MOV_TO, T0, CTX, CTX_AT(jit_temp[0]));
-    jit_stack_at(t, -(s32)t->word, ACC_WRITE);
+    m = jit_stack_at(t, -(s32)t->word, ACC_WRITE);
     asm_rm(a, true, OP_MOV_TO, T0, CTX, CTX_AT(jit_temp[1]));
     asm_rm(a, true, OP_MOV, T0, CTX, CTX_AT(jit_temp[0]));
     lookup(t);
     asm_rm(a, true, OP_MOV, T0, CTX, CTX_AT(jit_temp[1]));
-    push_next(t);
+    push_next(t, m);
     asm_rm(a, true, OP_MOV, T0, T1, offsetof(struct jump_entry, lin));
     go_indirect(t);
     return true;
@@ -257,15 +280,15 @@ static bool call_indirect(struct jit_tr *t)
 static bool push_memory(struct jit_tr *t)
 {
     struct jit_asm *a = &t->a;
+    struct asm_mem m;
 
-    jit_flags_lose(t);
-    if (!jit_memory(t, t->word, ACC_READ))
+    if (!jit_operand(t, t->word, ACC_READ, &m))
         return false;
-    asm_rm(a, t->code64, OP_MOV, T0, T0, 0);
+    jit_access(t, t->code64, OP_MOV, T0, m);
     asm_rm(a, true, OP_MOV_TO, T0, CTX, CTX_AT(jit_temp[0]));
-    jit_stack_at(t, -(s32)t->word, ACC_WRITE);
+    m = jit_stack_at(t, -(s32)t->word, ACC_WRITE);
     asm_rm(a, true, OP_MOV, T2, CTX, CTX_AT(jit_temp[0]));
-    asm_rm(a, t->code64, OP_MOV_TO, T2, T0, 0);
+    jit_access(t, t->code64, OP_MOV_TO, T2, m);
     return true;
 }
 
@@ -281,6 +304,7 @@ static bool push(struct jit_tr *t)
     struct jit_asm *a = &t->a;
     const ZydisDecodedOperand *o = &t->opnd[0];
     u32 h = jit_host[t->op->src / 8 % GPR_COUNT];
+    struct asm_mem m;
 
     if (t->in.operand_width != t->word * 8)
         return false;
@@ -288,13 +312,14 @@ static bool push(struct jit_tr *t)
         if (!push_memory(t))
             return false;
     } else if (o->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-        jit_stack_at(t, -(s32)t->word, ACC_WRITE);
-        asm_mov_mi(a, t->code64, T0, 0, (s32)t->op->imm);
+        m = jit_stack_at(t, -(s32)t->word, ACC_WRITE);
+        jit_touch(t);
+        asm_mov_mi(a, t->code64, m.base, m.disp, (s32)t->op->imm);
     } else if (is_word_register(t, o)) {
-        jit_stack_at(t, -(s32)t->word, ACC_WRITE);
+        m = jit_stack_at(t, -(s32)t->word, ACC_WRITE);
         if (h == NO_REG)
             asm_rm(a, true, OP_MOV, T2, CTX, jit_reg_at(t->op->src / 8));
-        asm_rm(a, t->code64, OP_MOV_TO, h == NO_REG ? T2 : h, T0, 0);
+        jit_access(t, t->code64, OP_MOV_TO, h == NO_REG ? T2 : h, m);
     } else {
         return false;
     }
@@ -309,8 +334,7 @@ static bool pop(struct jit_tr *t)
 
     if (t->in.operand_width != t->word * 8 || !is_word_register(t, &t->opnd[0]))
         return false;
-    jit_stack_at(t, 0, ACC_READ);
-    asm_rm(a, t->code64, OP_MOV, T0, T0, 0);
+    jit_access(t, t->code64, OP_MOV, T0, jit_stack_at(t, 0, ACC_READ));
     jit_move_sp(t, (s32)t->word);
     if (h == NO_REG)
         asm_rm(a, true, OP_MOV_TO, T0, CTX, jit_reg_at(t->op->dst / 8));
@@ -326,8 +350,9 @@ static bool leave(struct jit_tr *t)
     jit_flags_lose(t);
     asm_rr(&t->a, t->code64, OP_MOV, T0, RBP);
     jit_check(t, t->word, ACC_READ, RECENT_STACK);
+    jit_access(t, t->code64, OP_MOV, T0, at_t0);
     asm_rm(&t->a, t->code64, OP_LEA, GUEST_SP, RBP, (s32)t->word);
-    asm_rm(&t->a, t->code64, OP_MOV, RBP, T0, 0);
+    asm_rr(&t->a, t->code64, OP_MOV, RBP, T0);
     return true;
 }
 
@@ -346,7 +371,7 @@ bool jit_flow(struct jit_tr *t, bool *ret_end)
     if (t->in.meta.category == ZYDIS_CATEGORY_COND_BR &&
         t->in.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE &&
         (t->in.opcode_map == ZYDIS_OPCODE_MAP_0F || (t->in.opcode & 0xf0) == 0x70))
-        return jcc(t);
+        return jcc(t, ret_end);
     *ret_end = false;
     if (t->in.mnemonic == ZYDIS_MNEMONIC_PUSH)
         return push(t);

@@ -17,10 +17,9 @@ enum { JIT_WARM = 16 /* runs of a block until it is translated */ };
 /* Why translated code came back. */
 enum jit_exit {
     JIT_EXIT_HANDLER, /* an instruction that ends a block was left to its handler */
-    JIT_EXIT_NEXT,    /* what follows the block ... */
-    JIT_EXIT_TARGET,  /* ... or where it jumps is not linked yet */
     JIT_EXIT_POLL,    /* a request, or time is up */
     JIT_EXIT_COLD,    /* an indirect jump to what has no translation */
+    JIT_EXIT_EDGE,    /* a successor, by whose number more than this, is not linked yet */
     JIT_EXITS
 };
 

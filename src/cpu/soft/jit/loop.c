@@ -378,7 +378,8 @@ void jit_loop(struct jit_tr *t)
     struct loop l = { .t = t };
 
     t->i = t->b->n - 1u;
-    if (!t->code64 || t->b->n < 2 || !t->fall_at || t->b->ops[t->i].imm || !study(&l))
+    if (!t->code64 || t->b->key & KEY_WINDOW || t->b->n < 2 || !t->fall_at || t->b->ops[t->i].imm ||
+        !study(&l))
         return;
     t->jb->loop = t->a.at;
     t->c->jit->stats.loops++;

@@ -65,6 +65,47 @@ static bool swapgs(struct jit_tr *t)
     return true;
 }
 
+/*
+ * EFLAGS.AC, by which a kernel says that SMAP does not apply: another TLB of the set, which is the handler's where it was never used, where
+ * each access is looked at, or without SMAP.  What user pages it had in soft_cpu.recent are forgotten with the right to them.
+ */
+static void alternate(struct jit_tr *t, enum soft_mmu mode)
+{
+    struct jit_asm *a = &t->a;
+
+    need_cpl0(t);
+    asm_rm(a, true, OP_MOV, T0, CTX, CTX_AT(tlb));
+    asm_rm(a, true, OP_CMP, T0, CTX, CTX_AT(tlb_fetch));
+    jit_slow_if(t, CC_NZ);
+    asm_rm(a, false, OP_MOV, T0, CTX, CTX_AT(cr4));
+    asm_ri(a, false, EXT_AND, T0, CR4_SMAP);
+    jit_slow_if(t, CC_Z);
+    asm_rm(a, true, OP_MOV, T2, CTX, CTX_AT(set));
+    asm_rm(a, false, 0x80, EXT_CMP, T2, (s32)(offsetof(struct tlb_set, made) + mode));
+    asm_byte(a, 0);
+    jit_slow_if(t, CC_Z);
+    asm_rm(a, true, OP_LEA, T2, T2, (s32)offsetof(struct tlb_set, e[mode]));
+    asm_rm(a, true, OP_MOV_TO, T2, CTX, CTX_AT(tlb));
+    asm_rm(a, true, OP_MOV_TO, T2, CTX, CTX_AT(tlb_fetch));
+    asm_rm(a, true, OP_MOV_TO, T2, CTX, CTX_AT(recent_of[0]));
+}
+
+static bool stac(struct jit_tr *t)
+{
+    alternate(t, MMU_KERNEL_AC);
+    asm_mi(&t->a, false, EXT_OR, CTX, CTX_AT(eflags), RF_AC);
+    return true;
+}
+
+static bool clac(struct jit_tr *t)
+{
+    alternate(t, MMU_KERNEL);
+    clear(t, RF_AC);
+    asm_mi(&t->a, true, EXT_OR, CTX, CTX_AT(recent[RECENT_KERNEL].tag_r), -1);
+    asm_mi(&t->a, true, EXT_OR, CTX, CTX_AT(recent[RECENT_KERNEL].tag_w), -1);
+    return true;
+}
+
 /* RF and VM are clear where code is translated. */
 static bool pushf(struct jit_tr *t)
 {
@@ -72,7 +113,9 @@ static bool pushf(struct jit_tr *t)
 
     if (t->in.operand_width != t->word * 8)
         return false;
-    jit_stack_at(t, -(s32)t->word, ACC_WRITE);
+    jit_flags_lose(t);
+    struct asm_mem m = jit_stack_at(t, -(s32)t->word, ACC_WRITE);
+
     asm_rm(a, false, OP_MOV, T1, CTX, CTX_AT(fl));
     asm_rr(a, false, OP_MOV, T2, T1);
     asm_shift(a, false, EXT_SHR, T1, 8);
@@ -81,7 +124,7 @@ static bool pushf(struct jit_tr *t)
     asm_shift(a, false, EXT_SHL, T2, 11);
     asm_rr(a, false, OP_OR, T1, T2);
     asm_rm(a, false, OP_OR, T1, CTX, CTX_AT(eflags));
-    asm_rm(a, t->code64, OP_MOV_TO, T1, T0, 0);
+    jit_access(t, t->code64, OP_MOV_TO, T1, m);
     jit_move_sp(t, -(s32)t->word);
     return true;
 }
@@ -95,6 +138,7 @@ bool jit_system(struct jit_tr *t)
         { ZYDIS_MNEMONIC_CLI, cli },      { ZYDIS_MNEMONIC_STI, sti },
         { ZYDIS_MNEMONIC_CLD, cld },      { ZYDIS_MNEMONIC_SWAPGS, swapgs },
         { ZYDIS_MNEMONIC_PUSHFD, pushf }, { ZYDIS_MNEMONIC_PUSHFQ, pushf },
+        { ZYDIS_MNEMONIC_STAC, stac },    { ZYDIS_MNEMONIC_CLAC, clac },
     };
 
     for_each_row(r, rows)

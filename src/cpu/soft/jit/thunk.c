@@ -3,6 +3,7 @@
  */
 #include "cpu/soft/jit/cache.h"
 #include "cpu/soft/soft_mem.h"
+#include "cpu/soft/window.h"
 
 #include <stdlib.h>
 
@@ -269,16 +270,24 @@ void jit_next(struct soft_cpu *c, const struct uop *op [[maybe_unused]])
 
 u64 jit_call(struct soft_cpu *c, struct block *b, u32 i, uop_fn fn)
 {
+    const u32 at = i & (JIT_CALL_MISS - 1);
+    const u64 miss = c->window_miss;
+
     c->block = b;
     c->base_rip = c->page_rip + b->gpa % 4096;
     *soft_reg(c, REG_RIP) = c->base_rip;
     *soft_reg(c, REG_RIP_FAR) = c->base_rip + GiB;
+    c->window_miss = WINDOW_NO_MISS;
     c->jit_next = false;
-    if (i & JIT_CALL_MISS)
+    if (i & (JIT_CALL_MISS | JIT_CALL_OUTSIDE))
         c->jit->stats.misses++;
     else
         c->jit->stats.calls++;
-    fn(c, &b->ops[i & ~(u32)JIT_CALL_MISS]);
+    fn(c, &b->ops[at]);
+    if (unlikely(miss != WINDOW_NO_MISS))
+        soft_window_missed(c, b, at, miss);
+    if (i & JIT_CALL_OUTSIDE)
+        soft_window_outside(c, b, at);
     jit_x87_settle(c);
     return c->jit_next ? JIT_CALL_NEXT : (uintptr_t)soft_run_follow(c);
 }

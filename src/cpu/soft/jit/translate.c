@@ -6,6 +6,7 @@
 #include "cpu/soft/code.h"
 #include "cpu/soft/soft_mem.h"
 #include "cpu/soft/stub.h"
+#include "cpu/soft/window.h"
 
 void jit_second_if(struct jit_tr *t, u32 from, s32 tag, u32 reg)
 {
@@ -32,7 +33,16 @@ void jit_slow_if(struct jit_tr *t, u32 cc)
     k->from[k->n_from++] = asm_jcc(&t->a, cc);
 }
 
-/* The handler of instruction `i`, with 0 or JIT_CALL_MISS; comes back when the next one follows. */
+void jit_may_trap(struct jit_tr *t)
+{
+    struct jit_cold *k = &t->cold[t->i];
+
+    must(k->n_traps < COLD_TRAPS_MAX);
+    k->trap[k->n_traps].at = t->a.at;
+    k->trap[k->n_traps++].spill = !(t->flags & FLAGS_IN_CPU);
+}
+
+/* The handler of instruction `i`, with 0 or JIT_CALL_*; comes back when the next one follows. */
 static void call_handler(struct jit_tr *t, u32 i, u32 miss)
 {
     struct jit_asm *a = &t->a;
@@ -43,7 +53,8 @@ static void call_handler(struct jit_tr *t, u32 i, u32 miss)
     asm_aim(a, asm_call(a), t->c->jit->thunk.call);
 }
 
-static void leave(struct jit_tr *t, s64 off, enum jit_exit why)
+/* why: enum jit_exit, and the number of an edge. */
+static void leave(struct jit_tr *t, s64 off, u32 why)
 {
     struct jit_asm *a = &t->a;
 
@@ -134,10 +145,81 @@ static void cold_second(struct jit_tr *t, struct jit_cold *k)
     }
 }
 
+/* Instruction `i` by its handler, then out of the translation. */
+static void handler_and_out(struct jit_tr *t, u32 i, u32 miss)
+{
+    const struct uop *op = &t->b->ops[i];
+    struct jit_asm *a = &t->a;
+
+    call_handler(t, i, miss);
+    if (!t->cold[i].back) {
+        asm_bytes(a, 2, 0x0b0f); /* it never comes back */
+        return;
+    }
+    asm_mi(a, true, EXT_ADD, CTX, CTX_AT(budget), (s32)(t->b->n - i - 1));
+    leave(t, (s64)(t->b->gpa % GUEST_PAGE) + op->off + op->len, JIT_EXIT_HANDLER);
+}
+
+/* Instruction `i` by its handler, and back. */
+static void handler_and_back(struct jit_tr *t, u32 i)
+{
+    const struct jit_cold *k = &t->cold[i];
+    struct jit_asm *a = &t->a;
+
+    call_handler(t, i, JIT_CALL_MISS);
+    if (!k->back) { /* it never comes back */
+        asm_bytes(a, 2, 0x0b0f);
+        return;
+    }
+    if (k->vec)
+        asm_aim(a, asm_call(a), t->c->jit->thunk.reload);
+    if (k->flags_to_host) {
+        t->flags = FLAGS_IN_CPU;
+        jit_flags_load(t);
+    }
+    asm_jmp_to(a, k->back);
+}
+
+/* Where a trap leads, each to the code that follows. */
+static void cold_traps(struct jit_tr *t, const struct jit_cold *k)
+{
+    struct jit_cache *j = t->c->jit;
+    u32 to[COLD_TRAPS_MAX], n = 0;
+
+    for (u32 i = 0; i < k->n_traps; i++) {
+        j->traps[j->n_traps++] = (struct jit_trap){ k->trap[i].at, t->a.at };
+        if (k->trap[i].spill) {
+            t->flags = FLAGS_IN_HOST;
+            jit_flags_spill(t);
+        }
+        if (i + 1 < k->n_traps)
+            to[n++] = asm_jmp(&t->a);
+    }
+    while (n-- > 0)
+        asm_aim(&t->a, to[n], t->a.at);
+}
+
+/* A jump out of the middle: what it skips was not run. */
+static void cold_side(struct jit_tr *t, u32 i)
+{
+    const struct jit_cold *k = &t->cold[i];
+    const struct uop *op = &t->b->ops[i];
+    struct jit_asm *a = &t->a;
+
+    asm_aim(a, k->side, a->at);
+    if (k->side_spills) {
+        t->flags = FLAGS_IN_HOST;
+        jit_flags_spill(t);
+    }
+    asm_mi(a, true, EXT_ADD, CTX, CTX_AT(budget), (s32)(t->b->n - i - 1));
+    t->jb->edge[op->dst] =
+        (struct jit_edge){ .at = asm_jmp(a),
+                           .stub = (u32)((s64)(t->b->gpa % GUEST_PAGE) + (s64)op->imm) };
+}
+
 static void cold_handler(struct jit_tr *t, u32 i)
 {
     struct jit_cold *k = &t->cold[i];
-    struct jit_cache *j = t->c->jit;
     struct jit_asm *a = &t->a;
 
     cold_second(t, k); /* first: what follows goes on to the handler */
@@ -147,21 +229,23 @@ static void cold_handler(struct jit_tr *t, u32 i)
         cold_doubt(t, k);
     for (u32 n = 0; n < k->n_from; n++)
         asm_aim(a, k->from[n], a->at);
+    u32 over = 0;
+
+    if (k->trusts && (k->n_from || k->vec_from || k->doubt_from))
+        handler_and_out(t, i, JIT_CALL_MISS);
+    else if (k->n_traps)
+        over = asm_jmp(a);
+    cold_traps(t, k);
+    if (over)
+        asm_aim(a, over, a->at);
     k->at = a->at;
-    if (k->trap)
-        j->traps[j->n_traps++] = (struct jit_trap){ k->trap, a->at };
-    call_handler(t, i, JIT_CALL_MISS);
-    if (!k->back) { /* it never comes back */
-        asm_bytes(a, 2, 0x0b0f);
+    if (k->n_traps || !k->trusts)
+        handler_and_back(t, i);
+    if (!k->n_outside)
         return;
-    }
-    if (k->vec)
-        asm_aim(a, asm_call(a), j->thunk.reload);
-    if (k->flags_to_host) {
-        t->flags = FLAGS_IN_CPU;
-        jit_flags_load(t);
-    }
-    asm_jmp_to(a, k->back);
+    for (u32 n = 0; n < k->n_outside; n++)
+        asm_aim(a, k->outside[n], a->at);
+    handler_and_out(t, i, JIT_CALL_OUTSIDE);
 }
 
 static void cold_handlers(struct jit_tr *t)
@@ -169,15 +253,17 @@ static void cold_handlers(struct jit_tr *t)
     for (u32 i = 0; i <= t->b->n; i++) {
         const struct jit_cold *k = &t->cold[i];
 
-        if (k->n_from || k->n_second || k->vec_from || k->trap)
+        if (k->n_from || k->n_second || k->vec_from || k->n_traps || k->n_outside)
             cold_handler(t, i);
+        if (k->side)
+            cold_side(t, i);
     }
 }
 
 /* Where edges lead that are not linked; `stub` holds the successor's offset until now. */
 static void cold_edges(struct jit_tr *t)
 {
-    for (u32 i = 0; i < 2; i++) {
+    for (u32 i = 0; i < BLOCK_SUCCS; i++) {
         struct jit_edge *g = &t->jb->edge[i];
 
         if (!g->at || g->host)
@@ -185,7 +271,7 @@ static void cold_edges(struct jit_tr *t)
         u32 off = g->stub;
         g->stub = t->a.at;
         asm_aim(&t->a, g->at, g->stub);
-        leave(t, off, i ? JIT_EXIT_TARGET : JIT_EXIT_NEXT);
+        leave(t, off, JIT_EXIT_EDGE + i);
     }
 }
 
@@ -240,6 +326,8 @@ static bool insn(struct jit_tr *t)
 
     t->insn_at[t->i] = at;
     if (jit_look(t)) {
+        t->in_window =
+            t->b->key & KEY_WINDOW && !soft_window_avoids(t->c->window, t->b->gpa + t->op->off);
         t->jb->pure &= is_pure(t);
         bool done =
             t->fn[t->i] != soft_op_ud && (jit_flow(t, &end) || jit_system(t) || jit_copy(t));
@@ -247,6 +335,8 @@ static bool insn(struct jit_tr *t)
         if (done) {
             t->cold[t->i].back = end ? 0 : t->a.at;
             t->cold[t->i].vec = t->vec;
+            t->cold[t->i].flags_to_host = t->flags & FLAGS_IN_HOST;
+            jit_trust_settle(t);
             return end;
         }
     }
@@ -254,6 +344,7 @@ static bool insn(struct jit_tr *t)
     t->flags = flags;
     t->vec = vec;
     t->cold[t->i] = (struct jit_cold){};
+    memset(t->trust, 0, sizeof(t->trust));
     jit_flags_spill(t);
     call_handler(t, t->i, 0);
     t->flags = FLAGS_IN_CPU;

@@ -4,6 +4,10 @@
  * Flags: `flags` says where the guest's arithmetic flags are at this point of the code, FLAGS_IN_*; more than one may be true.
  * Between blocks and wherever C runs they are in soft_cpu.fl.  Whatever changes the host's flags for its own sake calls
  * jit_flags_spill first and drops FLAGS_IN_HOST.
+ *
+ * The user window (window.h).  A register that was compared with soft_cpu.window_end is trusted from there on, while it only moves by constants:
+ * `trust`.  All guest addresses that come from it are in the window or trap.  So code that comes from where the comparison was not
+ * made, or failed, must not come back behind it: such a way leads out of the translation after its instruction.
  */
 #pragma once
 
@@ -14,7 +18,15 @@ enum { FLAGS_IN_CPU = 1, FLAGS_IN_HOST = 2 };
 
 #define ARITH_FLAGS RF_ARITH
 
-enum { SECOND_MAX = 3, COLD_FROM_MAX = 8, COLDS_MAX = 4 * BLOCK_UOPS_MAX };
+enum { SECOND_MAX = 3, COLD_FROM_MAX = 8, COLD_TRAPS_MAX = 3 };
+
+#define TRUST_MOVED_MAX (1 << 30) /* with a displacement of 2 GiB less than window.c's guard */
+
+/* What is known of a guest register. */
+struct jit_trust {
+    bool known; /* it was below soft_cpu.window_end ... */
+    s32 moved;  /* ... and so much has been added since */
+};
 
 /* A jump away when the TLB's entry T1 was not the right one: the other place is looked at. */
 struct jit_second {
@@ -39,7 +51,17 @@ struct jit_cold {
     u32 vec_from, vec_back; /* a jump for vector registers to be loaded, and where it goes on */
     enum jit_vec vec_need;
     u32 doubt_from, doubt_back; /* a jump_entry is to be looked at, and where it goes on */
-    u32 trap;                   /* the instruction may trap: its place */
+    u32 outside
+        [COLD_FROM_MAX]; /* displacements of jumps for addresses that are outside of the window */
+    u32 n_outside;
+    bool trusts; /* it compared a register, which what follows believes */
+    struct {
+        u32 at;     /* the instruction may trap: its place */
+        bool spill; /* the guest's flags are in the host's alone */
+    } trap[COLD_TRAPS_MAX];
+    u32 n_traps;
+    u32 side;         /* displacement of a jump out of the middle of the block; 0: none */
+    bool side_spills; /* ... as above */
 };
 
 struct jit_tr {
@@ -56,9 +78,11 @@ struct jit_tr {
     struct jit_cold cold[BLOCK_UOPS_MAX + 1]; /* of each instruction */
     u32 insn_at[BLOCK_UOPS_MAX];              /* where each begins */
     u32 fall_at; /* where the conditional jump at the end goes on when it is not taken */
+    struct jit_trust trust[GPR_COUNT];
     /* the instruction under way */
     u32 i;
     const struct uop *op;
+    bool in_window; /* its memory is reached through the user window */
     ZydisDecodedInstruction in;
     ZydisDecodedOperand opnd[ZYDIS_MAX_OPERAND_COUNT];
     const u8 *bytes;
@@ -84,9 +108,20 @@ void jit_recent_if(struct jit_tr *t, u32 from, s32 recent, u32 size, u32 access)
 /* Offset of the next instruction, from the page of the block's first byte. */
 s32 jit_next_off(const struct jit_tr *t);
 
-/* address.c.  T0 = host address of the operand of `size` bytes at linear T0; T1, T2 and flags are lost.  `recent`: the entry of
- * soft_cpu.recent that is looked at first, or RECENT_NONE. */
+/* The instruction that is written next may trap: it is begun anew by its handler. */
+void jit_may_trap(struct jit_tr *t);
+
+/* address.c.  T0 = where the operand of `size` bytes at linear T0 is, for jit_access; T1, T2 and flags are lost.  `recent`: the entry
+ * of soft_cpu.recent that is looked at first, or RECENT_NONE. */
 void jit_check(struct jit_tr *t, u32 size, u32 access, u32 recent);
+/* Guest memory is reached by the instruction that is written next: what is in front of it. */
+void jit_touch(struct jit_tr *t);
+/* An instruction of one opcode that reaches guest memory at `m`, of jit_operand, jit_stack_at or T0 of jit_check. */
+void jit_access(struct jit_tr *t, bool wide, u32 op, u32 reg, struct asm_mem m);
+/* Guest register `g`, whose value is in host register `h`, is trusted from here on; flags are lost where it was not. */
+void jit_trust(struct jit_tr *t, u32 g, u32 h);
+/* What the instruction just written leaves of that. */
+void jit_trust_settle(struct jit_tr *t);
 /* T1 = entry of the TLB for `size` bytes at linear T0; T2 and flags are lost.  Returns where the jump is that is taken when there is none. */
 u32 jit_look_up(struct jit_tr *t, u32 size, u32 access);
 /* Host register of the guest's at soft_cpu.reg + `at`, loaded into `temp` where it is in memory; NO_REG: `at` is REG_ZERO. */
@@ -95,8 +130,9 @@ u32 jit_reg_for(struct jit_tr *t, u32 at, u32 temp);
 bool jit_rip_off(const struct jit_tr *t, s32 *ret);
 /* T0 = linear address of the memory operand of t->op.  False, with nothing written: it is not one for translated code. */
 bool jit_linear(struct jit_tr *t);
-/* Both. */
-bool jit_memory(struct jit_tr *t, u32 size, u32 access);
+/* The memory operand of t->op, of `size` bytes, is at *ret for jit_access, with T0 and no other scratch register; T1 and T2 are lost.
+ * False, with nothing written: as above. */
+bool jit_operand(struct jit_tr *t, u32 size, u32 access, struct asm_mem *ret);
 
 /* copy.c.  Fills in where the vector registers come from: from here on they are in the host's. */
 void jit_need_vec(struct jit_tr *t, enum jit_vec need);
@@ -122,8 +158,8 @@ void jit_loop(struct jit_tr *t);
 
 /* flow.c: jumps, calls, the stack.  False: as above.  *ret_end: the block ends with it. */
 bool jit_flow(struct jit_tr *t, bool *ret_end);
-/* T0 = host address of the word at RSP + disp; and RSP += by. */
-void jit_stack_at(struct jit_tr *t, s32 disp, u32 access);
+/* Where the word at RSP + disp is, for jit_access; and RSP += by. */
+struct asm_mem jit_stack_at(struct jit_tr *t, s32 disp, u32 access);
 void jit_move_sp(struct jit_tr *t, s32 by);
 /* system.c: as jit_copy. */
 bool jit_system(struct jit_tr *t);

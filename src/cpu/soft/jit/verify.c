@@ -4,7 +4,7 @@
  */
 #include "cpu/soft/jit/verify.h"
 
-#include "cpu/soft/jit/cache.h"
+#include "cpu/soft/jit/translate.h"
 #include "cpu/soft/msr.h"
 
 #include <Zydis/Zydis.h>
@@ -27,6 +27,16 @@ struct known {
     u32 kept;  /* ... and soft_cpu.jit_temp[1] is one, which may be written to */
     bool msrs; /* T2 is soft_cpu.msrs */
     bool loop; /* T0 has an addend of soft_cpu.loop in it: how far from there loop.c has to know */
+};
+
+/* The user window: which host registers, and guest registers that are in memory, were compared with its end. */
+struct window_known {
+    u32 compared; /* 1 more than the host register of the CMP just seen */
+    bool host[16], slot[GPR_COUNT];
+    s64 moved[16]; /* added to a host register since */
+    bool kept;     /* T1 is RAX, which was so ... */
+    s64 kept_moved;
+    u32 from; /* 1 more than the guest register that T0 was loaded from, unchanged */
 };
 
 static bool writes(const ZydisDecodedInstruction *in, const ZydisDecodedOperand *o, ZydisRegister r)
@@ -81,6 +91,123 @@ static const char *check(const struct known *k, const ZydisDecodedOperand *m)
     return write && !k->writable ? "a write after a check for reading" : NULL;
 }
 
+/* --- the user window --- */
+
+static u32 host_of(ZydisRegister r)
+{
+    return (u32)ZydisRegisterGetId(ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, r));
+}
+
+static const char *check_window(const struct soft_cpu *c, u32 at, const struct window_known *w,
+                                const ZydisDecodedOperand *m)
+{
+    u32 h = m->mem.base == ZYDIS_REGISTER_NONE ? 0 : host_of(m->mem.base);
+    u64 pad;
+
+    if (m->mem.index != ZYDIS_REGISTER_NONE || m->mem.base == ZYDIS_REGISTER_NONE)
+        return "more than a register in an address in the window";
+    if (!w->host[h] || w->moved[h] < -TRUST_MOVED_MAX || w->moved[h] > TRUST_MOVED_MAX)
+        return "an address that was not compared with the window's end";
+    return soft_jit_trap(c->jit, (uintptr_t)c->jit->area.run_at + at, &pad)
+               ? NULL
+               : "an access to the window whose trap is no one's";
+}
+
+/* Guest register whose place in soft_cpu `o` is; GPR_COUNT: none. */
+static u32 slot_of(const ZydisDecodedOperand *o)
+{
+    s64 at = o->mem.disp.value - CTX_AT(reg);
+
+    return o->type == ZYDIS_OPERAND_TYPE_MEMORY && o->mem.base == REG_CTX && at >= 0 &&
+                   at < GPR_COUNT * 8
+               ? (u32)at / 8
+               : (u32)GPR_COUNT;
+}
+
+/* What is added to host register `h`. */
+static bool adds(const ZydisDecodedInstruction *in, const ZydisDecodedOperand *o, u32 h,
+                 s64 *ret_by)
+{
+    bool sub = in->mnemonic == ZYDIS_MNEMONIC_SUB;
+
+    if (in->operand_width != 64 || o[0].type != ZYDIS_OPERAND_TYPE_REGISTER ||
+        host_of(o[0].reg.value) != h)
+        return false;
+    switch (in->mnemonic) {
+    case ZYDIS_MNEMONIC_INC:
+    case ZYDIS_MNEMONIC_DEC:
+        *ret_by = in->mnemonic == ZYDIS_MNEMONIC_INC ? 1 : -1;
+        return true;
+    case ZYDIS_MNEMONIC_ADD:
+    case ZYDIS_MNEMONIC_SUB:
+        *ret_by = sub ? -o[1].imm.value.s : o[1].imm.value.s;
+        return o[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+    case ZYDIS_MNEMONIC_LEA:
+        *ret_by = o[1].mem.disp.value;
+        return o[1].mem.base == o[0].reg.value && o[1].mem.index == ZYDIS_REGISTER_NONE;
+    default:
+        return false;
+    }
+}
+
+/* CMP r, [soft_cpu.window_end]; JNB; and r may be added to from there on. */
+static void learn_window(struct window_known *w, const ZydisDecodedInstruction *in,
+                         const ZydisDecodedOperand *o)
+{
+    const struct window_known was = *w;
+    s64 by;
+
+    w->compared = 0;
+    if (in->mnemonic == ZYDIS_MNEMONIC_JNB && was.compared) {
+        w->host[was.compared - 1] = true;
+        w->moved[was.compared - 1] = 0;
+        if (was.compared - 1 == T0 && was.from)
+            w->slot[was.from - 1] = true;
+        return;
+    }
+    if (in->mnemonic == ZYDIS_MNEMONIC_CMP && o[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+        in->operand_width == 64 && o[1].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+        o[1].mem.base == REG_CTX && o[1].mem.disp.value == CTX_AT(window_end))
+        w->compared = host_of(o[0].reg.value) + 1;
+    for (u32 i = 0; i < in->operand_count; i++) {
+        bool write = o[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
+        u32 h;
+
+        if (write && slot_of(&o[i]) < GPR_COUNT)
+            w->slot[slot_of(&o[i])] = false;
+        if (!write || o[i].type != ZYDIS_OPERAND_TYPE_REGISTER ||
+            ZydisRegisterGetClass(o[i].reg.value) < ZYDIS_REGCLASS_GPR8 ||
+            ZydisRegisterGetClass(o[i].reg.value) > ZYDIS_REGCLASS_GPR64)
+            continue;
+        h = host_of(o[i].reg.value) & 15;
+        if (h == T0)
+            w->from = 0;
+        if (h == T1)
+            w->kept = false;
+        if (adds(in, o, h, &by))
+            w->moved[h] += by;
+        else
+            w->host[h] = false;
+    }
+    if (in->mnemonic != ZYDIS_MNEMONIC_MOV || o[0].type != ZYDIS_OPERAND_TYPE_REGISTER)
+        return;
+    if (o[0].reg.value == REG_T1 && o[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+        o[1].reg.value == ZYDIS_REGISTER_RAX) { /* flags.c borrows it */
+        w->kept = was.host[RAX];
+        w->kept_moved = was.moved[RAX];
+    } else if (o[0].reg.value == ZYDIS_REGISTER_RAX && o[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+               o[1].reg.value == REG_T1) {
+        w->host[RAX] = was.kept;
+        w->moved[RAX] = was.kept_moved;
+    } else if (o[0].reg.value == REG_T0 && slot_of(&o[1]) < GPR_COUNT) {
+        w->from = slot_of(&o[1]) + 1;
+        w->host[T0] = w->slot[slot_of(&o[1])];
+        w->moved[T0] = 0;
+    }
+}
+
+/* --- the TLB --- */
+
 /* T0 on its way to soft_cpu.jit_temp[1], and back. */
 static bool learn_temp(struct known *k, const ZydisDecodedInstruction *in,
                        const ZydisDecodedOperand *o)
@@ -122,7 +249,7 @@ static bool learn_recent(struct known *k, const ZydisDecodedInstruction *in,
         return true;
     }
     if (in->mnemonic == ZYDIS_MNEMONIC_AND && t2 && was.copied) {
-        u64 low = (u64)(o[1].imm.value.s + 4096);
+        u64 low = (u64)o[1].imm.value.s + 4096;
 
         *k = (struct known){ .reach = low < 8 ? (u32)low + 1 : 0, .kept = was.kept };
         return true;
@@ -201,6 +328,7 @@ static const char *verify(const struct soft_cpu *c, u32 from, u32 to, u32 *ret_a
     ZydisDecodedOperand o[ZYDIS_MAX_OPERAND_COUNT];
     ZydisDecodedInstruction in;
     struct known k = {};
+    struct window_known w = {};
     ZydisDecoder d;
 
     ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
@@ -212,14 +340,19 @@ static const char *verify(const struct soft_cpu *c, u32 from, u32 to, u32 *ret_a
         if (ZYAN_FAILED(ZydisDecoderDecodeFull(&d, c->jit->area.run_at + at, to - at, &in, o)))
             return "no instruction";
         m = memory_of(&in, o);
-        wrong = m ? check(&k, m) : NULL;
+        wrong = !m                                    ? NULL
+                : m->mem.segment == ZYDIS_REGISTER_GS ? check_window(c, at, &w, m)
+                                                      : check(&k, m);
         if (wrong)
             return wrong;
-        if (in.meta.category == ZYDIS_CATEGORY_UNCOND_BR || in.meta.category == ZYDIS_CATEGORY_CALL)
+        if (in.meta.category == ZYDIS_CATEGORY_UNCOND_BR ||
+            in.meta.category == ZYDIS_CATEGORY_CALL) {
             k = (struct known){};
-        else {
+            w = (struct window_known){};
+        } else {
             bool loop = in_loop(&k, &in, o);
 
+            learn_window(&w, &in, o);
             learn(&k, &in, o);
             k.loop = loop;
         }

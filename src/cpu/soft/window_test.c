@@ -1,0 +1,400 @@
+/*
+ * cpu/soft/window_test.c: the user window holds what the TLB may hold, and nothing of ours can be reached through it.
+ */
+#include "cpu/soft/window.h"
+
+#include "cpu/soft/code.h"
+#include "cpu/soft/jit/cache.h"
+#include "cpu/soft/jit/jit_rig.h"
+#include "cpu/soft/jit/verify.h"
+#include "testlib/test.h"
+
+#include <sys/auxv.h>
+
+enum {
+    HERE = 0x40000000,       /* where programs look ... */
+    BEFORE = 0x20000,        /* ... and what page is there; */
+    AFTER = BEFORE + 0x1000, /* another one, later */
+    MAPS = RIG_TABLES,
+    MAPS2 = MAPS + 0x8000, /* of another address space */
+    ROUNDS = 20000,        /* more than a quantum */
+    OTHER_CODE = 0x2000,   /* `loads` */
+    OWN_MAPS = 0x60000,
+    FAR_SLOT = 255, /* of the PML4: the first GiB is there, too */
+};
+#define FAR (0x7f8000000000ull)
+
+/* clang-format off */
+static const struct program
+    /* mov $20000,%ecx; 1: incl (%rdi); mov (%rdi),%eax; jmp 2f; 2: dec %ecx; jnz 1b */
+    counts = ROW_OF("counts", "\xb9\x20\x4e\x00\x00\xff\x07\x8b\x07\xeb\x00\xff\xc9\x75\xf6"),
+    /* mov $20000,%ecx; 1: mov (%rdi),%eax; mov 8(%rdi),%ebx; jmp 2f; 2: dec %ecx; jnz 1b */
+    loads = ROW_OF("two loads", "\xb9\x20\x4e\x00\x00\x8b\x07\x8b\x5f\x08\xeb\x00\xff\xc9\x75\xf5"),
+    /* mov $20000,%ecx; 1: dec %ecx; jnz 1b; mov $500,%ecx; xor %ebx,%ebx; xor %edx,%edx;
+     * 1: mov (%rdi),%eax; cmp %ecx,%ecx; mov 4096(%rdi),%eax; setnz %dl; add %edx,%ebx; add $4096,%rdi; jmp 2f; 2: dec %ecx; jnz 1b */
+    flags = ROW_OF("flags", "\xb9\x20\x4e\x00\x00\xff\xc9\x75\xfc\xb9\xf4\x01\x00\x00\x31\xdb\x31\xd2\x8b\x07\x39\xc9\x8b\x87\x00\x10\x00\x00\x0f\x95\xc2\x01\xd3\x48\x81\xc7\x00\x10\x00\x00\xeb\x00\xff\xc9\x75\xe4"),
+    /* mov $20000,%ecx; 1: fldl (%rdi); mov 8(%rdi),%eax; fstp %st(0); jmp 2f; 2: dec %ecx; jnz 1b */
+    x87 = ROW_OF("x87", "\xb9\x20\x4e\x00\x00\xdd\x07\x8b\x47\x08\xdd\xd8\xeb\x00\xff\xc9\x75\xf3"),
+    /* mov $20000,%ecx; 1: push %rcx; call 3f; pop %rax; jmp 2f; 3: mov 8(%rsp),%rdx; ret; 2: dec %ecx; jnz 1b */
+    stack = ROW_OF("stack", "\xb9\x20\x4e\x00\x00\x51\xe8\x03\x00\x00\x00\x58\xeb\x06\x48\x8b\x54\x24\x08\xc3\xff\xc9\x75\xed");
+/* clang-format on */
+
+static u64 mapped(const struct rig *r)
+{
+    return r->c->jit->stats.window_mapped;
+}
+
+/* At CPL 3, RDI at HERE; the address space gets the window at once. */
+static struct rig *machine(const struct program *p)
+{
+    struct rig *r;
+    u64 entry = (MAPS + 0x1000) | 7;
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    test_skip("a sanitizer has its own memory where the user window would be");
+#endif
+    if (!(getauxval(AT_HWCAP2) & 2))
+        test_skip("this CPU, or its kernel, lets no program set its GS base");
+    r = jit_machine(1, 1);
+    r->c->vm->window_after = 1;
+    jit_begin(r, RIG_CODE, p->code, p->n);
+    jit_map(r, MAPS, BEFORE);
+    jit_map(r, MAPS2, AFTER);
+    mem_write(r->mem, MAPS + FAR_SLOT * 8, &entry, 8);
+    r->c->cr0 |= CR0_WP;
+    r->c->cr4 |= CR4_PCIDE;
+    r->c->eflags |= RF_IOPL;
+    r->c->reg[GPR_RDI] = HERE;
+    memcpy(r->ram + OTHER_CODE, loads.code, loads.n);
+    memcpy(r->ram + OTHER_CODE + loads.n, jit_the_end, JIT_END_BYTES);
+    rig_user(r);
+    return r;
+}
+
+/* At CPL 3, from the beginning of a program. */
+static void run_at(struct rig *r, u64 rip)
+{
+    r->c->rip = rip;
+    r->c->reg[GPR_RDI] = HERE;
+    r->c->reg[GPR_RSP] = RIG_STACK;
+    rig_user(r);
+    r->c->eflags |= RF_IOPL;
+    CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
+}
+
+static void again(struct rig *r)
+{
+    run_at(r, RIG_CODE);
+}
+
+static u32 word(const struct rig *r, u64 at)
+{
+    u32 v;
+
+    memcpy(&v, r->ram + at, 4);
+    return v;
+}
+
+static void run(struct rig *r)
+{
+    u32 at;
+
+    CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
+    CHECK_EQ(r->c->jit->stats.window_taken, 1);
+    CHECK_STR(jit_verify(r->c, &at), "");
+}
+
+TEST(window_pages_are_mapped_once)
+{
+    struct rig *r = machine(&counts);
+
+    run(r);
+    CHECK_EQ(word(r, BEFORE), ROUNDS);
+    CHECK(mapped(r) > 0 && mapped(r) < 100);
+    CHECK(r->c->jit->stats.misses < 100);
+    CHECK_EQ(r->c->jit->stats.window_outside, 0);
+    rig_free(r);
+}
+
+TEST(window_has_stacks)
+{
+    struct rig *r = machine(&stack);
+
+    run(r);
+    CHECK_EQ(r->c->reg[GPR_RAX], 1);
+    CHECK_EQ(r->c->reg[GPR_RDX], 1);
+    CHECK_EQ(r->c->reg[GPR_RSP], RIG_STACK);
+    CHECK(r->c->jit->stats.misses < 100);
+    rig_free(r);
+}
+
+/* The page at HERE is another one, and it was said so. */
+static void say_page(struct soft_cpu *c)
+{
+    soft_tlb_flush_page(c, HERE);
+}
+static void say_cr3(struct soft_cpu *c)
+{
+    soft_tlb_switch(c, c->cr3, false);
+}
+static void say_invpcid_page(struct soft_cpu *c)
+{
+    soft_tlb_invpcid(c, 0, 0, HERE);
+}
+static void say_invpcid(struct soft_cpu *c)
+{
+    soft_tlb_invpcid(c, 1, 0, 0);
+}
+static void say_all(struct soft_cpu *c)
+{
+    soft_tlb_flush_all(c);
+}
+/* From another address space, and back. */
+static void say_elsewhere(struct soft_cpu *c)
+{
+    u64 cr3 = c->cr3;
+
+    c->cr3 = MAPS2 | 1;
+    soft_tlb_switch(c, c->cr3, true);
+    soft_tlb_invpcid(c, 1, 0, 0);
+    c->cr3 = cr3;
+    soft_tlb_switch(c, c->cr3, true);
+}
+/* ... which has forgotten the set of the window's space, and then other pages were asked for by its PCID. */
+static void say_without_a_set(struct soft_cpu *c)
+{
+    u64 cr3 = c->cr3;
+
+    for (u32 pcid = 1; pcid <= SOFT_TLB_SETS; pcid++)
+        soft_tlb_switch(c, MAPS2 | pcid, true);
+    soft_tlb_invpcid(c, 0, 0, HERE);
+    c->cr3 = cr3;
+    soft_tlb_switch(c, c->cr3, true);
+}
+
+TEST(window_forgets_what_the_tlb_forgets)
+{
+    static void (*const say[])(struct soft_cpu * c) = {
+        say_page, say_cr3, say_invpcid_page, say_invpcid, say_all, say_elsewhere, say_without_a_set,
+    };
+
+    for (u32 i = 0; i < ARRAY_LEN(say); i++) {
+        struct rig *r = machine(&counts);
+
+        run(r);
+        jit_map(r, MAPS, AFTER);
+        say[i](r->c);
+        again(r);
+        CHECK_EQ(word(r, BEFORE), ROUNDS);
+        CHECK_EQ(word(r, AFTER), ROUNDS);
+        rig_free(r);
+    }
+}
+
+TEST(window_is_of_one_address_space)
+{
+    struct rig *r = machine(&counts);
+
+    run(r);
+    r->c->vm->window_after = 1000000;
+    r->c->cr3 = MAPS2 | 1;
+    soft_tlb_switch(r->c, r->c->cr3, true);
+    again(r);
+    CHECK(!(r->c->key & KEY_WINDOW));
+    CHECK_EQ(word(r, BEFORE), ROUNDS);
+    CHECK_EQ(word(r, AFTER), ROUNDS);
+    rig_free(r);
+}
+
+TEST(window_has_the_rights_of_the_page)
+{
+    struct rig *r = machine(&counts);
+    u64 entry = BEFORE | 5;
+
+    run(r);
+    mem_write(r->mem, MAPS + 0x7000, &entry, 8);
+    soft_tlb_flush_page(r->c, HERE);
+    run_at(r, OTHER_CODE); /* maps it */
+    CHECK_EQ((u32)r->c->reg[GPR_RAX], ROUNDS);
+    again(r);
+    CHECK_EQ(r->c->cr2, HERE);
+    CHECK_EQ(word(r, BEFORE), ROUNDS);
+    CHECK_EQ((u32)r->c->reg[GPR_RCX], ROUNDS);
+    rig_free(r);
+}
+
+/* Pages that only the TLB can reach: each time by the handler at first, then by other code. */
+TEST(window_leaves_addresses_outside_to_the_tlb)
+{
+    struct rig *r = machine(&loads);
+
+    r->c->reg[GPR_RDI] = FAR + RIG_DATA;
+    run(r);
+    CHECK_EQ((u32)r->c->reg[GPR_RAX], word(r, RIG_DATA));
+    CHECK_EQ((u32)r->c->reg[GPR_RBX], word(r, RIG_DATA + 8));
+    CHECK(r->c->jit->stats.window_outside > 0 && r->c->jit->stats.window_outside < 20);
+    CHECK(r->c->jit->stats.misses < 100);
+    rig_free(r);
+}
+
+/* Addresses that no user may use, and those that would be ours. */
+TEST(window_faults_as_the_cpu_does)
+{
+    static const struct {
+        u64 at;
+        bool page_fault;
+    } rows[] = {
+        { 0xffff888000000000, true },  { 0xffffffffffffffff, true },  { 0x00007fffffffffff, true },
+        { 0x0000800000000000, false }, { 0x0000bfffffffffff, false }, { 0x0000d55555554000, false },
+        { 0x0000400000001000, true },  { 0x00003fffffff0000, true },  { 0xffff400000000000, false },
+        { 0x8000000000000000, false }, { 0x5a5a5a5a5a5a5a5a, false },
+    };
+
+    for_each_row(row, rows) {
+        struct rig *r = machine(&counts);
+
+        run(r);
+        r->c->cr2 = 0;
+        r->c->rip = RIG_CODE + 5; /* the loop, translated */
+        r->c->reg[GPR_RCX] = 2;
+        r->c->reg[GPR_RDI] = row->at;
+        rig_user(r);
+        r->c->eflags |= RF_IOPL;
+        CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
+        CHECK_EQ(r->c->reg[GPR_RCX], 2);
+        CHECK(row->page_fault ? r->c->cr2 == row->at || r->c->cr2 == row->at + 1 : r->c->cr2 == 0);
+        rig_free(r);
+    }
+}
+
+/* A trap between a comparison and who looks at its flags. */
+TEST(window_traps_keep_flags)
+{
+    struct rig *r = machine(&flags);
+
+    r->c->reg[GPR_RDI] = 0x100000;
+    run(r);
+    CHECK_EQ((u32)r->c->reg[GPR_RBX], 0);
+    CHECK_EQ((u32)r->c->reg[GPR_RCX], 0);
+    CHECK(mapped(r) >= 500);
+    rig_free(r);
+}
+
+TEST(window_writes_are_in_the_dirty_log)
+{
+    struct rig *r = machine(&counts);
+    u64 bits[4 * MiB / GUEST_PAGE / 64] = {};
+    struct err e;
+
+    run(r);
+    CHECK(cpu_dirty_start(r->vm, &e) >= 0);
+    again(r);
+    CHECK(cpu_dirty_take(r->vm, bits, &e) >= 0);
+    CHECK(bits[BEFORE / GUEST_PAGE / 64] >> BEFORE / GUEST_PAGE % 64 & 1);
+    CHECK_EQ(word(r, BEFORE), 2 * ROUNDS);
+    memset(bits, 0, sizeof(bits));
+    again(r);
+    CHECK(cpu_dirty_take(r->vm, bits, &e) >= 0);
+    CHECK(bits[BEFORE / GUEST_PAGE / 64] >> BEFORE / GUEST_PAGE % 64 & 1);
+    rig_free(r);
+}
+
+/* Also those that the TLB has no entry of any more. */
+TEST(window_notes_what_it_wrote)
+{
+    struct rig *r = machine(&counts);
+    u64 bits[4 * MiB / GUEST_PAGE / 64] = {};
+    struct err e;
+
+    run(r);
+    CHECK(cpu_dirty_start(r->vm, &e) >= 0);
+    for (u32 i = 0; i < SOFT_TLB_SIZE; i++)
+        r->c->set->e[MMU_USER][i].tag_w = TLB_NONE;
+    soft_tlb_drop_writes(r->c);
+    CHECK(cpu_dirty_take(r->vm, bits, &e) >= 0);
+    CHECK(bits[BEFORE / GUEST_PAGE / 64] >> BEFORE / GUEST_PAGE % 64 & 1);
+    for (u32 i = 0; i < r->c->window->used; i++)
+        CHECK(!r->c->window->pages[i].writes);
+    rig_free(r);
+}
+
+/* A page of ours, at the guest's address by which the window would lead to it; the guest's has 7s there. */
+TEST(window_does_not_lead_to_us)
+{
+    static alignas(4096) u8 ours[4096];
+    struct rig *r = machine(&x87);
+    u64 at = (uintptr_t)ours, v, entry;
+
+    memset(ours, 0x55, sizeof(ours));
+    memset(r->ram + AFTER, 7, GUEST_PAGE);
+    run(r);
+    v = at + r->c->window->low;
+    for (u32 level = 0; level < 4; level++) {
+        u64 table = level ? OWN_MAPS + level * GUEST_PAGE : MAPS;
+
+        entry = (level == 3 ? AFTER : OWN_MAPS + (level + 1) * GUEST_PAGE) | 7;
+        mem_write(r->mem, table + (v >> (39 - 9 * level) & 511) * 8, &entry, 8);
+    }
+    soft_tlb_flush_all(r->c);
+    r->c->rip = RIG_CODE + 5; /* translated; the x87 is the handler's at first */
+    r->c->reg[GPR_RCX] = 1;
+    r->c->reg[GPR_RDI] = v;
+    rig_user(r);
+    r->c->eflags |= RF_IOPL;
+    CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
+    CHECK_EQ((u32)r->c->reg[GPR_RAX], 0x07070707);
+    CHECK_EQ(r->c->reg[GPR_RCX], 0);
+    rig_free(r);
+}
+
+/* The page becomes one with code: what is written to it there is noticed. */
+TEST(window_does_not_write_to_code)
+{
+    struct rig *r = machine(&counts);
+    u64 before;
+
+    run(r);
+    before = mapped(r);
+    soft_tlb_drop_write(r->c, r->ram + BEFORE);
+    again(r);
+    CHECK_EQ(mapped(r), before + 1);
+    CHECK_EQ(word(r, BEFORE), 2 * ROUNDS);
+    rig_free(r);
+}
+
+TEST(window_is_given_up_where_it_costs)
+{
+    struct rig *r = machine(&counts);
+    u64 given_up;
+
+    run(r);
+    given_up = r->c->jit->stats.window_given_up;
+    r->c->window->credit = -1;
+    again(r);
+    CHECK_EQ(r->c->jit->stats.window_given_up, given_up + 1);
+    CHECK_EQ(word(r, BEFORE), 2 * ROUNDS);
+    rig_free(r);
+}
+
+/* Two machines in one process, as two vCPUs are. */
+TEST(window_goes_to_who_uses_it)
+{
+    struct rig *first = machine(&counts), *second = machine(&counts);
+
+    run(first);
+    CHECK_EQ(vcpu_run(second->c->v), VCPU_KICKED);
+    CHECK_EQ(second->c->jit->stats.window_taken, 0);
+    first->c->window->quanta = 1000;
+    again(first);
+    again(second);
+    CHECK_EQ(second->c->jit->stats.window_taken, 0);
+    first->c->vm->window_after = 1000000; /* or it would take it back */
+    again(first);
+    CHECK_EQ(first->c->jit->stats.window_given_up, 1);
+    again(second);
+    CHECK_EQ(second->c->jit->stats.window_taken, 1);
+    CHECK_EQ(word(first, BEFORE), 3 * ROUNDS);
+    CHECK_EQ(word(second, BEFORE), 3 * ROUNDS);
+    rig_free(first);
+    rig_free(second);
+}
