@@ -15,6 +15,11 @@
 
 enum { TURN_MS = 200, LAST_WORD_MS = 10000 };
 
+/* host/agent_memory.h, (2) */
+static_assert(GUEST_RUNS_MAX * 3ull * (AGENT_READ_LINE_MAX + 65536) + 3ull * AGENT_LINE_MAX <=
+                  AGENT_MEMORY_MAX,
+              "all may read a piece, and one all there is");
+
 /* ---- one conversation at a time ---- */
 
 static bool is_busy_locked(const struct guest_run *g)
@@ -58,14 +63,16 @@ json_t *guest_ask(struct guest_run *g, const char *command, json_t *arguments, s
 {
     struct agent a = { .fd = -1 };
     json_t *ret = NULL;
-    int r = take_turn(g, e);
+    int r;
 
+    agent_memory_give(&g->answer, 0);
+    r = take_turn(g, e);
     if (r < 0) {
         json_decref(arguments);
         return NULL;
     }
     if (agent_open(&a, g->path, g->fd, e) >= 0)
-        ret = agent_ask(&a, command, arguments, e);
+        ret = agent_ask(&a, command, arguments, &g->answer, e);
     else
         json_decref(arguments);
     agent_close(&a);
@@ -143,6 +150,7 @@ static void hear_out(const struct guest_run *g)
 static void run_free(struct guest_run *g)
 {
     fd_close(&g->fd);
+    agent_memory_give(&g->answer, 0);
     free(g->name);
     free(g->path);
     free(g);

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "host/agent_memory.h"
 #include "host/host.h"
 #include "os/run.h"
 
@@ -16,9 +17,10 @@ enum { GUEST_RUNS_MAX = 16 };
 /* Of a thread. */
 struct guest_run {
     struct host *host;
-    char id[24], *name, *path; /* of the instance, its name then; the agent's socket */
-    int fd;                    /* our end */
-    bool talks;                /* guarded by the host's lock */
+    char id[24], *name, *path;  /* of the instance, its name then; the agent's socket */
+    int fd;                     /* our end */
+    bool talks;                 /* guarded by the host's lock */
+    struct agent_memory answer; /* that the last answer has */
     int (*fn)(struct guest_run *g, struct err *e);
     struct guest_run *next;
 };
@@ -35,7 +37,7 @@ void guest_close(struct host *h);
 /* A thread for the instance, which runs `fn`; what that returns, if it is negative, is told the client. */
 int guest_begin(struct host *h, const char *id, int (*fn)(struct guest_run *g, struct err *e),
                 int *ret_fd, struct err *e);
-/* What the agent returns, a new reference; `arguments` is consumed. */
+/* What the agent returns, a new reference, which is gone before the next is asked; `arguments` is consumed. */
 json_t *guest_ask(struct guest_run *g, const char *command, json_t *arguments, struct err *e);
 /* Is the client gone, or goes in so many milliseconds? */
 bool guest_is_alone(const struct guest_run *g, int ms);
