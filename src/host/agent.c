@@ -31,9 +31,11 @@ static size_t line_max(const char *command)
     return AGENT_SHORT;
 }
 
-static u64 in_seconds(u32 seconds)
+static u64 in_seconds(const struct agent *a, u32 seconds)
 {
-    return clock_mono_ns() + seconds * NSEC_PER_SEC;
+    const u64 until = clock_mono_ns() + seconds * NSEC_PER_SEC;
+
+    return a->until_ns ? min(until, a->until_ns) : until;
 }
 
 /* Until a->fd is ready for `events`. */
@@ -176,7 +178,7 @@ static int skip(struct agent *a, u64 until, struct err *e)
 
 int agent_sync(struct agent *a, u32 id, struct err *e)
 {
-    const u64 until = in_seconds(AGENT_SYNC_SECONDS);
+    const u64 until = in_seconds(a, AGENT_SYNC_SECONDS);
     AUTO(free)
     char *request = agent_request("guest-sync-delimited", json_pack("{s:I}", "id", (json_int_t)id)),
          *text = str_new("%c%s", DELIMITER, request);
@@ -207,7 +209,7 @@ int agent_sync(struct agent *a, u32 id, struct err *e)
 json_t *agent_ask(struct agent *a, const char *command, json_t *arguments, struct agent_memory *m,
                   struct err *e)
 {
-    const u64 until = in_seconds(AGENT_ANSWER_SECONDS);
+    const u64 until = in_seconds(a, AGENT_ANSWER_SECONDS);
     struct reading rd = { command, line_max(command), until, m };
     json_t *ret = NULL;
     AUTO(free) char *request = agent_request(command, arguments);
@@ -224,11 +226,13 @@ json_t *agent_ask(struct agent *a, const char *command, json_t *arguments, struc
     return ret;
 }
 
-int agent_open(struct agent *a, const char *path, int stop, struct err *e)
+int agent_open(struct agent *a, const char *path, int stop, u64 until_ns, struct err *e)
 {
     u32 id;
 
-    *a = (struct agent){ .fd = talk_dial(path, 0, e), .stop = stop };
+    *a = (struct agent){ .fd = talk_dial(path, AGENT_SYNC_SECONDS, e),
+                         .stop = stop,
+                         .until_ns = until_ns };
     if (a->fd == -ENOENT || a->fd == -ECONNREFUSED)
         return err_set(e, -ENXIO,
                        "the machine has no port for a guest agent: it was started, or saved, by a "

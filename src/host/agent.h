@@ -5,7 +5,7 @@
  *       has not.
  *   (2) Each answer has a time limit and a line a length; what is thrown away is not kept.  A line is longer than AGENT_SHORT only when it is asked
  *       for something that is, and has then its part of the memory of all (host/agent_memory.h).
- *   (3) The machine shows all clients of its socket the same bytes: who talks at a time is the caller's to see (host/guest.h).
+ *   (3) The machine shows all clients of its socket the same bytes: who talks at a time is the caller's to see (host/guest_turn.h).
  */
 #pragma once
 
@@ -23,12 +23,14 @@ enum {
 struct agent {
     int fd;
     int stop; /* a socket: when its other end is closed, nothing is waited for any more; -1: none */
+    u64 until_ns; /* of all that is said (clock_mono_ns); 0: each answer has its own limit */
     struct strbuf got;
     size_t at; /* what is before it was taken */
 };
 
-/* Finish with agent_close, also after a failure.  -ENOTCONN: there is nobody who would answer; -ECANCELED: see `stop`. */
-int agent_open(struct agent *a, const char *path, int stop, struct err *e);
+/* Finish with agent_close, also after a failure.  -ENOTCONN: there is nobody who would answer; -ECANCELED: see `stop`.
+ * `until_ns`: as in struct agent. */
+int agent_open(struct agent *a, const char *path, int stop, u64 until_ns, struct err *e);
 void agent_close(struct agent *a);
 /* What the agent returns, a new reference; `arguments` is consumed.  NULL with `e`.  `m`: what the answer has of the memory of all, which has nothing
  * before, and is given back by the caller when the answer is not needed any more. */

@@ -410,7 +410,7 @@ TEST(agent_port_that_is_not_there)
     struct err e = {};
     struct agent a;
 
-    CHECK_EQ(agent_open(&a, path, -1, &e), -ENXIO);
+    CHECK_EQ(agent_open(&a, path, -1, 0, &e), -ENXIO);
     CHECK_HAS(e.text, "no port for a guest agent");
     agent_close(&a);
 }

@@ -1,13 +1,12 @@
 /*
  * host/guest.h: what clients do in machines by the agent in the guest (host/agent.h): each has a thread of its own, and a socket on which it
  * speaks the frames of os/run.h, as with a container.
- *   (1) With one guest one client at a time talks, question by question: a program that takes long holds up nobody.
+ *   (1) With one guest one client at a time talks, question by question (host/guest_turn.h): a program that takes long holds up nobody.
  *   (2) A client that goes ends the thread; what runs in the guest runs on: its agent cannot end it.
  */
 #pragma once
 
-#include "host/agent_memory.h"
-#include "host/host.h"
+#include "host/guest_turn.h"
 #include "os/run.h"
 
 #include <jansson.h>
@@ -16,11 +15,9 @@ enum { GUEST_RUNS_MAX = 16 };
 
 /* Of a thread. */
 struct guest_run {
-    struct host *host;
-    char id[24], *name, *path;  /* of the instance, its name then; the agent's socket */
-    int fd;                     /* our end */
-    bool talks;                 /* guarded by the host's lock */
-    struct agent_memory answer; /* that the last answer has */
+    struct guest_turn turn;
+    char *name; /* of the instance then */
+    int fd;     /* our end */
     int (*fn)(struct guest_run *g, struct err *e);
     struct guest_run *next;
 };

@@ -67,6 +67,7 @@ extern const struct field base_fields[];
 
 struct task;
 struct guest_run;
+struct guest_turn;
 
 struct instance {
     char id[24];
@@ -161,6 +162,7 @@ struct host {
     struct export *exports; /* host/export.h */
     uv_timer_t export_look;
     struct guest_run *guests; /* host/guest.h */
+    struct guest_turn *turns; /* host/guest_turn.h */
     struct metrics *metrics;  /* host/metrics.h */
     struct shells *shells;    /* host/shell.h; borrowed, of the loop's thread; NULL: switched off */
     char *cgroup; /* machines' groups are below it; NULL: none, or (not asked) not known yet */
