@@ -40,6 +40,14 @@ static void check_card(const struct agent_card *c)
     }
 }
 
+/* But for what fell out. */
+static void check_same(const struct agent_card *a, const struct agent_card *b)
+{
+    must(a->n == b->n);
+    for (u32 i = 0; a->n < AGENT_CARD_ADDRESSES && i < a->n; i++)
+        must(strcmp(a->address[i], b->address[i]) == 0);
+}
+
 FUZZ(agent_nets)
 {
     struct agent_card once[ARRAY_LEN(cards)], twice[ARRAY_LEN(cards)];
@@ -57,7 +65,7 @@ FUZZ(agent_nets)
         memcpy(twice, once, sizeof(once));
         must(agent_nets(j, twice, ARRAY_LEN(twice), &e) == 0);
         for_each_row(c, once)
-            must(c->n == AGENT_CARD_ADDRESSES || memcmp(c, &twice[c - once], sizeof(*c)) == 0);
+            check_same(c, &twice[c - once]);
     }
     json_decref(j);
 }

@@ -42,10 +42,9 @@ struct agent_extent agent_measure(const char *line, size_t len)
         const char c = *at;
 
         x.values += c == ',' || c == '[' || c == '{';
-        if (c == '[' || c == '{')
-            x.depth = max(x.depth, ++depth);
-        else if ((c == ']' || c == '}') && depth)
-            depth--;
+        depth += c == '[' || c == '{';
+        x.depth = max(x.depth, depth);
+        depth -= (c == ']' || c == '}') && depth;
         at = c == '"' ? skip_string(at, end) : at + 1;
     }
     return x;
