@@ -203,17 +203,51 @@ def first_byte(name):
             return None
 
 
+# An agent that is asked to run "/lie/WHAT", and answers with a line that is not worth its memory.
+LIAR = r"""
+open(my $port, "+<", "/dev/virtio-ports/org.qemu.guest_agent.0") or die;
+my %lies = (numbers => "[0" . ",0" x 50000 . "]", objects => "[{}" . ",{}" x 50000 . "]", deep => "[" x 1000, long => "\"" . "x" x 400000 . "\"");
+my $had = "";
+while (sysread($port, $had, 65536, length $had)) {
+    while ($had =~ s/^(.*?)\n//s) {
+        my $asked = $1;
+        exit if $asked =~ m{/lie/end};
+        my $says = $asked =~ /"id":\s*(\d+)/ ? "\xff{\"return\": $1}\n" : $asked =~ m{/lie/(\w+)} ? "{\"return\": $lies{$1}}\n" : "{}\n";
+        substr($says, 0, syswrite($port, $says)) = "" while length $says;
+    }
+}
+"""
+
+
+def replaced_by(program):
+    """In a second the agent is ended, and the program has its port, until it ends."""
+    script = f"systemctl stop qemu-guest-agent; {program}; systemctl start qemu-guest-agent"
+    # Without its accuracy systemd's timer would elapse at some second of the next minute, which is when this gives up.
+    assert run("g", "systemd-run", "--on-active=1", "--timer-property=AccuracySec=100ms", "sh", "-c", script)[0] == 0
+
+
+def lies():
+    """An agent that says what would be large is refused, with what was found."""
+    assert run("g", "sh", "-c", "cat >/run/liar.pl", stdin=LIAR.encode())[0] == 0
+    replaced_by("timeout 120 perl /run/liar.pl")
+    until("its successor lies", lambda: b"answer has 50003 values; 4096 are allowed" in run("g", "/lie/numbers")[2])
+    refused("g", "answer has 100004 values; 4096 are allowed", "/lie/objects")
+    refused("g", "answer is 1001 levels deep; 16 are allowed", "/lie/deep")
+    refused("g", "262144 are allowed", "/lie/long")
+    run("g", "/lie/end")
+    until("the agent is back", lambda: works("g"))
+
+
 def goes_and_lies():
     """The agent is restarted by itself; then a program of the guest has its port, and says anything without end."""
     refused("g", "is lost", "systemctl", "restart", "qemu-guest-agent")
     until("the agent is back", lambda: works("g"))
-    script = "systemctl stop qemu-guest-agent; timeout 30 cat /dev/zero >/dev/virtio-ports/org.qemu.guest_agent.0; systemctl start qemu-guest-agent"
-    # Without its accuracy systemd's timer would elapse at some second of the next minute, which is when this gives up.
-    assert run("g", "systemd-run", "--on-active=1", "--timer-property=AccuracySec=100ms", "sh", "-c", script)[0] == 0
+    replaced_by("timeout 30 cat /dev/zero >/dev/virtio-ports/org.qemu.guest_agent.0")
     until("its successor lies", lambda: first_byte("g") == b"\0")
     refused("g", "its port is open, but nothing comes", "true")
     pid = ok("GET", "")["pid"]
     until("the agent is back", lambda: works("g"))
+    lies()
     assert ok("GET", "")["pid"] == pid
     with open(f"/proc/{pid}/status", encoding="utf-8") as f:
         used = int(f.read().split("VmRSS:")[1].split()[0])
