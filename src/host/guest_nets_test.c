@@ -279,6 +279,29 @@ TEST(guest_nets_whom)
     rig_close(&r);
 }
 
+/* A container's cards were given theirs; it has no agent that could be asked. */
+TEST(guest_nets_of_container)
+{
+    AUTO(strbuf) struct strbuf got = {};
+    struct agent_rig a;
+    struct instance *i;
+    struct rig r;
+
+    rig_open(&r, test_dir(), "container");
+    i = make(&r, "a", MAC);
+    i->cfg.kind = INSTANCE_OS;
+    spec_net(&i->cfg.spec, 0)->address = xdup("10.1.0.2");
+    agent_begin(&a, i, SAYS(V4("10.0.0.1")));
+    look(i, true, &got);
+    CHECK_STR(got.text, "10.1.0.2");
+    CHECK_EQ(a.asked, 0);
+    i->run.state = HOST_OFF;
+    look(i, true, &got);
+    CHECK_STR(got.text, "");
+    agent_end(&a);
+    rig_close(&r);
+}
+
 /* The records know it; and a guest that says nothing keeps nobody from ending. */
 TEST(guest_nets_ends)
 {
