@@ -4,6 +4,7 @@
 #include "api/routes.h"
 #include "host/cgroup.h"
 #include "host/guest.h"
+#include "host/guest_nets.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@ struct instance_view {
     char *id, *state, *why, *base, *base_snapshot, *control, *console, *console_log, *log;
     u64 revision, since, start_at, cpu_us, memory_used;
     u32 pid, restarts;
+    struct field_strs addresses;
 };
 struct edited {
     u64 revision;
@@ -39,7 +41,7 @@ struct edited {
 };
 struct summary {
     char *name, *id, *kind, *state;
-    struct field_strs tags;
+    struct field_strs tags, addresses;
     u32 cpus;
     u64 memory, revision;
 };
@@ -87,6 +89,7 @@ static const struct field instance_view_fields[] = {
     FIELD_STR(instance_view, base_snapshot, "a linked clone: of which snapshot they are"),
     FIELD_INT(instance_view, cpu_us, "CPU time that it used, in microseconds (where there are control groups)"),
     FIELD_INT(instance_view, memory_used, "bytes that it uses, what the host caches for it included (as above)"),
+    FIELD_STRS(instance_view, addresses, TOLD_MAX, "addresses of its network cards while it runs: of a machine as its guest's agent told when somebody looked last, which has it asked again; of a container those of its configuration"),
     FIELD_STR(instance_view, control, "its control socket on the host"),
     FIELD_STR(instance_view, console, "its console's socket on the host"),
     FIELD_STR(instance_view, console_log, "what the guest wrote: a file of the host"),
@@ -102,6 +105,7 @@ static const struct field summary_fields[] = {
     FIELD_INT(summary, memory, "bytes of guest RAM"),
     FIELD_INT(summary, revision, "of what is configured: its ETag"),
     FIELD_STRS(summary, tags, INSTANCE_TAGS_MAX, "words to find it by"),
+    FIELD_STRS(summary, addresses, TOLD_MAX, "as of the instance"),
     {},
 };
 static const struct field edited_fields[] = {
@@ -133,15 +137,16 @@ static const char *name_of(const struct host *h, u32 at)
 
 static json_t *summary(const struct api_call *c, u32 at)
 {
-    const struct instance *i = c->host->list[at];
+    struct instance *i = c->host->list[at];
 
     if (!api_may_locked(c, API_VIEW, i))
         return NULL;
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:o}", "name", i->cfg.spec.name, "id",
-                     i->id, "kind", instance_kinds[i->cfg.kind], "state",
+    guest_nets_look_locked(i);
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:o, s:o}", "name", i->cfg.spec.name,
+                     "id", i->id, "kind", instance_kinds[i->cfg.kind], "state",
                      host_state_words[i->run.state], "cpus", (json_int_t)i->cfg.spec.cpus, "memory",
                      (json_int_t)i->cfg.spec.memory, "revision", (json_int_t)i->rev, "tags",
-                     tags_json(i));
+                     tags_json(i), "addresses", guest_nets_print_locked(i));
 }
 
 static int list_instances(struct api_call *c, struct err *e [[maybe_unused]])
@@ -206,7 +211,7 @@ static void add_usage(json_t *state, const struct instance *i)
 static int get_instance(struct api_call *c, struct err *e)
 {
     struct host *h = c->host;
-    const struct instance *i;
+    struct instance *i;
     json_t *j = NULL, *state = NULL;
 
     host_lock(h);
@@ -223,6 +228,8 @@ static int get_instance(struct api_call *c, struct err *e)
                           path_json(h, i, "console.log"), "log", path_json(h, i, "vm.log"));
         if (i->run.why)
             json_object_set_new(state, "why", json_string(i->run.why));
+        guest_nets_look_locked(i);
+        json_object_set_new(state, "addresses", guest_nets_print_locked(i));
         add_base(h, i, state);
         add_usage(state, i);
     }

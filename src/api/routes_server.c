@@ -157,7 +157,7 @@ static void copy_members(json_t *to, const json_t *from, const char *const *name
 json_t *api_event(const struct store_rec *r)
 {
     static const char *const none[] = { NULL };
-    static const char *const instance[] = { "name", NULL };
+    static const char *const instance[] = { "name", NULL }, *const told[] = { "addresses", NULL };
     static const char *const state[] = { "state",    "why",      "pid", "since",
                                          "start_at", "restarts", NULL };
     static const char *const task[] = { "what",  "state",   "name",  "id",
@@ -168,7 +168,7 @@ json_t *api_event(const struct store_rec *r)
     } rows[] = {
         { "instance/", "instance", "id", instance }, { "run/", "state", "id", state },
         { "network/", "network", "name", none },     { "catalogue/", "catalogue", "name", none },
-        { "task/", "task", "number", task },
+        { "task/", "task", "number", task },         { "addresses/", "addresses", "id", told },
     };
 
     for_each_row(row, rows) {

@@ -48,6 +48,7 @@ void verb_exec_more(struct strbuf *out);
 void verb_host_shell_more(struct strbuf *out);
 void verb_export_more(struct strbuf *out);
 void verb_status_more(struct strbuf *out);
+void verb_list_more(struct strbuf *out);
 void verb_doctor_more(struct strbuf *out);
 void verb_top_more(struct strbuf *out);
 void verb_snapshot_more(struct strbuf *out);

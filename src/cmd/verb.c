@@ -435,6 +435,16 @@ void verb_status_more(struct strbuf *out)
     strbuf_add(out, "Exit status: 0 done, 1 refused or failed, 2 the command line is wrong.\n");
 }
 
+void verb_list_more(struct strbuf *out)
+{
+    strbuf_add(
+        out,
+        "ADDRESS is the first address of a machine that runs, as its guest's agent told (package "
+        "qemu-guest-agent), and how many more it has, which `socle show` lists. What is shown "
+        "was known already: a guest whose answer is old is asked now, for who looks next.\n");
+    verb_status_more(out);
+}
+
 void verb_doctor_more(struct strbuf *out)
 {
     strbuf_add(

@@ -59,6 +59,17 @@ void verb_print_yes(const json_t *value, struct strbuf *out)
     strbuf_add(out, "%s", json_is_true(value) ? "yes" : "no");
 }
 
+/* The first of a list, and how many more there are. */
+static void print_first(const json_t *value, struct strbuf *out)
+{
+    const char *first = json_string_value(json_array_get(value, 0));
+
+    if (first)
+        add_printable(out, first);
+    if (json_array_size(value) > 1)
+        strbuf_add(out, " +%zu", json_array_size(value) - 1);
+}
+
 static void add_cell(const struct column *c, const json_t *row, struct strbuf *out)
 {
     const json_t *value = json_object_get(row, c->key);
@@ -142,8 +153,9 @@ int verb_print_list(struct verb *v, const char *path, const struct column *colum
 int verb_list(struct verb *v, struct err *e)
 {
     static const struct column columns[] = {
-        { "NAME", "name", NULL }, { "KIND", "kind", NULL },           { "STATE", "state", NULL },
-        { "CPUS", "cpus", NULL }, { "MEMORY", "memory", print_size },
+        { "NAME", "name", NULL },           { "KIND", "kind", NULL },
+        { "STATE", "state", NULL },         { "CPUS", "cpus", NULL },
+        { "MEMORY", "memory", print_size }, { "ADDRESS", "addresses", print_first },
     };
 
     return verb_print_list(v, "/1.0/instances", columns, ARRAY_LEN(columns), e);

@@ -14,9 +14,28 @@
 
 enum { CHUNK = 64 * 1024, SYNC_LINE_MAX = 4096, DELIMITER = 0xff };
 
-static u64 in_seconds(u32 seconds)
+/* What has answers that are not short. */
+static const struct {
+    const char *command;
+    size_t line_max;
+} long_answers[] = {
+    { "guest-exec-status", AGENT_LINE_MAX },
+    { "guest-file-read", AGENT_READ_LINE_MAX },
+};
+
+static size_t line_max(const char *command)
 {
-    return clock_mono_ns() + seconds * NSEC_PER_SEC;
+    for_each_row(l, long_answers)
+        if (strcmp(l->command, command) == 0)
+            return l->line_max;
+    return AGENT_SHORT;
+}
+
+static u64 in_seconds(const struct agent *a, u32 seconds)
+{
+    const u64 until = clock_mono_ns() + seconds * NSEC_PER_SEC;
+
+    return a->until_ns ? min(until, a->until_ns) : until;
 }
 
 /* Until a->fd is ready for `events`. */
@@ -36,6 +55,14 @@ static int wait_for(const struct agent *a, short events, u64 until, struct err *
     }
     return err_set(e, -ETIMEDOUT, "the guest agent does not answer");
 }
+
+/* A line that is expected. */
+struct reading {
+    const char *command; /* to which it is the answer */
+    size_t limit;
+    u64 until;
+    struct agent_memory *m; /* NULL: the limit is a short one */
+};
 
 static int read_more(struct agent *a, u64 until, struct err *e)
 {
@@ -58,8 +85,27 @@ static int read_more(struct agent *a, u64 until, struct err *e)
     return 0;
 }
 
-/* The next line, valid until more is read.  -EMSGSIZE: it is longer than `limit`, and what was read of it is thrown away. */
-static int read_line(struct agent *a, size_t limit, u64 until, const char **ret, size_t *ret_len,
+/* Before more than `have` bytes of a line are read.  Who waits for memory does not read, so the guest waits as well: that is not its time. */
+static int make_room(const struct agent *a, struct reading *rd, size_t have, struct err *e)
+{
+    static const size_t steps[] = { AGENT_READ_LINE_MAX, AGENT_LINE_MAX };
+    const u64 now = clock_mono_ns();
+    size_t need = AGENT_SHORT;
+    int r;
+
+    for_each_row(s, steps)
+        if (have + CHUNK > need && need < rd->limit)
+            need = min(*s, rd->limit);
+    if (need <= AGENT_SHORT || !rd->m)
+        return 0;
+    r = agent_memory_take(rd->m, agent_memory_of(need + CHUNK), a->stop,
+                          now + AGENT_ANSWER_SECONDS * NSEC_PER_SEC, e);
+    rd->until += clock_mono_ns() - now;
+    return r;
+}
+
+/* The next line, valid until more is read.  -EMSGSIZE: it is longer than its limit, and what was read of it is thrown away. */
+static int read_line(struct agent *a, struct reading *rd, const char **ret, size_t *ret_len,
                      struct err *e)
 {
     size_t seen = 0;
@@ -70,18 +116,22 @@ static int read_line(struct agent *a, size_t limit, u64 until, const char **ret,
                    *eol = have > seen ? memchr(text + seen, '\n', have - seen) : NULL;
         int r;
 
-        if (eol) {
+        if (eol && (size_t)(eol - text) <= rd->limit) {
             *ret = text;
             *ret_len = (size_t)(eol - text);
             a->at += *ret_len + 1;
             return 0;
         }
-        if (have > limit) {
+        if (have > rd->limit) {
             a->at = a->got.len;
-            return err_set(e, -EMSGSIZE, "the guest agent's answer has more than %zu bytes", limit);
+            return err_set(e, -EMSGSIZE,
+                           "the guest agent's answer to %s has %zu bytes or more; %zu are allowed",
+                           rd->command, have, rd->limit);
         }
         seen = have;
-        r = read_more(a, until, e);
+        r = make_room(a, rd, have, e);
+        if (r >= 0)
+            r = read_more(a, rd->until, e);
         if (r < 0)
             return r;
     }
@@ -128,13 +178,14 @@ static int skip(struct agent *a, u64 until, struct err *e)
 
 int agent_sync(struct agent *a, u32 id, struct err *e)
 {
-    const u64 until = in_seconds(AGENT_SYNC_SECONDS);
+    const u64 until = in_seconds(a, AGENT_SYNC_SECONDS);
     AUTO(free)
     char *request = agent_request("guest-sync-delimited", json_pack("{s:I}", "id", (json_int_t)id)),
          *text = str_new("%c%s", DELIMITER, request);
     int r = send_all(a, text, strlen(text), until, e);
 
     while (r >= 0) {
+        struct reading rd = { "guest-sync-delimited", SYNC_LINE_MAX, until, NULL };
         const char *line = NULL;
         json_t *ret = NULL;
         size_t len = 0;
@@ -142,7 +193,7 @@ int agent_sync(struct agent *a, u32 id, struct err *e)
 
         r = skip(a, until, e);
         if (r >= 0)
-            r = read_line(a, SYNC_LINE_MAX, until, &line, &len, e);
+            r = read_line(a, &rd, &line, &len, e);
         if (r == -EMSGSIZE)
             r = 0; /* it was not for us */
         else if (r >= 0)
@@ -155,9 +206,12 @@ int agent_sync(struct agent *a, u32 id, struct err *e)
     return r;
 }
 
-json_t *agent_ask(struct agent *a, const char *command, json_t *arguments, struct err *e)
+json_t *agent_ask(struct agent *a, const char *command, json_t *arguments, struct agent_memory *m,
+                  struct err *e)
 {
-    const u64 until = in_seconds(AGENT_ANSWER_SECONDS);
+    const u64 until = in_seconds(a, AGENT_ANSWER_SECONDS);
+    struct reading rd = { command, line_max(command), until, m };
+    json_t *ret = NULL;
     AUTO(free) char *request = agent_request(command, arguments);
     const char *line = NULL;
     size_t len = 0;
@@ -165,15 +219,20 @@ json_t *agent_ask(struct agent *a, const char *command, json_t *arguments, struc
                     : err_set(e, -EINVAL, "what the guest agent is asked is not UTF-8");
 
     if (r >= 0)
-        r = read_line(a, AGENT_LINE_MAX, until, &line, &len, e);
-    return r < 0 ? NULL : agent_answer(line, len, e);
+        r = read_line(a, &rd, &line, &len, e);
+    if (r >= 0)
+        ret = agent_answer(line, len, e);
+    agent_memory_give(m, ret && len > AGENT_SHORT ? len : 0); /* the line itself goes with `a` */
+    return ret;
 }
 
-int agent_open(struct agent *a, const char *path, int stop, struct err *e)
+int agent_open(struct agent *a, const char *path, int stop, u64 until_ns, struct err *e)
 {
     u32 id;
 
-    *a = (struct agent){ .fd = talk_dial(path, 0, e), .stop = stop };
+    *a = (struct agent){ .fd = talk_dial(path, AGENT_SYNC_SECONDS, e),
+                         .stop = stop,
+                         .until_ns = until_ns };
     if (a->fd == -ENOENT || a->fd == -ECONNREFUSED)
         return err_set(e, -ENXIO,
                        "the machine has no port for a guest agent: it was started, or saved, by a "

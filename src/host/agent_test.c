@@ -5,6 +5,7 @@
 
 #include "testlib/test.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -135,6 +136,7 @@ TEST(agent_stale_answers)
 
     for_each_row(c, rows) {
         AUTO(strbuf) struct strbuf says = {};
+        struct agent_memory m = {};
         struct err e = {};
         struct agent a;
         json_t *j;
@@ -144,7 +146,7 @@ TEST(agent_stale_answers)
         strbuf_add(&says, "%s{\"return\": {\"pid\": 9}}\n", c->says);
         guest = talk(says.text, says.len, false, &a);
         CHECK_OK(agent_sync(&a, 77, &e), &e);
-        j = agent_ask(&a, "guest-exec", json_pack("{s:s}", "path", "x"), &e);
+        j = agent_ask(&a, "guest-exec", json_pack("{s:s}", "path", "x"), &m, &e);
         CHECK(j);
         CHECK_EQ(json_integer_value(json_object_get(j, "pid")), 9);
         json_decref(j);
@@ -190,18 +192,201 @@ static void *flood(void *arg)
 /* A line without an end is given up at its limit, and kept no longer. */
 TEST(agent_endless_line)
 {
-    struct err e = {};
+    static const struct {
+        const char *command;
+        size_t limit;
+    } rows[] = {
+        { "guest-exec-status", AGENT_LINE_MAX },
+        { "guest-file-read", AGENT_READ_LINE_MAX },
+        { "guest-exec", AGENT_SHORT },
+        { "guest-file-open", AGENT_SHORT },
+    };
+
+    for_each_row(c, rows) {
+        AUTO(free) char *want = str_new("%zu are allowed", c->limit);
+        struct agent_memory m = {};
+        struct err e = {};
+        struct agent a;
+        pthread_t thread;
+        int guest = talk("", 0, false, &a);
+
+        CHECK_EQ(pthread_create(&thread, NULL, flood, &guest), 0);
+        CHECK(!agent_ask(&a, c->command, NULL, &m, &e));
+        CHECK_EQ(e.code, -EMSGSIZE);
+        CHECK_HAS(e.text, c->command);
+        CHECK_HAS(e.text, want);
+        CHECK(a.got.len <= c->limit + 128 * 1024);
+        CHECK_EQ(m.bytes, 0);
+        CHECK_EQ(agent_memory_used(), 0);
+        agent_close(&a);
+        pthread_join(thread, NULL);
+        close(guest);
+    }
+}
+
+struct saying {
+    int fd;
+    const char *text;
+    size_t len;
+};
+
+static void *say(void *arg)
+{
+    const struct saying *s = arg;
+
+    (void)fd_write_all(s->fd, s->text, s->len);
+    return NULL;
+}
+
+/* An answer of `len` bytes, with its string as long as that needs. */
+static json_t *ask_for(const char *command, size_t len, struct agent_memory *m, struct err *e)
+{
+    static const char head[] = "{\"return\": \"", foot[] = "\"}";
+    AUTO(strbuf) struct strbuf text = {};
+    struct saying says;
     struct agent a;
     pthread_t thread;
+    json_t *j;
     int guest = talk("", 0, false, &a);
 
-    CHECK_EQ(pthread_create(&thread, NULL, flood, &guest), 0);
-    CHECK(!agent_ask(&a, "guest-exec-status", NULL, &e));
-    CHECK_EQ(e.code, -EMSGSIZE);
-    CHECK(a.got.len <= AGENT_LINE_MAX + 128 * 1024);
+    strbuf_add(&text, "%s", head);
+    for (size_t n = strlen(head) + strlen(foot); n < len; n++)
+        strbuf_add_mem(&text, "A", 1);
+    strbuf_add(&text, "%s\n", foot);
+    says = (struct saying){ guest, text.text, text.len };
+    CHECK_EQ(pthread_create(&thread, NULL, say, &says), 0);
+    j = agent_ask(&a, command, NULL, m, e);
     agent_close(&a);
     pthread_join(thread, NULL);
     close(guest);
+    return j;
+}
+
+/* To the byte; and what is long has its part of the memory of all for as long as it is there. */
+TEST(agent_longest_line)
+{
+    static const struct {
+        const char *why, *command;
+        size_t limit;
+    } rows[] = {
+        { "what a program wrote", "guest-exec-status", AGENT_LINE_MAX },
+        { "a piece of a file", "guest-file-read", AGENT_READ_LINE_MAX },
+        { "all else", "guest-file-close", AGENT_SHORT },
+    };
+
+    for_each_row(c, rows)
+        for (u32 more = 0; more < 2; more++) {
+            struct agent_memory m = {};
+            struct err e = {};
+            json_t *j = ask_for(c->command, c->limit + more, &m, &e);
+
+            ROW(c);
+            CHECK_EQ(j != NULL, more == 0);
+            CHECK_EQ(e.code, more ? -EMSGSIZE : 0);
+            CHECK_EQ(m.bytes, more || c->limit == AGENT_SHORT ? 0 : c->limit);
+            CHECK_EQ(agent_memory_used(), m.bytes);
+            json_decref(j);
+            agent_memory_give(&m, 0);
+            CHECK_EQ(agent_memory_used(), 0);
+        }
+}
+
+TEST(agent_memory_of_all)
+{
+    struct agent_memory first = {}, second = {};
+    struct err e = {};
+
+    CHECK_OK(agent_memory_take(&first, AGENT_MEMORY_MAX - 100, -1, 0, &e), &e);
+    CHECK_OK(agent_memory_take(&second, 100, -1, 0, &e), &e);
+    CHECK_OK(agent_memory_take(&second, 50, -1, 0, &e), &e);
+    CHECK_EQ(second.bytes, 100);
+    CHECK_EQ(agent_memory_take(&second, 101, -1, 0, &e), -ENOBUFS);
+    CHECK_HAS(e.text, "256 MiB are allowed");
+    CHECK_EQ(second.bytes, 100);
+    agent_memory_give(&first, 1000);
+    agent_memory_give(&first, 2000);
+    CHECK_EQ(first.bytes, 1000);
+    e = (struct err){};
+    CHECK_OK(agent_memory_take(&second, AGENT_MEMORY_MAX - 1000, -1, 0, &e), &e);
+    agent_memory_give(&first, 0);
+    agent_memory_give(&second, 0);
+    CHECK_EQ(agent_memory_used(), 0);
+}
+
+static void *give_late(void *arg)
+{
+    (void)poll(NULL, 0, 50);
+    agent_memory_give(arg, 0);
+    return NULL;
+}
+
+/* When others have all of it, a short answer does not mind, a long one waits, and goes when its client does. */
+TEST(agent_memory_waits)
+{
+    struct agent_memory all = {}, m = {};
+    struct err e = {};
+    pthread_t thread;
+    json_t *j;
+    int pair[2];
+
+    CHECK_OK(agent_memory_take(&all, AGENT_MEMORY_MAX, -1, 0, &e), &e);
+    j = ask_for("guest-exec-status", 1000, &m, &e);
+    CHECK(j);
+    json_decref(j);
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    close(pair[1]);
+    CHECK_EQ(agent_memory_take(&m, 1, pair[0], ~0ull, &e), -ECANCELED);
+    close(pair[0]);
+    e = (struct err){};
+    CHECK_EQ(pthread_create(&thread, NULL, give_late, &all), 0);
+    j = ask_for("guest-exec-status", 2 * AGENT_SHORT, &m, &e);
+    CHECK_OK(e.code, &e);
+    CHECK(j);
+    json_decref(j);
+    agent_memory_give(&m, 0);
+    pthread_join(thread, NULL);
+    CHECK_EQ(agent_memory_used(), 0);
+}
+
+/* What would be far larger than its line is not parsed at all. */
+TEST(agent_hostile_trees)
+{
+    static const struct {
+        const char *why, *head, *again, *foot;
+        u32 n;
+        const char *says; /* NULL: it is an answer */
+    } rows[] = {
+        { "numbers", "{\"return\":[0", ",0", "]}", AGENT_VALUES_MAX - 3, NULL },
+        { "one more", "{\"return\":[0", ",0", "]}", AGENT_VALUES_MAX - 2,
+          "has 4097 values; 4096 are allowed" },
+        { "a line of numbers", "{\"return\":[0", ",0", "]}", 100000, "has 100003 values; 4096" },
+        { "without an end", "[", "0,", "", 100000, "has 100002 values; 4096" },
+        { "empty objects", "{\"return\":[{}", ",{}", "]}", 30000, "has 60004 values; 4096" },
+        { "deep", "{\"return\":", "[", "", AGENT_DEPTH_MAX, "is 17 levels deep; 16 are allowed" },
+        { "deeper", "", "{\"a\":", "", 4000, "is 4000 levels deep; 16" },
+        { "many levels, none deep", "{\"return\":[0", ",[[[]]]", "]}", 600, NULL },
+        { "commas in a string", "{\"return\":\"", ",[{", "\"}", 50000, NULL },
+        { "behind a quoted quote", "{\"return\":\"\\\"", ",[{", "\\\\\"}", 50000, NULL },
+        { "a string without an end", "{\"return\":\"", ",[{", "\\\"", 50000, "is no answer" },
+        { "more ends than begins", "", "]", "", 50000, "is no answer" },
+    };
+
+    for_each_row(c, rows) {
+        AUTO(strbuf) struct strbuf line = {};
+        struct err e = {};
+        json_t *j;
+
+        ROW(c);
+        strbuf_add(&line, "%s", c->head);
+        for (u32 i = 0; i < c->n; i++)
+            strbuf_add(&line, "%s", c->again);
+        strbuf_add(&line, "%s", c->foot);
+        j = agent_answer(line.text, line.len, &e);
+        CHECK_EQ(j == NULL, c->says != NULL);
+        if (c->says)
+            CHECK_HAS(e.text, c->says);
+        json_decref(j);
+    }
 }
 
 TEST(agent_client_goes)
@@ -225,7 +410,7 @@ TEST(agent_port_that_is_not_there)
     struct err e = {};
     struct agent a;
 
-    CHECK_EQ(agent_open(&a, path, -1, &e), -ENXIO);
+    CHECK_EQ(agent_open(&a, path, -1, 0, &e), -ENXIO);
     CHECK_HAS(e.text, "no port for a guest agent");
     agent_close(&a);
 }

@@ -3,6 +3,8 @@
  */
 #include "host/agent_text.h"
 
+#include "host/agent_memory.h"
+
 #include <sodium.h>
 #include <stdlib.h>
 
@@ -21,12 +23,59 @@ static void copy_plain(char *to, size_t size, const char *from)
     to[n] = 0;
 }
 
+/* Behind a string that begins at `at`. */
+static const char *skip_string(const char *at, const char *end)
+{
+    for (at++; at < end && *at != '"'; at++)
+        at += *at == '\\';
+    return at < end ? at + 1 : end;
+}
+
+/* Each value but the first of a list or an object has a comma before it. */
+struct agent_extent agent_measure(const char *line, size_t len)
+{
+    struct agent_extent x = { 1, 0 };
+    const char *at = line, *end = line + len;
+    u32 depth = 0;
+
+    while (at < end) {
+        const char c = *at;
+
+        x.values += c == ',' || c == '[' || c == '{';
+        depth += c == '[' || c == '{';
+        x.depth = max(x.depth, depth);
+        depth -= (c == ']' || c == '}') && depth;
+        at = c == '"' ? skip_string(at, end) : at + 1;
+    }
+    return x;
+}
+
+static int check_extent(const char *line, size_t len, struct err *e)
+{
+    const struct agent_extent x = agent_measure(line, len);
+
+    if (x.values > AGENT_VALUES_MAX)
+        return err_set(e, -E2BIG, "the guest agent's answer has %zu values; %d are allowed",
+                       x.values, AGENT_VALUES_MAX);
+    if (x.depth > AGENT_DEPTH_MAX)
+        return err_set(e, -E2BIG, "the guest agent's answer is %u levels deep; %d are allowed",
+                       x.depth, AGENT_DEPTH_MAX);
+    return 0;
+}
+
 json_t *agent_answer(const char *line, size_t len, struct err *e)
 {
-    json_t *j = json_loadb(line, len, 0, NULL), *ret = json_object_get(j, "return");
-    const json_t *error = json_object_get(j, "error");
-    const char *desc = json_string_value(json_object_get(error, "desc"));
+    json_t *j = NULL, *ret;
+    const json_t *error;
+    const char *desc;
     char plain[200];
+
+    if (check_extent(line, len, e) < 0)
+        return NULL;
+    j = json_loadb(line, len, 0, NULL);
+    ret = json_object_get(j, "return");
+    error = json_object_get(j, "error");
+    desc = json_string_value(json_object_get(error, "desc"));
 
     json_incref(ret);
     if (json_is_object(error) && !ret) {

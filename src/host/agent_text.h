@@ -8,8 +8,16 @@
 
 #include <jansson.h>
 
+/* What text of JSON would be when it is parsed: no fewer values than jansson makes of it (an empty list of three bytes needs a hundred), and how
+ * deep they are in each other.  Of any bytes. */
+struct agent_extent {
+    size_t values;
+    u32 depth;
+};
+struct agent_extent agent_measure(const char *line, size_t len);
+
 /* What "return" of an answer is, a new reference.  NULL with `e`: -EREMOTEIO: the agent refused, with its words, without control characters;
- * -EBADMSG: it is no answer. */
+ * -EBADMSG: it is no answer; -E2BIG: it has more than AGENT_VALUES_MAX values or AGENT_DEPTH_MAX levels (host/agent_memory.h). */
 json_t *agent_answer(const char *line, size_t len, struct err *e);
 
 /* A request as a line of text, with its end; `arguments` is consumed, NULL: none.  Owned; NULL: it is not UTF-8. */

@@ -13,64 +13,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { TURN_MS = 200, LAST_WORD_MS = 10000 };
+enum { LAST_WORD_MS = 10000 };
 
-/* ---- one conversation at a time ---- */
-
-static bool is_busy_locked(const struct guest_run *g)
-{
-    for (const struct guest_run *o = g->host->guests; o; o = o->next)
-        if (o != g && o->talks && strcmp(o->id, g->id) == 0)
-            return true;
-    return false;
-}
-
-static int take_turn(struct guest_run *g, struct err *e)
-{
-    bool busy = true;
-
-    while (busy && !guest_is_alone(g, 0)) {
-        struct timespec until;
-
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += (long)(TURN_MS * NSEC_PER_MSEC);
-        until.tv_sec += until.tv_nsec / (long)NSEC_PER_SEC;
-        until.tv_nsec %= (long)NSEC_PER_SEC;
-        host_lock(g->host);
-        if (is_busy_locked(g))
-            (void)pthread_cond_timedwait(&g->host->changed, &g->host->lock, &until);
-        busy = is_busy_locked(g);
-        g->talks = !busy;
-        host_unlock(g->host);
-    }
-    return busy ? err_set(e, -ECANCELED, "its client is gone") : 0;
-}
-
-static void end_turn(struct guest_run *g)
-{
-    host_lock(g->host);
-    g->talks = false;
-    pthread_cond_broadcast(&g->host->changed);
-    host_unlock(g->host);
-}
+/* host/agent_memory.h, (2) */
+static_assert(GUEST_RUNS_MAX * 3ull * (AGENT_READ_LINE_MAX + 65536) + 3ull * AGENT_LINE_MAX <=
+                  AGENT_MEMORY_MAX,
+              "all may read a piece, and one all there is");
 
 json_t *guest_ask(struct guest_run *g, const char *command, json_t *arguments, struct err *e)
 {
-    struct agent a = { .fd = -1 };
-    json_t *ret = NULL;
-    int r = take_turn(g, e);
-
-    if (r < 0) {
-        json_decref(arguments);
-        return NULL;
-    }
-    if (agent_open(&a, g->path, g->fd, e) >= 0)
-        ret = agent_ask(&a, command, arguments, e);
-    else
-        json_decref(arguments);
-    agent_close(&a);
-    end_turn(g);
-    return ret;
+    return guest_turn_ask(&g->turn, command, arguments, 0, e);
 }
 
 /* ---- the client ---- */
@@ -87,11 +39,11 @@ enum host_state guest_state(const struct guest_run *g)
     const struct instance *i;
     enum host_state state = HOST_OFF;
 
-    host_lock(g->host);
-    i = host_by_id_locked(g->host, g->id);
+    host_lock(g->turn.host);
+    i = host_by_id_locked(g->turn.host, g->turn.id);
     if (i && host_is_alive(i))
         state = i->run.state;
-    host_unlock(g->host);
+    host_unlock(g->turn.host);
     return state;
 }
 
@@ -140,17 +92,17 @@ static void hear_out(const struct guest_run *g)
 
 /* ---- the thread ---- */
 
-static void run_free(struct guest_run *g)
+static void run_free_locked(struct guest_run *g)
 {
     fd_close(&g->fd);
+    guest_turn_close_locked(&g->turn);
     free(g->name);
-    free(g->path);
     free(g);
 }
 
 static void leave(struct guest_run *g)
 {
-    struct host *h = g->host;
+    struct host *h = g->turn.host;
 
     host_lock(h);
     for (struct guest_run **at = &h->guests; *at; at = &(*at)->next)
@@ -158,7 +110,7 @@ static void leave(struct guest_run *g)
             *at = g->next;
             break;
         }
-    run_free(g);
+    run_free_locked(g);
     pthread_cond_broadcast(&h->changed);
     host_unlock(h);
 }
@@ -198,7 +150,7 @@ static const struct instance *find_locked(struct host *h, const char *id, struct
 
 static int begin_locked(struct guest_run *g, const struct instance *i, int *ret_fd, struct err *e)
 {
-    AUTO(free) char *folder = host_folder(g->host, i);
+    struct host *h = i->host;
     pthread_attr_t detached;
     pthread_t thread;
     int pair[2], r;
@@ -207,9 +159,8 @@ static int begin_locked(struct guest_run *g, const struct instance *i, int *ret_
         return err_errno(e, "make a socket");
     g->fd = pair[0];
     (void)fcntl(pair[1], F_SETFL, O_NONBLOCK);
-    str_copy(g->id, sizeof(g->id), i->id);
+    guest_turn_open_locked(&g->turn, i, g->fd);
     g->name = xdup(i->cfg.spec.name);
-    g->path = str_new("%s/agent", folder);
     pthread_attr_init(&detached);
     pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
     r = -pthread_create(&thread, &detached, main_of_guest, g);
@@ -218,8 +169,8 @@ static int begin_locked(struct guest_run *g, const struct instance *i, int *ret_
         close(pair[1]);
         return err_code(e, r, "start a thread");
     }
-    g->next = g->host->guests;
-    g->host->guests = g;
+    g->next = h->guests;
+    h->guests = g;
     *ret_fd = pair[1];
     return 0;
 }
@@ -231,12 +182,12 @@ int guest_begin(struct host *h, const char *id, int (*fn)(struct guest_run *g, s
     const struct instance *i;
     int r;
 
-    *g = (struct guest_run){ .host = h, .fd = -1, .fn = fn };
+    *g = (struct guest_run){ .fd = -1, .fn = fn };
     host_lock(h);
     i = find_locked(h, id, e);
     r = i ? begin_locked(g, i, ret_fd, e) : e->code;
     if (r < 0)
-        run_free(g);
+        run_free_locked(g);
     host_unlock(h);
     return r;
 }

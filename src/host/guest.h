@@ -1,12 +1,12 @@
 /*
  * host/guest.h: what clients do in machines by the agent in the guest (host/agent.h): each has a thread of its own, and a socket on which it
  * speaks the frames of os/run.h, as with a container.
- *   (1) With one guest one client at a time talks, question by question: a program that takes long holds up nobody.
+ *   (1) With one guest one client at a time talks, question by question (host/guest_turn.h): a program that takes long holds up nobody.
  *   (2) A client that goes ends the thread; what runs in the guest runs on: its agent cannot end it.
  */
 #pragma once
 
-#include "host/host.h"
+#include "host/guest_turn.h"
 #include "os/run.h"
 
 #include <jansson.h>
@@ -15,10 +15,9 @@ enum { GUEST_RUNS_MAX = 16 };
 
 /* Of a thread. */
 struct guest_run {
-    struct host *host;
-    char id[24], *name, *path; /* of the instance, its name then; the agent's socket */
-    int fd;                    /* our end */
-    bool talks;                /* guarded by the host's lock */
+    struct guest_turn turn;
+    char *name; /* of the instance then */
+    int fd;     /* our end */
     int (*fn)(struct guest_run *g, struct err *e);
     struct guest_run *next;
 };
@@ -35,7 +34,7 @@ void guest_close(struct host *h);
 /* A thread for the instance, which runs `fn`; what that returns, if it is negative, is told the client. */
 int guest_begin(struct host *h, const char *id, int (*fn)(struct guest_run *g, struct err *e),
                 int *ret_fd, struct err *e);
-/* What the agent returns, a new reference; `arguments` is consumed. */
+/* What the agent returns, a new reference, which is gone before the next is asked; `arguments` is consumed. */
 json_t *guest_ask(struct guest_run *g, const char *command, json_t *arguments, struct err *e);
 /* Is the client gone, or goes in so many milliseconds? */
 bool guest_is_alone(const struct guest_run *g, int ms);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { READ_MAX = 1024 * 1024, MODE = 0644 };
+enum { MODE = 0644 };
 
 /* ---- a file in the guest ---- */
 
@@ -81,9 +81,9 @@ static int say_data(void *arg, const u8 *p, size_t n)
 static int read_piece(struct guest_run *g, s64 handle, struct err *e)
 {
     struct piece piece = { g, 0 };
-    json_t *j = guest_ask(g, "guest-file-read",
-                          json_pack("{s:I, s:i}", "handle", (json_int_t)handle, "count", READ_MAX),
-                          e),
+    json_t *j = guest_ask(
+               g, "guest-file-read",
+               json_pack("{s:I, s:i}", "handle", (json_int_t)handle, "count", AGENT_READ_MAX), e),
            *text = json_object_get(j, "buf-b64");
     const bool more = json_is_false(json_object_get(j, "eof"));
     int r = j ? 0 : e->code;

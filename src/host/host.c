@@ -7,6 +7,7 @@
 #include "host/cgroup.h"
 #include "host/fetch.h"
 #include "host/guest.h"
+#include "host/guest_nets.h"
 #include "host/load.h"
 #include "host/lock.h"
 #include "host/metrics.h"
@@ -41,6 +42,11 @@ const struct field base_fields[] = {
     FIELD_STR(base_rec, id, "of the instance on whose images its disks build"),
     FIELD_INT(base_rec, node, "of its tree of snapshots; 0: its disks themselves"),
     FIELD_STR(base_rec, snapshot, "the node's name"),
+    {},
+};
+const struct field told_fields[] = {
+    FIELD_INT(told_rec, pid, "its process then"),
+    FIELD_STRS(told_rec, addresses, TOLD_MAX, "of its network cards"),
     {},
 };
 /* clang-format on */
@@ -126,6 +132,7 @@ void host_instance_free(struct instance *i)
     instance_cfg_fini(&i->cfg);
     conf_fini(run_fields, &i->run);
     conf_fini(base_fields, &i->base);
+    conf_fini(told_fields, &i->told);
     free(i);
 }
 
@@ -432,6 +439,7 @@ void host_close(struct host *h)
         pthread_cond_wait(&h->changed, &h->lock);
     host_unlock(h);
     guest_close(h);
+    guest_nets_close(h);
     metrics_close(h);
     while ((t = h->tasks)) {
         h->tasks = t->next;

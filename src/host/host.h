@@ -65,8 +65,26 @@ struct base_rec {
 };
 extern const struct field base_fields[];
 
+enum { TOLD_MAX = 64 };
+
+/* Record addresses/ID: of a machine, what its guest says (host/guest_nets.h). */
+struct told_rec {
+    u32 pid; /* of the process that it had then; 0: it said nothing */
+    struct field_strs addresses;
+};
+extern const struct field told_fields[];
+
+/* When the guest is asked. */
+struct host_look {
+    u32 pid;     /* of the process that this is about */
+    u32 silent;  /* how often it did not answer, in a row */
+    u64 next_ns; /* not before (clock_mono_ns) */
+    bool wanted; /* somebody looked since then */
+};
+
 struct task;
 struct guest_run;
+struct guest_turn;
 
 struct instance {
     char id[24];
@@ -75,6 +93,8 @@ struct instance {
     struct run_rec run;
     struct task *task; /* that is not done; NULL: none */
     struct base_rec base;
+    struct told_rec told;
+    struct host_look look;
     bool silent; /* alive, and did not answer when we began: its first start only finds it */
     /* of the loop's thread */
     int pidfd; /* -1: none */
@@ -161,8 +181,13 @@ struct host {
     struct export *exports; /* host/export.h */
     uv_timer_t export_look;
     struct guest_run *guests; /* host/guest.h */
-    struct metrics *metrics;  /* host/metrics.h */
-    struct shells *shells;    /* host/shell.h; borrowed, of the loop's thread; NULL: switched off */
+    struct guest_turn *turns; /* host/guest_turn.h */
+    struct {
+        bool works;          /* there is the thread */
+        int stop[2];         /* while there is: closing the second ends what it waits for */
+    } looks;                 /* host/guest_nets.h */
+    struct metrics *metrics; /* host/metrics.h */
+    struct shells *shells;   /* host/shell.h; borrowed, of the loop's thread; NULL: switched off */
     char *cgroup; /* machines' groups are below it; NULL: none, or (not asked) not known yet */
     bool cgroup_asked;
     bool begun; /* the loop runs: tasks may begin */

@@ -136,6 +136,14 @@ static int load_base(struct host *h, const char *id, const struct store_rec *rec
     return r;
 }
 
+static int load_told(struct host *h, const char *id, const struct store_rec *rec, struct err *e)
+{
+    struct instance *i = load_by_id(h, id);
+
+    return i ? conf_parse_text(told_fields, &i->told, rec->value, rec->len, e)
+             : err_set(e, -EBADMSG, "it has no instance");
+}
+
 int load_all(struct host *h, struct err *e)
 {
     int r = each(h, "next", load_next, e);
@@ -149,6 +157,8 @@ int load_all(struct host *h, struct err *e)
         r = each(h, "name/", check_name, e);
     if (r >= 0)
         r = each(h, "base/", load_base, e);
+    if (r >= 0)
+        r = each(h, "addresses/", load_told, e);
     if (r >= 0)
         r = each(h, "network/", load_network, e);
     return r < 0 ? r : each(h, "task/", load_task, e);

@@ -11,12 +11,13 @@ union record {
     struct task_rec task;
     struct image_cfg image;
     struct base_rec base;
+    struct told_rec told;
 };
 
 FUZZ(record)
 {
-    const struct field *const tables[] = { instance_fields(), run_fields, task_fields,
-                                           image_cfg_fields, base_fields };
+    const struct field *const tables[] = { instance_fields(), run_fields,  task_fields,
+                                           image_cfg_fields,  base_fields, told_fields };
     const struct field *fields;
     union record a = {}, b = {};
     struct err e = {};

@@ -94,6 +94,8 @@ static void change_delete(struct host_change *c, const struct instance *i)
     store_txn_delete(&c->txn, host_change_key(c, "run", i->id));
     store_txn_delete(&c->txn, host_change_key(c, "name", i->cfg.spec.name));
     store_txn_delete(&c->txn, host_change_key(c, "base", i->id));
+    if (i->told.pid)
+        store_txn_delete(&c->txn, host_change_key(c, "addresses", i->id));
 }
 
 static void drop_instance(struct host *h, struct instance *i)

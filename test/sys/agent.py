@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """test/sys/agent.py: what the guest's agent does for `socle exec`, and what happens when it is not there, goes, or lies.  test/sys/agent.py GUEST"""
 
+import json
 import os
 import pty
 import signal
@@ -13,6 +14,7 @@ from socled import BUILD, DIR, SECONDS, Socled, ok, socle, until
 
 GUEST = sys.argv[1]
 BOOT_SECONDS = 300  # of Debian, on the software engine of a busy host
+ADDRESS = "10.0.2.15"  # of the first guest of a user network
 NOBODY = "no guest agent answers in '{}'"
 
 
@@ -84,6 +86,32 @@ def programs():
     refused("g", "'cwd' is of containers", "true", options=("--cwd", "/"))
 
 
+def told(name="g"):
+    """The addresses that are shown; both ways are one."""
+    shown = ok("GET", f"/instances/{name}")["status"]["addresses"]
+    assert [i["addresses"] for i in ok("GET", "/instances")["list"] if i["name"] == name] == [shown]
+    return shown
+
+
+def addresses():
+    """The guest tells those of its card, and no others; who follows events hears of them."""
+    since = ok("GET", "")["revision"]
+    until("the guest's address", lambda: ADDRESS in told(), BOOT_SECONDS)
+    events = subprocess.Popen([BUILD + "socle", "event", "--dir", DIR, "--since", str(since)], stdout=subprocess.PIPE, text=True)
+    number = ok("GET", "/instances/g")["status"]["id"]
+    event = next(e for e in map(json.loads, events.stdout) if e["type"] == "addresses")
+    assert event["id"] == number and ADDRESS in event["addresses"], event
+    script = "ip address add 192.0.2.7/24 dev $(ls -d /sys/class/net/e* | head -n 1 | sed 's,.*/,,'); ip link add fake type dummy; ip address add 198.51.100.7/24 dev fake; ip link set fake up"
+    assert run("g", "sh", "-c", script)[0] == 0
+    until("another one", lambda: "192.0.2.7" in told())
+    assert not [a for a in told() if a.startswith(("127.", "fe80:", "198.51."))], told()
+    assert any(e["type"] == "addresses" and "192.0.2.7" in e["addresses"] for e in map(json.loads, events.stdout))
+    events.kill()
+    row = next(line for line in socle("list").stdout.splitlines() if line.startswith("g "))
+    assert ADDRESS in row and "+1" in row, row
+    assert f'"{ADDRESS}"' in socle("show", "g").stdout
+
+
 def files():
     folder = os.environ["TMPDIR"] + "/files"
     os.mkdir(folder)
@@ -145,6 +173,7 @@ def restarts(d):
     d.kill()
     assert waits.wait(SECONDS) == 125, waits.stderr.read()
     d = Socled()
+    assert ADDRESS in told()
     assert run("g", "echo", "again")[1] == b"again\n"
     waits = started("ended")
     d.end()
@@ -174,16 +203,51 @@ def first_byte(name):
             return None
 
 
+# An agent that is asked to run "/lie/WHAT", and answers with a line that is not worth its memory.
+LIAR = r"""
+open(my $port, "+<", "/dev/virtio-ports/org.qemu.guest_agent.0") or die;
+my %lies = (numbers => "[0" . ",0" x 50000 . "]", objects => "[{}" . ",{}" x 50000 . "]", deep => "[" x 1000, long => "\"" . "x" x 400000 . "\"");
+my $had = "";
+while (sysread($port, $had, 65536, length $had)) {
+    while ($had =~ s/^(.*?)\n//s) {
+        my $asked = $1;
+        exit if $asked =~ m{/lie/end};
+        my $says = $asked =~ /"id":\s*(\d+)/ ? "\xff{\"return\": $1}\n" : $asked =~ m{/lie/(\w+)} ? "{\"return\": $lies{$1}}\n" : "{}\n";
+        substr($says, 0, syswrite($port, $says)) = "" while length $says;
+    }
+}
+"""
+
+
+def replaced_by(program):
+    """In a second the agent is ended, and the program has its port, until it ends."""
+    script = f"systemctl stop qemu-guest-agent; {program}; systemctl start qemu-guest-agent"
+    # Without its accuracy systemd's timer would elapse at some second of the next minute, which is when this gives up.
+    assert run("g", "systemd-run", "--on-active=1", "--timer-property=AccuracySec=100ms", "sh", "-c", script)[0] == 0
+
+
+def lies():
+    """An agent that says what would be large is refused, with what was found."""
+    assert run("g", "sh", "-c", "cat >/run/liar.pl", stdin=LIAR.encode())[0] == 0
+    replaced_by("timeout 120 perl /run/liar.pl")
+    until("its successor lies", lambda: b"answer has 50003 values; 4096 are allowed" in run("g", "/lie/numbers")[2])
+    refused("g", "answer has 100004 values; 4096 are allowed", "/lie/objects")
+    refused("g", "answer is 1001 levels deep; 16 are allowed", "/lie/deep")
+    refused("g", "262144 are allowed", "/lie/long")
+    run("g", "/lie/end")
+    until("the agent is back", lambda: works("g"))
+
+
 def goes_and_lies():
     """The agent is restarted by itself; then a program of the guest has its port, and says anything without end."""
     refused("g", "is lost", "systemctl", "restart", "qemu-guest-agent")
     until("the agent is back", lambda: works("g"))
-    script = "systemctl stop qemu-guest-agent; timeout 30 cat /dev/zero >/dev/virtio-ports/org.qemu.guest_agent.0; systemctl start qemu-guest-agent"
-    assert run("g", "systemd-run", "--on-active=1", "sh", "-c", script)[0] == 0
+    replaced_by("timeout 30 cat /dev/zero >/dev/virtio-ports/org.qemu.guest_agent.0")
     until("its successor lies", lambda: first_byte("g") == b"\0")
     refused("g", "its port is open, but nothing comes", "true")
     pid = ok("GET", "")["pid"]
     until("the agent is back", lambda: works("g"))
+    lies()
     assert ok("GET", "")["pid"] == pid
     with open(f"/proc/{pid}/status", encoding="utf-8") as f:
         used = int(f.read().split("VmRSS:")[1].split()[0])
@@ -194,15 +258,19 @@ def main():
     d = Socled()
     without_agent()
     right("pool", "import", "deb", "--kernel", GUEST + "/vmlinuz", "--initrd", GUEST + "/initrd", "--disk", GUEST + "/root.img")
-    right("launch", "deb", "g", "--memory", "512M", "--engine", "soft", "--net", "none", "--append", "console=ttyS0 root=/dev/vda rw panic=-1 quiet")
+    right("launch", "deb", "g", "--memory", "512M", "--engine", "soft", "--net", "user", "--append", "console=ttyS0 root=/dev/vda rw panic=-1 quiet")
     until("the guest's agent", lambda: works("g"), BOOT_SECONDS)
     programs()
+    addresses()
     files()
     terminals()
     several()
     d = restarts(d)
     snapshots()
     goes_and_lies()
+    until("the guest's address again", lambda: ADDRESS in told(), BOOT_SECONDS)
+    right("stop", "g", "--force")
+    assert told() == []
     right("delete", "g", "--force")
     d.end()
 

@@ -423,9 +423,10 @@ async function settings(page) {
 /* Ten thousand rows are a list of which a window is in the page. */
 async function many(page) {
   const all = Array.from({ length: MANY }, (_, n) => ({
-    name: `vm${String(n).padStart(5, "0")}`, id: `i${n}`, state: n % 3 ? "off" : "running", cpus: 1, memory: 2 ** 30, revision: 1, tags: [],
+    name: `vm${String(n).padStart(5, "0")}`, id: `i${n}`, state: n % 3 ? "off" : "running", cpus: 1, memory: 2 ** 30, revision: 1, tags: [], addresses: [],
   }));
 
+  all[3].addresses = ["10.0.0.9", "fd00::9"];
   await page.route("**/1.0/instances?limit=*", (r) => r.fulfill({ json: { list: all } }));
   await page.goto(`${socled.url}/instances`);
   await page.getByText(`${MANY} of ${MANY}`).waitFor();
@@ -444,8 +445,15 @@ async function many(page) {
   console.log(`${MANY} rows: ${frames} frames in a second of scrolling`);
   await page.getByText(all[MANY - 1].name).waitFor();
   assert.ok((await page.locator(".grid-row").count()) < 100);
-  await page.getByPlaceholder("Search by name or tag").fill("vm00042");
+  await page.getByPlaceholder("Search by name, tag or address").fill("vm00042");
   await page.getByText(`1 of ${MANY}`).waitFor();
+  await page.getByPlaceholder("Search by name, tag or address").fill("10.0.0.9");
+  await page.getByText(`1 of ${MANY}`).waitFor();
+  await button(page, "Columns").click();
+  await page.getByRole("menuitem", { name: "Addresses" }).getByRole("checkbox").check();
+  await page.keyboard.press("Escape");
+  await page.getByText("10.0.0.9 +1").waitFor();
+  await page.evaluate(() => localStorage.removeItem("socle-columns"));
   await page.unroute("**/1.0/instances?limit=*");
 }
 

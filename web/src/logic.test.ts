@@ -4,7 +4,7 @@ import { bodyOf, commandOf, EMPTY, wrong, type Draft } from "./create/config";
 import { askAhead, get, urlOf } from "./core/api";
 import { forEach } from "./core/each";
 import { ago, bytes, parseBytes, percent, shellWord, sizeText } from "./core/format";
-import { staleAfter, withState } from "./core/live";
+import { lookAgain, staleAfter, withAddresses, withState } from "./core/live";
 import { plain } from "./core/plain";
 import { de } from "./core/de";
 import { en } from "./core/en";
@@ -19,7 +19,7 @@ import { whyNot, type Subject, type Verb } from "./instances/actions";
 import { changes } from "./instances/edit";
 import { filter, matches, tagsOf } from "./instances/filter";
 import { exportable, exportCall, exportCommand } from "./instances/export";
-import { hiddenOf } from "./instances/hidden";
+import { hiddenOf, leastOf } from "./instances/hidden";
 import { cloudOf } from "./instances/seed";
 import { ofEvent, story } from "./instances/story";
 import { place } from "./instances/tree";
@@ -106,7 +106,7 @@ describe("paths", () => {
   it("are quoted for a shell", () => expect([shellWord("a-b"), shellWord("it's"), shellWord("$(x)")]).toEqual(["a-b", `'it'\\''s'`, "'$(x)'"]));
 });
 
-const summary = (name: string, state = "off", tags: string[] = []): Summary => ({ name, id: name, kind: "para", state, tags, cpus: 1, memory: 1, revision: 1 });
+const summary = (name: string, state = "off", tags: string[] = []): Summary => ({ name, id: name, kind: "para", state, tags, addresses: [], cpus: 1, memory: 1, revision: 1 });
 
 describe("frames", () => {
   const encoded = (text: string) => new TextEncoder().encode(text);
@@ -131,6 +131,10 @@ describe("search", () => {
   const all = [summary("web1", "running", ["prod"]), summary("web2", "off", ["test"]), summary("db", "off", ["prod", "eu"])];
 
   it("finds words in any order", () => expect([matches("web prod", "PROD we"), matches("web", "db")]).toEqual([true, false]));
+  it("finds an address", () => {
+    const at = { ...summary("x"), addresses: ["10.0.0.7", "fd00::7"] };
+    expect(filter([...all, at], { text: "fd00::7", state: "", tag: "" })).toEqual([at]);
+  });
   it("joins text, state and tag", () => {
     const names = (w: Partial<Parameters<typeof filter>[1]>) => filter(all, { text: "", state: "", tag: "", ...w }).map((i) => i.name);
     expect(names({})).toEqual(["web1", "web2", "db"]);
@@ -192,6 +196,19 @@ describe("events", () => {
     expect([next[0] === list[0], next[1]?.state, list[1]?.state]).toEqual([true, "running", "off"]);
     expect(withState(list, event({ id: "x", state: "running" }))).toBe(list);
     expect(withState(list, event({ id: "b", state: "off" }))).toBe(list);
+  });
+  it("tell addresses", () => {
+    const list = [summary("a"), summary("b")];
+    const next = withAddresses(list, event({ type: "addresses", id: "b", addresses: ["10.0.0.1"] }));
+    expect([next[0] === list[0], next[1]?.addresses]).toEqual([true, ["10.0.0.1"]]);
+    expect(withAddresses(next, event({ type: "addresses", id: "b" }))[1]?.addresses).toEqual([]);
+    expect(withAddresses(list, event({ type: "addresses", id: "x", addresses: ["10.0.0.1"] }))).toBe(list);
+  });
+  it("are helped by looking while a guest may not have told", () => {
+    const told = { ...summary("a", "running"), addresses: ["10.0.0.1"] };
+    expect([lookAgain([]), lookAgain([summary("a"), told]), lookAgain([{ ...summary("c", "running"), kind: "os" }])]).toEqual([false, false, false]);
+    expect(lookAgain([told, summary("b", "running")])).toBeGreaterThan(1000);
+    expect(lookAgain(Array.from({ length: 1001 }, () => summary("b", "running")))).toBe(false);
   });
   it("say what is old", () => {
     expect(staleAfter([event({ type: "network" })])).toEqual(["networks"]);
@@ -274,6 +291,8 @@ describe("columns", () => {
     ['["tags","none","name"]', ["tags"]],
     ["[]", []],
   ])("%j hide %j", (kept, want) => expect(hiddenOf(kept)).toEqual(want));
+  it("are at first those that there is room for", () => expect([hiddenOf(null, false), hiddenOf("[]", false)]).toEqual([["addresses", "id"], []]));
+  it("need their widths", () => expect(leastOf(["3rem", "minmax(10rem, 3fr)", "4.5rem"])).toBe(17.5));
 });
 
 describe("what was used", () => {

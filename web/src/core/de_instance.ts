@@ -32,7 +32,7 @@ export const instanz: Record<keyof typeof instance, string> = {
 
   "instances.none": "Es gibt noch keine Instanzen",
   "instances.none_hint": "Eine Instanz ist eine virtuelle Maschine oder ein Container mit einem Namen, den dieser Host verwaltet.",
-  "instances.search": "Nach Name oder Tag suchen",
+  "instances.search": "Nach Name, Tag oder Adresse suchen",
   "instances.any_state": "Alle Zustände",
   "instances.any_tag": "Alle Tags",
   "instances.columns": "Spalten",
@@ -44,6 +44,7 @@ export const instanz: Record<keyof typeof instance, string> = {
   "instances.state": "Zustand",
   "instances.cpus": "CPUs",
   "instances.memory": "Speicher",
+  "instances.addresses": "Adressen",
   "instances.tag": "Tag",
   "instances.tags": "Tags",
   "instances.mark": "{name} auswählen",

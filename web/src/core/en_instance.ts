@@ -30,7 +30,7 @@ export const instance = {
 
   "instances.none": "There are no instances yet",
   "instances.none_hint": "An instance is a virtual machine that has a name and is kept by this host.",
-  "instances.search": "Search by name or tag",
+  "instances.search": "Search by name, tag or address",
   "instances.any_state": "Any state",
   "instances.any_tag": "Any tag",
   "instances.columns": "Columns",
@@ -42,6 +42,7 @@ export const instance = {
   "instances.state": "State",
   "instances.cpus": "CPUs",
   "instances.memory": "Memory",
+  "instances.addresses": "Addresses",
   "instances.tag": "Tag",
   "instances.tags": "Tags",
   "instances.mark": "Mark {name}",

@@ -4,7 +4,7 @@
  */
 import type { QueryClient } from "@tanstack/react-query";
 import { get, socketUrl } from "./api";
-import type { Instance, LiveEvent, Server, Summary, Task } from "./types";
+import type { Instance, InstanceStatus, LiveEvent, Server, Summary, Task } from "./types";
 
 export const serverQuery = { queryKey: ["server"], queryFn: () => get<Server>("/1.0") };
 
@@ -13,6 +13,8 @@ export type LiveState = "connecting" | "live" | "broken";
 const FIRST_MS = 500;
 const LAST_MS = 8000;
 const LATER_MS = 250;
+const LOOK_MS = 30_000;
+const LOOK_ROWS = 1000;
 
 /* A list after a change of one instance's state.  The same list when it is none of it. */
 export function withState(list: Summary[], e: LiveEvent): Summary[] {
@@ -23,6 +25,16 @@ export function withState(list: Summary[], e: LiveEvent): Summary[] {
   const next = list.slice();
   next[at] = { ...old, state: e.state };
   return next;
+}
+
+/* A list after what one instance's guest told.  The same list when it is none of it. */
+export function withAddresses(list: Summary[], e: LiveEvent): Summary[] {
+  return list.some((i) => i.id === e.id) ? list.map((i) => (i.id === e.id ? { ...i, addresses: e.addresses ?? [] } : i)) : list;
+}
+
+/* A guest is asked for its addresses when somebody looks, and its agent begins some time after the machine. */
+export function lookAgain(all: Pick<Summary, "kind" | "state" | "addresses">[]): number | false {
+  return all.length <= LOOK_ROWS && all.some((i) => i.kind !== "os" && i.state === "running" && !i.addresses.length) ? LOOK_MS : false;
 }
 
 /* What has to be asked again after these events, as keys of queries. */
@@ -115,7 +127,11 @@ export class Live {
   private hear(events: LiveEvent[]): void {
     for (const e of events) {
       if (e.type === "state") this.queries.setQueryData<Summary[]>(["instances"], (l) => l && withState(l, e));
-      if (e.type === "state" && e.state) this.patch(e, e.state);
+      if (e.type === "state" && e.state) this.patch(e, { state: e.state });
+      if (e.type === "addresses") {
+        this.queries.setQueryData<Summary[]>(["instances"], (l) => l && withAddresses(l, e));
+        this.patch(e, { addresses: e.addresses ?? [] });
+      }
       if (e.type === "task") this.noteTask(e);
     }
     for (const key of staleAfter(events)) this.stale.add(key);
@@ -124,10 +140,10 @@ export class Live {
     this.staleTimer ??= setTimeout(() => this.refresh(), LATER_MS);
   }
 
-  private patch(e: LiveEvent, state: string): void {
+  private patch(e: LiveEvent, now: Partial<InstanceStatus>): void {
     this.queries.setQueriesData<{ value: Instance; etag: string }>({ queryKey: ["instance"] }, (old) =>
       old?.value?.status?.id === e.id && old
-        ? { ...old, value: { ...old.value, status: { ...old.value.status, state } } }
+        ? { ...old, value: { ...old.value, status: { ...old.value.status, ...now } } }
         : old,
     );
   }

@@ -39,7 +39,7 @@ export type ApiPath = keyof paths;
 
 /* What the event stream brings (doc/api.md). */
 export interface LiveEvent {
-  type: "instance" | "state" | "network" | "task";
+  type: "instance" | "state" | "network" | "task" | "addresses";
   revision: number;
   id?: string;
   name?: string;
@@ -48,6 +48,7 @@ export interface LiveEvent {
   what?: string;
   number?: number;
   error?: string;
+  addresses?: string[];
   deleted?: boolean;
   /* seconds since 1970: when a state began; when a task was asked, and ended */
   since?: number;

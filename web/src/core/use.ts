@@ -2,7 +2,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { createContext, useContext, useSyncExternalStore } from "react";
 import { ask, INSTANCES_PAGE, list } from "./api";
-import type { Live, LiveState } from "./live";
+import { lookAgain, type Live, type LiveState } from "./live";
 import type { Image, Instance, Network, Snapshot, Summary, Task } from "./types";
 
 export const LiveContext = createContext<Live | undefined>(undefined);
@@ -21,13 +21,21 @@ export function useLiveState(): LiveState {
 }
 
 export const useInstances = () =>
-  useQuery({ queryKey: ["instances"], queryFn: () => list<Summary>("/1.0/instances", [], INSTANCES_PAGE) });
+  useQuery({
+    queryKey: ["instances"],
+    queryFn: () => list<Summary>("/1.0/instances", [], INSTANCES_PAGE),
+    refetchInterval: (q) => lookAgain(q.state.data ?? []),
+  });
 
 /* With its ETag, by which a change is refused when somebody else made one meanwhile. */
 export const useInstance = (name: string) =>
   useQuery({
     queryKey: ["instance", name],
     queryFn: () => ask<Instance>({ method: "GET", path: "/1.0/instances/{name}", names: [name] }),
+    refetchInterval: (q) => {
+      const { kind = "para", status } = q.state.data?.value ?? {};
+      return status ? lookAgain([{ kind, state: status.state, addresses: status.addresses ?? [] }]) : false;
+    },
   });
 
 export const useSnapshots = (name: string) =>

@@ -4,7 +4,7 @@ import { useState } from "react";
 import { t } from "@/core/text";
 import { CHOOSABLE, type ColumnId } from "./hidden";
 
-const TEXTS = { kind: "instances.kind", usage: "usage.cpu", cpus: "instances.cpus", memory: "instances.memory", tags: "instances.tags", id: "overview.id" } as const;
+const TEXTS = { kind: "instances.kind", usage: "usage.cpu", cpus: "instances.cpus", memory: "instances.memory", addresses: "instances.addresses", tags: "instances.tags", id: "overview.id" } as const;
 
 export function Columns({ hidden, onShown }: { hidden: ColumnId[]; onShown: (id: ColumnId, shown: boolean) => void }) {
   const [open, setOpen] = useState(false);

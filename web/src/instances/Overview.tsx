@@ -39,6 +39,7 @@ export function Overview({ instance }: Of) {
           <Facts
             rows={[
               [t("overview.since"), status.since ? t("overview.since_is", { ago: ago(status.since), at: when(status.since) }) : undefined],
+              [t("instances.addresses"), alive && status.addresses?.length ? status.addresses.join(", ") : undefined],
               [t("overview.pid"), alive ? status.pid : undefined],
               [t("overview.cpu"), alive && status.cpu_us !== undefined ? `${number(status.cpu_us / 1e6, 1)} s` : undefined],
               [t("overview.used"), alive && status.memory_used ? bytes(status.memory_used) : undefined],

@@ -19,7 +19,8 @@ import { bytes } from "@/core/format";
 import { t } from "@/core/text";
 import type { Summary } from "@/core/types";
 import { StateLabel } from "@/parts/StateLabel";
-import { WIDTHS, type ColumnId } from "./hidden";
+import { isAlive } from "./actions";
+import { leastOf, WIDTHS, type ColumnId } from "./hidden";
 import { Spark } from "./Spark";
 
 const ROW_PX = 44;
@@ -34,6 +35,13 @@ interface Props {
 }
 
 const column = createColumnHelper<Summary>();
+
+/* "10.0.0.1 +2" */
+function shortList(words: string): string {
+  const [first = "", ...more] = words.split(" ");
+
+  return more.length ? `${first} +${more.length}` : first;
+}
 
 /* Cells have PatternFly's classes, not its components: these are most of what a row costs while one scrolls. */
 function columns(onTag: Props["onTag"]) {
@@ -70,6 +78,11 @@ function columns(onTag: Props["onTag"]) {
     column.display({ id: "usage", header: () => t("usage.cpu"), cell: ({ row }) => <Spark of={row.original} /> }),
     column.accessor("cpus", { header: () => t("instances.cpus") }),
     column.accessor("memory", { header: () => t("instances.memory"), cell: (c) => bytes(c.getValue()) }),
+    column.accessor((i) => (isAlive(i.state) ? i.addresses.join(" ") : ""), {
+      id: "addresses",
+      header: () => t("instances.addresses"),
+      cell: (c) => <span title={c.getValue()}>{shortList(c.getValue())}</span>,
+    }),
     column.accessor((i) => i.tags.join(" "), {
       id: "tags",
       header: () => t("instances.tags"),
@@ -153,7 +166,7 @@ export function InstanceTable(p: Props) {
   const { rows } = table.getRowModel();
   const widths = table.getVisibleLeafColumns().map((c) => WIDTHS[c.id as keyof typeof WIDTHS]);
   return (
-    <div className="grid" style={{ "--columns": widths.join(" ") } as CSSProperties} ref={setScroller} role="table" tabIndex={0} aria-label={t("nav.instances")} aria-rowcount={rows.length + 1}>
+    <div className="grid" style={{ "--columns": widths.join(" "), "--least": `${leastOf(widths)}rem` } as CSSProperties} ref={setScroller} role="table" tabIndex={0} aria-label={t("nav.instances")} aria-rowcount={rows.length + 1}>
       <div role="rowgroup" className="grid-head">
         <div role="row" className="grid-row" aria-rowindex={1}>
           {table.getFlatHeaders().map((h) => {

@@ -22,7 +22,7 @@ export function filter(all: Summary[], w: Wanted): Summary[] {
     (i) =>
       (!w.state || i.state === w.state) &&
       (!w.tag || i.tags.includes(w.tag)) &&
-      (!w.text || matches(`${i.name} ${i.tags.join(" ")}`, w.text)),
+      (!w.text || matches([i.name, ...i.tags, ...i.addresses].join(" "), w.text)),
   );
 }
 
