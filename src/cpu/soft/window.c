@@ -16,11 +16,11 @@
 
 #define WINDOW_SIZE  (1ull << 46)
 #define WINDOW_FIRST (64 * KiB) /* Linux keeps what is below (vm.mmap_min_addr) */
-#define WINDOW_LOW \
-    (4 *           \
-     GiB) /* where address 0 of a program at low addresses is: what is below can be reached, too */
-#define WINDOW_GUARD \
-    (4 * GiB) /* reached from below `window_end` by a displacement, and what was added since */
+/* Where address 0 of a program at low addresses is: what is below can be reached, too. */
+#define WINDOW_LOW (4 * GiB)
+/* Behind the end: a register is compared, or a sum that is within 2 GiB of it; then 1 GiB is added in a loop, 1 GiB behind it, and a
+ * displacement. */
+#define WINDOW_GUARD    (8 * GiB)
 #define CR3_KEEPS       (1ull << 63)
 #define HWCAP2_FSGSBASE 2ul
 

@@ -35,6 +35,9 @@ static const struct program
     flags = ROW_OF("flags", "\xb9\x20\x4e\x00\x00\xff\xc9\x75\xfc\xb9\xf4\x01\x00\x00\x31\xdb\x31\xd2\x8b\x07\x39\xc9\x8b\x87\x00\x10\x00\x00\x0f\x95\xc2\x01\xd3\x48\x81\xc7\x00\x10\x00\x00\xeb\x00\xff\xc9\x75\xe4"),
     /* mov $20000,%ecx; 1: fldl (%rdi); mov 8(%rdi),%eax; fstp %st(0); jmp 2f; 2: dec %ecx; jnz 1b */
     x87 = ROW_OF("x87", "\xb9\x20\x4e\x00\x00\xdd\x07\x8b\x47\x08\xdd\xd8\xeb\x00\xff\xc9\x75\xf3"),
+    /* mov $20000,%ecx; 1: dec %ecx; jnz 1b; mov $9000,%ecx; 1: movups (%rsi),%xmm0; addps %xmm0,%xmm0; movups %xmm0,(%rdi,%rdx,2); add $16,%rsi;
+     * add $8,%rdx; sub $1,%rcx; jnz 1b */
+    vectors = ROW_OF("vectors", "\xb9\x20\x4e\x00\x00\xff\xc9\x75\xfc\xb9\x28\x23\x00\x00\x0f\x10\x06\x0f\x58\xc0\x0f\x11\x04\x57\x48\x83\xc6\x10\x48\x83\xc2\x08\x48\x83\xe9\x01\x75\xe8"),
     /* mov $20000,%ecx; 1: push %rcx; call 3f; pop %rax; jmp 2f; 3: mov 8(%rsp),%rdx; ret; 2: dec %ecx; jnz 1b */
     stack = ROW_OF("stack", "\xb9\x20\x4e\x00\x00\x51\xe8\x03\x00\x00\x00\x58\xeb\x06\x48\x8b\x54\x24\x08\xc3\xff\xc9\x75\xed");
 /* clang-format on */
@@ -397,4 +400,33 @@ TEST(window_goes_to_who_uses_it)
     CHECK_EQ(word(second, BEFORE), 3 * ROUNDS);
     rig_free(first);
     rig_free(second);
+}
+
+/* 9000 rounds of a loop over 36 pages, which trap, and over a page that is not there in the end. */
+TEST(window_loops_run_without_checks)
+{
+    enum { FROM = 0x100000, TO = 0x200000, ALL = 9000 };
+    struct rig *r = machine(&vectors);
+    const float one = 1.5f;
+
+    for (u32 i = 0; i < 4 * ALL; i++)
+        memcpy(r->ram + FROM + 4 * i, &one, 4);
+    r->c->reg[GPR_RSI] = FROM;
+    r->c->reg[GPR_RDI] = TO;
+    r->c->reg[GPR_RDX] = 0;
+    run(r);
+    for (u32 i = 0; i < 4 * ALL; i++)
+        CHECK_EQ(word(r, TO + 4 * i), 0x40400000);
+    CHECK_EQ(word(r, TO + 16 * ALL), 0);
+    CHECK_EQ(r->c->reg[GPR_RCX], 0);
+    CHECK_EQ(r->c->jit->stats.loops, 1);
+    CHECK(r->c->jit->stats.misses < 200);
+
+    r->c->reg[GPR_RSI] = FROM;
+    r->c->reg[GPR_RDX] = 0;
+    run_at(r, RIG_CODE + 14); /* to HERE, which is one page */
+    CHECK_EQ(r->c->cr2, HERE + GUEST_PAGE);
+    CHECK_EQ(r->c->reg[GPR_RSI], FROM + GUEST_PAGE);
+    CHECK_EQ(word(r, BEFORE + GUEST_PAGE - 4), 0x40400000);
+    rig_free(r);
 }

@@ -183,7 +183,7 @@ void jit_touch(struct jit_tr *t)
     if (!t->in_window)
         return;
     jit_may_trap(t);
-    asm_byte(&t->a, 0x65); /* GS */
+    asm_byte(&t->a, PREFIX_GS);
 }
 
 void jit_access(struct jit_tr *t, bool wide, u32 op, u32 reg, struct asm_mem m)

@@ -552,9 +552,13 @@ u32 jit_copy_at(struct jit_tr *t, struct asm_mem at)
     }
     must(plan(t, &k));
     k.at = at;
+    if (k.mem)
+        k.rm = at.base == NO_REG ? 0 : at.base;
     move_temps(t, &k, true);
     insn_at = t->a.at;
+    if (k.mem && t->in_window)
+        asm_byte(&t->a, PREFIX_GS);
     write_insn(t, &k);
     move_temps(t, &k, false);
-    return k.traps ? insn_at : 0;
+    return k.traps || (k.mem && t->in_window) ? insn_at : 0;
 }

@@ -9,13 +9,18 @@
  *       round goes on there in the block's plain code.  A trap gives back the rounds that are left and is, from there on, the plain
  *       code's trap of the same instruction.
  *   (5) Only who used all rounds up tries again at once; others wait, so that short loops do not pay for it each time.
+ *   (6) With the user window no page ends: what is compared once is where each run begins, and how far the rounds can get from there is less
+ *       than the guard behind the window.  A page that is not there traps.
  */
 #include "cpu/soft/jit/translate.h"
 #include "cpu/soft/soft_mem.h"
+#include "cpu/soft/window.h"
 
 enum {
     SPAN_MAX = 1024,  /* bytes of a run */
-    STRIDE_MAX = 512, /* what a round may add to an address */
+    STRIDE_MAX = 512, /* what a round may add to an address ... */
+    STRIDE_MAX_WINDOW =
+        1 << 16, /* ... in the window: 10,000 rounds, a quantum, are less than TRUST_MOVED_MAX */
     STEP_MAX = 1 << 20,
     ROUNDS_MIN = 4,
     WAIT_FAILED = 1, /* no lookup, or the page's end is near */
@@ -39,6 +44,7 @@ struct loop {
     s64 step[GPR_COUNT];  /* so far added to each register */
     bool lost[GPR_COUNT]; /* changed otherwise */
     enum jit_vec vec;
+    bool window;
     u32 last; /* the last instruction that overwrites all flags */
     u32 n_traps;
     struct {
@@ -152,6 +158,8 @@ static bool note_insn(struct loop *l)
 
     if (!jit_look(t) || !jit_copied(t, &k) || (k.size && !note_memory(l, &k)))
         return false;
+    if (l->window && soft_window_avoids(t->c->window, t->b->gpa + t->op->off))
+        return false;
     note_registers(l);
     l->vec = max(l->vec, k.vec);
     if (k.size || k.traps)
@@ -161,14 +169,24 @@ static bool note_insn(struct loop *l)
     return true;
 }
 
+/* In the window an address is what the guest has, in registers that are there. */
+static bool is_there(u8 at)
+{
+    return at == REG_ZERO || (is_gpr(at) && jit_host[at / 8] != NO_REG);
+}
+
 /* May the registers of `r` be foreseen?  Then its stride. */
 static bool settle(const struct loop *l, struct run *r)
 {
+    const s64 most = l->window ? STRIDE_MAX_WINDOW : STRIDE_MAX;
+
+    if (l->window && !(is_there(r->base) && is_there(r->index)))
+        return false;
     if ((is_gpr(r->base) && l->lost[r->base / 8]) || (is_gpr(r->index) && l->lost[r->index / 8]))
         return false;
     r->stride = (is_gpr(r->base) ? l->step[r->base / 8] : 0) +
                 (is_gpr(r->index) ? l->step[r->index / 8] * (1 << r->scale) : 0);
-    return r->stride >= -STRIDE_MAX && r->stride <= STRIDE_MAX && r->low == (s32)r->low;
+    return r->stride >= -most && r->stride <= most && r->low == (s32)r->low;
 }
 
 /* Is the block a loop of ours? */
@@ -225,6 +243,20 @@ static void limit(struct jit_tr *t, const struct run *r)
     asm_aim(a, skip, a->at);
 }
 
+/* All addresses of the run are in the window, or trap. */
+static void compare_run(struct loop *l, const struct run *r)
+{
+    struct jit_tr *t = l->t;
+    struct asm_mem m = { .scale = r->scale, .disp = (s32)r->low };
+    enum { CC_AE = 3 };
+
+    m.base = (u8)jit_reg_for(t, r->base, T1);
+    m.index = (u8)jit_reg_for(t, r->index, T2);
+    asm_rmx(&t->a, true, OP_LEA, T0, m);
+    asm_rm(&t->a, true, OP_CMP, T0, CTX, CTX_AT(window_end));
+    to_begin(t, CC_AE);
+}
+
 static void look_up_run(struct loop *l, u32 i)
 {
     struct jit_tr *t = l->t;
@@ -270,7 +302,10 @@ static void prepare(struct loop *l)
     asm_shift(a, true, EXT_SAR, T0, 32u - (u32)__builtin_clz(n - 1)); /* for n, or a bit more */
     asm_rm(a, true, OP_MOV_TO, T0, CTX, CTX_AT(loop.left));
     for (u32 i = 0; i < l->n_runs; i++)
-        look_up_run(l, i);
+        if (l->window)
+            compare_run(l, &l->run[i]);
+        else
+            look_up_run(l, i);
     asm_mi(a, true, EXT_CMP, CTX, CTX_AT(loop.left), ROUNDS_MIN);
     to_begin(t, CC_L);
     asm_rm(a, true, OP_IMUL_IMM, T0, CTX, CTX_AT(loop.left));
@@ -283,6 +318,14 @@ static void prepare(struct loop *l)
 }
 
 /* --- the rounds --- */
+
+static struct asm_mem window_operand(struct jit_tr *t)
+{
+    const struct uop *op = t->op;
+
+    return (struct asm_mem){ (u8)jit_reg_for(t, op->base, T0), (u8)jit_reg_for(t, op->index, T0),
+                             op->scale, op->disp };
+}
 
 /* The operand of the instruction under way, with T0, and T1 for registers that are in memory; no flags are changed. */
 static struct asm_mem operand(struct loop *l)
@@ -323,7 +366,7 @@ static void round_insn(struct loop *l)
 
     must(jit_look(t) && jit_copied(t, &k));
     if (k.size)
-        at = operand(l);
+        at = l->window ? window_operand(t) : operand(l);
     trap = jit_copy_at(t, at);
     if (!trap)
         return;
@@ -375,11 +418,11 @@ static void write_rounds(struct loop *l)
 
 void jit_loop(struct jit_tr *t)
 {
-    struct loop l = { .t = t };
+    struct loop l = { .t = t, .window = t->b->key & KEY_WINDOW };
 
+    t->in_window = l.window;
     t->i = t->b->n - 1u;
-    if (!t->code64 || t->b->key & KEY_WINDOW || t->b->n < 2 || !t->fall_at || t->b->ops[t->i].imm ||
-        !study(&l))
+    if (!t->code64 || t->b->n < 2 || !t->fall_at || t->b->ops[t->i].imm || !study(&l))
         return;
     t->jb->loop = t->a.at;
     t->c->jit->stats.loops++;

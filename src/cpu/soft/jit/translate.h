@@ -20,7 +20,7 @@ enum { FLAGS_IN_CPU = 1, FLAGS_IN_HOST = 2 };
 
 enum { SECOND_MAX = 3, COLD_FROM_MAX = 8, COLD_TRAPS_MAX = 3 };
 
-#define TRUST_MOVED_MAX (1 << 30) /* with a displacement of 2 GiB less than window.c's guard */
+#define TRUST_MOVED_MAX (1 << 30) /* see WINDOW_GUARD */
 
 /* What is known of a guest register. */
 struct jit_trust {

@@ -37,6 +37,14 @@ struct window_known {
     bool kept;     /* T1 is RAX, which was so ... */
     s64 kept_moved;
     u32 from; /* 1 more than the guest register that T0 was loaded from, unchanged */
+    /* Of a loop: sums of registers that were compared; `sum`: T0 is that of the last one. */
+    struct window_sum {
+        ZydisRegister base, index;
+        u8 scale;
+    } sums[LOOP_RUNS + 1];
+    u32 n_sums;
+    bool sum;
+    bool lent; /* flags.c borrows RAX: T1 is it */
 };
 
 static bool writes(const ZydisDecodedInstruction *in, const ZydisDecodedOperand *o, ZydisRegister r)
@@ -104,6 +112,12 @@ static const char *check_window(const struct soft_cpu *c, u32 at, const struct w
     u32 h = m->mem.base == ZYDIS_REGISTER_NONE ? 0 : host_of(m->mem.base);
     u64 pad;
 
+    for (u32 i = 0; i < w->n_sums; i++) /* how often the loop goes around, loop.c has to know */
+        if (w->sums[i].base == m->mem.base && w->sums[i].index == m->mem.index &&
+            w->sums[i].scale == m->mem.scale)
+            return soft_jit_trap(c->jit, (uintptr_t)c->jit->area.run_at + at, &pad)
+                       ? NULL
+                       : "an access of a loop to the window whose trap is no one's";
     if (m->mem.index != ZYDIS_REGISTER_NONE || m->mem.base == ZYDIS_REGISTER_NONE)
         return "more than a register in an address in the window";
     if (!w->host[h] || w->moved[h] < -TRUST_MOVED_MAX || w->moved[h] > TRUST_MOVED_MAX)
@@ -150,6 +164,36 @@ static bool adds(const ZydisDecodedInstruction *in, const ZydisDecodedOperand *o
     }
 }
 
+/* LEA T0, [sum]; CMP T0, [soft_cpu.window_end]; JNB; and only constants are added to its registers. */
+static void learn_sum(struct window_known *w, const struct window_known *was,
+                      const ZydisDecodedInstruction *in, const ZydisDecodedOperand *o)
+{
+    const struct window_sum s = { o[1].mem.base, o[1].mem.index, o[1].mem.scale };
+
+    w->sum = was->sum && w->compared == T0 + 1;
+    if (in->mnemonic == ZYDIS_MNEMONIC_LEA && o[0].reg.value == REG_T0 && s.base != REG_T0 &&
+        w->n_sums < LOOP_RUNS) {
+        w->sums[w->n_sums] = s;
+        w->sum = true;
+    }
+    if (was->sum && was->compared && in->mnemonic == ZYDIS_MNEMONIC_JNB)
+        w->n_sums++;
+}
+
+static void forget_sums(struct window_known *w, u32 h)
+{
+    u32 kept = 0;
+
+    for (u32 i = 0; i < w->n_sums; i++) {
+        const struct window_sum s = w->sums[i];
+
+        if ((s.base == ZYDIS_REGISTER_NONE || host_of(s.base) != h) &&
+            (s.index == ZYDIS_REGISTER_NONE || host_of(s.index) != h))
+            w->sums[kept++] = s;
+    }
+    w->n_sums = kept;
+}
+
 /* CMP r, [soft_cpu.window_end]; JNB; and r may be added to from there on. */
 static void learn_window(struct window_known *w, const ZydisDecodedInstruction *in,
                          const ZydisDecodedOperand *o)
@@ -163,12 +207,14 @@ static void learn_window(struct window_known *w, const ZydisDecodedInstruction *
         w->moved[was.compared - 1] = 0;
         if (was.compared - 1 == T0 && was.from)
             w->slot[was.from - 1] = true;
+        learn_sum(w, &was, in, o);
         return;
     }
     if (in->mnemonic == ZYDIS_MNEMONIC_CMP && o[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
         in->operand_width == 64 && o[1].type == ZYDIS_OPERAND_TYPE_MEMORY &&
         o[1].mem.base == REG_CTX && o[1].mem.disp.value == CTX_AT(window_end))
         w->compared = host_of(o[0].reg.value) + 1;
+    learn_sum(w, &was, in, o);
     for (u32 i = 0; i < in->operand_count; i++) {
         bool write = o[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
         u32 h;
@@ -182,21 +228,30 @@ static void learn_window(struct window_known *w, const ZydisDecodedInstruction *
         h = host_of(o[i].reg.value) & 15;
         if (h == T0)
             w->from = 0;
-        if (h == T1)
+        if (h == T1) {
             w->kept = false;
-        if (adds(in, o, h, &by))
+            if (w->lent)
+                forget_sums(w, RAX);
+            w->lent = false;
+        }
+        if (adds(in, o, h, &by)) {
             w->moved[h] += by;
-        else
-            w->host[h] = false;
+            continue;
+        }
+        w->host[h] = false;
+        if (h != T0 && !(h == RAX && w->lent))
+            forget_sums(w, h);
     }
     if (in->mnemonic != ZYDIS_MNEMONIC_MOV || o[0].type != ZYDIS_OPERAND_TYPE_REGISTER)
         return;
     if (o[0].reg.value == REG_T1 && o[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
         o[1].reg.value == ZYDIS_REGISTER_RAX) { /* flags.c borrows it */
+        w->lent = true;
         w->kept = was.host[RAX];
         w->kept_moved = was.moved[RAX];
     } else if (o[0].reg.value == ZYDIS_REGISTER_RAX && o[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
                o[1].reg.value == REG_T1) {
+        w->lent = false;
         w->host[RAX] = was.kept;
         w->moved[RAX] = was.kept_moved;
     } else if (o[0].reg.value == REG_T0 && slot_of(&o[1]) < GPR_COUNT) {
