@@ -28,7 +28,8 @@ enum {
     AFTER_MAX = 64 * WINDOW_AFTER,
     CREDIT_FIRST = 20000, /* quanta of some 4 us */
     CREDIT_MAX = 40000,
-    COST_OF_PAGE = 3, /* a trap, and to map it */
+    COST_OF_TRAP = 2,
+    COST_OF_PAGE = 1,
     COST_OF_DROP = 1,
     COST_OF_FORGET = 50,
     STRIKES_MAX = 3,
@@ -162,6 +163,7 @@ static void map_entry(struct soft_cpu *c, const struct tlb_entry *t)
              (off_t)(p->page * GUEST_PAGE)) == MAP_FAILED)
         remove_page(w, p);
     c->jit->stats.window_mapped++;
+    w->credit -= COST_OF_PAGE;
 }
 
 /* --- who has it --- */
@@ -303,6 +305,8 @@ void soft_window_sample(struct soft_cpu *c)
 void soft_window_trap(struct soft_cpu *c, u64 at)
 {
     c->window_miss = at + c->window->low;
+    c->window->credit -=
+        COST_OF_TRAP; /* also where the guest's page is not there, and nothing is to be mapped */
 }
 
 void soft_window_outside(struct soft_cpu *c, const struct block *b, u32 i)
@@ -325,16 +329,18 @@ void soft_window_missed(struct soft_cpu *c, const struct block *b, u32 i, u64 li
     u64 page = lin & GUEST_PAGE_MASK;
     u32 at = (u32)(page / GUEST_PAGE) % SOFT_TLB_SIZE;
     const struct tlb_entry *t = &c->tlb[at];
+    const struct window_page *p;
 
     if (!(b->key & KEY_WINDOW) || !w->on)
         return;
-    w->credit -= COST_OF_PAGE;
     if (t->tag_r != page)
         t = &c->tlb[at ^ SOFT_TLB_OTHER];
-    if (t->tag_r == page && has_room_for(w, page))
-        map_entry(c, t);
-    else
+    p = find(w, page);
+    /* One that is there as it may be, and traps: a device's, or written to beside code. */
+    if (t->tag_r != page || !has_room_for(w, page) || (p && p->writes == (t->tag_w == page)))
         soft_window_outside(c, b, i);
+    else
+        map_entry(c, t);
 }
 
 /* --- what mmu.c forgets --- */
@@ -358,8 +364,10 @@ void soft_window_forget_page(struct soft_cpu *c, u64 lin, u32 bits)
         bits = max(bits, (u32)LARGE_BITS);
     if (bits > PAGE_BITS) {
         for (p = w->pages; p < w->pages + w->used; p++)
-            if (p->lin != BLOCK_ONE_PAGE && (p->lin ^ lin) >> bits == 0)
+            if (p->lin != BLOCK_ONE_PAGE && (p->lin ^ lin) >> bits == 0) {
                 remove_page(w, p);
+                w->credit -= COST_OF_DROP;
+            }
         return;
     }
     p = find(w, lin & GUEST_PAGE_MASK);

@@ -365,6 +365,25 @@ TEST(window_does_not_write_to_code)
     rig_free(r);
 }
 
+/* A page with code and data: who writes there does it by the TLB, soon. */
+TEST(window_leaves_writes_beside_code_to_the_tlb)
+{
+    struct rig *r = machine(&counts);
+
+    r->c->reg[GPR_RDI] = OTHER_CODE + 0x800;
+    memset(r->ram + OTHER_CODE + 0x800, 0, 4);
+    r->c->rip = OTHER_CODE;
+    run(r);
+    r->c->rip = RIG_CODE;
+    r->c->reg[GPR_RDI] = OTHER_CODE + 0x800;
+    rig_user(r);
+    r->c->eflags |= RF_IOPL;
+    CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
+    CHECK_EQ(word(r, OTHER_CODE + 0x800), ROUNDS);
+    CHECK(r->c->jit->stats.window_outside > 0 && r->c->jit->stats.window_outside < 20);
+    rig_free(r);
+}
+
 TEST(window_is_given_up_where_it_costs)
 {
     struct rig *r = machine(&counts);

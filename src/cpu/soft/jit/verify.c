@@ -112,12 +112,14 @@ static const char *check_window(const struct soft_cpu *c, u32 at, const struct w
     u32 h = m->mem.base == ZYDIS_REGISTER_NONE ? 0 : host_of(m->mem.base);
     u64 pad;
 
-    for (u32 i = 0; i < w->n_sums; i++) /* how often the loop goes around, loop.c has to know */
-        if (w->sums[i].base == m->mem.base && w->sums[i].index == m->mem.index &&
-            w->sums[i].scale == m->mem.scale)
+    for (u32 i = 0; i < w->n_sums; i++) { /* how often the loop goes around, loop.c has to know */
+        const struct window_sum *s = &w->sums[i];
+
+        if (s->base == m->mem.base && s->index == m->mem.index && s->scale == m->mem.scale)
             return soft_jit_trap(c->jit, (uintptr_t)c->jit->area.run_at + at, &pad)
                        ? NULL
                        : "an access of a loop to the window whose trap is no one's";
+    }
     if (m->mem.index != ZYDIS_REGISTER_NONE || m->mem.base == ZYDIS_REGISTER_NONE)
         return "more than a register in an address in the window";
     if (!w->host[h] || w->moved[h] < -TRUST_MOVED_MAX || w->moved[h] > TRUST_MOVED_MAX)
