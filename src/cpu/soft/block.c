@@ -21,7 +21,7 @@
 #include <sys/mman.h>
 
 enum {
-    HASH_BITS = 15,
+    HASH_BITS = 16,
     PAGE_HASH_BITS = 12,
     WRITTEN_MAX = 64, /* pages that others wrote to, until we look; more: everything is dropped */
     FRESH_MAX = 512,
@@ -29,7 +29,7 @@ enum {
     HOT_BYTES = 32, /* ... has blocks of at most so many bytes */
 };
 #define HOT_INSNS (1000 * 1000)
-#define POOL_SIZE (32 * MiB) /* of address space; touched as it fills */
+#define POOL_SIZE ((u64)SOFT_CODE_MAX) /* of address space; touched as it fills */
 
 /* A page of guest RAM that holds decoded code. */
 struct code_page {
@@ -577,7 +577,7 @@ static void make_room(struct soft_cpu *c)
 
     if (c->code->n_fresh + 2 > FRESH_MAX)
         soft_code_second_look(c);
-    if (c->code->used + most > POOL_SIZE || soft_stubs_full(c) || soft_jit_full(c) ||
+    if (c->code->used + most > c->vm->code_budget || soft_stubs_full(c) || soft_jit_full(c) ||
         c->code->n_fresh + 2 > FRESH_MAX)
         soft_code_flush(c);
 }

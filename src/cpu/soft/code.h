@@ -16,6 +16,10 @@ enum {
     CODE_GRANULES = 4096 / CODE_GRANULE,
 };
 
+/* soft_vm.code_budget: all of it, and with less RAM than so much, half. */
+#define SOFT_CODE_MAX   (64u << 20)
+#define SOFT_CODE_LARGE (1 * GiB)
+
 int soft_code_init(struct soft_cpu *c, struct err *e);
 void soft_code_fini(struct soft_cpu *c);
 

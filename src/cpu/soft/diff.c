@@ -86,6 +86,7 @@ struct diff *diff_new(struct err *e)
     d->vm.ram = mem_regions(d->mem, &n);
     d->vm.n_ram = n;
     d->vm.gpa_mask = (1ull << 46) - 1;
+    d->vm.code_budget = SOFT_CODE_MAX;
     d->vm.cpuid = &d->cpuid;
     d->vm.n_cpus = 1;
     d->vm.cpus[0] = d->c;

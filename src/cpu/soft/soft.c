@@ -85,6 +85,7 @@ static int soft_open(struct cpu_vm *vm, struct err *e)
     k->icount = vm->cfg.icount;
     k->block_max = BLOCK_UOPS_MAX;
     k->jit_warm = vm->cfg.jit ? JIT_WARM : 0;
+    k->code_budget = mem_size(vm->mem) < SOFT_CODE_LARGE ? SOFT_CODE_MAX / 2 : SOFT_CODE_MAX;
     k->window_after = mem_page_fd(vm->mem) >= 0 && vm->cfg.jit ? WINDOW_AFTER : 0;
     if (vm->cfg.check && !vm->cfg.jit)
         return err_set(e, -EINVAL, "engine-check: there is no translator to be checked");

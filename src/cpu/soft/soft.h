@@ -39,7 +39,7 @@ enum {
     SOFT_TLB_OTHER =
         SOFT_TLB_SIZE / 2, /* an entry that had to make room is there: its index XOR this */
     SOFT_TLB_SETS = 4,     /* PCIDs that are remembered at a time */
-    SOFT_JUMP_BITS = 14,
+    SOFT_JUMP_BITS = 15,
     JUMP_HALF_BITS = 12,
     JUMP_PAGES =
         2
@@ -478,6 +478,7 @@ struct soft_vm {
     u64 icount_ahead_ns; /* icount: time that was slept through */
     u32 block_max;       /* instructions of a block: BLOCK_UOPS_MAX, or fewer for a comparison */
     u32 jit_warm;        /* runs of a block until it is translated; 0: never */
+    u32 code_budget;     /* bytes of decoded code, and of translated code, of a vCPU */
     u32 window_after; /* quanta in ring 3 until an address space gets the user window; 0: none does */
     atomic_bool dirty_log;     /* every write goes through mem.c, which calls soft_dirty */
     atomic_ullong *dirty;      /* one bit a page of the memfd; made by the first start of the log */

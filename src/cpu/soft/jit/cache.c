@@ -51,7 +51,9 @@ bool soft_jit_full(const struct soft_cpu *c)
 {
     const struct jit_cache *j = c->jit;
 
-    return j->used + JIT_BLOCK_BYTES > JIT_COLD || j->cold_used + JIT_BLOCK_BYTES > JIT_AREA ||
+    const u32 half = min(c->vm->code_budget, (u32)JIT_AREA) / 2;
+
+    return j->used + JIT_BLOCK_BYTES > half || j->cold_used - JIT_COLD + JIT_BLOCK_BYTES > half ||
            j->n_blocks == JIT_BLOCKS_MAX || j->n_traps + 4 * BLOCK_UOPS_MAX > JIT_TRAPS_MAX;
 }
 

@@ -5,16 +5,17 @@
 #pragma once
 
 #include "cpu/soft/area.h"
+#include "cpu/soft/code.h"
 #include "cpu/soft/jit/host.h"
 #include "cpu/soft/jit/jit.h"
 
 enum {
-    JIT_AREA = 32 << 20, /* bytes of code; touched as it fills */
+    JIT_AREA = SOFT_CODE_MAX, /* bytes of code; touched as it fills */
     JIT_COLD =
         JIT_AREA / 2, /* from here on what is seldom run, so that the rest lies close together */
-    JIT_BLOCKS_MAX = 96 << 10,  /* translations */
+    JIT_BLOCKS_MAX = 160 << 10, /* translations */
     JIT_BLOCK_BYTES = 24 << 10, /* more than any translation has */
-    JIT_TRAPS_MAX = 128 << 10,
+    JIT_TRAPS_MAX = 512 << 10,
     JIT_CALL_NEXT = 1,
     JIT_CALL_MISS = 1 << 16,    /* with an instruction's index: its translation could not go on */
     JIT_CALL_OUTSIDE = 1 << 17, /* ... as an address is outside of the user window */

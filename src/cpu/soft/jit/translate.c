@@ -361,6 +361,7 @@ static void cold_parts(struct jit_tr *t, const struct poll *p)
     poll_cold(t, p);
     cold_handlers(t);
     cold_edges(t);
+    code_area_filled(&j->area, j->cold_used, t->a.at);
     j->cold_used = t->jb->cold_end = t->a.at;
     j->stats.bytes += t->jb->cold_end - t->jb->cold_at;
     t->a.at = at;
@@ -415,6 +416,7 @@ struct jit_block *jit_translate(struct soft_cpu *c, struct block *b)
     t.jb->end = t.a.at;
     j->stats.blocks++;
     j->stats.bytes += t.a.at - j->used;
+    code_area_filled(&j->area, j->used, t.a.at);
     j->used = align_up(t.a.at, 16u);
     return t.jb;
 }
