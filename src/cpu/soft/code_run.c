@@ -413,14 +413,12 @@ static _Noreturn void fail(const struct prog *p, const char *what)
     abort();
 }
 
-/* Are the page tables those of the beginning but for accessed and dirty bits, and were they all the time?  Then no translation can be stale. */
-static bool tables_are_old(const struct prog *p, const struct soft_cpu *c)
+/* Are the page tables those of the beginning but for accessed and dirty bits?  Then no translation can be stale. */
+static bool tables_are_old(const struct soft_cpu *c)
 {
     const u64 *now = (const u64 *)(const void *)(c->vm->ram->host + TABLES),
               *old = (const u64 *)(const void *)(image + TABLES);
 
-    if (p->flags & OWN_TABLES)
-        return false;
     for (u32 i = 0; i < TABLES_SIZE / 8; i++)
         if ((now[i] ^ old[i]) & ~0x0000006000000060ull)
             return false;
@@ -488,7 +486,7 @@ static void check(const struct prog *p, struct soft_cpu *c)
 {
     u32 key = c->key & ~(u32)KEY_SINGLE;
     const struct tlb_entry *tlb = c->tlb;
-    bool fresh = !(c->cr0 & CR0_PG) || tables_are_old(p, c);
+    bool fresh = !(c->cr0 & CR0_PG) || tables_are_old(c);
     u32 at;
 
     check_registers(p, c);

@@ -313,7 +313,7 @@ void soft_window_outside(struct soft_cpu *c, const struct block *b, u32 i)
 {
     struct window *w = c->window;
     u64 gpa = b->gpa + b->ops[i].off;
-    u32 at = (u32)(gpa * 0x9e3779b97f4a7c15ull >> 48) % WINDOW_SITES;
+    u32 at = soft_window_site(gpa);
 
     c->jit->stats.window_outside++;
     if (b->key & KEY_DROPPED || ++w->strikes[at % WINDOW_STRIKES] < STRIKES_MAX)

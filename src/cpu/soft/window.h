@@ -66,10 +66,14 @@ void soft_window_answer(struct soft_cpu *c);
 void soft_window_missed(struct soft_cpu *c, const struct block *b, u32 i, u64 lin);
 /* ... was not tried, as it is outside. */
 void soft_window_outside(struct soft_cpu *c, const struct block *b, u32 i);
+static inline u32 soft_window_site(u64 gpa)
+{
+    return (u32)(gpa * 0x9e3779b97f4a7c15ull >> 48) % WINDOW_SITES;
+}
 /* Does the instruction at `gpa` go by the TLB? */
 static inline bool soft_window_avoids(const struct window *w, u64 gpa)
 {
-    u32 at = (u32)(gpa * 0x9e3779b97f4a7c15ull >> 48) % WINDOW_SITES;
+    u32 at = soft_window_site(gpa);
 
     return w->sites[at / 64] >> at % 64 & 1;
 }

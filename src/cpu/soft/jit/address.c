@@ -106,7 +106,6 @@ static bool check_recent(struct jit_tr *t, u32 size, u32 access, u32 recent)
 static void compare_end(struct jit_tr *t, u32 h)
 {
     struct jit_cold *k = &t->cold[t->i];
-    enum { CC_AE = 3 };
 
     jit_flags_lose(t);
     asm_rm(&t->a, true, OP_CMP, h, CTX, CTX_AT(window_end));

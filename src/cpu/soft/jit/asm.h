@@ -38,6 +38,7 @@ enum {
     EXT_SHR = 5,
     EXT_SAR = 7,
     CC_B = 2,
+    CC_AE = 3,
     CC_Z = 4,
     CC_NZ = 5,
     CC_S = 8,

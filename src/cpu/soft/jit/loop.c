@@ -248,7 +248,6 @@ static void compare_run(struct loop *l, const struct run *r)
 {
     struct jit_tr *t = l->t;
     struct asm_mem m = { .scale = r->scale, .disp = (s32)r->low };
-    enum { CC_AE = 3 };
 
     m.base = (u8)jit_reg_for(t, r->base, T1);
     m.index = (u8)jit_reg_for(t, r->index, T2);

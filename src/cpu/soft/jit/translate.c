@@ -98,12 +98,11 @@ static void poll_cold(struct jit_tr *t, const struct poll *p)
 static void cold_load(struct jit_tr *t, const struct jit_cold *k)
 {
     struct jit_asm *a = &t->a;
-    enum { CC_NB = 3 };
 
     asm_aim(a, k->vec_from, a->at);
     asm_mov_imm(a, T1, k->vec_need);
     asm_aim(a, asm_call(a), t->c->jit->thunk.load);
-    asm_aim(a, asm_jcc(a, CC_NB), k->vec_back);
+    asm_aim(a, asm_jcc(a, CC_AE), k->vec_back);
 }
 
 /* A jump's target that was found in another state; when it is no longer true the handler is next. */
