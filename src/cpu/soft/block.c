@@ -29,16 +29,18 @@ enum {
     HOT_BYTES = 32, /* ... has blocks of at most so many bytes */
 };
 #define HOT_INSNS (1000 * 1000)
+#define NO_PAGE   (~0ull)
 #define POOL_SIZE ((u64)SOFT_CODE_MAX) /* of address space; touched as it fills */
 
 /* A page of guest RAM that holds decoded code. */
 struct code_page {
     u64 page; /* index in the memfd */
-    /* Bit i: bytes of granule i were decoded; `crossing`: by blocks that begin in the page before (crossing_is_true looks after those). */
+    /* Bit i: bytes of granule i were decoded; `crossing`: by blocks that begin in the page before. */
     u64 granules[CODE_GRANULES / 64], crossing[CODE_GRANULES / 64];
     u64 since; /* instruction count at the first of `hits`: writes by this vCPU that met code */
     u32 hits;
     struct block *blocks;
+    struct block *crossers; /* that begin elsewhere */
     struct code_page *next; /* in its hash row */
 };
 
@@ -241,20 +243,48 @@ static void page_settle(struct soft_cpu *c, const struct code_page *p)
         atomic_fetch_and(&c->vm->page_code[p->page], ~(1ull << c->v->index));
 }
 
-/* Drops the blocks of a page that have bytes in [first, last] (who is linked to them sees it by their key). */
+/* Who is linked to it sees it by its key.  It stays in the lists of its pages until they are gone through. */
+static void block_drop(struct soft_cpu *c, struct block *b)
+{
+    row_remove(c->code, b);
+    soft_jit_drop(c, b);
+    b->key |= KEY_DROPPED;
+}
+
+static void crossers_drop(struct soft_cpu *c, struct code_page *p, u32 first)
+{
+    struct block **at = &p->crossers;
+
+    memset(p->crossing, 0, sizeof(p->crossing));
+    while (*at) {
+        struct block *b = *at;
+        u32 n2 = b->bytes - first_bytes(b);
+
+        if (!(b->key & KEY_DROPPED) && first < n2)
+            block_drop(c, b);
+        if (b->key & KEY_DROPPED) {
+            *at = b->cross_next;
+        } else {
+            granules_mark(p->crossing, 0, n2);
+            at = &b->cross_next;
+        }
+    }
+}
+
+/* Drops the blocks of a page that have bytes in [first, last]. */
 static void page_drop(struct soft_cpu *c, struct code_page *p, u32 first, u32 last)
 {
     struct block **at = &p->blocks;
 
+    crossers_drop(c, p, first);
     memcpy(p->granules, p->crossing, sizeof(p->granules));
     soft_jumps_doubt(c);
     while (*at) {
         struct block *b = *at;
 
-        if (touches(b, first, last)) {
-            row_remove(c->code, b);
-            soft_jit_drop(c, b);
-            b->key |= KEY_DROPPED;
+        if (!(b->key & KEY_DROPPED) && touches(b, first, last))
+            block_drop(c, b);
+        if (b->key & KEY_DROPPED) {
             *at = b->page_next;
         } else {
             granules_mark(p->granules, b->gpa, first_bytes(b));
@@ -321,14 +351,14 @@ static void own_page_written(struct soft_cpu *c, const struct uop *op, u64 page,
 
 void soft_code_forget(struct soft_cpu *c, u64 gpa, u32 len)
 {
-    u32 first = (u32)(gpa % GUEST_PAGE);
+    u32 first = (u32)(gpa % GUEST_PAGE), n = min(len, (u32)GUEST_PAGE - first);
     struct code_page *p = NULL;
     u64 page;
 
-    if (soft_ram(c->vm, gpa, len, &page))
+    if (soft_ram(c->vm, gpa, n, &page))
         p = page_find(c->code, page);
     if (p)
-        page_drop(c, p, first, first + len - 1);
+        page_drop(c, p, first, first + n - 1);
 }
 
 /* Tells vCPU `o` that a page it decoded was written to. */
@@ -391,34 +421,36 @@ void soft_code_attend(struct soft_cpu *c)
     c->link = NULL;
 }
 
-static bool page_is_true(struct soft_cpu *c, const struct code_page *p)
+bool soft_code_bytes(const struct soft_vm *vm, const struct block *b, u8 *ret)
 {
-    for (const struct block *b = p->blocks; b; b = b->page_next) {
-        u32 n1 = first_bytes(b);
-        const u8 *at = soft_ram(c->vm, b->gpa, n1, NULL);
-        const u8 *at2 = n1 < b->bytes ? soft_ram(c->vm, b->gpa2, b->bytes - n1, NULL) : at;
-        u32 s;
+    u32 n1 = first_bytes(b);
+    const u8 *at = soft_ram(vm, b->gpa, n1, NULL);
+    const u8 *at2 = n1 < b->bytes ? soft_ram(vm, b->gpa2, b->bytes - n1, NULL) : at;
 
-        if (!at || !at2)
-            return false;
-        s = sum_of(at, n1, 0);
-        if (n1 < b->bytes)
-            s = sum_of(at2, b->bytes - n1, s);
-        if (s != b->sum)
-            return false;
-    }
+    if (!at || !at2)
+        return false;
+    memcpy(ret, at, n1);
+    memcpy(ret + n1, at2, b->bytes - n1);
     return true;
 }
 
-/* Blocks that cross into another page are looked at when they are entered (crossing_is_true). */
-static bool list_is_true(struct soft_cpu *c, const struct code_page *p)
+static bool block_is_true(const struct soft_cpu *c, const struct block *b)
 {
-    for (const struct block *b = p->blocks; b; b = b->page_next) {
-        const u8 *at = soft_ram(c->vm, b->gpa, b->bytes, NULL);
+    u8 now[BLOCK_UOPS_MAX * INSN_LEN_MAX];
 
-        if (b->gpa2 == BLOCK_ONE_PAGE && (!at || sum_of(at, b->bytes, 0) != b->sum))
+    return b->key & KEY_DROPPED ||
+           (b->gpa2 != BLOCK_ONE_PAGE && !soft_ram(c->vm, b->gpa2, 1, NULL)) ||
+           (soft_code_bytes(c->vm, b, now) && sum_of(now, b->bytes, 0) == b->sum);
+}
+
+static bool page_is_true(const struct soft_cpu *c, const struct code_page *p)
+{
+    for (const struct block *b = p->blocks; b; b = b->page_next)
+        if (!block_is_true(c, b))
             return false;
-    }
+    for (const struct block *b = p->crossers; b; b = b->cross_next)
+        if (!block_is_true(c, b))
+            return false;
     return true;
 }
 
@@ -427,7 +459,7 @@ bool soft_code_is_true(struct soft_cpu *c)
     for (u32 i = 0; i < ARRAY_LEN(c->code->pages); i++) {
         const struct code_page *p = c->code->pages[i];
 
-        while (p && list_is_true(c, p))
+        while (p && page_is_true(c, p))
             p = p->next;
         if (p)
             return false;
@@ -481,9 +513,10 @@ static void block_add(struct soft_cpu *c, struct block *b, u64 page, u64 page2)
     b->page_next = p->blocks;
     p->blocks = b;
     granules_mark(p->granules, b->gpa, n1);
-    if (b->gpa2 != BLOCK_ONE_PAGE &&
-        page2 != page) { /* written there, it is dropped by its sum: see crossing_is_true */
+    if (page2 != NO_PAGE) {
         p = page_of(c, page2);
+        b->cross_next = p->crossers;
+        p->crossers = b;
         granules_mark(p->crossing, 0, b->bytes - n1);
         granules_mark(p->granules, 0, b->bytes - n1);
     }
@@ -508,7 +541,7 @@ static u64 fetch_gpa(struct soft_cpu *c, u64 lin)
 struct fetch {
     u8 bytes[2 * INSN_LEN_MAX + 2];
     u64 gpa2;
-    u64 page2;
+    u64 page2; /* of the memfd; NO_PAGE: not in RAM, which soft_code_crosses looks after */
 };
 
 static u32 code_byte_limit(struct soft_cpu *c, u64 rip)
@@ -536,8 +569,8 @@ static void decode_crossing(struct soft_cpu *c, struct block *b, u64 lin, struct
         memcpy(f->bytes, at, n);
     else
         memset(f->bytes, 0xff, n);
-    if (n == limit || soft_decode(c, b, f->bytes, n, b->key | KEY_SINGLE) == 0) {
-        if (n == limit && soft_decode(c, b, f->bytes, n, b->key | KEY_SINGLE) < 0)
+    if (n == limit || soft_decode(c, b, f->bytes, n, b->key, true) == 0) {
+        if (n == limit && soft_decode(c, b, f->bytes, n, b->key, true) < 0)
             soft_raise_error(c, NULL, VEC_GP, 0);
         return;
     }
@@ -551,22 +584,18 @@ static void decode_crossing(struct soft_cpu *c, struct block *b, u64 lin, struct
     } else {
         memset(f->bytes + n, 0xff, limit - n);
     }
-    if (soft_decode(c, b, f->bytes, limit, b->key | KEY_SINGLE) < 0)
+    if (soft_decode(c, b, f->bytes, limit, b->key, true) < 0)
         soft_raise_error(c, NULL, VEC_GP, 0);
 }
 
-/* True when the second page of a crossing instruction is still the one it was decoded from, with the same bytes. */
-static bool crossing_is_true(struct soft_cpu *c, const struct block *b, u64 lin)
+/* What is not in RAM may be another instruction each time. */
+bool soft_code_crosses(struct soft_cpu *c, const struct block *b, u64 lin)
 {
-    u32 n1 = (u32)(GUEST_PAGE - b->gpa % GUEST_PAGE);
-    u64 next = lin + n1;
-    const u8 *at, *at2;
+    u32 n1 = first_bytes(b);
+    u64 next = soft_code64(c) ? lin + n1 : (u32)(lin + n1);
 
-    if (fetch_gpa(c, soft_code64(c) ? next : (u32)next) != b->gpa2)
-        return false;
-    at = soft_ram(c->vm, b->gpa, n1, NULL);
-    at2 = soft_ram(c->vm, b->gpa2, b->bytes - n1, NULL);
-    return at && at2 && sum_of(at2, b->bytes - n1, sum_of(at, n1, 0)) == b->sum;
+    return fetch_gpa(c, next) == b->gpa2 && soft_ram(c->vm, b->gpa2, b->bytes - n1, NULL) &&
+           (!b->code || soft_fetch_at(c, next)->tag_x == next);
 }
 
 /* Nothing that block_make does later may flush: it builds the block where the pool's free part begins. */
@@ -585,7 +614,7 @@ static void make_room(struct soft_cpu *c)
 static struct block *block_make(struct soft_cpu *c, u64 lin, u64 gpa)
 {
     struct code_cache *cc = c->code;
-    struct fetch f = { .gpa2 = BLOCK_ONE_PAGE };
+    struct fetch f = { .gpa2 = BLOCK_ONE_PAGE, .page2 = NO_PAGE };
     u8 copy[BLOCK_UOPS_MAX * INSN_LEN_MAX]; /* another vCPU may write to them while we look */
     struct block *b;
     const u8 *at;
@@ -609,7 +638,7 @@ static struct block *block_make(struct soft_cpu *c, u64 lin, u64 gpa)
                          .host = (uintptr_t)soft_ram(c->vm, gpa, 1, NULL) };
     if (!(c->key & KEY_FLAT) && c->rip + n - 1 > c->seg[SEG_CS].limit)
         n = (u32)min((u64)n, c->rip > c->seg[SEG_CS].limit ? 0 : c->seg[SEG_CS].limit - c->rip + 1);
-    if (!at || n == 0 || soft_decode(c, b, at, n, c->key) < 0) {
+    if (!at || n == 0 || soft_decode(c, b, at, n, c->key, false) < 0) {
         decode_crossing(c, b, lin, &f);
         at = f.bytes;
     }
@@ -617,7 +646,7 @@ static struct block *block_make(struct soft_cpu *c, u64 lin, u64 gpa)
     b->sum = sum_of(at, b->bytes, 0);
     pool_take(cc, sizeof(*b) + (b->n + 1u) * sizeof(struct uop));
     if (b->host)
-        block_add(c, b, page, f.page2);
+        block_add(c, b, page, b->gpa2 == BLOCK_ONE_PAGE ? NO_PAGE : f.page2);
     return b;
 }
 
@@ -629,19 +658,20 @@ static struct block *block_at(struct soft_cpu *c, u64 lin, u64 gpa)
         row_remove(c->code, b); /* the segment ends inside it */
         b = NULL;
     }
-    if (b && unlikely(b->gpa2 != BLOCK_ONE_PAGE) && !crossing_is_true(c, b, lin)) {
-        row_remove(c->code, b);
+    if (b && unlikely(b->gpa2 != BLOCK_ONE_PAGE) && !soft_code_crosses(c, b, lin)) {
+        block_drop(c, b);
         b = NULL;
     }
     return b ? b : block_make(c, lin, gpa);
 }
 
 /* Is `j` the block at `lin`, by what the TLB knows of the page? */
-static inline bool jump_is_true(const struct soft_cpu *c, const struct jump_entry *j,
+static inline bool jump_is_true(struct soft_cpu *c, const struct jump_entry *j,
                                 const struct tlb_entry *t, u64 lin)
 {
     return j->lin == lin && t->tag_x == (lin & GUEST_PAGE_MASK) && j->block &&
-           j->block->host == lin + (u64)t->addend && j->block->key == c->key;
+           j->block->host == lin + (u64)t->addend && j->block->key == c->key &&
+           (likely(j->block->gpa2 == BLOCK_ONE_PAGE) || soft_code_crosses(c, j->block, lin));
 }
 
 struct block *soft_block(struct soft_cpu *c)
@@ -659,7 +689,7 @@ struct block *soft_block(struct soft_cpu *c)
         return j->block;
     }
     b = block_at(c, lin, gpa);
-    if (b->gpa2 == BLOCK_ONE_PAGE && (c->key & KEY_FLAT) && t->tag_x == (lin & GUEST_PAGE_MASK)) {
+    if ((c->key & KEY_FLAT) && t->tag_x == (lin & GUEST_PAGE_MASK)) {
         *j = (struct jump_entry){ .lin = lin, .block = b, .code = soft_jit_code(c, b) };
         soft_jump_stamp(c, j, t);
     }

@@ -40,9 +40,15 @@ u32 soft_code_sum(const u8 *bytes, u32 n);
 /* For tests: every block is still what memory holds. */
 bool soft_code_is_true(struct soft_cpu *c);
 
-/* decode.c: decodes into `b` from at most `n` bytes; bytes and n of the block are set.  `single`: one instruction.
+/* Is what follows `b`, which begins at `lin` and crosses into another page, still the page that it was decoded from?  Where `b` has a
+ * translation, the TLB has that page then.  Raises. */
+bool soft_code_crosses(struct soft_cpu *c, const struct block *b, u64 lin);
+/* The bytes of a block, of both of its pages, to `ret`.  False: they are not in RAM. */
+bool soft_code_bytes(const struct soft_vm *vm, const struct block *b, u8 *ret);
+
+/* decode.c: decodes into `b` from at most `n` bytes; bytes and n of the block are set.  `alone`: one instruction.
  * 0: the block is whole.  -EAGAIN: not even one instruction fits into the bytes. */
-int soft_decode(struct soft_cpu *c, struct block *b, const u8 *bytes, u32 n, u32 key);
+int soft_decode(struct soft_cpu *c, struct block *b, const u8 *bytes, u32 n, u32 key, bool alone);
 int soft_decode_init(void);
 
 /* The blocks with bytes at [gpa, gpa + len), in one page, are to be decoded and translated anew. */

@@ -259,9 +259,9 @@ static u32 emit_refused(struct emit *m, ZyanStatus s, u32 n)
     return min(n, (u32)INSN_LEN_MAX);
 }
 
-int soft_decode(struct soft_cpu *c, struct block *b, const u8 *bytes, u32 n, u32 key)
+int soft_decode(struct soft_cpu *c, struct block *b, const u8 *bytes, u32 n, u32 key, bool alone)
 {
-    u32 max_n = key & KEY_SINGLE ? 1 : c->vm->block_max, off = 0, seen = 0;
+    u32 max_n = alone || key & KEY_SINGLE ? 1 : c->vm->block_max, off = 0, seen = 0;
     ZydisDecodedOperand opnd[ZYDIS_MAX_OPERAND_COUNT];
     ZydisDecodedInstruction in;
     bool ends = false;

@@ -183,7 +183,7 @@ static void run_one(struct diff *d, const struct oracle_test *t)
     b->gpa = ORACLE_CODE + (t->in.rip & 0xfff);
     b->gpa2 = BLOCK_ONE_PAGE;
     b->key = c->key | KEY_SINGLE;
-    must(soft_decode(c, b, d->ram + b->gpa, 32, b->key) >= 0 && b->n == 1);
+    must(soft_decode(c, b, d->ram + b->gpa, 32, b->key, true) >= 0 && b->n == 1);
     c->block = b;
     c->base_rip = t->in.rip;
     c->reg[REG_RIP / 8] = c->base_rip;

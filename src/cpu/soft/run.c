@@ -472,11 +472,12 @@ void soft_run_alone(struct soft_cpu *c, const struct uop *op)
 }
 
 /* Is a linked block still what is at RIP?  Inside a page only the page's bytes can change, else the mapping too. */
-static inline bool still_true(const struct soft_cpu *c, const struct block *b)
+static inline bool still_true(struct soft_cpu *c, const struct block *b)
 {
     const struct tlb_entry *t = soft_fetch_at(c, c->rip);
 
-    if (b->key != c->key)
+    if (b->key != c->key ||
+        (unlikely(b->gpa2 != BLOCK_ONE_PAGE) && !soft_code_crosses(c, b, c->rip)))
         return false;
     return c->link_near ||
            (t->tag_x == (c->rip & GUEST_PAGE_MASK) && b->host == c->rip + (u64)t->addend);
@@ -490,8 +491,7 @@ static inline struct block *next_block(struct soft_cpu *c)
     if (b && likely(still_true(c, b)))
         return b;
     b = soft_block(c);
-    if (c->link && b->gpa2 == BLOCK_ONE_PAGE &&
-        (c->key & KEY_FLAT)) /* others are held against CS's limit each time */
+    if (c->link && (c->key & KEY_FLAT)) /* others are held against CS's limit each time */
         *c->link = b;
     return b;
 }

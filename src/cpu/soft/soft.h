@@ -91,6 +91,7 @@ struct block {
     u64 gpa;  /* of its first byte */
     u64 gpa2; /* page of its last byte when that is another one, else BLOCK_ONE_PAGE */
     struct block *hash_next, *page_next;
+    struct block *cross_next; /* of those that reach into the same page */
     /* What follows, where a direct jump at the end leads, and those in the middle: as it was found the last time, or NULL. */
     struct block *succ[BLOCK_SUCCS];
     u64 host; /* address of its first byte in our process; 0: it is not in RAM */
@@ -274,25 +275,27 @@ struct soft_cpu {
     u32 eflags;                  /* all other flags; RF_ONE is set, the arithmetic ones are 0 */
     struct tlb_entry *tlb;       /* of the rights in force; soft_mode_changed sets it */
     struct tlb_entry *tlb_fetch; /* the same for code: also while each access is looked at */
-    u64 stamp;           /* and the key: what was found in the same state is found again; jumps.c */
-    u64 page_rip;        /* in translated code: RIP of the first byte of its page */
-    u64 rip;             /* of the next instruction, true between blocks */
-    u64 base_rip;        /* of the first instruction of `block` */
+    u64 stamp;    /* and the key: what was found in the same state is found again; jumps.c */
+    u64 page_rip; /* in translated code: RIP of the first byte of its page */
+    u64 rip;      /* of the next instruction, true between blocks */
+    u64 window_end; /* in translated code with KEY_WINDOW: guest addresses from here on are not in the window */
+    u64 window_low_end; /* ... nor in its low part, which is so far from where the guest has it: */
+    u64 window_low_delta;
     struct block *block; /* being run */
-    struct block **link; /* set by what ends a block: where to remember the successor, or NULL */
-    bool link_near;      /* with it: the successor is in the same page */
     s64 budget;          /* instructions until time is looked at */
-    s64 quantum;         /* what it was when `insns` was counted */
     atomic_uint request; /* REQ_* */
     u32 irq_wait;        /* RF_IF while an interrupt waits for that flag, else 0 */
     u32 key;             /* KEY_* in force */
+    u64 base_rip;        /* of the first instruction of `block` */
+    struct block **link; /* set by what ends a block: where to remember the successor, or NULL */
+    bool link_near;      /* with it: the successor is in the same page */
+    s64 quantum;         /* what `budget` was when `insns` was counted */
     u32 jit_exit;        /* enum jit_exit: why translated code came back */
     u8 vec_ok;           /* in translated code: enum jit_vec that the guest may use */
     u8 vec_live;         /* ... the same, while its YMM registers are in the host's; else 0 */
     u8 x87_ok;     /* in translated code: the guest may use the x87, whose state is in the host's */
     bool jit_next; /* a handler called from translated code goes on with the next instruction */
     u64 jit_temp[2]; /* translated code's own */
-    u64 window_end;  /* ... with KEY_WINDOW: guest addresses from here on are not in the window */
     u64 window_miss; /* where an access of translated code trapped, set by the signal handler; or WINDOW_NO_MISS */
     struct soft_loop loop;
     /* Copies of TLB entries: those of the stacks, others by a hash of the register and of where the code is. */

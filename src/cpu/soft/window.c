@@ -16,10 +16,8 @@
 
 #define WINDOW_SIZE  (1ull << 46)
 #define WINDOW_FIRST (64 * KiB) /* Linux keeps what is below (vm.mmap_min_addr) */
-/* Where address 0 of a program at low addresses is: what is below can be reached, too. */
-#define WINDOW_LOW (4 * GiB)
-/* Behind the end: a register is compared, or a sum that is within 2 GiB of it; then 1 GiB is added in a loop, 1 GiB behind it, and a
- * displacement. */
+/* Behind an end: a register is compared, or a sum that is within 2 GiB of it; then 1 GiB is added in a loop, 1 GiB behind it, and a
+ * displacement.  In front of the low part the same. */
 #define WINDOW_GUARD    (8 * GiB)
 #define CR3_KEEPS       (1ull << 63)
 #define HWCAP2_FSGSBASE 2ul
@@ -39,6 +37,7 @@ enum {
 static _Atomic(struct soft_cpu *) owner;
 static pthread_mutex_t reserve_lock = PTHREAD_MUTEX_INITIALIZER;
 static enum { UNKNOWN, RESERVED, REFUSED } reserved; /* with reserve_lock */
+static u64 low_host;                                 /* where the low part begins; as `reserved` */
 
 /* Maps nothing over [from, from + len) of ours; what was there is gone. */
 static bool clear_range(u64 from, u64 len, int how)
@@ -46,6 +45,16 @@ static bool clear_range(u64 from, u64 len, int how)
     void *at = (void *)(uintptr_t)from; /* NOLINT(performance-no-int-to-ptr) */
 
     return mmap(at, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | how, -1, 0) == at;
+}
+
+/* The low part and what guards it. */
+static bool reserve_low(void)
+{
+    void *at = mmap(NULL, WINDOW_GUARD + WINDOW_LOW_SIZE + WINDOW_GUARD, PROT_NONE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    low_host = (uintptr_t)at + WINDOW_GUARD;
+    return at != MAP_FAILED;
 }
 
 /* The addresses of the window, once for the process.  False: something else is there, or the CPU cannot. */
@@ -57,8 +66,10 @@ static bool reserve(void)
     if (reserved == UNKNOWN) {
         bool can = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE;
 
-        ok = can && clear_range(WINDOW_FIRST, WINDOW_SIZE + WINDOW_GUARD - WINDOW_FIRST,
-                                MAP_FIXED_NOREPLACE);
+        ok = can &&
+             clear_range(WINDOW_FIRST, WINDOW_SIZE + WINDOW_GUARD - WINDOW_FIRST,
+                         MAP_FIXED_NOREPLACE) &&
+             reserve_low();
         reserved = ok ? RESERVED : REFUSED;
         if (!ok)
             log_debug("no user window: %s", can ? "its addresses are taken" : "no FSGSBASE");
@@ -75,6 +86,17 @@ void soft_window_open(struct soft_cpu *c)
 }
 
 /* --- pages --- */
+
+/* Where page `lin` is, which has room. */
+static u64 host_of(u64 lin)
+{
+    return lin < WINDOW_LOW_SIZE ? low_host + lin : lin - WINDOW_START;
+}
+
+static bool is_in_low(u64 host)
+{
+    return host - (low_host - WINDOW_GUARD) < WINDOW_GUARD + WINDOW_LOW_SIZE + WINDOW_GUARD;
+}
 
 static u32 *row_of(struct window *w, u64 lin)
 {
@@ -111,7 +133,7 @@ static void remove_page(struct window *w, struct window_page *p)
 {
     u32 i = (u32)(p - w->pages) + 1, *at = row_of(w, p->lin);
 
-    must(clear_range(p->lin - w->low, GUEST_PAGE, MAP_FIXED));
+    must(clear_range(host_of(p->lin), GUEST_PAGE, MAP_FIXED));
     while (*at != i)
         at = &w->pages[*at - 1].next;
     *at = p->next;
@@ -126,6 +148,7 @@ static void remove_all(struct soft_cpu *c)
     if (w->used == 0)
         return;
     must(clear_range(WINDOW_FIRST, WINDOW_SIZE - WINDOW_FIRST, MAP_FIXED));
+    must(clear_range(low_host, WINDOW_LOW_SIZE, MAP_FIXED));
     memset(w->row, 0, sizeof(w->row));
     w->used = w->free = 0;
     w->large = w->giant = 0;
@@ -133,16 +156,17 @@ static void remove_all(struct soft_cpu *c)
     w->credit -= COST_OF_FORGET;
 }
 
-static bool has_room_for(const struct window *w, u64 lin)
+static bool has_room_for(u64 lin)
 {
-    return lin - w->low >= WINDOW_FIRST && lin - w->low < WINDOW_SIZE;
+    return lin < WINDOW_LOW_SIZE ||
+           (lin - WINDOW_START >= WINDOW_FIRST && lin - WINDOW_START < WINDOW_SIZE);
 }
 
 /* The page of the user's entry `t`, as it says. */
 static void map_entry(struct soft_cpu *c, const struct tlb_entry *t)
 {
     struct window *w = c->window;
-    u64 lin = t->tag_r, at = lin - w->low;
+    u64 lin = t->tag_r, at = host_of(lin);
     const u8 *host = (const u8 *)(uintptr_t)(lin + (u64)t->addend);
     bool writes = t->tag_w == lin;
     struct window_page *p;
@@ -184,7 +208,7 @@ bool soft_window_in_force(const struct soft_cpu *c)
 void soft_window_enter(struct soft_cpu *c)
 {
     if (is_mine(c))
-        __asm__ volatile("wrgsbase %0" : : "r"(0 - c->window->low));
+        __asm__ volatile("wrgsbase %0" : : "r"(0 - WINDOW_START));
 }
 
 static void give_up(struct soft_cpu *c)
@@ -244,15 +268,15 @@ static void take(struct soft_cpu *c)
     w->on = true;
     w->cr3 = c->cr3 & ~CR3_KEEPS;
     w->pcid = c->set->pcid;
-    w->low = c->rip < WINDOW_SIZE / 2 ? 0 - WINDOW_LOW : WINDOW_SIZE;
     w->credit = CREDIT_FIRST;
-    c->window_end = w->low + WINDOW_SIZE;
+    c->window_end = WINDOW_START + WINDOW_SIZE;
+    c->window_low_end = WINDOW_LOW_SIZE;
+    c->window_low_delta = low_host;
     memset(w->sites, 0, sizeof(w->sites));
-    memset(w->strikes, 0, sizeof(w->strikes));
     c->jit->stats.window_taken++;
     soft_window_enter(c);
     for (u32 i = 0; i < SOFT_TLB_SIZE; i++)
-        if (c->tlb[i].tag_r != TLB_NONE && has_room_for(w, c->tlb[i].tag_r))
+        if (c->tlb[i].tag_r != TLB_NONE && has_room_for(c->tlb[i].tag_r))
             map_entry(c, &c->tlb[i]);
     soft_mode_changed(c);
 }
@@ -304,22 +328,29 @@ void soft_window_sample(struct soft_cpu *c)
 
 void soft_window_trap(struct soft_cpu *c, u64 at)
 {
-    c->window_miss = at + c->window->low;
+    c->window->trapped_low = is_in_low(at);
+    c->window_miss = c->window->trapped_low ? at - low_host : at + WINDOW_START;
     c->window->credit -=
         COST_OF_TRAP; /* also where the guest's page is not there, and nothing is to be mapped */
 }
 
-void soft_window_outside(struct soft_cpu *c, const struct block *b, u32 i)
+void soft_window_outside(struct soft_cpu *c, const struct block *b, u32 i, enum window_part part)
 {
     struct window *w = c->window;
     u64 gpa = b->gpa + b->ops[i].off;
-    u32 at = soft_window_site(gpa);
+    u8 *site = &w->sites[soft_window_site(gpa)];
+    u32 strikes = *site / (WINDOW_AVOIDED + 1) + 1;
 
     c->jit->stats.window_outside++;
-    if (b->key & KEY_DROPPED || ++w->strikes[at % WINDOW_STRIKES] < STRIKES_MAX)
+    if (b->key & KEY_DROPPED || *site == WINDOW_AVOIDED)
         return;
-    w->strikes[at % WINDOW_STRIKES] = 0;
-    w->sites[at / 64] |= 1ull << at % 64;
+    if (strikes == STRIKES_MAX) {
+        *site = WINDOW_AVOIDED;
+    } else {
+        *site = (u8)(strikes * (WINDOW_AVOIDED + 1) + (part ? part : *site & 3u));
+        if (!part)
+            return;
+    }
     soft_code_forget(c, gpa, b->ops[i].len);
 }
 
@@ -329,6 +360,7 @@ void soft_window_missed(struct soft_cpu *c, const struct block *b, u32 i, u64 li
     u64 page = lin & GUEST_PAGE_MASK;
     u32 at = (u32)(page / GUEST_PAGE) % SOFT_TLB_SIZE;
     const struct tlb_entry *t = &c->tlb[at];
+    enum window_part part = lin < WINDOW_LOW_SIZE ? WINDOW_LOW : WINDOW_HIGH;
     const struct window_page *p;
 
     if (!(b->key & KEY_WINDOW) || !w->on)
@@ -337,8 +369,12 @@ void soft_window_missed(struct soft_cpu *c, const struct block *b, u32 i, u64 li
         t = &c->tlb[at ^ SOFT_TLB_OTHER];
     p = find(w, page);
     /* One that is there as it may be, and traps: a device's, or written to beside code. */
-    if (t->tag_r != page || !has_room_for(w, page) || (p && p->writes == (t->tag_w == page)))
-        soft_window_outside(c, b, i);
+    if (t->tag_r != page || !has_room_for(page))
+        soft_window_outside(c, b, i, WINDOW_NONE);
+    else if (w->trapped_low != (part == WINDOW_LOW))
+        soft_window_outside(c, b, i, part);
+    else if (p && p->writes == (t->tag_w == page))
+        soft_window_outside(c, b, i, WINDOW_NONE);
     else
         map_entry(c, t);
 }
@@ -380,7 +416,7 @@ void soft_window_forget_page(struct soft_cpu *c, u64 lin, u32 bits)
 static void protect(struct window *w, struct window_page *p)
 {
     /* NOLINTNEXTLINE(performance-no-int-to-ptr) */
-    void *at = (void *)(uintptr_t)(p->lin - w->low);
+    void *at = (void *)(uintptr_t)host_of(p->lin);
 
     if (mprotect(at, GUEST_PAGE, PROT_READ) < 0)
         remove_page(w, p);

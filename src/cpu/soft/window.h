@@ -2,9 +2,11 @@
  * cpu/soft/window.h: the user window: pages of one guest address space, mapped a second time into our process, at the guest's own
  * addresses less a constant.  Translated code of ring 3 reaches them by the guest's own instructions, with a GS prefix.
  * (doc/notes/050-user-window.md)
- *   (1) A guest address v is at v - low of ours, in [0, 2^46) of our process, which has nothing else there; `low` is 2^46, or -4 GiB for a
- *       program at low addresses.  From soft_cpu.window_end (guest's) on, v would reach what is ours: translated code compares before
- *       it uses a register.  Below `low`, and in a kernel's half, v leads to addresses that no process may use.
+ *   (1) Its high part is [2^46, 2^47) of the guest, at [0, 2^46) of our process, which has nothing else there.  From soft_cpu.window_end
+ *       (guest's) on, an address would reach what is ours: translated code compares before it uses a register.  Below 2^46, and in a
+ *       kernel's half, it leads to addresses that no process may use.  Its low part is [0, 4 GiB) of the guest, where programs are that are
+ *       not position-independent: anywhere in our process, with guards.  Code adds soft_cpu.window_low_delta, and compares with
+ *       window_low_end.  Which part an instruction is for is guessed when it is translated, and learned when that was wrong.
  *   (2) What is mapped is what the TLB held for ring 3 when it was mapped, with the same rights, and is forgotten whenever mmu.c forgets it:
  *       the window is a larger TLB.  A page that is not there traps; the instruction's handler does it by the TLB; then the page is mapped.
  *   (3) One vCPU of the process has the window, for one address space: the one that runs most.  KEY_WINDOW is in force only there.  Another
@@ -19,9 +21,14 @@ enum {
         16 << 10, /* mapped at a time; each may be two mappings of the 65,530 that Linux allows */
     WINDOW_ROWS = 16 << 10,
     WINDOW_AFTER = 1500, /* quanta in ring 3 until an address space gets the window */
-    WINDOW_SITES = 64 << 10,
-    WINDOW_STRIKES = 4 << 10,
+    WINDOW_SITES = 256 << 10,
 };
+
+#define WINDOW_START    (1ull << 46) /* of the high part, in the guest: at 0 of ours */
+#define WINDOW_LOW_SIZE (4 * GiB)
+
+/* WINDOW_AVOIDED is of instructions that go by the TLB. */
+enum window_part { WINDOW_NONE, WINDOW_HIGH, WINDOW_LOW, WINDOW_AVOIDED };
 
 #define WINDOW_NO_MISS (~0ull) /* soft_cpu.window_miss */
 
@@ -34,8 +41,7 @@ struct window_page {
 
 struct window {
     bool on;
-    u64 cr3, pcid; /* whose pages these are */
-    u64 low;
+    u64 cr3, pcid;     /* whose pages these are */
     u64 candidate;     /* CR3 of most of the quanta in ring 3 of late */
     u32 score;         /* of them, less those of others */
     u32 after;         /* that it takes, if more than soft_vm.window_after */
@@ -45,9 +51,10 @@ struct window {
     u32 row[WINDOW_ROWS];
     struct window_page pages[WINDOW_PAGES];
     u32 used, free;
-    u64 large, giant;             /* as tlb_set has them, for what is mapped */
-    u64 sites[WINDOW_SITES / 64]; /* by a hash: instructions that go by the TLB */
-    u8 strikes[WINDOW_STRIKES];   /* how often one reached outside */
+    u64 large, giant; /* as tlb_set has them, for what is mapped */
+    bool trapped_low; /* the last trap was in the low part */
+    u8 sites
+        [WINDOW_SITES]; /* of instructions, by a hash: enum window_part, if it is known; above it, how often it was wrong */
 };
 
 void soft_window_open(struct soft_cpu *c);
@@ -64,18 +71,16 @@ void soft_window_answer(struct soft_cpu *c);
 
 /* Translated code's access of instruction `i` of `b` trapped, at guest address `lin`; its handler has done it by the TLB. */
 void soft_window_missed(struct soft_cpu *c, const struct block *b, u32 i, u64 lin);
-/* ... was not tried, as it is outside. */
-void soft_window_outside(struct soft_cpu *c, const struct block *b, u32 i);
+/* ... was not tried, as it is outside; `part`: where it may be, WINDOW_NONE: nowhere. */
+void soft_window_outside(struct soft_cpu *c, const struct block *b, u32 i, enum window_part part);
 static inline u32 soft_window_site(u64 gpa)
 {
-    return (u32)(gpa * 0x9e3779b97f4a7c15ull >> 48) % WINDOW_SITES;
+    return (u32)(gpa * 0x9e3779b97f4a7c15ull >> 40) % WINDOW_SITES;
 }
-/* Does the instruction at `gpa` go by the TLB? */
-static inline bool soft_window_avoids(const struct window *w, u64 gpa)
+/* What is known of the instruction at `gpa`; WINDOW_NONE: nothing. */
+static inline enum window_part soft_window_part(const struct window *w, u64 gpa)
 {
-    u32 at = soft_window_site(gpa);
-
-    return w->sites[at / 64] >> at % 64 & 1;
+    return (enum window_part)(w->sites[soft_window_site(gpa)] & 3);
 }
 
 /* mmu.c forgets: all of the window's address space, if that has this PCID (~0: whichever); at least the 1 << bits around `lin`. */

@@ -20,9 +20,26 @@ enum {
     ROUNDS = 20000,        /* more than a quantum */
     OTHER_CODE = 0x2000,   /* `loads` */
     OWN_MAPS = 0x60000,
-    FAR_SLOT = 255, /* of the PML4: the first GiB is there, too */
+    FAR_SLOT = 255,    /* of the PML4: what is in the low part is in the high part, too ... */
+    BETWEEN_SLOT = 100 /* ... and between them */
 };
-#define FAR (0x7f8000000000ull)
+#define FAR     (0x7f8000000000ull)
+#define BETWEEN (0x320000000000ull)
+
+static u64 base; /* of the guest's addresses */
+
+/* Once in the low part of the window, once in the high part. */
+#define TEST_PARTS(name)              \
+    static void name##_in_part(void); \
+    TEST(name)                        \
+    {                                 \
+        base = 0;                     \
+        name##_in_part();             \
+        base = FAR;                   \
+        name##_in_part();             \
+        base = 0;                     \
+    }                                 \
+    static void name##_in_part(void)
 
 /* clang-format off */
 static const struct program
@@ -47,11 +64,11 @@ static u64 mapped(const struct rig *r)
     return r->c->jit->stats.window_mapped;
 }
 
-/* At CPL 3, RDI at HERE; the address space gets the window at once. */
+/* At CPL 3, RDI at HERE of `base`; the address space gets the window at once. */
 static struct rig *machine(const struct program *p)
 {
     struct rig *r;
-    u64 entry = (MAPS + 0x1000) | 7;
+    u64 entry = (MAPS + 0x1000) | 7, entry2 = (MAPS2 + 0x1000) | 7;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     test_skip("a sanitizer has its own memory where the user window would be");
@@ -64,10 +81,14 @@ static struct rig *machine(const struct program *p)
     jit_map(r, MAPS, BEFORE);
     jit_map(r, MAPS2, AFTER);
     mem_write(r->mem, MAPS + FAR_SLOT * 8, &entry, 8);
+    mem_write(r->mem, MAPS + BETWEEN_SLOT * 8, &entry, 8);
+    mem_write(r->mem, MAPS2 + FAR_SLOT * 8, &entry2, 8);
     r->c->cr0 |= CR0_WP;
     r->c->cr4 |= CR4_PCIDE;
     r->c->eflags |= RF_IOPL;
-    r->c->reg[GPR_RDI] = HERE;
+    r->c->rip += base;
+    r->c->reg[GPR_RSP] += base;
+    r->c->reg[GPR_RDI] = base + HERE;
     memcpy(r->ram + OTHER_CODE, loads.code, loads.n);
     memcpy(r->ram + OTHER_CODE + loads.n, jit_the_end, JIT_END_BYTES);
     rig_user(r);
@@ -77,9 +98,9 @@ static struct rig *machine(const struct program *p)
 /* At CPL 3, from the beginning of a program. */
 static void run_at(struct rig *r, u64 rip)
 {
-    r->c->rip = rip;
-    r->c->reg[GPR_RDI] = HERE;
-    r->c->reg[GPR_RSP] = RIG_STACK;
+    r->c->rip = base + rip;
+    r->c->reg[GPR_RDI] = base + HERE;
+    r->c->reg[GPR_RSP] = base + RIG_STACK;
     rig_user(r);
     r->c->eflags |= RF_IOPL;
     CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
@@ -107,7 +128,7 @@ static void run(struct rig *r)
     CHECK_STR(jit_verify(r->c, &at), "");
 }
 
-TEST(window_pages_are_mapped_once)
+TEST_PARTS(window_pages_are_mapped_once)
 {
     struct rig *r = machine(&counts);
 
@@ -119,14 +140,14 @@ TEST(window_pages_are_mapped_once)
     rig_free(r);
 }
 
-TEST(window_has_stacks)
+TEST_PARTS(window_has_stacks)
 {
     struct rig *r = machine(&stack);
 
     run(r);
     CHECK_EQ(r->c->reg[GPR_RAX], 1);
     CHECK_EQ(r->c->reg[GPR_RDX], 1);
-    CHECK_EQ(r->c->reg[GPR_RSP], RIG_STACK);
+    CHECK_EQ(r->c->reg[GPR_RSP], base + RIG_STACK);
     CHECK(r->c->jit->stats.misses < 100);
     rig_free(r);
 }
@@ -134,7 +155,7 @@ TEST(window_has_stacks)
 /* The page at HERE is another one, and it was said so. */
 static void say_page(struct soft_cpu *c)
 {
-    soft_tlb_flush_page(c, HERE);
+    soft_tlb_flush_page(c, base + HERE);
 }
 static void say_cr3(struct soft_cpu *c)
 {
@@ -142,7 +163,7 @@ static void say_cr3(struct soft_cpu *c)
 }
 static void say_invpcid_page(struct soft_cpu *c)
 {
-    soft_tlb_invpcid(c, 0, 0, HERE);
+    soft_tlb_invpcid(c, 0, 0, base + HERE);
 }
 static void say_invpcid(struct soft_cpu *c)
 {
@@ -170,12 +191,12 @@ static void say_without_a_set(struct soft_cpu *c)
 
     for (u32 pcid = 1; pcid <= SOFT_TLB_SETS; pcid++)
         soft_tlb_switch(c, MAPS2 | pcid, true);
-    soft_tlb_invpcid(c, 0, 0, HERE);
+    soft_tlb_invpcid(c, 0, 0, base + HERE);
     c->cr3 = cr3;
     soft_tlb_switch(c, c->cr3, true);
 }
 
-TEST(window_forgets_what_the_tlb_forgets)
+TEST_PARTS(window_forgets_what_the_tlb_forgets)
 {
     static void (*const say[])(struct soft_cpu * c) = {
         say_page, say_cr3, say_invpcid_page, say_invpcid, say_all, say_elsewhere, say_without_a_set,
@@ -194,7 +215,7 @@ TEST(window_forgets_what_the_tlb_forgets)
     }
 }
 
-TEST(window_is_of_one_address_space)
+TEST_PARTS(window_is_of_one_address_space)
 {
     struct rig *r = machine(&counts);
 
@@ -209,18 +230,18 @@ TEST(window_is_of_one_address_space)
     rig_free(r);
 }
 
-TEST(window_has_the_rights_of_the_page)
+TEST_PARTS(window_has_the_rights_of_the_page)
 {
     struct rig *r = machine(&counts);
     u64 entry = BEFORE | 5;
 
     run(r);
     mem_write(r->mem, MAPS + 0x7000, &entry, 8);
-    soft_tlb_flush_page(r->c, HERE);
+    soft_tlb_flush_page(r->c, base + HERE);
     run_at(r, OTHER_CODE); /* maps it */
     CHECK_EQ((u32)r->c->reg[GPR_RAX], ROUNDS);
     again(r);
-    CHECK_EQ(r->c->cr2, HERE);
+    CHECK_EQ(r->c->cr2, base + HERE);
     CHECK_EQ(word(r, BEFORE), ROUNDS);
     CHECK_EQ((u32)r->c->reg[GPR_RCX], ROUNDS);
     rig_free(r);
@@ -231,7 +252,7 @@ TEST(window_leaves_addresses_outside_to_the_tlb)
 {
     struct rig *r = machine(&loads);
 
-    r->c->reg[GPR_RDI] = FAR + RIG_DATA;
+    r->c->reg[GPR_RDI] = BETWEEN + RIG_DATA;
     run(r);
     CHECK_EQ((u32)r->c->reg[GPR_RAX], word(r, RIG_DATA));
     CHECK_EQ((u32)r->c->reg[GPR_RBX], word(r, RIG_DATA + 8));
@@ -241,7 +262,7 @@ TEST(window_leaves_addresses_outside_to_the_tlb)
 }
 
 /* Addresses that no user may use, and those that would be ours. */
-TEST(window_faults_as_the_cpu_does)
+TEST_PARTS(window_faults_as_the_cpu_does)
 {
     static const struct {
         u64 at;
@@ -258,7 +279,7 @@ TEST(window_faults_as_the_cpu_does)
 
         run(r);
         r->c->cr2 = 0;
-        r->c->rip = RIG_CODE + 5; /* the loop, translated */
+        r->c->rip = base + RIG_CODE + 5; /* the loop, translated */
         r->c->reg[GPR_RCX] = 2;
         r->c->reg[GPR_RDI] = row->at;
         rig_user(r);
@@ -271,11 +292,11 @@ TEST(window_faults_as_the_cpu_does)
 }
 
 /* A trap between a comparison and who looks at its flags. */
-TEST(window_traps_keep_flags)
+TEST_PARTS(window_traps_keep_flags)
 {
     struct rig *r = machine(&flags);
 
-    r->c->reg[GPR_RDI] = 0x100000;
+    r->c->reg[GPR_RDI] = base + 0x100000;
     run(r);
     CHECK_EQ((u32)r->c->reg[GPR_RBX], 0);
     CHECK_EQ((u32)r->c->reg[GPR_RCX], 0);
@@ -283,7 +304,7 @@ TEST(window_traps_keep_flags)
     rig_free(r);
 }
 
-TEST(window_writes_are_in_the_dirty_log)
+TEST_PARTS(window_writes_are_in_the_dirty_log)
 {
     struct rig *r = machine(&counts);
     u64 bits[4 * MiB / GUEST_PAGE / 64] = {};
@@ -303,7 +324,7 @@ TEST(window_writes_are_in_the_dirty_log)
 }
 
 /* Also those that the TLB has no entry of any more. */
-TEST(window_notes_what_it_wrote)
+TEST_PARTS(window_notes_what_it_wrote)
 {
     struct rig *r = machine(&counts);
     u64 bits[4 * MiB / GUEST_PAGE / 64] = {};
@@ -321,37 +342,137 @@ TEST(window_notes_what_it_wrote)
     rig_free(r);
 }
 
-/* A page of ours, at the guest's address by which the window would lead to it; the guest's has 7s there. */
-TEST(window_does_not_lead_to_us)
+/*
+ * The guest's address by which the low part would lead to a page of ours; the guest has AFTER there.  (The addresses by which the high part
+ * would are no valid ones: window_faults_as_the_cpu_does.)
+ */
+static u64 address_of_ours(struct rig *r, const u8 *ours)
 {
-    static alignas(4096) u8 ours[4096];
-    struct rig *r = machine(&x87);
-    u64 at = (uintptr_t)ours, v, entry;
+    u64 v = (uintptr_t)ours - r->c->window_low_delta, entry;
+    u32 first = v >> 39 ? 0 : 1; /* there is a table for the first 512 GiB */
 
-    memset(ours, 0x55, sizeof(ours));
-    memset(r->ram + AFTER, 7, GUEST_PAGE);
-    run(r);
-    v = at + r->c->window->low;
-    for (u32 level = 0; level < 4; level++) {
-        u64 table = level ? OWN_MAPS + level * GUEST_PAGE : MAPS;
+    CHECK(v >> 47 == 0 && v > WINDOW_LOW_SIZE);
+    for (u32 level = first; level < 4; level++) {
+        u64 table = level > first ? OWN_MAPS + level * GUEST_PAGE : MAPS + first * GUEST_PAGE;
 
         entry = (level == 3 ? AFTER : OWN_MAPS + (level + 1) * GUEST_PAGE) | 7;
         mem_write(r->mem, table + (v >> (39 - 9 * level) & 511) * 8, &entry, 8);
     }
     soft_tlb_flush_all(r->c);
-    r->c->rip = RIG_CODE + 5; /* translated; the x87 is the handler's at first */
+    return v;
+}
+
+static u8 *page_in(u8 *space, u8 fill)
+{
+    u8 *page = space + (0 - (uintptr_t)space) % GUEST_PAGE;
+
+    memset(page, fill, GUEST_PAGE);
+    return page;
+}
+
+/* Each of the guest's own bytes there is 7. */
+static void run_translated(struct rig *r, u64 rdi)
+{
+    r->c->rip = RIG_CODE + 5;
     r->c->reg[GPR_RCX] = 1;
-    r->c->reg[GPR_RDI] = v;
+    r->c->reg[GPR_RDI] = rdi;
     rig_user(r);
     r->c->eflags |= RF_IOPL;
     CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
     CHECK_EQ((u32)r->c->reg[GPR_RAX], 0x07070707);
     CHECK_EQ(r->c->reg[GPR_RCX], 0);
+}
+
+/* The x87 is the handler's at first. */
+TEST(window_does_not_lead_to_us)
+{
+    struct rig *r = machine(&x87);
+    u8 space[2 * GUEST_PAGE], *ours = page_in(space, 0x55);
+
+    run(r);
+    memset(r->ram + AFTER, 7, GUEST_PAGE);
+    run_translated(r, address_of_ours(r, ours));
+    rig_free(r);
+}
+
+/* The first load makes the register one of the high part, the second is for the low part. */
+TEST(window_parts_have_ends_of_their_own)
+{
+    struct rig *r = machine(&loads);
+    u8 space[2 * GUEST_PAGE], *ours = page_in(space, 0x55);
+    u64 v;
+
+    CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
+    memset(r->ram + AFTER, 7, GUEST_PAGE);
+    v = address_of_ours(r, ours);
+    for (u32 i = 0; i < 2; i++) { /* translated for that, and then run */
+        soft_code_flush(r->c);
+        r->c->window->sites[soft_window_site(RIG_CODE + 5)] = WINDOW_HIGH;
+        r->c->window->sites[soft_window_site(RIG_CODE + 7)] = WINDOW_LOW;
+        run_translated(r, v);
+        CHECK_EQ((u32)r->c->reg[GPR_RBX], 0x07070707);
+    }
+    rig_free(r);
+}
+
+/* clang-format off */
+/* mov $20000,%ecx; 1: mov (%rdi),%eax; mov (%rsi),%eax; mov (%rdx),%eax; incb 2f+2(%rip); 2: add $0,%ebx; jmp 3f; 16 NOPs; 3: dec %ecx; jnz 1b */
+static const struct program rewrites = ROW_OF("rewrites itself", "\xb9\x20\x4e\x00\x00\x8b\x07\x8b\x06\x8b\x02\xfe\x05\x02\x00\x00\x00\x83\xc3\x00\xeb\x10" "\x90\x90\x90\x90\x90\x90\x90\x90\x90\x90\x90\x90\x90\x90\x90\x90" "\xff\xc9\x75\xdb");
+/* clang-format on */
+
+/* A block that is forgotten while it runs, for what its instructions point to was guessed wrong, writes to itself. */
+TEST(window_block_that_is_forgotten_is_left)
+{
+    struct rig *r = machine(&rewrites);
+    static const u64 where[] = { HERE, FAR + HERE, BETWEEN + HERE };
+
+    r->c->reg[GPR_RSI] = r->c->reg[GPR_RDX] = HERE;
+    CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
+    r->c->window->credit = 1000000;
+    for (u32 i = 0; i < 3 * 3 * 3 * 3; i++) {
+        r->ram[RIG_CODE + 19] = 0; /* unseen, as is the translation of this */
+        soft_code_flush(r->c);
+        r->c->rip = RIG_CODE + 5;
+        r->c->reg[GPR_RCX] = 1;
+        r->c->reg[GPR_RBX] = 0;
+        r->c->reg[GPR_RDI] = where[i % 3];
+        r->c->reg[GPR_RSI] = where[i / 3 % 3];
+        r->c->reg[GPR_RDX] = where[i / 9 % 3];
+        rig_user(r);
+        r->c->eflags |= RF_IOPL;
+        CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
+        CHECK_EQ(r->c->reg[GPR_RBX], 1);
+        CHECK(r->c->key & KEY_WINDOW);
+    }
+    rig_free(r);
+}
+
+/* Code that reaches the low part and the high part in turn goes by the TLB soon; what was guessed wrong once does not. */
+TEST(window_learns_where_an_instruction_points)
+{
+    struct rig *r = machine(&counts);
+
+    run(r);
+    r->c->vm->window_after = 1000000; /* or it would take the window anew, and know nothing */
+    r->c->rip = RIG_CODE;
+    r->c->reg[GPR_RDI] = FAR + HERE;
+    rig_user(r);
+    r->c->eflags |= RF_IOPL;
+    CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
+    CHECK_EQ(word(r, BEFORE), 2 * ROUNDS);
+    CHECK_EQ(soft_window_part(r->c->window, RIG_CODE + 5), WINDOW_HIGH);
+    run_at(r, RIG_CODE);
+    CHECK_EQ(word(r, BEFORE), 3 * ROUNDS);
+    CHECK_EQ(soft_window_part(r->c->window, RIG_CODE + 5), WINDOW_LOW);
+    run_at(r, RIG_CODE);
+    CHECK_EQ(soft_window_part(r->c->window, RIG_CODE + 5), WINDOW_LOW);
+    CHECK(r->c->jit->stats.window_outside < 20);
+    CHECK(r->c->jit->stats.misses < 200);
     rig_free(r);
 }
 
 /* The page becomes one with code: what is written to it there is noticed. */
-TEST(window_does_not_write_to_code)
+TEST_PARTS(window_does_not_write_to_code)
 {
     struct rig *r = machine(&counts);
     u64 before;
@@ -366,16 +487,16 @@ TEST(window_does_not_write_to_code)
 }
 
 /* A page with code and data: who writes there does it by the TLB, soon. */
-TEST(window_leaves_writes_beside_code_to_the_tlb)
+TEST_PARTS(window_leaves_writes_beside_code_to_the_tlb)
 {
     struct rig *r = machine(&counts);
 
-    r->c->reg[GPR_RDI] = OTHER_CODE + 0x800;
+    r->c->reg[GPR_RDI] = base + OTHER_CODE + 0x800;
     memset(r->ram + OTHER_CODE + 0x800, 0, 4);
-    r->c->rip = OTHER_CODE;
+    r->c->rip = base + OTHER_CODE;
     run(r);
-    r->c->rip = RIG_CODE;
-    r->c->reg[GPR_RDI] = OTHER_CODE + 0x800;
+    r->c->rip = base + RIG_CODE;
+    r->c->reg[GPR_RDI] = base + OTHER_CODE + 0x800;
     rig_user(r);
     r->c->eflags |= RF_IOPL;
     CHECK_EQ(vcpu_run(r->c->v), VCPU_KICKED);
@@ -422,7 +543,7 @@ TEST(window_goes_to_who_uses_it)
 }
 
 /* 9000 rounds of a loop over 36 pages, which trap, and over a page that is not there in the end. */
-TEST(window_loops_run_without_checks)
+TEST_PARTS(window_loops_run_without_checks)
 {
     enum { FROM = 0x100000, TO = 0x200000, ALL = 9000 };
     struct rig *r = machine(&vectors);
@@ -430,8 +551,8 @@ TEST(window_loops_run_without_checks)
 
     for (u32 i = 0; i < 4 * ALL; i++)
         memcpy(r->ram + FROM + 4 * i, &one, 4);
-    r->c->reg[GPR_RSI] = FROM;
-    r->c->reg[GPR_RDI] = TO;
+    r->c->reg[GPR_RSI] = base + FROM;
+    r->c->reg[GPR_RDI] = base + TO;
     r->c->reg[GPR_RDX] = 0;
     run(r);
     for (u32 i = 0; i < 4 * ALL; i++)
@@ -441,11 +562,11 @@ TEST(window_loops_run_without_checks)
     CHECK_EQ(r->c->jit->stats.loops, 1);
     CHECK(r->c->jit->stats.misses < 200);
 
-    r->c->reg[GPR_RSI] = FROM;
+    r->c->reg[GPR_RSI] = base + FROM;
     r->c->reg[GPR_RDX] = 0;
     run_at(r, RIG_CODE + 14); /* to HERE, which is one page */
-    CHECK_EQ(r->c->cr2, HERE + GUEST_PAGE);
-    CHECK_EQ(r->c->reg[GPR_RSI], FROM + GUEST_PAGE);
+    CHECK_EQ(r->c->cr2, base + HERE + GUEST_PAGE);
+    CHECK_EQ(r->c->reg[GPR_RSI], base + FROM + GUEST_PAGE);
     CHECK_EQ(word(r, BEFORE + GUEST_PAGE - 4), 0x40400000);
     rig_free(r);
 }

@@ -102,24 +102,83 @@ static bool check_recent(struct jit_tr *t, u32 size, u32 access, u32 recent)
 
 /* --- the user window --- */
 
-/* Host register `h` is below the window's end, or the instruction is left to its handler. */
-static void compare_end(struct jit_tr *t, u32 h)
+/* Host register `h` is below the end of `part`, or the instruction is left to its handler. */
+static void compare_end(struct jit_tr *t, u32 h, enum window_part part)
 {
     struct jit_cold *k = &t->cold[t->i];
+    bool low = part == WINDOW_LOW;
 
     jit_flags_lose(t);
-    asm_rm(&t->a, true, OP_CMP, h, CTX, CTX_AT(window_end));
+    asm_rm(&t->a, true, OP_CMP, h, CTX, low ? CTX_AT(window_low_end) : CTX_AT(window_end));
     must(k->n_outside < COLD_FROM_MAX);
     k->outside[k->n_outside++] = asm_jcc(&t->a, CC_AE);
+    k->outside_low |= low;
 }
 
-void jit_trust(struct jit_tr *t, u32 g, u32 h)
+/* The same for a whole address in T0, which is that of the host afterwards. */
+static void settle_t0(struct jit_tr *t, enum window_part part)
 {
-    if (t->trust[g].known)
+    compare_end(t, T0, part);
+    if (part == WINDOW_LOW)
+        asm_rm(&t->a, true, OP_ADD, T0, CTX, CTX_AT(window_low_delta));
+}
+
+struct asm_mem jit_trusted(struct jit_tr *t, u32 g, u32 reg, s32 disp, enum window_part part)
+{
+    /* Who is below the end of the low part is below the other, too. */
+    if (!t->trust[g].known || (t->trust[g].known == WINDOW_HIGH && part == WINDOW_LOW)) {
+        compare_end(t, reg, part);
+        t->trust[g] = (struct jit_trust){ .known = part };
+        t->cold[t->i].trusts = true;
+    }
+    if (part == WINDOW_HIGH)
+        return (struct asm_mem){ (u8)reg, NO_REG, 0, disp };
+    if (reg != T0) {
+        asm_rm(&t->a, true, OP_MOV, T0, CTX, CTX_AT(window_low_delta));
+        return (struct asm_mem){ (u8)reg, T0, 0, disp };
+    }
+    asm_rm(&t->a, true, OP_MOV, T1, CTX, CTX_AT(window_low_delta));
+    asm_rmx(&t->a, true, OP_LEA, T0, (struct asm_mem){ T0, T1, 0, 0 });
+    return (struct asm_mem){ T0, NO_REG, 0, disp };
+}
+
+static enum window_part part_of(u64 address)
+{
+    return address < WINDOW_LOW_SIZE ? WINDOW_LOW : WINDOW_HIGH;
+}
+
+/* By what its registers held when the block was about to run, which is a guess: the first access that is elsewhere says so. */
+static enum window_part guess(const struct jit_tr *t)
+{
+    const struct soft_cpu *c = t->c;
+    const struct uop *op = t->op;
+    u64 at = op->base == REG_ZERO && op->disp ? (u64)op->disp : 0;
+
+    if (op->base < REG_ZERO && t->trust[op->base / 8].known)
+        return t->trust[op->base / 8].known;
+    if (op->base == REG_RIP || op->base == REG_RIP_FAR)
+        return part_of(c->rip);
+    if (op->seg < SEG_FLAT)
+        return part_of(c->seg[op->seg].base);
+    if (op->base < REG_ZERO)
+        at = c->reg[op->base / 8];
+    else if (op->index < REG_ZERO && !at)
+        at = c->reg[op->index / 8];
+    return part_of(at < GUEST_PAGE ? c->rip : at); /* no pointer */
+}
+
+void jit_choose_parts(struct jit_tr *t)
+{
+    enum window_part known;
+
+    t->operand = t->stack = WINDOW_NONE;
+    if (!(t->b->key & KEY_WINDOW))
         return;
-    compare_end(t, h);
-    t->trust[g] = (struct jit_trust){ .known = true };
-    t->cold[t->i].trusts = true;
+    known = soft_window_part(t->c->window, t->b->gpa + t->op->off);
+    if (known == WINDOW_AVOIDED)
+        return;
+    t->stack = part_of(t->c->reg[GPR_RSP]);
+    t->operand = known ? known : guess(t);
 }
 
 /* Does t->in add a constant to the whole of host register jit_host[g]? */
@@ -169,25 +228,27 @@ void jit_trust_settle(struct jit_tr *t)
         g = jit_guest_of(o->reg.value);
         k = &t->trust[g];
         if (!k->known || jit_host[g] == NO_REG || !moves_by(t, g, &by))
-            k->known = false;
+            k->known = WINDOW_NONE;
         else if (k->moved + by > -TRUST_MOVED_MAX && k->moved + by < TRUST_MOVED_MAX)
             k->moved += (s32)by;
         else
-            k->known = false;
+            k->known = WINDOW_NONE;
     }
 }
 
-void jit_touch(struct jit_tr *t)
+void jit_touch(struct jit_tr *t, enum window_part part)
 {
-    if (!t->in_window)
+    if (part == WINDOW_NONE)
         return;
     jit_may_trap(t);
-    asm_byte(&t->a, PREFIX_GS);
+    if (part == WINDOW_HIGH)
+        asm_byte(&t->a, PREFIX_GS);
 }
 
-void jit_access(struct jit_tr *t, bool wide, u32 op, u32 reg, struct asm_mem m)
+void jit_access(struct jit_tr *t, bool wide, u32 op, u32 reg, struct asm_mem m,
+                enum window_part part)
 {
-    jit_touch(t);
+    jit_touch(t, part);
     asm_rmx(&t->a, wide, op, reg, m);
 }
 
@@ -198,26 +259,23 @@ static bool window_operand(struct jit_tr *t, struct asm_mem *ret)
     bool plain = op->asize == SIZE_64 && op->seg >= SEG_FLAT && op->index == REG_ZERO;
 
     if (plain && op->base < REG_ZERO) {
-        u32 h = jit_reg_for(t, op->base, T0);
-
-        jit_trust(t, op->base / 8u, h);
-        *ret = (struct asm_mem){ (u8)h, NO_REG, 0, op->disp };
+        *ret = jit_trusted(t, op->base / 8u, jit_reg_for(t, op->base, T0), op->disp, t->operand);
         return true;
     }
     jit_flags_lose(t);
     if (!jit_linear(t))
         return false;
-    compare_end(t, T0);
+    settle_t0(t, t->operand);
     *ret = (struct asm_mem){ T0, NO_REG, 0, 0 };
     return true;
 }
 
 /* --- both --- */
 
-void jit_check(struct jit_tr *t, u32 size, u32 access, u32 recent)
+void jit_check(struct jit_tr *t, u32 size, u32 access, u32 recent, enum window_part part)
 {
-    if (t->in_window) {
-        compare_end(t, T0);
+    if (part) {
+        settle_t0(t, part);
         return;
     }
     if (check_recent(t, size, access, recent))
@@ -246,12 +304,12 @@ static u32 recent_of(const struct jit_tr *t)
 
 bool jit_operand(struct jit_tr *t, u32 size, u32 access, struct asm_mem *ret)
 {
-    if (t->in_window)
+    if (t->operand)
         return window_operand(t, ret);
     jit_flags_lose(t);
     if (!jit_linear(t))
         return false;
-    jit_check(t, size, access, recent_of(t));
+    jit_check(t, size, access, recent_of(t), WINDOW_NONE);
     *ret = (struct asm_mem){ T0, NO_REG, 0, 0 };
     return true;
 }

@@ -88,7 +88,7 @@ void asm_mi(struct jit_asm *a, bool wide, u32 ext, u32 base, s32 disp, s32 imm)
 
 void asm_mov_mi(struct jit_asm *a, bool wide, u32 base, s32 disp, s32 imm)
 {
-    asm_rm(a, wide, 0xc7, 0, base, disp);
+    asm_rm(a, wide, OP_MOV_IMM, 0, base, disp);
     asm_bytes(a, 4, (u32)imm);
 }
 

@@ -26,6 +26,7 @@ enum {
     OP_OR = 0x0b,
     OP_MOVSXD = 0x63,
     OP_IMUL_IMM = 0x69, /* a 32-bit immediate follows */
+    OP_MOV_IMM = 0xc7,  /* here, too */
     OP_MOVZX16 = 0x0fb7,
     PREFIX_GS = 0x65,
     EXT_ADD = 0, /* the ModRM digit of opcode 0x81 */

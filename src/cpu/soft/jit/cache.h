@@ -19,6 +19,7 @@ enum {
     JIT_CALL_NEXT = 1,
     JIT_CALL_MISS = 1 << 16,    /* with an instruction's index: its translation could not go on */
     JIT_CALL_OUTSIDE = 1 << 17, /* ... as an address is outside of the user window */
+    JIT_CALL_OUTSIDE_LOW = 1 << 18, /* ... of its low part */
 };
 
 /* A jump from one translation to the next. */

@@ -404,7 +404,7 @@ static bool copy_bit(struct jit_tr *t)
     asm_rr(a, true, wide ? OP_MOV : OP_MOVSXD, T1, h);
     asm_shift(a, true, EXT_SAR, T1, wide ? 6 : 5);
     asm_rmx(a, true, OP_LEA, T0, at);
-    jit_check(t, t->in.operand_width / 8u, access_of(&t->opnd[0]), RECENT_NONE);
+    jit_check(t, t->in.operand_width / 8u, access_of(&t->opnd[0]), RECENT_NONE, t->operand);
     if (jit_host[g] == NO_REG)
         asm_rm(a, true, OP_MOV, T1, CTX, jit_reg_at(g));
     else
@@ -412,7 +412,7 @@ static bool copy_bit(struct jit_tr *t)
     asm_ri(a, false, EXT_AND, T1, wide ? 63 : 31);
     asm_mov(a, T2, T1);
     jit_flags_load(t);
-    jit_touch(t);
+    jit_touch(t, t->operand);
     if (t->in.attributes & ZYDIS_ATTRIB_HAS_LOCK)
         asm_byte(a, 0xf0);
     asm_rm(a, wide, 0x0f00u | t->in.opcode, T2, T0, 0);
@@ -478,8 +478,8 @@ static void write_copy(struct jit_tr *t, const struct copy *k)
         jit_flags_load(t);
     move_temps(t, k, true);
     if (k->mem)
-        jit_touch(t);
-    if (k->traps && !(k->mem && t->in_window))
+        jit_touch(t, t->operand);
+    if (k->traps && !(k->mem && t->operand))
         jit_may_trap(t);
     write_insn(t, k);
     if (k->writes)
@@ -556,9 +556,9 @@ u32 jit_copy_at(struct jit_tr *t, struct asm_mem at)
         k.rm = at.base == NO_REG ? 0 : at.base;
     move_temps(t, &k, true);
     insn_at = t->a.at;
-    if (k.mem && t->in_window)
+    if (k.mem && t->operand == WINDOW_HIGH)
         asm_byte(&t->a, PREFIX_GS);
     write_insn(t, &k);
     move_temps(t, &k, false);
-    return k.traps || (k.mem && t->in_window) ? insn_at : 0;
+    return k.traps || (k.mem && t->operand) ? insn_at : 0;
 }

@@ -30,14 +30,10 @@ static void near_edge(struct jit_tr *t, u32 i, u32 at, s64 off)
     *g = (struct jit_edge){ .at = at, .stub = (u32)off }; /* the stub comes with the cold code */
 }
 
-/*
- * An edge to another page: T0 = that page's RIP; its mapping has to be the one that the successor was found by.  Otherwise the
- * instruction is begun anew by its handler.
- */
-static void far_check(struct jit_tr *t, u32 i, s64 off)
+/* T0 = RIP of the page at `off`; T1 = its entry of the TLB, unless the jump that is returned is taken. */
+static u32 look_up_page(struct jit_tr *t, s64 off)
 {
     struct jit_asm *a = &t->a;
-    struct jit_edge *g = &t->jb->edge[i];
 
     asm_rm(a, true, OP_MOV, T0, CTX, CTX_AT(page_rip));
     asm_ri(a, t->code64, EXT_ADD, T0, (s32)(off & (s64)GUEST_PAGE_MASK));
@@ -46,13 +42,52 @@ static void far_check(struct jit_tr *t, u32 i, s64 off)
     asm_ri(a, false, EXT_AND, T1, (SOFT_TLB_SIZE - 1) * (s32)sizeof(struct tlb_entry));
     asm_rm(a, true, OP_ADD, T1, CTX, CTX_AT(tlb_fetch));
     asm_rm(a, true, OP_CMP, T0, T1, offsetof(struct tlb_entry, tag_x));
-    jit_second_if(t, asm_jcc(a, CC_NZ), offsetof(struct tlb_entry, tag_x), T0);
+    return asm_jcc(a, CC_NZ);
+}
+
+/* Z: the page at T0, of entry T1, is at the host address of the literal, whose place is returned. */
+static u32 compare_page(struct jit_tr *t, u64 host)
+{
+    struct jit_asm *a = &t->a;
+    u32 literal;
+
     asm_rm(a, true, OP_MOV, T1, T1, offsetof(struct tlb_entry, addend));
     asm_rr(a, true, OP_ADD, T1, T0);
     asm_mov_imm(a, T2, ~0ull);
-    g->host = a->at - 8;
-    memset(a->area + g->host, 0, 8);
+    literal = a->at - 8;
+    memcpy(a->area + literal, &host, 8);
     asm_rr(a, true, OP_CMP, T1, T2);
+    return literal;
+}
+
+struct jit_crossing jit_crossing(struct jit_tr *t)
+{
+    struct jit_crossing k = { .second = look_up_page(t, GUEST_PAGE), .back = t->a.at };
+
+    compare_page(t, (uintptr_t)soft_ram(t->c->vm, t->b->gpa2, 1, NULL));
+    k.wrong = asm_jcc(&t->a, CC_NZ);
+    return k;
+}
+
+void jit_crossing_cold(struct jit_tr *t, struct jit_crossing *k)
+{
+    struct jit_asm *a = &t->a;
+
+    asm_aim(a, k->second, a->at);
+    asm_ri(a, true, EXT_XOR, T1, SOFT_TLB_OTHER * (s32)sizeof(struct tlb_entry));
+    asm_rm(a, true, OP_CMP, T0, T1, offsetof(struct tlb_entry, tag_x));
+    asm_aim(a, asm_jcc(a, CC_Z), k->back);
+    k->none = asm_jmp(a);
+}
+
+/*
+ * An edge to another page: T0 = that page's RIP; its mapping has to be the one that the successor was found by.  Otherwise the
+ * instruction is begun anew by its handler.
+ */
+static void far_check(struct jit_tr *t, u32 i, s64 off)
+{
+    jit_second_if(t, look_up_page(t, off), offsetof(struct tlb_entry, tag_x), T0);
+    t->jb->edge[i].host = compare_page(t, 0);
     jit_slow_if(t, CC_NZ);
 }
 
@@ -142,13 +177,11 @@ static const struct asm_mem at_t0 = { T0, NO_REG, 0, 0 };
 
 struct asm_mem jit_stack_at(struct jit_tr *t, s32 disp, u32 access)
 {
-    if (t->in_window) {
-        jit_trust(t, GPR_RSP, GUEST_SP);
-        return (struct asm_mem){ GUEST_SP, NO_REG, 0, disp };
-    }
+    if (t->stack)
+        return jit_trusted(t, GPR_RSP, GUEST_SP, disp, t->stack);
     jit_flags_lose(t);
     asm_rm(&t->a, t->code64, OP_LEA, T0, GUEST_SP, disp);
-    jit_check(t, t->word, access, RECENT_STACK);
+    jit_check(t, t->word, access, RECENT_STACK, WINDOW_NONE);
     return at_t0;
 }
 
@@ -162,7 +195,7 @@ static void push_next(struct jit_tr *t, struct asm_mem m)
 {
     asm_rm(&t->a, true, OP_MOV, T2, CTX, CTX_AT(page_rip));
     asm_rm(&t->a, true, OP_LEA, T2, T2, jit_next_off(t));
-    jit_access(t, t->code64, OP_MOV_TO, T2, m);
+    jit_access(t, t->code64, OP_MOV_TO, T2, m, t->stack);
     jit_move_sp(t, -(s32)t->word);
 }
 
@@ -221,7 +254,7 @@ static bool ret(struct jit_tr *t)
     if (t->op->src != (t->code64 ? SIZE_64 : SIZE_32))
         return false;
     jit_flags_lose(t);
-    jit_access(t, t->code64, OP_MOV, T0, jit_stack_at(t, 0, ACC_READ));
+    jit_access(t, t->code64, OP_MOV, T0, jit_stack_at(t, 0, ACC_READ), t->stack);
     lookup(t);
     jit_move_sp(t, (s32)(t->word + t->op->imm));
     go_indirect(t);
@@ -237,7 +270,7 @@ static bool indirect_target(struct jit_tr *t)
     if (t->op->aux) {
         if (!jit_operand(t, t->word, ACC_READ, &m))
             return false;
-        jit_access(t, t->code64, OP_MOV, T0, m);
+        jit_access(t, t->code64, OP_MOV, T0, m, t->operand);
     } else if (jit_host[t->op->dst / 8] == NO_REG) {
         asm_rm(&t->a, true, OP_MOV, T0, CTX, jit_reg_at(t->op->dst / 8));
     } else {
@@ -284,11 +317,11 @@ static bool push_memory(struct jit_tr *t)
 
     if (!jit_operand(t, t->word, ACC_READ, &m))
         return false;
-    jit_access(t, t->code64, OP_MOV, T0, m);
+    jit_access(t, t->code64, OP_MOV, T0, m, t->operand);
     asm_rm(a, true, OP_MOV_TO, T0, CTX, CTX_AT(jit_temp[0]));
     m = jit_stack_at(t, -(s32)t->word, ACC_WRITE);
     asm_rm(a, true, OP_MOV, T2, CTX, CTX_AT(jit_temp[0]));
-    jit_access(t, t->code64, OP_MOV_TO, T2, m);
+    jit_access(t, t->code64, OP_MOV_TO, T2, m, t->stack);
     return true;
 }
 
@@ -313,13 +346,13 @@ static bool push(struct jit_tr *t)
             return false;
     } else if (o->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
         m = jit_stack_at(t, -(s32)t->word, ACC_WRITE);
-        jit_touch(t);
-        asm_mov_mi(a, t->code64, m.base, m.disp, (s32)t->op->imm);
+        jit_access(t, t->code64, OP_MOV_IMM, 0, m, t->stack);
+        asm_bytes(a, 4, (u32)t->op->imm);
     } else if (is_word_register(t, o)) {
         m = jit_stack_at(t, -(s32)t->word, ACC_WRITE);
         if (h == NO_REG)
             asm_rm(a, true, OP_MOV, T2, CTX, jit_reg_at(t->op->src / 8));
-        jit_access(t, t->code64, OP_MOV_TO, h == NO_REG ? T2 : h, m);
+        jit_access(t, t->code64, OP_MOV_TO, h == NO_REG ? T2 : h, m, t->stack);
     } else {
         return false;
     }
@@ -334,7 +367,7 @@ static bool pop(struct jit_tr *t)
 
     if (t->in.operand_width != t->word * 8 || !is_word_register(t, &t->opnd[0]))
         return false;
-    jit_access(t, t->code64, OP_MOV, T0, jit_stack_at(t, 0, ACC_READ));
+    jit_access(t, t->code64, OP_MOV, T0, jit_stack_at(t, 0, ACC_READ), t->stack);
     jit_move_sp(t, (s32)t->word);
     if (h == NO_REG)
         asm_rm(a, true, OP_MOV_TO, T0, CTX, jit_reg_at(t->op->dst / 8));
@@ -349,8 +382,8 @@ static bool leave(struct jit_tr *t)
         return false;
     jit_flags_lose(t);
     asm_rr(&t->a, t->code64, OP_MOV, T0, RBP);
-    jit_check(t, t->word, ACC_READ, RECENT_STACK);
-    jit_access(t, t->code64, OP_MOV, T0, at_t0);
+    jit_check(t, t->word, ACC_READ, RECENT_STACK, t->stack);
+    jit_access(t, t->code64, OP_MOV, T0, at_t0, t->stack);
     asm_rm(&t->a, t->code64, OP_LEA, GUEST_SP, RBP, (s32)t->word);
     asm_rr(&t->a, t->code64, OP_MOV, RBP, T0);
     return true;

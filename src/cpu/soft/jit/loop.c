@@ -10,7 +10,7 @@
  *       code's trap of the same instruction.
  *   (5) Only who used all rounds up tries again at once; others wait, so that short loops do not pay for it each time.
  *   (6) With the user window no page ends: what is compared once is where each run begins, and how far the rounds can get from there is less
- *       than the guard behind the window.  A page that is not there traps.
+ *       than the guard behind the part of the window that it is in.  A page that is not there traps.
  */
 #include "cpu/soft/jit/translate.h"
 #include "cpu/soft/soft_mem.h"
@@ -32,6 +32,7 @@ enum {
 struct run {
     u8 base, index, scale; /* as struct uop has them */
     u32 access;
+    enum window_part part;
     s64 low, high;
     s64 stride;
 };
@@ -114,7 +115,7 @@ static bool join(struct loop *l, const struct run *like)
 
     for (; r < l->run + l->n_runs; r++)
         if (r->base == like->base && r->index == like->index && r->scale == like->scale &&
-            max(r->high, like->high) - min(r->low, like->low) <= SPAN_MAX)
+            r->part == like->part && max(r->high, like->high) - min(r->low, like->low) <= SPAN_MAX)
             break;
     l->run_of[l->t->i] = (u8)(r - l->run);
     if (r == l->run + LOOP_RUNS)
@@ -132,7 +133,7 @@ static bool join(struct loop *l, const struct run *like)
 static bool note_memory(struct loop *l, const struct jit_copied *k)
 {
     const struct uop *op = l->t->op;
-    struct run r = { op->base, op->index, op->scale, k->access, op->disp, 0, 0 };
+    struct run r = { op->base, op->index, op->scale, k->access, l->t->operand, op->disp, 0, 0 };
     s32 off;
 
     if (op->asize != SIZE_64)
@@ -156,9 +157,10 @@ static bool note_insn(struct loop *l)
     struct jit_tr *t = l->t;
     struct jit_copied k;
 
-    if (!jit_look(t) || !jit_copied(t, &k) || (k.size && !note_memory(l, &k)))
+    if (!jit_look(t) || !jit_copied(t, &k))
         return false;
-    if (l->window && soft_window_avoids(t->c->window, t->b->gpa + t->op->off))
+    jit_choose_parts(t);
+    if (k.size && ((l->window && !t->operand) || !note_memory(l, &k)))
         return false;
     note_registers(l);
     l->vec = max(l->vec, k.vec);
@@ -169,7 +171,7 @@ static bool note_insn(struct loop *l)
     return true;
 }
 
-/* In the window an address is what the guest has, in registers that are there. */
+/* In the window's high part an address is what the guest has, in registers that are there. */
 static bool is_there(u8 at)
 {
     return at == REG_ZERO || (is_gpr(at) && jit_host[at / 8] != NO_REG);
@@ -180,7 +182,7 @@ static bool settle(const struct loop *l, struct run *r)
 {
     const s64 most = l->window ? STRIDE_MAX_WINDOW : STRIDE_MAX;
 
-    if (l->window && !(is_there(r->base) && is_there(r->index)))
+    if (r->part == WINDOW_HIGH && !(is_there(r->base) && is_there(r->index)))
         return false;
     if ((is_gpr(r->base) && l->lost[r->base / 8]) || (is_gpr(r->index) && l->lost[r->index / 8]))
         return false;
@@ -243,24 +245,10 @@ static void limit(struct jit_tr *t, const struct run *r)
     asm_aim(a, skip, a->at);
 }
 
-/* All addresses of the run are in the window, or trap. */
-static void compare_run(struct loop *l, const struct run *r)
+/* T0 = where the run begins; T1 and T2 are lost. */
+static void begin_of(struct jit_tr *t, const struct run *r)
 {
-    struct jit_tr *t = l->t;
-    struct asm_mem m = { .scale = r->scale, .disp = (s32)r->low };
-
-    m.base = (u8)jit_reg_for(t, r->base, T1);
-    m.index = (u8)jit_reg_for(t, r->index, T2);
-    asm_rmx(&t->a, true, OP_LEA, T0, m);
-    asm_rm(&t->a, true, OP_CMP, T0, CTX, CTX_AT(window_end));
-    to_begin(t, CC_AE);
-}
-
-static void look_up_run(struct loop *l, u32 i)
-{
-    struct jit_tr *t = l->t;
     struct jit_asm *a = &t->a;
-    const struct run *r = &l->run[i];
 
     if (r->base == REG_RIP) {
         asm_rm(a, true, OP_MOV, T0, CTX, CTX_AT(page_rip));
@@ -272,11 +260,42 @@ static void look_up_run(struct loop *l, u32 i)
         m.index = (u8)jit_reg_for(t, r->index, T2);
         asm_rmx(a, true, OP_LEA, T0, m);
     }
-    asm_aim(a, jit_look_up(t, (u32)(r->high - r->low), r->access), t->c->jit->used);
-    asm_rm(a, true, OP_MOV, T2, T1, offsetof(struct tlb_entry, addend));
-    if (r->base == REG_RIP)
+}
+
+/* T2 is the addend of run `i`. */
+static void keep_addend(struct loop *l, u32 i)
+{
+    struct jit_asm *a = &l->t->a;
+
+    if (l->run[i].base == REG_RIP)
         asm_rm(a, true, OP_ADD, T2, CTX, CTX_AT(page_rip));
     asm_rm(a, true, OP_MOV_TO, T2, CTX, addend_at(i));
+}
+
+/* All addresses of the run are in its part of the window, or trap. */
+static void compare_run(struct loop *l, u32 i)
+{
+    struct jit_tr *t = l->t;
+    bool low = l->run[i].part == WINDOW_LOW;
+
+    begin_of(t, &l->run[i]);
+    asm_rm(&t->a, true, OP_CMP, T0, CTX, low ? CTX_AT(window_low_end) : CTX_AT(window_end));
+    to_begin(t, CC_AE);
+    if (!low)
+        return;
+    asm_rm(&t->a, true, OP_MOV, T2, CTX, CTX_AT(window_low_delta));
+    keep_addend(l, i);
+}
+
+static void look_up_run(struct loop *l, u32 i)
+{
+    struct jit_tr *t = l->t;
+    const struct run *r = &l->run[i];
+
+    begin_of(t, r);
+    asm_aim(&t->a, jit_look_up(t, (u32)(r->high - r->low), r->access), t->c->jit->used);
+    asm_rm(&t->a, true, OP_MOV, T2, T1, offsetof(struct tlb_entry, addend));
+    keep_addend(l, i);
     if (r->stride)
         limit(t, r);
 }
@@ -302,7 +321,7 @@ static void prepare(struct loop *l)
     asm_rm(a, true, OP_MOV_TO, T0, CTX, CTX_AT(loop.left));
     for (u32 i = 0; i < l->n_runs; i++)
         if (l->window)
-            compare_run(l, &l->run[i]);
+            compare_run(l, i);
         else
             look_up_run(l, i);
     asm_mi(a, true, EXT_CMP, CTX, CTX_AT(loop.left), ROUNDS_MIN);
@@ -364,8 +383,9 @@ static void round_insn(struct loop *l)
     u32 trap;
 
     must(jit_look(t) && jit_copied(t, &k));
+    t->operand = k.size ? l->run[l->run_of[t->i]].part : WINDOW_NONE;
     if (k.size)
-        at = l->window ? window_operand(t) : operand(l);
+        at = t->operand == WINDOW_HIGH ? window_operand(t) : operand(l);
     trap = jit_copy_at(t, at);
     if (!trap)
         return;
@@ -419,7 +439,6 @@ void jit_loop(struct jit_tr *t)
 {
     struct loop l = { .t = t, .window = t->b->key & KEY_WINDOW };
 
-    t->in_window = l.window;
     t->i = t->b->n - 1u;
     if (!t->code64 || t->b->n < 2 || !t->fall_at || t->b->ops[t->i].imm || !study(&l))
         return;

@@ -124,7 +124,7 @@ static bool pushf(struct jit_tr *t)
     asm_shift(a, false, EXT_SHL, T2, 11);
     asm_rr(a, false, OP_OR, T1, T2);
     asm_rm(a, false, OP_OR, T1, CTX, CTX_AT(eflags));
-    jit_access(t, t->code64, OP_MOV_TO, T1, m);
+    jit_access(t, t->code64, OP_MOV_TO, T1, m, t->stack);
     jit_move_sp(t, -(s32)t->word);
     return true;
 }

@@ -1,6 +1,7 @@
 /*
  * cpu/soft/jit/thunk.c: the ways into translated code, out of it, and from it to the interpreter's handlers.
  */
+#include "cpu/soft/code.h"
 #include "cpu/soft/jit/cache.h"
 #include "cpu/soft/soft_mem.h"
 #include "cpu/soft/window.h"
@@ -279,15 +280,20 @@ u64 jit_call(struct soft_cpu *c, struct block *b, u32 i, uop_fn fn)
     *soft_reg(c, REG_RIP_FAR) = c->base_rip + GiB;
     c->window_miss = WINDOW_NO_MISS;
     c->jit_next = false;
-    if (i & (JIT_CALL_MISS | JIT_CALL_OUTSIDE))
+    if (i >= JIT_CALL_MISS)
         c->jit->stats.misses++;
     else
         c->jit->stats.calls++;
     fn(c, &b->ops[at]);
     if (unlikely(miss != WINDOW_NO_MISS))
         soft_window_missed(c, b, at, miss);
-    if (i & JIT_CALL_OUTSIDE)
-        soft_window_outside(c, b, at);
+    if (i >= JIT_CALL_OUTSIDE)
+        soft_window_outside(c, b, at, i & JIT_CALL_OUTSIDE_LOW ? WINDOW_HIGH : WINDOW_NONE);
+    if (unlikely(c->jit_next &&
+                 b->key & KEY_DROPPED)) { /* who writes to it now would not be seen */
+        c->jit_next = false;
+        soft_op_cut(c, &b->ops[at + 1]);
+    }
     jit_x87_settle(c);
     return c->jit_next ? JIT_CALL_NEXT : (uintptr_t)soft_run_follow(c);
 }

@@ -67,30 +67,39 @@ static void leave(struct jit_tr *t, s64 off, u32 why)
 /* At the entry: are there requests, is time up?  Returns what poll_cold wants. */
 struct poll {
     u32 time, request, back;
+    struct jit_crossing crossing;
 };
 
 static struct poll poll(struct jit_tr *t)
 {
     struct jit_asm *a = &t->a;
-    struct poll p;
+    struct poll p = {};
 
     asm_mi(a, true, EXT_SUB, CTX, CTX_AT(budget), t->b->n);
     p.time = asm_jcc(a, CC_S);
     p.back = a->at;
     asm_mi(a, false, EXT_CMP, CTX, CTX_AT(request), 0);
     p.request = asm_jcc(a, CC_NZ);
+    if (t->b->gpa2 != BLOCK_ONE_PAGE)
+        p.crossing = jit_crossing(t);
     return p;
 }
 
 /* A block may begin while the budget is not below 0, and use up more. */
-static void poll_cold(struct jit_tr *t, const struct poll *p)
+static void poll_cold(struct jit_tr *t, struct poll *p)
 {
     struct jit_asm *a = &t->a;
 
+    if (p->crossing.wrong)
+        jit_crossing_cold(t, &p->crossing);
     asm_aim(a, p->time, a->at);
     asm_mi(a, true, EXT_CMP, CTX, CTX_AT(budget), -(s32)t->b->n);
     asm_aim(a, asm_jcc(a, CC_GE), p->back);
     asm_aim(a, p->request, a->at);
+    if (p->crossing.wrong) {
+        asm_aim(a, p->crossing.wrong, a->at);
+        asm_aim(a, p->crossing.none, a->at);
+    }
     leave(t, (s64)(t->b->gpa % GUEST_PAGE), JIT_EXIT_POLL);
 }
 
@@ -244,7 +253,7 @@ static void cold_handler(struct jit_tr *t, u32 i)
         return;
     for (u32 n = 0; n < k->n_outside; n++)
         asm_aim(a, k->outside[n], a->at);
-    handler_and_out(t, i, JIT_CALL_OUTSIDE);
+    handler_and_out(t, i, k->outside_low ? JIT_CALL_OUTSIDE_LOW : JIT_CALL_OUTSIDE);
 }
 
 static void cold_handlers(struct jit_tr *t)
@@ -325,8 +334,7 @@ static bool insn(struct jit_tr *t)
 
     t->insn_at[t->i] = at;
     if (jit_look(t)) {
-        t->in_window =
-            t->b->key & KEY_WINDOW && !soft_window_avoids(t->c->window, t->b->gpa + t->op->off);
+        jit_choose_parts(t);
         t->jb->pure &= is_pure(t);
         bool done =
             t->fn[t->i] != soft_op_ud && (jit_flow(t, &end) || jit_system(t) || jit_copy(t));
@@ -351,7 +359,7 @@ static bool insn(struct jit_tr *t)
     return false;
 }
 
-static void cold_parts(struct jit_tr *t, const struct poll *p)
+static void cold_parts(struct jit_tr *t, struct poll *p)
 {
     struct jit_cache *j = t->c->jit;
     u32 at = t->a.at;
@@ -380,14 +388,13 @@ static void body(struct jit_tr *t)
     jit_loop(t);
 }
 
-/* 64-bit or flat 32-bit code in RAM of one page. */
+/* 64-bit or flat 32-bit code in RAM. */
 static bool may_be(const struct soft_cpu *c, const struct block *b)
 {
     u32 size = b->key & KEY_SIZE, stack = b->key >> KEY_STACK_SHIFT & 3;
 
     return size != SIZE_16 && stack == size && b->key & KEY_FLAT &&
-           !(b->key & (KEY_SINGLE | KEY_PLAIN)) && b->key == c->key && b->gpa2 == BLOCK_ONE_PAGE &&
-           b->host && b->ops[b->n].imm;
+           !(b->key & (KEY_SINGLE | KEY_PLAIN)) && b->key == c->key && b->host && b->ops[b->n].imm;
 }
 
 struct jit_block *jit_translate(struct soft_cpu *c, struct block *b)
@@ -397,9 +404,8 @@ struct jit_block *jit_translate(struct soft_cpu *c, struct block *b)
     bool code64 = (b->key & KEY_SIZE) == SIZE_64;
     struct jit_tr t = { .c = c, .b = b, .code = bytes, .code64 = code64, .word = code64 ? 8 : 4 };
 
-    if (!may_be(c, b) || b->bytes > sizeof(bytes))
+    if (!may_be(c, b) || b->bytes > sizeof(bytes) || !soft_code_bytes(c->vm, b, bytes))
         return NULL;
-    memcpy(bytes, (const u8 *)(uintptr_t)b->host, b->bytes);
     if (soft_code_sum(bytes, b->bytes) != b->sum) /* another vCPU has just written to it */
         return NULL;
     t.jb = &j->blocks[j->n_blocks++];

@@ -8,11 +8,13 @@
  * The user window (window.h).  A register that was compared with soft_cpu.window_end is trusted from there on, while it only moves by constants:
  * `trust`.  All guest addresses that come from it are in the window or trap.  So code that comes from where the comparison was not
  * made, or failed, must not come back behind it: such a way leads out of the translation after its instruction.
+ * The low part of the window has an end of its own, and T0 = soft_cpu.window_low_delta for the instruction that reaches it.
  */
 #pragma once
 
 #include "cpu/soft/insn.h"
 #include "cpu/soft/jit/cache.h"
+#include "cpu/soft/window.h"
 
 enum { FLAGS_IN_CPU = 1, FLAGS_IN_HOST = 2 };
 
@@ -24,8 +26,8 @@ enum { SECOND_MAX = 3, COLD_FROM_MAX = 8, COLD_TRAPS_MAX = 3 };
 
 /* What is known of a guest register. */
 struct jit_trust {
-    bool known; /* it was below soft_cpu.window_end ... */
-    s32 moved;  /* ... and so much has been added since */
+    enum window_part known; /* it was below the end of this one ... */
+    s32 moved;              /* ... and so much has been added since */
 };
 
 /* A jump away when the TLB's entry T1 was not the right one: the other place is looked at. */
@@ -54,7 +56,8 @@ struct jit_cold {
     u32 outside
         [COLD_FROM_MAX]; /* displacements of jumps for addresses that are outside of the window */
     u32 n_outside;
-    bool trusts; /* it compared a register, which what follows believes */
+    bool outside_low; /* ... of its low part */
+    bool trusts;      /* it compared a register, which what follows believes */
     struct {
         u32 at;     /* the instruction may trap: its place */
         bool spill; /* the guest's flags are in the host's alone */
@@ -82,7 +85,7 @@ struct jit_tr {
     /* the instruction under way */
     u32 i;
     const struct uop *op;
-    bool in_window; /* its memory is reached through the user window */
+    enum window_part operand, stack; /* how its memory operand is reached, and what RSP points to */
     ZydisDecodedInstruction in;
     ZydisDecodedOperand opnd[ZYDIS_MAX_OPERAND_COUNT];
     const u8 *bytes;
@@ -105,6 +108,14 @@ void jit_slow_if(struct jit_tr *t, u32 cc);
 void jit_second_if(struct jit_tr *t, u32 from, s32 tag, u32 reg);
 /* The same for one just written that compared with soft_cpu.recent at `recent` of CTX. */
 void jit_recent_if(struct jit_tr *t, u32 from, s32 recent, u32 size, u32 access);
+/* What is at the entry of a block that crosses into another page: a look whether that is the one it was decoded from. */
+struct jit_crossing {
+    u32 second,
+        back; /* a jump when the TLB's entry T1 was not the right one, and where it goes on */
+    u32 wrong, none; /* jumps when it is another page, or not in the TLB */
+};
+struct jit_crossing jit_crossing(struct jit_tr *t);
+void jit_crossing_cold(struct jit_tr *t, struct jit_crossing *k);
 /* Offset of the next instruction, from the page of the block's first byte. */
 s32 jit_next_off(const struct jit_tr *t);
 
@@ -113,13 +124,16 @@ void jit_may_trap(struct jit_tr *t);
 
 /* address.c.  T0 = where the operand of `size` bytes at linear T0 is, for jit_access; T1, T2 and flags are lost.  `recent`: the entry
  * of soft_cpu.recent that is looked at first, or RECENT_NONE. */
-void jit_check(struct jit_tr *t, u32 size, u32 access, u32 recent);
-/* Guest memory is reached by the instruction that is written next: what is in front of it. */
-void jit_touch(struct jit_tr *t);
+void jit_check(struct jit_tr *t, u32 size, u32 access, u32 recent, enum window_part part);
+/* Guest memory is reached by the instruction that is written next, through `part`: what is in front of it. */
+void jit_touch(struct jit_tr *t, enum window_part part);
 /* An instruction of one opcode that reaches guest memory at `m`, of jit_operand, jit_stack_at or T0 of jit_check. */
-void jit_access(struct jit_tr *t, bool wide, u32 op, u32 reg, struct asm_mem m);
-/* Guest register `g`, whose value is in host register `h`, is trusted from here on; flags are lost where it was not. */
-void jit_trust(struct jit_tr *t, u32 g, u32 h);
+void jit_access(struct jit_tr *t, bool wide, u32 op, u32 reg, struct asm_mem m,
+                enum window_part part);
+/* Where `reg` + disp is, whose guest register `g` is trusted from here on; flags are lost where it was not. */
+struct asm_mem jit_trusted(struct jit_tr *t, u32 g, u32 reg, s32 disp, enum window_part part);
+/* t->operand and t->stack of the instruction under way. */
+void jit_choose_parts(struct jit_tr *t);
 /* What the instruction just written leaves of that. */
 void jit_trust_settle(struct jit_tr *t);
 /* T1 = entry of the TLB for `size` bytes at linear T0; T2 and flags are lost.  Returns where the jump is that is taken when there is none. */

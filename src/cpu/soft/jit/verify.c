@@ -29,14 +29,19 @@ struct known {
     bool loop; /* T0 has an addend of soft_cpu.loop in it: how far from there loop.c has to know */
 };
 
-/* The user window: which host registers, and guest registers that are in memory, were compared with its end. */
+/* The user window: which host registers, and guest registers that are in memory, were compared with the end of which part. */
 struct window_known {
     u32 compared; /* 1 more than the host register of the CMP just seen */
-    bool host[16], slot[GPR_COUNT];
-    s64 moved[16]; /* added to a host register since */
-    bool kept;     /* T1 is RAX, which was so ... */
+    enum window_part part;
+    enum window_part host[16], slot[GPR_COUNT];
+    s64 moved[16];         /* added to a host register since */
+    enum window_part kept; /* T1 is RAX, which was so ... */
     s64 kept_moved;
-    u32 from; /* 1 more than the guest register that T0 was loaded from, unchanged */
+    bool delta0, delta1,
+        delta_kept; /* T0, T1, soft_cpu.jit_temp[1] are soft_cpu.window_low_delta */
+    bool low;       /* T0 is one of the low part and that */
+    bool delta2;    /* T2 is that, or it and something */
+    u32 from;       /* 1 more than the guest register that T0 was loaded from, unchanged */
     /* Of a loop: sums of registers that were compared; `sum`: T0 is that of the last one. */
     struct window_sum {
         ZydisRegister base, index;
@@ -129,6 +134,26 @@ static const char *check_window(const struct soft_cpu *c, u32 at, const struct w
                : "an access to the window whose trap is no one's";
 }
 
+/* [T0 + n] of an address in the low part, or [r + T0 + n] of a register that was compared. */
+static bool in_low(const struct window_known *w, const ZydisDecodedOperand *m)
+{
+    u32 h = m->mem.base == ZYDIS_REGISTER_NONE ? 0 : host_of(m->mem.base);
+
+    if (m->mem.base == REG_T0)
+        return w->low && m->mem.index == ZYDIS_REGISTER_NONE;
+    return w->delta0 && m->mem.index == REG_T0 && m->mem.scale <= 1 && w->host[h] == WINDOW_LOW &&
+           w->moved[h] >= -TRUST_MOVED_MAX && w->moved[h] <= TRUST_MOVED_MAX;
+}
+
+static const char *check_low(const struct soft_cpu *c, u32 at)
+{
+    u64 pad;
+
+    return soft_jit_trap(c->jit, (uintptr_t)c->jit->area.run_at + at, &pad)
+               ? NULL
+               : "an access to the window's low part whose trap is no one's";
+}
+
 /* Guest register whose place in soft_cpu `o` is; GPR_COUNT: none. */
 static u32 slot_of(const ZydisDecodedOperand *o)
 {
@@ -172,7 +197,7 @@ static void learn_sum(struct window_known *w, const struct window_known *was,
 {
     const struct window_sum s = { o[1].mem.base, o[1].mem.index, o[1].mem.scale };
 
-    w->sum = was->sum && w->compared == T0 + 1;
+    w->sum = was->sum && w->compared == T0 + 1 && w->part == WINDOW_HIGH;
     if (in->mnemonic == ZYDIS_MNEMONIC_LEA && o[0].reg.value == REG_T0 && s.base != REG_T0 &&
         w->n_sums < LOOP_RUNS) {
         w->sums[w->n_sums] = s;
@@ -196,7 +221,52 @@ static void forget_sums(struct window_known *w, u32 h)
     w->n_sums = kept;
 }
 
-/* CMP r, [soft_cpu.window_end]; JNB; and r may be added to from there on. */
+static bool loads(const ZydisDecodedInstruction *in, const ZydisDecodedOperand *o,
+                  ZydisMnemonic how, ZydisRegister r, s32 at)
+{
+    return in->mnemonic == how && o[0].type == ZYDIS_OPERAND_TYPE_REGISTER && o[0].reg.value == r &&
+           o[1].type == ZYDIS_OPERAND_TYPE_MEMORY && o[1].mem.base == REG_CTX &&
+           o[1].mem.index == ZYDIS_REGISTER_NONE && o[1].mem.disp.value == at;
+}
+
+/* MOV T0, delta; or, T0 being in the low part: ADD T0, delta; or MOV T1, delta; LEA T0, [T0 + T1]. */
+static void learn_low(struct window_known *w, const ZydisDecodedInstruction *in,
+                      const ZydisDecodedOperand *o)
+{
+    const s32 delta = CTX_AT(window_low_delta);
+    bool t0_low = w->host[T0] == WINDOW_LOW && !w->moved[T0];
+
+    if (in->mnemonic == ZYDIS_MNEMONIC_MOV && o[0].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+        o[0].mem.base == REG_CTX && o[0].mem.disp.value == CTX_AT(jit_temp[1]))
+        w->delta_kept = w->delta0 && o[1].reg.value == REG_T0;
+    if (writes(in, o, REG_T0)) {
+        bool sum = in->mnemonic == ZYDIS_MNEMONIC_LEA && o[1].mem.base == REG_T0 &&
+                   o[1].mem.index == REG_T1 && o[1].mem.scale <= 1 && !o[1].mem.disp.value;
+
+        w->low = t0_low && (loads(in, o, ZYDIS_MNEMONIC_ADD, REG_T0, delta) || (sum && w->delta1));
+        w->delta0 =
+            loads(in, o, ZYDIS_MNEMONIC_MOV, REG_T0, delta) ||
+            (w->delta_kept && loads(in, o, ZYDIS_MNEMONIC_MOV, REG_T0, CTX_AT(jit_temp[1])));
+    }
+    if (writes(in, o, REG_T1))
+        w->delta1 = loads(in, o, ZYDIS_MNEMONIC_MOV, REG_T1, delta);
+    if (writes(in, o, REG_T2) && in->mnemonic != ZYDIS_MNEMONIC_ADD)
+        w->delta2 = loads(in, o, ZYDIS_MNEMONIC_MOV, REG_T2, delta);
+}
+
+/* A loop's addend leads to the low part: T0, where its accesses begin, was compared. */
+static const char *check_addend(const struct window_known *w, const ZydisDecodedOperand *m)
+{
+    s64 at = m->mem.disp.value - CTX_AT(loop.addend);
+    bool addend = m->mem.base == REG_CTX && m->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE &&
+                  at >= 0 && at < 8 * LOOP_RUNS;
+
+    return addend && w->delta2 && w->host[T0] != WINDOW_LOW
+               ? "a loop's access to the low part that was not compared with its end"
+               : NULL;
+}
+
+/* CMP r, [soft_cpu.window_end or window_low_end]; JNB; and r may be added to from there on. */
 static void learn_window(struct window_known *w, const ZydisDecodedInstruction *in,
                          const ZydisDecodedOperand *o)
 {
@@ -205,24 +275,29 @@ static void learn_window(struct window_known *w, const ZydisDecodedInstruction *
 
     w->compared = 0;
     if (in->mnemonic == ZYDIS_MNEMONIC_JNB && was.compared) {
-        w->host[was.compared - 1] = true;
+        w->host[was.compared - 1] = was.part;
         w->moved[was.compared - 1] = 0;
         if (was.compared - 1 == T0 && was.from)
-            w->slot[was.from - 1] = true;
+            w->slot[was.from - 1] = was.part;
         learn_sum(w, &was, in, o);
         return;
     }
     if (in->mnemonic == ZYDIS_MNEMONIC_CMP && o[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
         in->operand_width == 64 && o[1].type == ZYDIS_OPERAND_TYPE_MEMORY &&
-        o[1].mem.base == REG_CTX && o[1].mem.disp.value == CTX_AT(window_end))
+        o[1].mem.base == REG_CTX &&
+        (o[1].mem.disp.value == CTX_AT(window_end) ||
+         o[1].mem.disp.value == CTX_AT(window_low_end))) {
         w->compared = host_of(o[0].reg.value) + 1;
+        w->part = o[1].mem.disp.value == CTX_AT(window_end) ? WINDOW_HIGH : WINDOW_LOW;
+    }
+    learn_low(w, in, o);
     learn_sum(w, &was, in, o);
     for (u32 i = 0; i < in->operand_count; i++) {
         bool write = o[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
         u32 h;
 
         if (write && slot_of(&o[i]) < GPR_COUNT)
-            w->slot[slot_of(&o[i])] = false;
+            w->slot[slot_of(&o[i])] = WINDOW_NONE;
         if (!write || o[i].type != ZYDIS_OPERAND_TYPE_REGISTER ||
             ZydisRegisterGetClass(o[i].reg.value) < ZYDIS_REGCLASS_GPR8 ||
             ZydisRegisterGetClass(o[i].reg.value) > ZYDIS_REGCLASS_GPR64)
@@ -231,7 +306,7 @@ static void learn_window(struct window_known *w, const ZydisDecodedInstruction *
         if (h == T0)
             w->from = 0;
         if (h == T1) {
-            w->kept = false;
+            w->kept = WINDOW_NONE;
             if (w->lent)
                 forget_sums(w, RAX);
             w->lent = false;
@@ -240,7 +315,7 @@ static void learn_window(struct window_known *w, const ZydisDecodedInstruction *
             w->moved[h] += by;
             continue;
         }
-        w->host[h] = false;
+        w->host[h] = WINDOW_NONE;
         if (h != T0 && !(h == RAX && w->lent))
             forget_sums(w, h);
     }
@@ -399,7 +474,10 @@ static const char *verify(const struct soft_cpu *c, u32 from, u32 to, u32 *ret_a
         m = memory_of(&in, o);
         wrong = !m                                    ? NULL
                 : m->mem.segment == ZYDIS_REGISTER_GS ? check_window(c, at, &w, m)
+                : in_low(&w, m)                       ? check_low(c, at)
                                                       : check(&k, m);
+        if (m && !wrong)
+            wrong = check_addend(&w, m);
         if (wrong)
             return wrong;
         if (in.meta.category == ZYDIS_CATEGORY_UNCOND_BR ||
