@@ -349,16 +349,14 @@ static void own_page_written(struct soft_cpu *c, const struct uop *op, u64 page,
     cut_current(c, op);
 }
 
-void soft_code_forget(struct soft_cpu *c, u64 gpa, u32 len)
+void soft_code_forget(struct soft_cpu *c, struct block *b)
 {
-    u32 first = (u32)(gpa % GUEST_PAGE), n = min(len, (u32)GUEST_PAGE - first);
-    struct code_page *p = NULL;
-    u64 page;
+    u64 lin = soft_code64(c) ? c->base_rip : (u32)(c->seg[SEG_CS].base + c->base_rip);
+    struct jump_entry *j = &c->jumps[soft_jump_at(lin)];
 
-    if (soft_ram(c->vm, gpa, n, &page))
-        p = page_find(c->code, page);
-    if (p)
-        page_drop(c, p, first, first + n - 1);
+    block_drop(c, b);
+    if (j->block == b)
+        *j = (struct jump_entry){};
 }
 
 /* Tells vCPU `o` that a page it decoded was written to. */

@@ -51,8 +51,8 @@ bool soft_code_bytes(const struct soft_vm *vm, const struct block *b, u8 *ret);
 int soft_decode(struct soft_cpu *c, struct block *b, const u8 *bytes, u32 n, u32 key, bool alone);
 int soft_decode_init(void);
 
-/* The blocks with bytes at [gpa, gpa + len), in one page, are to be decoded and translated anew. */
-void soft_code_forget(struct soft_cpu *c, u64 gpa, u32 len);
+/* Block `b`, which is being run at RIP c->base_rip, is to be decoded and translated anew, though its bytes are the same. */
+void soft_code_forget(struct soft_cpu *c, struct block *b);
 
 /* mmu.c */
 enum { PAGE_BITS = 12, LARGE_BITS = 21, GIANT_BITS = 30 };

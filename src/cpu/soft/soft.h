@@ -281,12 +281,14 @@ struct soft_cpu {
     u64 window_end; /* in translated code with KEY_WINDOW: guest addresses from here on are not in the window */
     u64 window_low_end; /* ... nor in its low part, which is so far from where the guest has it: */
     u64 window_low_delta;
-    struct block *block; /* being run */
-    s64 budget;          /* instructions until time is looked at */
+    u64 calls_end; /* in translated code: calls that nest deeper are not paired with their returns */
+    s64 budget;    /* instructions until time is looked at */
     atomic_uint request; /* REQ_* */
     u32 irq_wait;        /* RF_IF while an interrupt waits for that flag, else 0 */
     u32 key;             /* KEY_* in force */
-    u64 base_rip;        /* of the first instruction of `block` */
+    u64 calls;           /* ... the stack pointer while none is */
+    struct block *block; /* being run */
+    u64 base_rip;        /* of its first instruction */
     struct block **link; /* set by what ends a block: where to remember the successor, or NULL */
     bool link_near;      /* with it: the successor is in the same page */
     s64 quantum;         /* what `budget` was when `insns` was counted */

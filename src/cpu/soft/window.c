@@ -334,27 +334,29 @@ void soft_window_trap(struct soft_cpu *c, u64 at)
         COST_OF_TRAP; /* also where the guest's page is not there, and nothing is to be mapped */
 }
 
-void soft_window_outside(struct soft_cpu *c, const struct block *b, u32 i, enum window_part part)
+void soft_window_outside(struct soft_cpu *c, struct block *b, u32 i, enum window_part part)
 {
     struct window *w = c->window;
     u64 gpa = b->gpa + b->ops[i].off;
     u8 *site = &w->sites[soft_window_site(gpa)];
-    u32 strikes = *site / (WINDOW_AVOIDED + 1) + 1;
+    u32 strikes = *site / (WINDOW_AVOIDED + 1) + 1, known = *site & 3;
 
     c->jit->stats.window_outside++;
-    if (b->key & KEY_DROPPED || *site == WINDOW_AVOIDED)
+    if (b->key & KEY_DROPPED)
         return;
-    if (strikes == STRIKES_MAX) {
-        *site = WINDOW_AVOIDED;
-    } else {
-        *site = (u8)(strikes * (WINDOW_AVOIDED + 1) + (part ? part : *site & 3u));
-        if (!part)
-            return;
+    if (known == WINDOW_AVOIDED || (part && known == part)) { /* learned by another block */
+        soft_code_forget(c, b);
+        return;
     }
-    soft_code_forget(c, gpa, b->ops[i].len);
+    if (strikes < STRIKES_MAX)
+        *site = (u8)(strikes * (WINDOW_AVOIDED + 1) + (part ? part : known));
+    else
+        *site = WINDOW_AVOIDED;
+    if (part || *site == WINDOW_AVOIDED)
+        soft_code_forget(c, b);
 }
 
-void soft_window_missed(struct soft_cpu *c, const struct block *b, u32 i, u64 lin)
+void soft_window_missed(struct soft_cpu *c, struct block *b, u32 i, u64 lin)
 {
     struct window *w = c->window;
     u64 page = lin & GUEST_PAGE_MASK;

@@ -70,9 +70,9 @@ void soft_window_sample(struct soft_cpu *c);
 void soft_window_answer(struct soft_cpu *c);
 
 /* Translated code's access of instruction `i` of `b` trapped, at guest address `lin`; its handler has done it by the TLB. */
-void soft_window_missed(struct soft_cpu *c, const struct block *b, u32 i, u64 lin);
+void soft_window_missed(struct soft_cpu *c, struct block *b, u32 i, u64 lin);
 /* ... was not tried, as it is outside; `part`: where it may be, WINDOW_NONE: nowhere. */
-void soft_window_outside(struct soft_cpu *c, const struct block *b, u32 i, enum window_part part);
+void soft_window_outside(struct soft_cpu *c, struct block *b, u32 i, enum window_part part);
 static inline u32 soft_window_site(u64 gpa)
 {
     return (u32)(gpa * 0x9e3779b97f4a7c15ull >> 40) % WINDOW_SITES;

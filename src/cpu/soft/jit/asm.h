@@ -35,6 +35,8 @@ enum {
     EXT_SUB = 5,
     EXT_XOR = 6,
     EXT_CMP = 7,
+    EXT_CALL = 2, /* of 0xff */
+    EXT_JMP = 4,
     EXT_SHL = 4, /* of 0xc1 */
     EXT_SHR = 5,
     EXT_SAR = 7,

@@ -16,6 +16,7 @@ enum {
     JIT_BLOCKS_MAX = 160 << 10, /* translations */
     JIT_BLOCK_BYTES = 24 << 10, /* more than any translation has */
     JIT_TRAPS_MAX = 512 << 10,
+    CALLS_BYTES = 32 << 10, /* of the thread's stack: of calls that have not returned */
     JIT_CALL_NEXT = 1,
     JIT_CALL_MISS = 1 << 16,    /* with an instruction's index: its translation could not go on */
     JIT_CALL_OUTSIDE = 1 << 17, /* ... as an address is outside of the user window */

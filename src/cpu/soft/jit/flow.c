@@ -91,12 +91,11 @@ static void far_check(struct jit_tr *t, u32 i, s64 off)
     jit_slow_if(t, CC_NZ);
 }
 
-static void far_go(struct jit_tr *t, u32 i)
+static void far_edge(struct jit_tr *t, u32 i, u32 at)
 {
-    asm_rm(&t->a, true, OP_MOV_TO, T0, CTX, CTX_AT(page_rip));
-    t->jb->edge[i].at = asm_jmp(&t->a);
+    t->jb->edge[i].at = at;
     t->jb->edge[i].stub = 0;
-    asm_aim(&t->a, t->jb->edge[i].at, t->a.at); /* never taken before it is linked */
+    asm_aim(&t->a, at, t->a.at); /* never taken before it is linked */
 }
 
 static bool fits(s64 off)
@@ -112,7 +111,8 @@ static void edge(struct jit_tr *t, u32 i, s64 off)
     }
     jit_flags_lose(t);
     far_check(t, i, off);
-    far_go(t, i);
+    asm_rm(&t->a, true, OP_MOV_TO, T0, CTX, CTX_AT(page_rip));
+    far_edge(t, i, asm_jmp(&t->a));
 }
 
 void jit_fall(struct jit_tr *t)
@@ -199,6 +199,40 @@ static void push_next(struct jit_tr *t, struct asm_mem m)
     jit_move_sp(t, -(s32)t->word);
 }
 
+/*
+ * Calls and returns in pairs.  A call of the guest's is one of the host's, which leaves on the thread's stack where it goes on: a landing,
+ * with the jump to the block that follows.  Beside that is the guest's RIP there.  A return that finds its RIP on top is one of the host's.
+ *   (1) All calls there were made since translated code was entered: nothing was mapped otherwise meanwhile, no mode was changed, no code
+ *       area was emptied.  What does such things ends a block by its handler, and all ways out, and to other blocks through C, forget them.
+ *   (2) A landing may be that of a block that was dropped: it leads out then.
+ *   (3) At the end of the page no landing could trust the mapping of the next one; such a call is a jump.
+ */
+static bool has_landing(const struct jit_tr *t)
+{
+    return in_page(jit_next_off(t));
+}
+
+/* In front of a call.  T2 is what it pushes. */
+static void begin_call(struct jit_tr *t)
+{
+    struct jit_cold *k = &t->cold[t->i];
+
+    asm_rm(&t->a, true, OP_CMP, RSP, CTX, CTX_AT(calls_end));
+    k->deep_from = asm_jcc(&t->a, CC_B);
+    k->deep_back = t->a.at;
+    asm_bytes(&t->a, 2, 0x5341); /* PUSH T2 */
+}
+
+/* Behind it: T0 is RIP, and that of this place. */
+static void land(struct jit_tr *t)
+{
+    struct jit_asm *a = &t->a;
+
+    asm_ri(a, true, EXT_AND, T0, -(s32)GUEST_PAGE);
+    asm_rm(a, true, OP_MOV_TO, T0, CTX, CTX_AT(page_rip));
+    near_edge(t, 0, asm_jmp(a), jit_next_off(t));
+}
+
 static bool call(struct jit_tr *t)
 {
     s64 target = page_off(t, (s64)t->op->imm);
@@ -208,14 +242,27 @@ static bool call(struct jit_tr *t)
     jit_flags_lose(t);
     if (in_page(target)) {
         push_next(t, jit_stack_at(t, -(s32)t->word, ACC_WRITE));
-        edge(t, 1, target);
+        if (!has_landing(t)) {
+            edge(t, 1, target);
+            return true;
+        }
+        begin_call(t);
+        near_edge(t, 1, asm_call(&t->a), target);
+        land(t);
         return true;
     }
     far_check(t, 1, target);
     asm_rm(&t->a, true, OP_MOV_TO, T0, CTX, CTX_AT(jit_temp[0]));
     push_next(t, jit_stack_at(t, -(s32)t->word, ACC_WRITE));
     asm_rm(&t->a, true, OP_MOV, T0, CTX, CTX_AT(jit_temp[0]));
-    far_go(t, 1);
+    asm_rm(&t->a, true, OP_MOV_TO, T0, CTX, CTX_AT(page_rip));
+    if (!has_landing(t)) {
+        far_edge(t, 1, asm_jmp(&t->a));
+        return true;
+    }
+    begin_call(t);
+    far_edge(t, 1, asm_call(&t->a));
+    land(t);
     return true;
 }
 
@@ -241,12 +288,14 @@ static void lookup(struct jit_tr *t)
     k->doubt_back = a->at;
 }
 
-/* To the block of entry T1, at RIP = T0. */
-static void go_indirect(struct jit_tr *t)
+/* To the block of entry T1, at RIP = T0: EXT_JMP or EXT_CALL. */
+static void go_indirect(struct jit_tr *t, u32 ext)
 {
     asm_ri(&t->a, true, EXT_AND, T0, -(s32)GUEST_PAGE);
     asm_rm(&t->a, true, OP_MOV_TO, T0, CTX, CTX_AT(page_rip));
-    asm_rm(&t->a, false, 0xff, 4, T1, offsetof(struct jump_entry, code)); /* JMP */
+    if (ext == EXT_CALL)
+        begin_call(t);
+    asm_rm(&t->a, false, 0xff, ext, T1, offsetof(struct jump_entry, code));
 }
 
 static bool ret(struct jit_tr *t)
@@ -255,10 +304,20 @@ static bool ret(struct jit_tr *t)
         return false;
     jit_flags_lose(t);
     jit_access(t, t->code64, OP_MOV, T0, jit_stack_at(t, 0, ACC_READ), t->stack);
+    asm_rm(&t->a, true, OP_CMP, T0, RSP, 8);
+    t->cold[t->i].unpaired = asm_jcc(&t->a, CC_NZ);
+    jit_move_sp(t, (s32)(t->word + t->op->imm));
+    asm_bytes(&t->a, 3, 0x08c2); /* RET 8: the guest's RIP goes, too */
+    return true;
+}
+
+void jit_unpaired(struct jit_tr *t)
+{
+    asm_aim(&t->a, t->cold[t->i].unpaired, t->a.at);
+    asm_rm(&t->a, true, OP_MOV, RSP, CTX, CTX_AT(calls));
     lookup(t);
     jit_move_sp(t, (s32)(t->word + t->op->imm));
-    go_indirect(t);
-    return true;
+    go_indirect(t, EXT_JMP);
 }
 
 /* T0 = where an indirect jump or call leads. */
@@ -284,7 +343,7 @@ static bool jmp_indirect(struct jit_tr *t)
     if (t->op->src != (t->code64 ? SIZE_64 : SIZE_32) || !indirect_target(t))
         return false;
     lookup(t);
-    go_indirect(t);
+    go_indirect(t, EXT_JMP);
     return true;
 }
 
@@ -303,7 +362,12 @@ static bool call_indirect(struct jit_tr *t)
     asm_rm(a, true, OP_MOV, T0, CTX, CTX_AT(jit_temp[1]));
     push_next(t, m);
     asm_rm(a, true, OP_MOV, T0, T1, offsetof(struct jump_entry, lin));
-    go_indirect(t);
+    if (!has_landing(t)) {
+        go_indirect(t, EXT_JMP);
+        return true;
+    }
+    go_indirect(t, EXT_CALL);
+    land(t);
     return true;
 }
 

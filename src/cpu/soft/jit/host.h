@@ -5,7 +5,8 @@
  *   R14                                      the guest's RSP
  *   R15                                      struct soft_cpu + CTX_BIAS
  *   R9 R10 R11                               scratch
- *   RSP                                      the thread's own stack, 16-byte aligned
+ *   RSP                                      the thread's own stack, 16-byte aligned: for each call that has not returned, where in
+ *                                            translated code it returns to, and the guest's RIP there (flow.c)
  *   flags                                    the guest's arithmetic ones where the translator says so; DF is clear
  *
  * The guest's R9, R10, R11, R14 and R15 are in soft_cpu.reg, and so is RIP's page in soft_cpu.page_rip.

@@ -75,22 +75,40 @@ static void settle_vecs(struct jit_asm *a, u32 to_store)
     asm_aim(a, no, a->at);
 }
 
-static void enter(struct jit_asm *a)
+/* Returns where the displacement is of what a return without a call goes to. */
+static u32 enter(struct jit_asm *a)
 {
+    u32 no_call;
+
     asm_bytes(a, 4, 0xfa1e0ff3); /* ENDBR64 */
     for_each_row(r, saved)
         asm_bytes(a, *r > 7 ? 2 : 1, *r > 7 ? 0x5041u | (*r & 7u) << 8 : 0x50u | *r);
     asm_ri(a, true, EXT_SUB, RSP, 8);
     asm_rm(a, true, OP_LEA, CTX, RDI, CTX_BIAS);
     asm_mov(a, T0, RSI);
+    asm_bytes(a, 2, 0x006a);   /* PUSH 0: where no call was made, a return to 0 ... */
+    asm_bytes(a, 3, 0x158d4c); /* LEA T1, [RIP + ...] */
+    asm_bytes(a, 4, 0);
+    no_call = a->at - 4;
+    asm_bytes(a, 2, 0x5241); /* PUSH T1: ... goes on there */
+    asm_rm(a, true, OP_MOV_TO, RSP, CTX, CTX_AT(calls));
+    asm_rm(a, true, OP_LEA, T1, RSP, -CALLS_BYTES);
+    asm_rm(a, true, OP_MOV_TO, T1, CTX, CTX_AT(calls_end));
     move_all(a, OP_MOV);
     asm_rr(a, false, 0xff, 4, T0); /* JMP */
+    return no_call;
+}
+
+static void forget_calls(struct jit_asm *a)
+{
+    asm_rm(a, true, OP_MOV, RSP, CTX, CTX_AT(calls));
 }
 
 /* What is in soft_cpu is true. */
 static void leave_plain(struct jit_asm *a)
 {
-    asm_ri(a, true, EXT_ADD, RSP, 8);
+    forget_calls(a);
+    asm_ri(a, true, EXT_ADD, RSP, 2 * 8 + 8);
     for (u32 i = ARRAY_LEN(saved); i-- > 0;)
         asm_bytes(a, saved[i] > 7 ? 2 : 1,
                   saved[i] > 7 ? 0x5841u | (saved[i] & 7u) << 8 : 0x58u | saved[i]);
@@ -116,8 +134,8 @@ static void call_handler(struct jit_asm *a, u32 to_store)
     move_all(a, OP_MOV);
     asm_byte(a, 0xc3);
     asm_aim(a, ends, a->at);
-    asm_rm(a, true, OP_LEA, RSP, RSP, 8); /* it does not come back */
     done = asm_jcc(a, CC_B);
+    forget_calls(a); /* it does not come back */
     asm_mov(a, T0, RAX);
     move_all(a, OP_MOV);
     asm_rr(a, false, 0xff, 4, T0); /* JMP */
@@ -136,13 +154,18 @@ static void leave(struct jit_asm *a, u32 to_store)
     leave_plain(a);
 }
 
-static void cold(struct jit_asm *a, u32 to_leave)
+/* Returns where what leaves to RIP = T0 begins. */
+static u32 cold(struct jit_asm *a, u32 to_leave)
 {
+    u32 at;
+
     asm_rm(a, true, OP_MOV, T0, T1, offsetof(struct jump_entry, lin));
+    at = a->at;
     asm_rm(a, true, OP_SUB, T0, CTX, CTX_AT(page_rip));
     asm_rm(a, true, OP_MOV, T2, CTX, CTX_AT(block)); /* no one's */
     asm_mov_imm(a, T1, JIT_EXIT_COLD);
     asm_jmp_to(a, to_leave);
+    return at;
 }
 
 /* Z: entry T2 of the set in force is of a global page (soft_tlb_is_global); RAX and T2 are lost. */
@@ -244,12 +267,14 @@ static void recent(struct jit_asm *a, u32 access)
 
 void jit_thunks(struct jit_asm *a, struct jit_thunks *ret, bool vec)
 {
+    u32 no_call;
+
     ret->store = a->at;
     store_vecs(a, vec);
     if (vec)
         load_vecs(a, ret);
     ret->enter = a->at;
-    enter(a);
+    no_call = enter(a);
     ret->call = a->at;
     call_handler(a, ret->store);
     ret->leave = a->at;
@@ -261,7 +286,7 @@ void jit_thunks(struct jit_asm *a, struct jit_thunks *ret, bool vec)
     ret->recent_w = a->at;
     recent(a, ACC_WRITE);
     ret->cold = a->at;
-    cold(a, ret->leave);
+    asm_aim(a, no_call, cold(a, ret->leave));
 }
 
 void jit_next(struct soft_cpu *c, const struct uop *op [[maybe_unused]])

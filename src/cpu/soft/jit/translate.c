@@ -230,6 +230,11 @@ static void cold_handler(struct jit_tr *t, u32 i)
     struct jit_cold *k = &t->cold[i];
     struct jit_asm *a = &t->a;
 
+    if (k->unpaired) {
+        t->i = i;
+        t->op = &t->b->ops[i];
+        jit_unpaired(t);
+    }
     cold_second(t, k); /* first: what follows goes on to the handler */
     if (k->vec_from)
         cold_load(t, k);
@@ -256,12 +261,22 @@ static void cold_handler(struct jit_tr *t, u32 i)
     handler_and_out(t, i, k->outside_low ? JIT_CALL_OUTSIDE_LOW : JIT_CALL_OUTSIDE);
 }
 
+/* The calls so far will not be paired. */
+static void cold_deep(struct jit_tr *t, const struct jit_cold *k)
+{
+    asm_aim(&t->a, k->deep_from, t->a.at);
+    asm_rm(&t->a, true, OP_MOV, RSP, CTX, CTX_AT(calls));
+    asm_jmp_to(&t->a, k->deep_back);
+}
+
 static void cold_handlers(struct jit_tr *t)
 {
     for (u32 i = 0; i <= t->b->n; i++) {
         const struct jit_cold *k = &t->cold[i];
 
-        if (k->n_from || k->n_second || k->vec_from || k->n_traps || k->n_outside)
+        if (k->deep_from)
+            cold_deep(t, k);
+        if (k->n_from || k->n_second || k->vec_from || k->n_traps || k->n_outside || k->unpaired)
             cold_handler(t, i);
         if (k->side)
             cold_side(t, i);

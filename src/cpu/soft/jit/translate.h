@@ -63,6 +63,9 @@ struct jit_cold {
         bool spill; /* the guest's flags are in the host's alone */
     } trap[COLD_TRAPS_MAX];
     u32 n_traps;
+    u32 deep_from,
+        deep_back;    /* a jump when too many calls have not returned, and where it goes on */
+    u32 unpaired;     /* displacement of a jump when a return is not that of the last call */
     u32 side;         /* displacement of a jump out of the middle of the block; 0: none */
     bool side_spills; /* ... as above */
 };
@@ -175,6 +178,8 @@ bool jit_flow(struct jit_tr *t, bool *ret_end);
 /* Where the word at RSP + disp is, for jit_access; and RSP += by. */
 struct asm_mem jit_stack_at(struct jit_tr *t, s32 disp, u32 access);
 void jit_move_sp(struct jit_tr *t, s32 by);
+/* What k->unpaired leads to; it ends the block. */
+void jit_unpaired(struct jit_tr *t);
 /* system.c: as jit_copy. */
 bool jit_system(struct jit_tr *t);
 /* What follows the last instruction of a block. */

@@ -85,6 +85,8 @@ static const char *check(const struct known *k, const ZydisDecodedOperand *m)
         return NULL;
     if (m->mem.index != ZYDIS_REGISTER_NONE)
         return "an index register";
+    if (m->mem.base == ZYDIS_REGISTER_RSP) /* the guest's RIP behind the last call */
+        return write || at != 8 || m->size != 64 ? "the thread's stack" : NULL;
     if (m->mem.base == REG_CTX)
         return at >= -CTX_BIAS && at + m->size / 8 <= (s64)sizeof(struct soft_cpu) - CTX_BIAS
                    ? NULL
@@ -481,7 +483,7 @@ static const char *verify(const struct soft_cpu *c, u32 from, u32 to, u32 *ret_a
         if (wrong)
             return wrong;
         if (in.meta.category == ZYDIS_CATEGORY_UNCOND_BR ||
-            in.meta.category == ZYDIS_CATEGORY_CALL) {
+            in.meta.category == ZYDIS_CATEGORY_CALL || in.meta.category == ZYDIS_CATEGORY_RET) {
             k = (struct known){};
             w = (struct window_known){};
         } else {
