@@ -88,6 +88,8 @@ int caps_parse(const struct oci_caps *from, struct caps *ret, struct err *e)
         if (r < 0)
             return r;
     }
+    ret->left_out = ret->ambient & ~(ret->inheritable & ret->permitted);
+    ret->ambient &= ~ret->left_out;
     return 0;
 }
 

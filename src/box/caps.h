@@ -7,6 +7,7 @@
 
 struct caps {
     u64 bounding, effective, inheritable, permitted, ambient; /* 1 << CAP_* */
+    u64 left_out; /* of ambient, as Linux has those there only that are inheritable and permitted */
 };
 
 /* "CAP_CHOWN", … at the place of its number; ends with NULL. */

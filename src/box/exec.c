@@ -32,6 +32,7 @@ struct joining {
     int target; /* pidfd of the container's first process */
     int root;   /* that process's root directory */
     u64 flags;  /* namespaces to join */
+    bool in_user_ns;
     int sync[2];
     int console;
     int agent; /* a connection to who answers for the filter */
@@ -281,7 +282,7 @@ static int program(struct joining *j, struct err *e)
                              .agent = j->agent,
                              .preserve = j->opts->preserve_fds,
                              .new_keyring = false,
-                             .in_user_ns = j->flags & CLONE_NEWUSER };
+                             .in_user_ns = j->in_user_ns };
     struct root root;
     int r = 0;
 
@@ -406,6 +407,7 @@ static int make(struct joining *j, struct err *e)
         r = numa_run_on(0, affinity->initial, "process.execCPUAffinity.initial", e);
     if (r < 0)
         return r;
+    j->in_user_ns = (j->flags & CLONE_NEWUSER) || making_unprivileged();
     j->pid = ns_clone(0, j->cgroup.fd, &j->pidfd);
     if (j->pid < 0)
         return ns_clone_failed(j->pid, "a process", e);
@@ -413,7 +415,7 @@ static int make(struct joining *j, struct err *e)
         join_main(j);
     fd_close(&j->sync[1]);
     fd_close(&j->agent); /* its end tells the agent that all was said */
-    r = launch_oom(j->pid, &j->spec.process, geteuid() != 0 || !ns_is_initial_user(), e);
+    r = launch_oom(j->pid, &j->spec.process, making_unprivileged(), e);
     if (r == 0)
         r = tell(j->sync[0], SYNC_GO, 0, e);
     if (r == 0)

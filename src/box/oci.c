@@ -86,7 +86,7 @@ static const char *const policy_words[] = { "SCHED_OTHER",    "SCHED_FIFO", "SCH
                                             "SCHED_DEADLINE", "",           NULL };
 
 static const struct field scheduler_fields[] = {
-    FIELD_ENUM(oci_scheduler, policy, policy_words, "policy", .dflt = 7),
+    FIELD_ENUM(oci_scheduler, policy, policy_words, "policy", .dflt = OCI_NO_SCHED),
     FIELD_SINT(oci_scheduler, nice, "nice value", .min = (u64)-20, .max = 19),
     FIELD_SINT(oci_scheduler, priority, "static priority", .min = (u64)-99, .max = 99),
     FIELD_STRS(oci_scheduler, flags, 8, "SCHED_FLAG_*"),

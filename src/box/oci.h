@@ -62,6 +62,9 @@ struct oci_rlimit {
     u64 soft, hard;
 };
 
+/* As policy: sched(7)'s numbers; the last one: none is given. */
+enum { OCI_SCHED_OTHER = 0, OCI_SCHED_BATCH = 3, OCI_SCHED_DEADLINE = 6, OCI_NO_SCHED = 7 };
+
 struct oci_scheduler {
     int policy;
     s32 nice, priority;
@@ -184,7 +187,7 @@ struct oci_seccomp_rule {
     struct field_list args; /* struct oci_seccomp_arg */
 };
 
-enum { OCI_ACT_NOTIFY = 8, OCI_NO_SECCOMP }; /* the last action; as defaultAction: none is given */
+enum { OCI_ACT_ERRNO = 4, OCI_ACT_TRACE = 5, OCI_ACT_NOTIFY = 8, OCI_NO_SECCOMP }; /* the last action; as defaultAction: none is given */
 
 struct oci_seccomp {
     int defaultAction;

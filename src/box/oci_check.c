@@ -41,11 +41,52 @@ static int check_list(const char *list, const char *what, u32 max, struct err *e
                : 0;
 }
 
+static int check_caps(const struct oci_caps *from, struct err *e)
+{
+    AUTO(strbuf) struct strbuf names = {};
+    struct caps caps;
+    int r = caps_parse(from, &caps, e);
+
+    for (unsigned i = 0; r == 0 && caps_words[i]; i++)
+        if (caps.left_out & 1ull << i)
+            strbuf_add(&names, "%s%s", names.len ? ", " : "", caps_words[i]);
+    /* Other runtimes' `spec --rootless` asks for such, so it is no reason to refuse. */
+    if (names.len)
+        log_warn("process.capabilities.ambient: left out is what is not inheritable and permitted, "
+                 "too: %s",
+                 names.text);
+    return r;
+}
+
+/* What the kernel would take, and leave without effect. */
+static int check_scheduler(const struct oci_process *p, struct err *e)
+{
+    const struct oci_scheduler *s = &p->scheduler;
+    const bool fair = s->policy == OCI_SCHED_OTHER || s->policy == OCI_SCHED_BATCH;
+    const bool times = s->runtime || s->deadline || s->period;
+
+    if (s->policy == OCI_NO_SCHED && (s->nice || s->priority || s->flags.n || times))
+        return err_set(e, -EINVAL, "process.scheduler needs a policy");
+    if (s->nice && !fair)
+        return err_set(e, -EINVAL,
+                       "process.scheduler.nice %d is for SCHED_OTHER and SCHED_BATCH only",
+                       s->nice);
+    if (times && s->policy != OCI_SCHED_DEADLINE)
+        return err_set(e, -EINVAL,
+                       "process.scheduler: runtime, deadline and period are for SCHED_DEADLINE "
+                       "only");
+    if (p->ioPriority.priority && !p->ioPriority.class)
+        return err_set(e, -EINVAL, "process.ioPriority needs a class");
+    return 0;
+}
+
 int oci_check_process(const struct oci_process *p, struct err *e)
 {
-    struct caps caps;
     int r =
         check_list(p->execCPUAffinity.initial, "process.execCPUAffinity.initial", OCI_CPUS_MAX, e);
+
+    if (r == 0)
+        r = check_scheduler(p, e);
 
     if (r == 0)
         r = check_list(p->execCPUAffinity.final, "process.execCPUAffinity.final", OCI_CPUS_MAX, e);
@@ -59,7 +100,7 @@ int oci_check_process(const struct oci_process *p, struct err *e)
             return err_set(e, -EINVAL, "process.env: '%.60s' is not NAME=VALUE", p->env.items[i]);
     for_each_of(const struct oci_rlimit, l, &p->rlimits) if (l->soft > l->hard) return err_set(
         e, -EINVAL, "process.rlimits: soft %llu is above hard %llu", l->soft, l->hard);
-    return caps_parse(&p->capabilities, &caps, e);
+    return check_caps(&p->capabilities, e);
 }
 
 static int check_namespaces(const struct oci *spec, struct err *e)
@@ -213,10 +254,22 @@ static int check_new(const struct oci *spec, struct err *e)
     return check_list(p->nodes, "linux.memoryPolicy.nodes", 1024, e);
 }
 
+/* The specification wants it refused where there is no error to return. */
+static int check_errno(int action, s64 code, const char *what, struct err *e)
+{
+    return code == BOX_UNSET || action == OCI_ACT_ERRNO || action == OCI_ACT_TRACE
+               ? 0
+               : err_set(e, -EINVAL, "linux.seccomp: %s %lld is for SCMP_ACT_ERRNO and SCMP_ACT_TRACE only",
+                         what, code);
+}
+
 static int check_seccomp(const struct oci_seccomp *s, struct err *e)
 {
     const bool path = s->listenerPath && *s->listenerPath;
 
+    if (s->defaultAction == OCI_NO_SECCOMP && (s->syscalls.n || s->architectures.n || s->flags.n ||
+                                               path || s->defaultErrnoRet != BOX_UNSET))
+        return err_set(e, -EINVAL, "linux.seccomp needs a defaultAction");
     if (s->defaultAction == OCI_ACT_NOTIFY)
         return err_set(e, -EINVAL,
                        "linux.seccomp.defaultAction: 'SCMP_ACT_NOTIFY' cannot be for all calls, as "
@@ -227,8 +280,10 @@ static int check_seccomp(const struct oci_seccomp *s, struct err *e)
     {
         if (rule->action == OCI_ACT_NOTIFY && !path)
             return err_set(e, -EINVAL, "linux.seccomp: 'SCMP_ACT_NOTIFY' needs a listenerPath");
+        if (check_errno(rule->action, rule->errnoRet, "errnoRet", e) < 0)
+            return e->code;
     }
-    return 0;
+    return check_errno(s->defaultAction, s->defaultErrnoRet, "defaultErrnoRet", e);
 }
 
 static int check_rest(const struct oci *spec, struct err *e)

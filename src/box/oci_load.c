@@ -16,6 +16,7 @@ static const struct {
     { "process.commandLine", "it is for Windows" },
     { "linux.intelRdt", "resctrl is not supported" },
     { "linux.resources.network", "it is for cgroup v1" },
+    { "linux.resources.blockIO.weightDevice.leafWeight", "it is for cgroup v1" },
     { "solaris", "this is Linux" },
     { "windows", "this is Linux" },
     { "freebsd", "this is Linux" },
@@ -37,11 +38,12 @@ static const struct field *field_named(const struct field *fields, const char *n
     return NULL;
 }
 
-/* An unknown member: may it be left out? */
+/* An unknown member: may it be left out?  An empty linux.intelRdt asks for a class of its own already. */
 static int unknown(const char *where, const json_t *value, struct err *e)
 {
     for_each_row(r, refused) {
-        if (strcmp(r->where, where) != 0 || is_empty(value))
+        if (strcmp(r->where, where) != 0 ||
+            (is_empty(value) && strcmp(where, "linux.intelRdt") != 0))
             continue;
         err_set(e, -ENOTSUP, "field '%s' cannot be applied: %s", where, r->why);
         return -ENOTSUP;

@@ -3,9 +3,11 @@
  */
 #include "box/oci.h"
 
+#include "box/caps.h"
 #include "box/mount.h"
 #include "testlib/test.h"
 
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -95,6 +97,31 @@ static const struct {
     { "unknown word", "", ",\"cgroupsPath\":5", "", "'cgroupsPath' is a number; text is expected" },
     { "what we cannot", "", ",\"intelRdt\":{\"closID\":\"a\"}", "",
       "field 'linux.intelRdt' cannot be applied" },
+    { "what we cannot, by its defaults", "", ",\"intelRdt\":{}", "",
+      "field 'linux.intelRdt' cannot be applied" },
+    { "what only cgroup v1 can, in a list", "",
+      ",\"resources\":{\"blockIO\":{\"weightDevice\":[{\"major\":8,\"minor\":0,\"weight\":9,"
+      "\"leafWeight\":9}]}}",
+      "", "weightDevice.leafWeight' cannot be applied" },
+    { "rules without a default", "",
+      ",\"seccomp\":{\"syscalls\":[{\"names\":[\"mkdir\"],\"action\":\"SCMP_ACT_ERRNO\"}]}", "",
+      "linux.seccomp needs a defaultAction" },
+    { "an error of what has none",
+      "", ",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"defaultErrnoRet\":5}", "",
+      "defaultErrnoRet 5" },
+    { "an error of a rule that has none", "",
+      ",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":[{\"names\":[\"mkdir\"],"
+      "\"action\":\"SCMP_ACT_ALLOW\",\"errnoRet\":7}]}",
+      "", "errnoRet 7" },
+    { "nice without a policy", ",\"scheduler\":{\"nice\":5}", "", "", "scheduler needs a policy" },
+    { "nice of another policy", ",\"scheduler\":{\"policy\":\"SCHED_FIFO\",\"nice\":5}", "", "",
+      "scheduler.nice 5" },
+    { "times of another policy",
+      ",\"scheduler\":{\"policy\":\"SCHED_BATCH\",\"runtime\":5}", "", "", "SCHED_DEADLINE only" },
+    { "level without a class", ",\"ioPriority\":{\"priority\":5}", "", "",
+      "ioPriority needs a class" },
+    { "ambient ones alone are left out",
+      ",\"capabilities\":{\"permitted\":[\"CAP_KILL\"],\"ambient\":[\"CAP_KILL\"]}", "", "", "" },
     { "in a list", "", "", ",\"mounts\":[{\"destination\":\"/x\",\"uidMappings\":[{}]}]",
       "mounts 0: uidMappings 0: 'containerID' is missing" },
     { "notify", "", ",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_NOTIFY\"}", "",
@@ -160,6 +187,23 @@ TEST(oci_refused)
         CHECK_HAS(e.text, row->error);
         oci_fini(&s);
     }
+}
+
+TEST(oci_ambient)
+{
+    static const char text[] =
+        ",\"capabilities\":{\"permitted\":[\"CAP_KILL\",\"CAP_CHOWN\"],\"inheritable\":["
+        "\"CAP_CHOWN\",\"CAP_SETUID\"],\"ambient\":[\"CAP_CHOWN\",\"CAP_KILL\",\"CAP_SETUID\"]}";
+    struct oci s;
+    struct caps caps;
+    struct err e = {};
+
+    log_set_level(LOG_LEVEL_ERROR);
+    CHECK_OK(parse(&s, text, "", "", &e), &e);
+    CHECK_OK(caps_parse(&s.process.capabilities, &caps, &e), &e);
+    CHECK_EQ(caps.ambient, 1ull << CAP_CHOWN);
+    CHECK_EQ(caps.left_out, 1ull << CAP_KILL | 1ull << CAP_SETUID);
+    oci_fini(&s);
 }
 
 TEST(oci_ranges)

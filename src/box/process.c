@@ -75,7 +75,7 @@ static int set_scheduler(pid_t pid, const struct oci_scheduler *s, struct err *e
                .deadline = s->deadline,
                .period = s->period };
 
-    if (s->policy == 7) /* not given */
+    if (s->policy == OCI_NO_SCHED)
         return 0;
     for (u32 i = 0; i < s->flags.n; i++) {
         u64 flag = 0;
@@ -243,9 +243,77 @@ static int set_domain(const struct oci_linux *os, struct err *e)
     return 0;
 }
 
+/* ---- who it is ---- */
+
+/* Is it a number of our user namespace?  Tried by the ids that are saved, which nothing else looks at. */
+static bool is_user(uid_t uid)
+{
+    uid_t real, effective, saved;
+
+    if (getresuid(&real, &effective, &saved) < 0 || setresuid((uid_t)-1, (uid_t)-1, uid) < 0)
+        return errno != EINVAL;
+    (void)setresuid((uid_t)-1, (uid_t)-1, saved);
+    return true;
+}
+
+static bool is_group(gid_t gid)
+{
+    gid_t real, effective, saved;
+
+    if (getresgid(&real, &effective, &saved) < 0 || setresgid((gid_t)-1, (gid_t)-1, gid) < 0)
+        return errno != EINVAL;
+    (void)setresgid((gid_t)-1, (gid_t)-1, saved);
+    return true;
+}
+
+/* A user namespace made without privilege lets nobody set groups (user_namespaces(7)); the kernel says so before it looks at how many. */
+static bool may_set_groups(void)
+{
+    return setgroups(NGROUPS_MAX + 1, NULL) == 0 || errno != EPERM;
+}
+
+/* Its first group is there without setgroups, as engines and initgroups(3) name it again. */
+static bool has_more_groups(const struct oci_user *u)
+{
+    for_each_of(const struct oci_gid, g, &u->additionalGids)
+    {
+        if (g->gid != u->gid)
+            return true;
+    }
+    return false;
+}
+
+/* What become_user would fail of, found while the container is not yet created. */
+static int check_user(const struct launch *l, struct err *e)
+{
+    static const char why[] = "is none of its user namespace; a user without a range of "
+                              "/etc/subuid and /etc/subgid has one number alone";
+    const struct oci_user *u = &l->p->user;
+
+    if (!l->in_user_ns)
+        return 0;
+    if (!is_user(u->uid))
+        return err_set(e, -EINVAL, "process.user.uid %u %s", u->uid, why);
+    if (!is_group(u->gid))
+        return err_set(e, -EINVAL, "process.user.gid %u %s", u->gid, why);
+    if (has_more_groups(u) && !may_set_groups())
+        return err_set(e, -EPERM,
+                       "process.user.additionalGids: groups may not be set in this user namespace; "
+                       "a range of /etc/subgid, and newgidmap, allow it");
+    for_each_of(const struct oci_gid, g, &u->additionalGids)
+    {
+        if (!is_group(g->gid))
+            return err_set(e, -EINVAL, "process.user.additionalGids: %u %s", g->gid, why);
+    }
+    return 0;
+}
+
 int launch_prepare(struct launch *l, struct root *root, struct err *e)
 {
     int r = caps_parse(&l->p->capabilities, &l->caps, e);
+
+    if (r == 0)
+        r = check_user(l, e);
 
     if (r == 0)
         r = set_domain(l->os, e);
@@ -281,8 +349,8 @@ static int become_user(const struct launch *l, struct err *e)
     u32 n = 0;
 
     for_each_of(const struct oci_gid, g, &u->additionalGids) gids[n++] = g->gid;
-    /* A user namespace made without privilege forbids it, and then there is nothing to set. */
-    if (setgroups(n, gids) < 0 && (errno != EPERM || n || !l->in_user_ns))
+    /* Where it is forbidden there is nothing to set: check_user. */
+    if (setgroups(n, gids) < 0 && (errno != EPERM || has_more_groups(u) || !l->in_user_ns))
         return err_errno(e, "process.user.additionalGids");
     if (setresgid(u->gid, u->gid, u->gid) < 0)
         return err_errno(e, "process.user.gid %u", u->gid);

@@ -251,10 +251,30 @@ def test_rootless(b):
     r = b("run", "c", **me)
     check("status: " + r.stderr, r.returncode, 6)
     check("output", (r.stdout.split(), r.stderr), (["0", "0", str(user), "1", "writes", "4"], ""))
+    # As runc's `spec --rootless` has it: what Linux would refuse is told of, and left out.
+    b.spec["process"]["capabilities"]["ambient"] = ["CAP_KILL"]
+    b.write("sh", "-c", "grep CapAmb /proc/self/status")
+    r = b("run", "c", **me)
+    check("ambient capabilities that cannot be", r.stdout.split(), ["CapAmb:", "0000000000000000"])
+    has("a word of it", r.stderr, "process.capabilities.ambient: left out is what is not inheritable and permitted, too: CAP_KILL")
+    del b.spec["process"]["capabilities"]["ambient"]
+    # One number alone: its group is the only one that can be named, and again is no other.
+    for who, said in (({"additionalGids": [0]}, ""), ({"gid": 5}, "process.user.gid 5 is none of"), ({"uid": 7}, "process.user.uid 7 is none of"),
+                      ({"additionalGids": [5]}, "groups may not be set in this user namespace")):
+        b.spec["process"]["user"] = {"uid": 0, "gid": 0, **who}
+        status = b.create("echo", "fine", **me).returncode
+        check(f"created: {who} {b.output()}", status, int(bool(said)))
+        has("why", b.output(), said)
+        if not said:
+            b("start", "c", **me)
+            until("it ended", lambda: b.output() == "fine\n")
+        b("delete", "--force", "c", **me)
+    b.spec["process"]["user"] = {"uid": 0, "gid": 0}
     b.write("sleep", "100")
     with open(b.folder + "/out", "w", encoding="utf-8") as out:
         check("detached", b("run", "--detach", "c", capture_output=False, stdout=out, stderr=out, **me).returncode, 0)
     check("exec", b("exec", "c", "id", "-u", **me).stdout, "0\n")
+    has("exec as another", b("exec", "--user", "5:5", "c", "id", "-u", **me).stderr, "process.user.uid 5 is none of")
     check("kill", b("kill", "c", "KILL", **me).returncode, 0)
     check("delete", b("delete", "--force", "c", **me).returncode, 0)
     b.write("true")
@@ -268,11 +288,14 @@ def test_rootless(b):
     # As rootless engines do: root of a user namespace alone; state is where the user's is.
     for kind in ("uidMappings", "gidMappings"):
         b.spec["linux"][kind] = [{"containerID": 0, "hostID": 0, "size": 1}]
-    b.write("sh", "-c", "exit 9")
-    script = '"$1" create c >&2 && ls socle-box && "$1" delete --force c && exec "$1" run c'
+    b.spec["process"]["user"]["additionalGids"] = [0]
+    script = '"$1" create c >&2 && ls socle-box && "$1" start c && "$1" exec --process p.json c && "$1" delete --force c && exec "$1" run c'
+    with open(b.folder + "/p.json", "w", encoding="utf-8") as f:
+        json.dump({**b.spec["process"], "args": ["echo", "exec"]}, f)
+    b.write("sh", "-c", "sleep 1; exit 9")
     r = subprocess.run(["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", b.box], cwd=b.folder, capture_output=True, text=True,
                        timeout=LIMIT, check=False, **me)
-    check("in a user namespace of an engine: " + r.stderr, (r.returncode, r.stdout), (9, "c\n"))
+    check("in a user namespace of an engine: " + r.stderr, (r.returncode, r.stdout), (9, "c\nexec\n"))
 
 
 def test_devices(b):
