@@ -294,6 +294,8 @@ static int program(struct joining *j, struct err *e)
                          e); /* whatever we say now must come after our number */
     root.fd = TAKE_FD(j->root);
     if (r == 0)
+        r = launch_check_user(&launch, e);
+    if (r == 0)
         r = launch_prepare(&launch, &root, e);
     if (r == 0)
         r = terminal(j, &root, e);

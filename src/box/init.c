@@ -264,6 +264,8 @@ static int first_process(struct making *m, struct err *e)
     int r = become_first(m, e);
 
     if (r == 0)
+        r = launch_check_user(&launch, e);
+    if (r == 0)
         r = build(m, &launch, e);
     if (r == 0)
         r = tell(m, SYNC_READY, 0, e);

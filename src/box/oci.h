@@ -187,7 +187,12 @@ struct oci_seccomp_rule {
     struct field_list args; /* struct oci_seccomp_arg */
 };
 
-enum { OCI_ACT_ERRNO = 4, OCI_ACT_TRACE = 5, OCI_ACT_NOTIFY = 8, OCI_NO_SECCOMP }; /* the last action; as defaultAction: none is given */
+enum {
+    OCI_ACT_ERRNO = 4,
+    OCI_ACT_TRACE = 5,
+    OCI_ACT_NOTIFY = 8,
+    OCI_NO_SECCOMP
+}; /* the last action; as defaultAction: none is given */
 
 struct oci_seccomp {
     int defaultAction;

@@ -259,7 +259,8 @@ static int check_errno(int action, s64 code, const char *what, struct err *e)
 {
     return code == BOX_UNSET || action == OCI_ACT_ERRNO || action == OCI_ACT_TRACE
                ? 0
-               : err_set(e, -EINVAL, "linux.seccomp: %s %lld is for SCMP_ACT_ERRNO and SCMP_ACT_TRACE only",
+               : err_set(e, -EINVAL,
+                         "linux.seccomp: %s %lld is for SCMP_ACT_ERRNO and SCMP_ACT_TRACE only",
                          what, code);
 }
 

@@ -283,8 +283,7 @@ static bool has_more_groups(const struct oci_user *u)
     return false;
 }
 
-/* What become_user would fail of, found while the container is not yet created. */
-static int check_user(const struct launch *l, struct err *e)
+int launch_check_user(const struct launch *l, struct err *e)
 {
     static const char why[] = "is none of its user namespace; a user without a range of "
                               "/etc/subuid and /etc/subgid has one number alone";
@@ -311,9 +310,6 @@ static int check_user(const struct launch *l, struct err *e)
 int launch_prepare(struct launch *l, struct root *root, struct err *e)
 {
     int r = caps_parse(&l->p->capabilities, &l->caps, e);
-
-    if (r == 0)
-        r = check_user(l, e);
 
     if (r == 0)
         r = set_domain(l->os, e);
@@ -349,7 +345,7 @@ static int become_user(const struct launch *l, struct err *e)
     u32 n = 0;
 
     for_each_of(const struct oci_gid, g, &u->additionalGids) gids[n++] = g->gid;
-    /* Where it is forbidden there is nothing to set: check_user. */
+    /* Where it is forbidden there is nothing to set: launch_check_user. */
     if (setgroups(n, gids) < 0 && (errno != EPERM || has_more_groups(u) || !l->in_user_ns))
         return err_errno(e, "process.user.additionalGids");
     if (setresgid(u->gid, u->gid, u->gid) < 0)

@@ -34,6 +34,8 @@ int launch_oom(pid_t pid, const struct oci_process *p, bool lenient, struct err 
 /* By the runtime, when all is prepared: limits would hinder the preparation. */
 int launch_limits(pid_t pid, const struct oci_process *p, struct err *e);
 
+/* In the process, in its user namespace: may it be who it is to be?  Otherwise that would be found when the container counts as created. */
+int launch_check_user(const struct launch *l, struct err *e);
 /* In the process, in its root: working directory, program, filter.  `proc`: a procfs, for labels; asked for only with such. */
 int launch_prepare(struct launch *l, struct root *root, struct err *e);
 /* Gives up all rights and runs the program; returns only when that fails. */

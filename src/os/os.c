@@ -60,15 +60,6 @@ static int plug_cards(struct os *o, struct err *e)
     return r;
 }
 
-static int start_user_nets(struct os *o, struct err *e)
-{
-    int r = 0;
-
-    for (u32 i = 0; i < o->spec->nets.n && r >= 0; i++)
-        r = os_user_net_start(&o->user_net[i], os_net(o->spec, i), e);
-    return r;
-}
-
 /* As far as the kernel lets groups be given away (cgroups(7), Delegation). */
 static void give_group(int group, u32 owner)
 {
@@ -134,9 +125,10 @@ static int start_container(struct os *o, struct err *e)
     int master, r = end_left(o->spec, e);
 
     if (r >= 0)
-        r = start_user_nets(o, e);
+        r = os_mend_now(
+            o, e); /* all are there: the container's files are looked at while it is made */
     if (r >= 0)
-        r = os_bundle_write(o->spec, &o->ids, o->view.pid > 0, e);
+        r = os_bundle_write(o->spec, &o->ids, o->view.fuse >= 0, e);
     if (r >= 0)
         r = os_box_create(o->spec, &o->pid, &master, e);
     if (r < 0)
@@ -212,8 +204,9 @@ static void on_child(uv_signal_t *s, int number [[maybe_unused]])
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (pid == o->pid)
             first_ended(o, status);
-        else if (!user_net_ended(o, pid, status) && !view_fs_ended(&o->view, pid) &&
-                 !os_files_ended(&o->files, pid, status))
+        else if (user_net_ended(o, pid, status) || view_fs_ended(&o->view, pid, status))
+            os_mend_later(o);
+        else if (!os_files_ended(&o->files, pid, status))
             (void)os_exec_ended(&o->exec, pid, status);
     }
 }
@@ -387,6 +380,8 @@ static int prepare(struct os *o, struct err *e)
     if (r >= 0)
         r = os_rootfs_mount(o->spec, o->ids.user, e);
     if (r >= 0)
+        r = os_mend_open(o, e);
+    if (r >= 0)
         show_own(o);
     if (r >= 0)
         r = os_command_settle(o->spec, e);
@@ -427,7 +422,7 @@ int os_run(struct os_spec *s, struct err *e)
     struct os *o = xnew(struct os);
     int r;
 
-    *o = (struct os){ .spec = s, .ids = { -1, -1 } };
+    *o = (struct os){ .spec = s, .ids = { -1, -1 }, .view = { .fuse = -1 } };
     o->console.listener = o->console.log = o->console.master = o->exec.listener =
         o->files.listener = -1;
     for_each_row(k, o->console.client)

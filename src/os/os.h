@@ -13,6 +13,7 @@
 #include "os/exec.h"
 #include "os/files.h"
 #include "os/ids.h"
+#include "os/mend.h"
 #include "os/user_net.h"
 #include "os/view_fs.h"
 
@@ -24,6 +25,7 @@ struct os {
     struct os_ids ids;
     struct os_user_net user_net[OS_NETS_MAX]; /* of each card, as far as it is one */
     struct view_fs view;
+    struct os_mend mend;
     struct os_console console;
     struct os_exec exec;
     struct os_files files;

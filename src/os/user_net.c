@@ -2,7 +2,8 @@
  * os/user_net.c: the process between a container's tap and libslirp.
  *   (1) libslirp takes apart what a hostile container sends, so it is alone: what it needs is opened first (forwarded ports, of which some
  *       want root), then the process keeps its descriptors, the host's network, and the system calls of role "io-net" (jail/jail_rows.c).
- *   (2) It ends with socle-os, however that ends.  The tap is socle-os's, too: a process that ended takes no card with it.
+ *   (2) It ends with socle-os, however that ends.  The tap is socle-os's, too: a process that ended takes no card with it, and another one
+ *       goes on with it (os/mend.h); connections that went through the first are lost.
  */
 #include "os/user_net.h"
 
@@ -119,10 +120,10 @@ bool os_user_net_ended(struct os_user_net *u, pid_t pid, int status)
     if (pid != u->pid)
         return false;
     u->pid = 0;
-    log_error("the process of the user network ended (%s %d): the container has none until it is "
-              "started again",
-              WIFEXITED(status) ? "status" : "signal",
-              WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+    log_warn("the process of the user network ended (%s %d), and all connections with it; another "
+             "one is started",
+             WIFEXITED(status) ? "status" : "signal",
+             WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
     return true;
 }
 

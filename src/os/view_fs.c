@@ -3,7 +3,9 @@
  *   (1) What the container asks comes through the kernel's FUSE: names, offsets, sizes.  The process has /proc to read, the descriptors that it
  *       opened before, and the system calls of role "view".  What a file says is made when it is opened, so that reads in pieces fit.
  *   (2) A container opens as much as it likes: OPEN_MAX_HERE texts are kept, more are refused.
- *   (3) It ends with socle-os.  Then, and if it failed, the files say ENOTCONN.
+ *   (3) It ends with socle-os; then the files say ENOTCONN.
+ *   (4) When it ends alone another one takes its place (os/mend.h): socle-os has the connection's descriptor, too, so that all mounts of it, in
+ *       whatever namespace, go on.  What that one has to know of its predecessor is in struct view_shared.
  */
 #define FUSE_USE_VERSION 314
 #include "os/view_fs.h"
@@ -15,6 +17,7 @@
 
 #include <fcntl.h>
 #include <fuse3/fuse_lowlevel.h>
+#include <linux/fuse.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -24,7 +27,26 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { OPEN_MAX_HERE = 256, TEXT_MAX = 256 * 1024, FIRST_INODE = 2, SPARE = 64 };
+enum {
+    OPEN_MAX_HERE = 256,
+    TEXT_MAX = 256 * 1024,
+    FIRST_INODE = 2,
+    SPARE = 64,
+    FIRST_ASK_MAX = 256,
+    NOTIFY_RESEND = 7, /* FUSE_NOTIFY_RESEND of Linux 6.9, newer than Debian 12's headers */
+};
+
+/*
+ * What outlives the process, in memory that it shares with socle-os.  It has write access, so who reads it (the next one, before it serves)
+ * believes no length.
+ */
+struct view_shared {
+    atomic_ullong started_ns; /* the container */
+    atomic_ullong unique;     /* the request that is being answered; 0: none */
+    u32 life;                 /* of the process that is the how manieth */
+    u32 first_ask_len;        /* what the kernel began the connection with: it says so once */
+    char first_ask[FIRST_ASK_MAX];
+};
 
 /* Files of the control group that has the limits. */
 enum group_file { MEMORY_MAX, MEMORY_NOW, MEMORY_STAT, CPU_MAX, CPU_STAT, PIDS_NOW, GROUP_FILES };
@@ -39,12 +61,13 @@ struct source {
     int cpuinfo;
     u64 host_memory;
     u32 host_cpus;
-    const atomic_ullong *started_ns;
+    struct view_shared *shared;
     u64 start_seen; /* of that, the last; what the group had used then */
     u64 user_before, system_before;
     double load[3];
     u64 load_at_ns, load_us;
-    u32 n_open;
+    u32 n_open, life;
+    struct strbuf *texts[OPEN_MAX_HERE]; /* of open files */
 };
 
 /* ---- what is true now ---- */
@@ -93,7 +116,7 @@ static void add_cpus(struct source *s, struct view *v)
     AUTO(free) char *stat = read_again(s->group[CPU_STAT], 4096);
     u64 quota[2], cpus = s->spec->cpus, user = number(stat, "user_usec "),
                   system = number(stat, "system_usec ");
-    const u64 started = atomic_load(s->started_ns);
+    const u64 started = atomic_load(&s->shared->started_ns);
 
     if (str_take_u64s(max, quota, 2) == 2 && quota[1])
         cpus = (quota[0] + quota[1] - 1) / quota[1];
@@ -202,6 +225,37 @@ static void on_getattr(fuse_req_t rq, fuse_ino_t ino, struct fuse_file_info *fi 
         fuse_reply_err(rq, ENOENT);
 }
 
+/* A handle is our life's number, and a place in `texts`. */
+static struct strbuf **text_of(struct source *s, u64 handle)
+{
+    const u32 at = (u32)handle;
+
+    return handle >> 32 == s->life && at < OPEN_MAX_HERE && s->texts[at] ? &s->texts[at] : NULL;
+}
+
+static u64 keep_text(struct source *s, struct strbuf *text)
+{
+    u32 at = 0;
+
+    while (s->texts[at]) /* n_open says that there is room */
+        at++;
+    s->texts[at] = text;
+    s->n_open++;
+    return (u64)s->life << 32 | at;
+}
+
+static void drop_text(struct source *s, u64 handle)
+{
+    struct strbuf **text = text_of(s, handle);
+
+    if (!text)
+        return; /* of a predecessor */
+    strbuf_fini(*text);
+    free(*text);
+    *text = NULL;
+    s->n_open--;
+}
+
 static void on_open(fuse_req_t rq, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct source *s = source_of(rq);
@@ -214,32 +268,29 @@ static void on_open(fuse_req_t rq, fuse_ino_t ino, struct fuse_file_info *fi)
     }
     text = xnew(struct strbuf);
     make_text(s, (enum view_file)(ino - FIRST_INODE), text);
-    fi->fh = (uintptr_t)text;
-    fi->direct_io = 1; /* nothing is kept */
-    s->n_open++;
-    if (fuse_reply_open(rq, fi) < 0) { /* who opened it is gone: there will be no release */
-        s->n_open--;
-        strbuf_fini(text);
-        free(text);
-    }
+    fi->fh = keep_text(s, text);
+    fi->direct_io = 1;               /* nothing is kept */
+    if (fuse_reply_open(rq, fi) < 0) /* who opened it is gone: there will be no release */
+        drop_text(s, fi->fh);
 }
 
-static void on_read(fuse_req_t rq, fuse_ino_t ino [[maybe_unused]], size_t size, off_t at,
-                    struct fuse_file_info *fi)
+/* What a predecessor made for an open file is gone with it: such a one is told what is true now. */
+static void on_read(fuse_req_t rq, fuse_ino_t ino, size_t size, off_t at, struct fuse_file_info *fi)
 {
-    const struct strbuf *text = (const struct strbuf *)(uintptr_t)fi->fh;
-    const size_t from = at < 0 ? text->len : min((size_t)at, text->len);
+    AUTO(strbuf) struct strbuf now = {};
+    struct strbuf **kept = text_of(source_of(rq), fi->fh);
+    const struct strbuf *text = kept ? *kept : &now;
+    size_t from;
 
-    fuse_reply_buf(rq, text->text + from, min(size, text->len - from));
+    if (!kept && ino >= FIRST_INODE && ino < FIRST_INODE + VIEW_FILES)
+        make_text(source_of(rq), (enum view_file)(ino - FIRST_INODE), &now);
+    from = at < 0 ? text->len : min((size_t)at, text->len);
+    fuse_reply_buf(rq, text->len ? text->text + from : "", min(size, text->len - from));
 }
 
 static void on_release(fuse_req_t rq, fuse_ino_t ino [[maybe_unused]], struct fuse_file_info *fi)
 {
-    struct strbuf *text = (struct strbuf *)(uintptr_t)fi->fh;
-
-    source_of(rq)->n_open--;
-    strbuf_fini(text);
-    free(text);
+    drop_text(source_of(rq), fi->fh);
     fuse_reply_err(rq, 0);
 }
 
@@ -306,6 +357,53 @@ static int make_session(struct source *s, int fuse, struct fuse_session **ret, s
     return 0;
 }
 
+/*
+ * A predecessor may have read a question and not answered it, and have ended of it: that one fails.  Others that it has read the kernel asks
+ * again, where it can; it began the connection once, long ago, so libfuse is told that again, and its answer is to nobody.
+ */
+static void take_over(struct source *s, struct fuse_session *session, int fuse)
+{
+    const struct fuse_out_header failed = { sizeof(failed), -EIO, atomic_load(&s->shared->unique) };
+    const struct fuse_out_header again = { sizeof(again), NOTIFY_RESEND, 0 };
+    const u32 len = min(s->shared->first_ask_len, (u32)FIRST_ASK_MAX);
+    char first[FIRST_ASK_MAX];
+    struct fuse_buf buf = { .size = len, .mem = first };
+
+    s->life = ++s->shared->life;
+    if (len < sizeof(struct fuse_in_header))
+        return; /* nothing was asked yet */
+    if (failed.unique)
+        (void)!write(fuse, &failed,
+                     sizeof(failed)); /* it may be answered, or nobody wait any more */
+    (void)!write(fuse, &again, sizeof(again));
+    memcpy(first, s->shared->first_ask, len);
+    fuse_session_process_buf(session, &buf);
+}
+
+/* As fuse_session_loop, and what a successor has to know is noted. */
+static void answer(struct source *s, struct fuse_session *session)
+{
+    struct fuse_buf buf = {};
+    int n;
+
+    while (!fuse_session_exited(session) &&
+           ((n = fuse_session_receive_buf(session, &buf)) > 0 || n == -EINTR)) {
+        struct fuse_in_header head;
+
+        if (n < (int)sizeof(head))
+            continue;
+        memcpy(&head, buf.mem, sizeof(head));
+        if (head.opcode == FUSE_INIT) {
+            s->shared->first_ask_len = (u32)min((size_t)n, sizeof(s->shared->first_ask));
+            memcpy(s->shared->first_ask, buf.mem, s->shared->first_ask_len);
+        }
+        atomic_store(&s->shared->unique, head.unique);
+        fuse_session_process_buf(session, &buf);
+        atomic_store(&s->shared->unique, 0);
+    }
+    free(buf.mem);
+}
+
 struct serving {
     struct source *source;
     int fuse;
@@ -329,7 +427,8 @@ _Noreturn static void serve(void *arg, int said)
     if (write(said, &e, sizeof(e)) != sizeof(e) || r < 0)
         _exit(1);
     close(said);
-    (void)fuse_session_loop(session);
+    take_over(v->source, session, v->fuse);
+    answer(v->source, session);
     _exit(0);
 }
 
@@ -353,48 +452,64 @@ static int mount_it(const struct os_spec *s, int *ret_fd, struct err *e)
     return 0;
 }
 
-static int share_start(struct view_fs *v, struct err *e)
+static int share(struct view_fs *v, struct err *e)
 {
-    void *p = mmap(NULL, sizeof(*v->started_ns), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                   -1, 0);
+    void *p =
+        mmap(NULL, sizeof(*v->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     if (p == MAP_FAILED)
         return err_errno(e, "share memory");
-    v->started_ns = p;
+    v->shared = p;
     view_fs_restart(v);
     return 0;
 }
 
 int view_fs_open(struct view_fs *v, const struct os_spec *s, struct err *e)
 {
-    AUTO(fd) int fuse = -1;
-    struct source source = { .spec = s, .above = getpid() };
-    struct serving serving = { .source = &source };
     int r;
 
-    *v = (struct view_fs){};
-    r = mount_it(s, &fuse, e);
+    *v = (struct view_fs){ .fuse = -1 };
+    r = mount_it(s, &v->fuse, e);
     if (r >= 0)
-        r = share_start(v, e);
-    source.started_ns = v->started_ns;
-    serving.fuse = fuse;
-    return r < 0 ? r : os_child_start(&v->pid, serve, &serving, e);
+        r = share(v, e);
+    if (r >= 0)
+        r = view_fs_start(v, s, e);
+    if (r < 0)
+        view_fs_close(v);
+    return r;
+}
+
+int view_fs_start(struct view_fs *v, const struct os_spec *s, struct err *e)
+{
+    struct source *source;
+    struct serving serving = { .fuse = v->fuse };
+    int r;
+
+    if (v->fuse < 0 || v->pid)
+        return 0;
+    source = xnew(struct source);
+    *source = (struct source){ .spec = s, .above = getpid(), .shared = v->shared };
+    serving.source = source;
+    r = os_child_start(&v->pid, serve, &serving, e);
+    free(source);
+    return r < 0 ? err_wrap(e, "its own /proc") : 0;
 }
 
 void view_fs_restart(struct view_fs *v)
 {
-    if (v->started_ns)
-        atomic_store(v->started_ns, clock_mono_ns());
+    if (v->shared)
+        atomic_store(&v->shared->started_ns, clock_mono_ns());
 }
 
-bool view_fs_ended(struct view_fs *v, pid_t pid)
+bool view_fs_ended(struct view_fs *v, pid_t pid, int status)
 {
     if (!v->pid || pid != v->pid)
         return false;
     v->pid = 0;
-    log_error(
-        "the process that shows the container its own /proc ended: files of it cannot be read "
-        "until the instance is started again");
+    log_warn("the process that shows the container its own /proc ended (%s %d); another one is "
+             "started",
+             WIFEXITED(status) ? "status" : "signal",
+             WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
     return true;
 }
 
@@ -404,7 +519,8 @@ void view_fs_close(struct view_fs *v)
         kill(v->pid, SIGKILL);
         (void)waitpid(v->pid, NULL, 0);
     }
-    if (v->started_ns)
-        munmap((void *)(uintptr_t)v->started_ns, sizeof(*v->started_ns));
-    *v = (struct view_fs){};
+    if (v->shared)
+        munmap(v->shared, sizeof(*v->shared));
+    fd_close(&v->fuse);
+    *v = (struct view_fs){ .fuse = -1 };
 }

@@ -47,6 +47,10 @@ for folder in "$TMPDIR" "$(dirname "$TMPDIR")"; do chmod o+x "$folder"; done
 if setpriv --reuid 64123 --regid 64123 --clear-groups test -x "$SOCLE_BUILD/src/cmd/socled"; then
     install -d -o 64123 -g 64123 "$TMPDIR/d"
     python3 test/sys/os.py user 64123
+    rm -rf "$TMPDIR/d"
+    install -d -o 64123 -g 64123 "$TMPDIR/d"
+    : >"$TMPDIR/etc/subuid"
+    python3 test/sys/os.py single 64123
 else
     echo "os: others cannot reach $SOCLE_BUILD: no containers of an ordinary user"
 fi
