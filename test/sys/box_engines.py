@@ -1,4 +1,7 @@
-"""test/sys/box_engines.py: socle-box under the engines that use such a runtime.  box_engines.py BOX FOLDER [ENGINE…]"""
+"""test/sys/box_engines.py: socle-box under the engines that use such a runtime.  box_engines.py BOX FOLDER [ENGINE…]
+
+With TRANSCRIPT=FILE each command and what it said is added there.
+"""
 
 import os
 import re
@@ -24,6 +27,9 @@ class Engine:
         if terminal:  # script(1) gives it one
             command = ["script", "-qec", " ".join("'" + w.replace("'", "'\\''") + "'" for w in command), "/dev/null"]
         r = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=2 * LIMIT, check=False, **self.more)
+        if "TRANSCRIPT" in os.environ:
+            with open(os.environ["TRANSCRIPT"], "a", encoding="utf-8") as f:
+                f.write(f"$ {self.prefix[0]} {' '.join(words)}\n{r.stdout}{r.stderr}[{r.returncode}]\n")
         check(f"status of {' '.join(words)}: {r.stdout} {r.stderr}", r.returncode, status)
         return r.stdout + (r.stderr if stderr else "")
 
@@ -107,6 +113,23 @@ def containerd(box, folder, rootfs):
 
 # ---- podman ----
 
+def limits(podman, rootfs, none):
+    """As an engine gives them, and changes them while it runs; and what it says is used."""
+    name = podman("run", "-d", "--name", "c3", *none, "--memory", "64m", "--cpus", "0.5", "--pids-limit", "50", "--rootfs", rootfs, "sleep", "1000", stderr=False).strip()
+    group = f"{cgroup_root()}/libpod_parent/libpod-{name}"
+
+    def are(memory, cpu, pids):
+        for file, value in (("memory.max", memory), ("cpu.max", cpu), ("pids.max", pids)):
+            with open(f"{group}/{file}", encoding="utf-8") as f:
+                check(file, f.read().strip(), value)
+    are(f"{64 << 20}", "50000 100000", "50")
+    podman("update", "--memory", "32m", "--cpus", "0.25", "c3")
+    are(f"{32 << 20}", "25000 100000", "50")
+    said = podman("stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}} {{.PIDs}}", "c3", stderr=False)
+    check(f"stats: {said}", re.fullmatch(r"c3 \S+B / 33.55MB 1\n", said) is not None, True)
+    podman("rm", "-f", "-t", "0", "c3")
+
+
 def use_podman(podman, rootfs, rootless):
     none = ["--network", "none"]
     if not rootless:
@@ -138,6 +161,8 @@ def use_podman(podman, rootfs, rootless):
         check("paused", podman("inspect", "c2", "--format", "{{.State.Status}}"), "paused\n")
         podman("unpause", "c2")
         podman("rm", "-f", "-t", "0", "c2")
+        if has_controllers():
+            limits(podman, rootfs, none)
     check("no container is left", podman("ps", "-aq", stderr=False), "")
 
 
