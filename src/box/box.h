@@ -21,6 +21,9 @@ struct box_global {
     bool debug, systemd_cgroup, version;
     int rootless;       /* accepted as runc does; what is allowed is seen, not told */
     int cgroup_manager; /* enum box_cgroups */
+    int isolate;        /* of box/apart.h */
+    const char *self;   /* what we were started as; NULL: not known */
+    char *isolate_kernel, *isolate_initrd; /* NULL: those that are installed */
 };
 
 struct box_new {

@@ -312,6 +312,8 @@ int box_checkpoint(const struct box_global *g, const struct box_criu *o, const c
 
     if (r == 0)
         r = launch_close_inherited(0, e);
+    if (r == 0 && d.state.isolate)
+        r = err_set(e, -ENOTSUP, "'%.80s' is a machine: it cannot be written to a checkpoint", id);
     if (r == 0)
         r = checkpoint(&d, e);
     dumping_fini(&d);

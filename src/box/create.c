@@ -191,7 +191,7 @@ static int make(struct making *m, const struct box_global *g, const char *id, in
     host_files_fini(&m->host); /* the process has them */
     m->state.pid_started = box_pid_started(m->state.pid);
     r = making_devices(m, e);
-    if (r == 0)
+    if (r == 0 && !m->apart) /* a machine's are set in it */
         r = launch_limits(m->state.pid, &m->spec.process, e);
     if (r == 0)
         r = box_state_save(&m->dir, &m->state, e);

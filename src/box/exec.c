@@ -4,6 +4,7 @@
  * becomes the program.  Neither can be traced or read from inside before the exec (CVE-2016-9962), and both are in the
  * container's cgroup from their first instant.
  */
+#include "box/apart.h"
 #include "box/listener.h"
 #include "box/making.h"
 #include "box/numa.h"
@@ -33,6 +34,7 @@ struct joining {
     int root;   /* that process's root directory */
     u64 flags;  /* namespaces to join */
     bool in_user_ns;
+    const struct box_global *global;
     int sync[2];
     int console;
     int agent; /* a connection to who answers for the filter */
@@ -275,6 +277,31 @@ static int terminal(struct joining *j, struct root *root, struct err *e)
     return r < 0 ? err_code(e, r, "process.terminal: hand over its master") : term_take(slave, e);
 }
 
+/* In a container that is a machine: stands for a process there. */
+static int stand(struct joining *j, struct err *e)
+{
+    const u32 uid = j->spec.process.user.uid;
+    struct root root;
+    int r = sync_wait_go(j->sync[1], NULL, e);
+
+    root_init(&root);
+    root.fd = TAKE_FD(j->root); /* the host's, whose terminal it is */
+    j->spec.process.user.uid = 0;
+    if (r == 0 && setsid() < 0)
+        r = err_errno(e, "new session");
+    if (r == 0)
+        r = terminal(j, &root, e);
+    root_fini(&root);
+    j->spec.process.user.uid = uid;
+    if (r == 0)
+        r = tell(j->sync[1], SYNC_READY, 0, e);
+    if (r == 0)
+        r = sync_wait_go(j->sync[1], NULL, e);
+    if (r == 0 && prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) < 0)
+        r = err_errno(e, "outlive the runtime");
+    return r < 0 ? r : apart_exec_other(&j->dir, j->global, j->state.pid, &j->spec.process, e);
+}
+
 static int program(struct joining *j, struct err *e)
 {
     struct launch launch = { .p = &j->spec.process,
@@ -349,10 +376,11 @@ static _Noreturn void join_main(struct joining *j)
     int r;
 
     fd_close(&j->sync[0]);
-    box_dir_fini(&j->dir);
+    if (!j->state.isolate)
+        box_dir_fini(&j->dir);
     cgroup_fini(&j->cgroup);
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    r = between(j, &e);
+    r = j->state.isolate ? stand(j, &e) : between(j, &e);
     must(r < 0);
     sync_fail(j->sync[1], &e);
     _exit(127);
@@ -420,7 +448,7 @@ static int make(struct joining *j, struct err *e)
     r = launch_oom(j->pid, &j->spec.process, making_unprivileged(), e);
     if (r == 0)
         r = tell(j->sync[0], SYNC_GO, 0, e);
-    if (r == 0)
+    if (r == 0 && !j->state.isolate)
         r = take_pid(j, e);
     if (r == 0)
         r = sync_wait(j->sync[0], NULL, e);
@@ -428,7 +456,7 @@ static int make(struct joining *j, struct err *e)
         r = err_set(e, -EPROTO, "unexpected message %d", r);
     if (r >= 0)
         r = set_final(j, e);
-    if (r == 0)
+    if (r == 0 && !j->state.isolate)
         r = launch_limits(j->pid, &j->spec.process, e);
     if (r == 0)
         r = write_pid(j->opts->pid_file, j->pid, e);
@@ -498,6 +526,7 @@ int box_exec(const struct box_global *g, const struct box_exec *o, const char *i
              char *const *args, struct err *e)
 {
     struct joining j = { .opts = o,
+                         .global = g,
                          .target = -1,
                          .root = -1,
                          .sync = { -1, -1 },

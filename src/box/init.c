@@ -4,6 +4,7 @@
  *   (1) Until the exec it dies with the runtime (PR_SET_PDEATHSIG); `create` ends that when all is well.
  *   (2) It cannot be traced or read by processes of a namespace that it joins (not dumpable: CVE-2016-9962).
  */
+#include "box/apart.h"
 #include "box/hook.h"
 #include "box/listener.h"
 #include "box/making.h"
@@ -86,7 +87,7 @@ static int settings(struct making *m, struct root *root, struct err *e)
 
     if (r == 0 && (m->ns.make & CLONE_NEWNET))
         r = loopback_up(e);
-    for (u32 i = 0; i < l->sysctl.n && r == 0; i++)
+    for (u32 i = 0; i < l->sysctl.n && r == 0 && !m->apart; i++)
         r = set_sysctl(root, l->sysctl.items[2 * i], l->sysctl.items[2 * i + 1], e);
     return r;
 }
@@ -121,15 +122,20 @@ static int early_hooks(struct making *m, struct err *e)
 /* The slave, or -1 without a terminal. */
 static int terminal(struct making *m, struct root *root, struct err *e)
 {
+    struct oci_process p = m->spec.process;
     AUTO(fd) int master = -1;
     AUTO(fd) int slave = -1;
     int r;
 
     if (!m->spec.process.terminal)
         return -1;
+    if (m->apart) { /* the host's, for socle-box-vm, and nobody else's: its user is one of the guest's */
+        root->pts = open("/dev/pts", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        p.user.uid = 0;
+    }
     if (root->pts < 0)
         return err_set(e, -EINVAL, "process.terminal: no devpts is mounted at /dev/pts");
-    slave = term_open(root->pts, &m->spec.process, &master, e);
+    slave = term_open(root->pts, &p, &master, e);
     r = slave;
     if (r >= 0 && root->dev >= 0)
         r = term_console(root->dev, slave, e);
@@ -172,12 +178,33 @@ static int open_files(struct making *m, struct err *e)
     return host_files_open(&m->host, &m->spec, bundle, true, m->ns.join[NS_USER], e);
 }
 
+/* Where a machine's root is on the host, in our mount namespace alone. */
+static int open_place(const struct making *m)
+{
+    AUTO(free) char *path = str_new("%s/root", m->vm_dir);
+
+    return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static int enter(struct making *m, struct launch *launch, struct root *root, struct err *e)
+{
+    int r = root_enter(root, m->opts->no_pivot, e);
+
+    if (r == 0)
+        r = own_null(e);
+    if (r == 0)
+        r = launch_prepare(launch, root, e);
+    return r < 0 ? r : root_protect(root, &m->spec, &m->host, e);
+}
+
 static int build(struct making *m, struct launch *launch, struct err *e)
 {
     struct root root;
     int slave = -1, r;
 
     root_init(&root);
+    if (m->apart)
+        root.at = open_place(m);
     r = m->late_files ? open_files(m, e) : 0;
     if (r == 0)
         r = root_build(&root, &m->spec, &m->host, e);
@@ -189,14 +216,8 @@ static int build(struct making *m, struct launch *launch, struct err *e)
         slave = terminal(m, &root, e);
         r = slave < -1 ? slave : 0;
     }
-    if (r == 0)
-        r = root_enter(&root, m->opts->no_pivot, e);
-    if (r == 0)
-        r = own_null(e);
-    if (r == 0)
-        r = launch_prepare(launch, &root, e);
-    if (r == 0)
-        r = root_protect(&root, &m->spec, &m->host, e);
+    if (r == 0 && !m->apart)
+        r = enter(m, launch, &root, e);
     if (r == 0 && slave >= 0)
         r = term_take(slave, e);
     root_fini(&root);
@@ -279,7 +300,9 @@ static int first_process(struct making *m, struct err *e)
         r = run_hooks(m, HOOK_START_CONTAINER, BOX_CREATED, e);
     if (r == 0)
         r = meet_agent(m, &launch, e);
-    return r < 0 ? r : launch_exec(&launch, e);
+    if (r < 0)
+        return r;
+    return m->apart ? apart_exec(m, e) : launch_exec(&launch, e);
 }
 
 /* Joins and makes namespaces; its child is the container's first process (box/ns.c says when this is needed). */

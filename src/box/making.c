@@ -4,6 +4,7 @@
  */
 #include "box/making.h"
 
+#include "box/apart.h"
 #include "box/hook.h"
 #include "box/supervise.h"
 #include "box/systemd.h"
@@ -53,6 +54,13 @@ void making_fini(struct making *m)
     for (u32 i = 0; i < m->env.n; i++)
         free(m->env.items[i]);
     free(m->env.items);
+    free(m->vm_dir);
+    free(m->vm_program);
+    free(m->vm_socle);
+    free(m->vm_kernel);
+    free(m->vm_initrd);
+    free(m->config_text);
+    m->spec.mounts.n = max(m->spec.mounts.n, m->n_mounts);
     oci_fini(&m->spec);
 }
 
@@ -193,13 +201,20 @@ int making_claim(struct making *m, const struct box_global *g, const char *id, s
     m->state.created = now_text();
     m->state.owner = str_new("%u", getuid());
     m->in_user_ns = oci_ns(&m->spec, NS_USER) || making_unprivileged();
+    m->config_text = xdup(text.text);
+    r = apart_prepare(m, g, e);
+    if (r < 0)
+        return r;
     return check_host(&m->spec, e);
 }
 
 /* When the device files are made, which the rules may forbid. */
 int making_devices(struct making *m, struct err *e)
 {
-    int r = m->cgroup.fd < 0 ? 0 : cgroup_devices(&m->cgroup, &m->spec.os.resources.devices, e);
+    /* A machine's devices are its own, and the rules would keep /dev/kvm from it. */
+    int r = m->cgroup.fd < 0 || m->apart
+                ? 0
+                : cgroup_devices(&m->cgroup, &m->spec.os.resources.devices, e);
 
     return r == -EPERM && making_unprivileged()
                ? 0

@@ -35,6 +35,10 @@ struct making {
     struct netdevs devices; /* those that were moved */
     pid_t pid;              /* of what we have to end when we fail */
     int pidfd;
+    bool apart; /* it is a machine (box/apart.h); then: */
+    char *vm_dir, *vm_program, *vm_socle, *vm_kernel, *vm_initrd, *config_text;
+    u64 vm_memory;
+    u32 vm_cpus, n_mounts; /* n_mounts: with those that are left out */
     u32 preserve;          /* descriptors after 2 that the program gets */
     struct field_strs env; /* LISTEN_*, NOTIFY_SOCKET for the program */
 };

@@ -22,7 +22,7 @@
 
 void root_init(struct root *r)
 {
-    *r = (struct root){ .fd = -1, .dev = -1, .pts = -1, .proc = -1, .cgroup = -1 };
+    *r = (struct root){ .fd = -1, .at = -1, .dev = -1, .pts = -1, .proc = -1, .cgroup = -1 };
 }
 
 void root_fini(struct root *r)
@@ -30,6 +30,7 @@ void root_fini(struct root *r)
     for (unsigned i = 0; i < r->n_late; i++)
         fd_close(&r->late[i]);
     fd_close(&r->fd);
+    fd_close(&r->at);
     fd_close(&r->dev);
     fd_close(&r->pts);
     fd_close(&r->proc);
@@ -329,7 +330,10 @@ int root_build(struct root *r, const struct oci *spec, struct host_files *h, str
     /* Nothing that happens here may reach the host, nor what is mounted there later reach us. */
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return err_errno(e, "make all mounts private");
-    if (syscall(SYS_move_mount, h->root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+    if (r->at >= 0
+            ? syscall(SYS_move_mount, h->root, "", r->at, "",
+                      MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0
+            : syscall(SYS_move_mount, h->root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
         return err_errno(e, "attach the root file system");
     r->fd = fcntl(h->root, F_DUPFD_CLOEXEC, 0);
     if (r->fd < 0)

@@ -27,7 +27,8 @@ int host_files_open(struct host_files *h, const struct oci *spec, int bundle, bo
                     int user, struct err *e);
 
 struct root {
-    int fd;  /* its top */
+    int fd; /* its top */
+    int at; /* a folder of the host that it is attached at; -1: above the host's root, as root_enter wants it */
     int dev; /* the mount at /dev, /dev/pts, /proc when the specification mounts them; -1 */
     int pts;
     int proc;

@@ -21,6 +21,7 @@ const struct field box_state_fields[] = {
     FIELD_STR(box_state, bundle, "the folder of its config.json", .required = true),
     FIELD_STR(box_state, cgroup, "below the mount of cgroup v2", .required = true),
     FIELD_STR(box_state, scope, "systemd's unit of that cgroup"),
+    FIELD_STR(box_state, isolate, "vm: it is a machine"),
     FIELD_STR(box_state, created, "when", .required = true),
     FIELD_STR(box_state, owner, "user id", .required = true),
     FIELD_SINT(box_state, pid, "first process", .required = true, .min = 1, .max = INT32_MAX),
@@ -125,8 +126,9 @@ void box_dir_unlock(const struct box_dir *d)
 
 void box_dir_remove(struct box_dir *d)
 {
-    static const char *const files[] = { "config.json", "state.json", "start",
-                                         "seccomp",     "new",        "notify/notify.sock" };
+    static const char *const files[] = { "config.json", "state.json",         "start", "seccomp",
+                                         "new",         "notify/notify.sock", "vm",    "vm.log",
+                                         "console.log", "console.log.1" };
 
     if (d->fd < 0)
         return;

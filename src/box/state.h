@@ -4,8 +4,9 @@
  *     state.json    struct box_state, once its process is there
  *     start         a FIFO that its first process reads from: `start` writes into it and removes it
  *     seccomp       a socket of its first process, which takes the connection to an agent there (box/listener.h)
+ *     vm, vm.log, console.log   of a container that is a machine: its socket, what was said of it, its console (box/apart.h)
  *     notify/       the directory of the socket that its program tells of its readiness (box/notify.h)
- *     root/         where its root is for CRIU while it is restored (box/restore.c)
+ *     root/         where its root is for CRIU while it is restored (box/restore.c), for a machine always
  * Making the directory claims the id.  Whoever changes a container holds a lock on the directory.
  */
 #pragma once
@@ -19,7 +20,8 @@ extern const char *const box_status_words[];
 
 struct box_state { /* tidy: allow unsaved state: no guest sees it; its table makes and reads it */
     char *id, *bundle, *cgroup, *created, *owner;
-    char *scope; /* NULL: systemd has nothing to do with its cgroup */
+    char *scope;   /* NULL: systemd has nothing to do with its cgroup */
+    char *isolate; /* "vm": it is a machine; NULL */
     s32 pid;
     u64 pid_started; /* in the ticks of /proc/PID/stat: a pid may be another's by now */
 };

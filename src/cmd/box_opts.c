@@ -6,6 +6,7 @@
 static const char *const log_formats[] = { "text", "json", NULL };
 static const char *const managers[] = { "cgroupfs", "systemd", "disabled", NULL };
 static const char *const rootless_words[] = { "auto", "true", "false", NULL };
+static const char *const isolations[] = { "none", "vm", NULL };
 static const char *const formats[] = { "table", "json", NULL };
 
 static const char *const cgroup_modes[] = { "ignore", "soft", "full", "strict", NULL };
@@ -19,6 +20,10 @@ static const struct field global_fields[] = {
                "systemd makes cgroups: cgroupsPath is SLICE:PREFIX:NAME"),
     FIELD_ENUM(box_global, cgroup_manager, managers, "who makes cgroups"),
     FIELD_ENUM(box_global, rootless, rootless_words, "for compatibility: what is allowed is seen"),
+    FIELD_ENUM(box_global, isolate, isolations,
+               "what keeps it apart, beside namespaces: a machine with a kernel of its own"),
+    FIELD_STR(box_global, isolate_kernel, "of that machine", .metavar = "FILE"),
+    FIELD_STR(box_global, isolate_initrd, "of that machine", .metavar = "FILE"),
     FIELD_BOOL(box_global, version, "show the version"),
     {},
 };
@@ -141,6 +146,9 @@ const struct opt box_global_opts[] = {
     { "systemd-cgroup", IN(global), "systemd_cgroup" },
     { "cgroup-manager", IN(global), "cgroup_manager" },
     { "rootless",       IN(global), "rootless" },
+    { "isolate",        IN(global), "isolate" },
+    { "isolate-kernel", IN(global), "isolate_kernel", "FILE" },
+    { "isolate-initrd", IN(global), "isolate_initrd", "FILE" },
     { "version",        IN(global), "version", NULL, 'v' },
     {},
 };

@@ -121,6 +121,7 @@ int main(int argc, char **argv)
     if (!tidy_files())
         return STATUS_FAILED;
     box_args_init(&a);
+    a.global.self = argc > 0 ? argv[0] : NULL;
     r = box_parse(box_global_opts, &a, argc - 1, argv + 1, &used, &e);
     if (a.global.debug)
         log_set_level(LOG_LEVEL_DEBUG);

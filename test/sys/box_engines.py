@@ -175,6 +175,54 @@ def podman(box, folder, rootfs):
     use_podman(Engine([*podman_command(box, folder), "--tmpdir", folder + "/tmp"]), rootfs, False)
 
 
+def apart(box, folder, rootfs):
+    """Containers that are machines: socle-box --isolate vm, by podman's own options, with the same commands."""
+    image = os.environ.get("ISOLATE")
+    if not image:
+        print("skipped: apart: no kernel and initrd for machines here")
+        return
+    flags = ["--runtime-flag", "isolate=vm", "--runtime-flag", f"isolate-kernel={image}/vmlinux", "--runtime-flag", f"isolate-initrd={image}/initrd"]
+    command = podman_command(box, folder)
+    podman = Engine([*command[:3], *flags, *command[3:], "--tmpdir", folder + "/tmp"])
+    none = ["--network", "none", "--ulimit", "nofile=1000:2000", "--ulimit", "nproc=1000:2000"]
+    if not has_controllers():
+        none += ["--pids-limit", "-1"]
+    run = ["run", "--rm", *none]
+    with open("/proc/version", encoding="utf-8") as f:
+        host = f.read()
+    said = podman(*run, "--rootfs", rootfs, "sh", "-c", "cat /proc/version; id -u; exit 3", status=3, stderr=False)
+    many = podman(*run[:2], "-i", *run[2:], "--rootfs", rootfs, "sh", "-c", "head -c 3000000 /dev/zero | cat | wc -c; ls /sys/class/net", stderr=False).split()
+    check("a stream, and a card of its own", many, ["3000000", "eth0", "lo"])
+    check(f"a kernel of its own: {said}", said.startswith("Linux version ") and host not in said and said.endswith("\n0\n"), True)
+    os.mkdir(folder + "/volume")
+    script = "trap 'exit 6' TERM; echo began; echo $A >/mnt/from; while :; do sleep 0.1; done"
+    podman("run", "-d", "--name", "m1", *none, "-e", "A=b", "-w", "/tmp", "-v", folder + "/volume:/mnt", "-v", "/usr:/data:ro", "--hostname", "apart", "--rootfs", rootfs,
+           "sh", "-c", script)
+    until("it began", lambda: podman("logs", "m1", stderr=False) == "began\n")
+    with open(folder + "/volume/from", encoding="utf-8") as f:
+        check("its volume", f.read(), "b\n")
+    check("exec", podman("exec", "m1", "sh", "-c", "echo $A; pwd; hostname; ls /data | grep -c bin; touch /data/x 2>/dev/null; exit 4", status=4, stderr=False).split(),
+          ["b", "/tmp", "apart", "2"])
+    check("exec as another", podman("exec", "-u", "5:6", "m1", "id", "-u", stderr=False), "5\n")
+    has("exec with a terminal", podman("exec", "-t", "m1", "sh", "-c", "tty; exit 5", status=5, terminal=True), "/dev/pts/0")
+    has("no program", podman("exec", "m1", "/nosuch", status=127), "/nosuch")
+    podman("pause", "m1")
+    check("paused", podman("inspect", "m1", "--format", "{{.State.Status}}"), "paused\n")
+    podman("unpause", "m1")
+    if has_controllers():
+        has("stats", podman("stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}}", "m1", stderr=False), "m1 ")
+        podman("update", "--memory", "1g", "m1")
+    podman("stop", "m1")
+    has("its end", podman("inspect", "m1", "--format", "{{.State.ExitCode}} {{.State.Status}}"), "6 exited")
+    podman("start", "m1")
+    podman("kill", "m1")
+    podman("rm", "-f", "m1")
+    has("a terminal", podman(*run, "-t", "--rootfs", rootfs, "sh", "-c", "tty; exit 7", status=7, terminal=True), "/dev/pts/0")
+    has("no program", podman(*run, "--rootfs", rootfs, "/nosuch", status=127), "/nosuch")
+    has("what cannot be", podman(*run, "--device", "/dev/fuse", "--rootfs", rootfs, "true", status=126), "linux.devices cannot be applied in a machine")
+    check("no container is left", podman("ps", "-aq", stderr=False), "")
+
+
 def know_user(folder):
     """A user that is in our own mount namespace alone."""
     for name, line in (("passwd", f"boxtest:x:{USER}:{USER}::{folder}:/bin/sh"), ("group", f"boxtest:x:{USER}:"), ("subuid", "boxtest:200000:65536"),
@@ -213,7 +261,7 @@ def rootless(box, folder, rootfs):
 
 def main():
     box, folder, only = sys.argv[1], sys.argv[2], sys.argv[3:]
-    engines = {"containerd": containerd, "podman": podman, "rootless": rootless}
+    engines = {"containerd": containerd, "podman": podman, "rootless": rootless, "apart": apart}
     b = Bundle(box, folder + "/bundle")
     before, failed = traces(b), 0
     for name in only or engines:
