@@ -515,7 +515,10 @@ static int run(struct joining *j, struct err *e)
         r = supervise(j->pid, j->pidfd, master, -1, e);
     if (r < 0 && j->pid > 0) {
         kill(j->pid, SIGKILL); /* ours, and not waited for yet */
-        waitpid(j->pid, NULL, 0);
+        fd_close(&j->sync[0]);
+        /* And whom the process in between made and could not tell us of: it ends as it hears nothing more. */
+        while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+            ;
         if (j->opts->pid_file)
             unlink(j->opts->pid_file);
     }

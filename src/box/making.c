@@ -69,7 +69,9 @@ static void end_process(struct making *m)
     if (m->pid <= 0)
         return;
     kill(m->pid, SIGKILL); /* ours, and not waited for yet: nobody else has the number */
-    while (waitpid(m->pid, NULL, 0) < 0 && errno == EINTR)
+    fd_close(&m->sync[0]);
+    /* And whom a process in between made and could not tell us of: it ends as it hears nothing more. */
+    while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
         ;
     m->pid = 0;
 }

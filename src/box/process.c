@@ -252,7 +252,7 @@ static bool is_user(uid_t uid)
 
     if (getresuid(&real, &effective, &saved) < 0 || setresuid((uid_t)-1, (uid_t)-1, uid) < 0)
         return errno != EINVAL;
-    (void)setresuid((uid_t)-1, (uid_t)-1, saved);
+    (void)!setresuid((uid_t)-1, (uid_t)-1, saved);
     return true;
 }
 
@@ -262,7 +262,7 @@ static bool is_group(gid_t gid)
 
     if (getresgid(&real, &effective, &saved) < 0 || setresgid((gid_t)-1, (gid_t)-1, gid) < 0)
         return errno != EINVAL;
-    (void)setresgid((gid_t)-1, (gid_t)-1, saved);
+    (void)!setresgid((gid_t)-1, (gid_t)-1, saved);
     return true;
 }
 
