@@ -214,8 +214,7 @@ int apart_exec(struct making *m, struct err *e)
                                         .initrd = m->vm_initrd,
                                         .process = process,
                                         .memory = m->vm_memory,
-                                        .cpus = m->vm_cpus,
-                                        .readonly = m->spec.root.readonly };
+                                        .cpus = m->vm_cpus };
     json_t *j = process ? conf_print(vm_machine_fields, &machine) : NULL;
 
     text = j ? json_dumps(j, JSON_COMPACT) : NULL;

@@ -216,8 +216,8 @@ static int build(struct making *m, struct launch *launch, struct err *e)
         slave = terminal(m, &root, e);
         r = slave < -1 ? slave : 0;
     }
-    if (r == 0 && !m->apart)
-        r = enter(m, launch, &root, e);
+    if (r == 0)
+        r = m->apart ? root_settle(&root, &m->spec, e) : enter(m, launch, &root, e);
     if (r == 0 && slave >= 0)
         r = term_take(slave, e);
     root_fini(&root);

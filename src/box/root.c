@@ -422,7 +422,7 @@ static int make_readonly(struct root *r, const char *path, struct err *e)
     return ret < 0 ? err_code(e, ret, "linux.readonlyPaths: '%.80s'", path) : 0;
 }
 
-static int change_top(struct root *r, const struct oci *spec, struct err *e)
+int root_settle(struct root *r, const struct oci *spec, struct err *e)
 {
     struct mount_plan p = { .set = spec->root.readonly ? MOUNT_ATTR_RDONLY : 0 };
     int ret = 0;
@@ -449,7 +449,7 @@ int root_protect(struct root *r, const struct oci *spec, struct host_files *h, s
     for (u32 i = 0; i < l->maskedPaths.n && ret == 0; i++)
         ret = mask(r, &m, l->maskedPaths.items[i], e);
     fd_close(&m.dir);
-    return ret < 0 ? ret : change_top(r, spec, e);
+    return ret < 0 ? ret : root_settle(r, spec, e);
 }
 
 int root_proc(struct root *r, struct err *e)

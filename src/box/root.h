@@ -46,5 +46,7 @@ int root_build(struct root *r, const struct oci *spec, struct host_files *h, str
 int root_enter(struct root *r, bool no_pivot, struct err *e);
 /* Hides and protects what the specification says; to be the last change. */
 int root_protect(struct root *r, const struct oci *spec, struct host_files *h, struct err *e);
+/* The last of that: the top becomes read-only, and its propagation what is asked for. */
+int root_settle(struct root *r, const struct oci *spec, struct err *e);
 /* A descriptor of a procfs that no mount covers: for labels and settings. */
 int root_proc(struct root *r, struct err *e);

@@ -21,7 +21,7 @@ void vm_link_fini(struct vm_link *l)
 
 void vm_link_add(struct vm_link *l, enum vm_frame kind, const void *data, size_t len)
 {
-    const u8 head[HEAD] = { kind, (u8)len, (u8)(len >> 8), (u8)(len >> 16), (u8)(len >> 24) };
+    const u8 head[HEAD] = { (u8)kind, (u8)len, (u8)(len >> 8), (u8)(len >> 16), (u8)(len >> 24) };
 
     strbuf_add_mem(&l->out, head, sizeof(head));
     if (len)

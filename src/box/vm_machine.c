@@ -21,13 +21,13 @@ enum { GUEST_CID = 3, SAID_MAX = 200 };
 static char *spec_text(const struct vm_machine *m)
 {
     AUTO(free) char *socket = str_new("%s/vm", m->dir), *log = str_new("%s/console.log", m->dir);
-    json_t *j = json_pack(
-        "{s:s, s:I, s:I, s:s, s:s, s:s, s:[{s:s}], s:[{s:s, s:s, s:b}], s:{s:s, s:s}, s:{s:i, "
-        "s:s}, s:b}",
-        "name", "box", "memory", (json_int_t)m->memory, "cpus", (json_int_t)m->cpus, "kernel",
-        m->kernel, "initrd", m->initrd, "append", "console=ttyS0 quiet panic=-1", "nets", "kind",
-        "user", "shares", "tag", "root", "path", m->root, "readonly", (int)m->readonly, "console",
-        "backend", "none", "log", log, "vsock", "cid", GUEST_CID, "path", socket, "balloon", 0);
+    json_t *j = json_pack("{s:s, s:I, s:I, s:s, s:s, s:s, s:[{s:s}], s:[{s:s, s:s}], "
+                          "s:{s:s, s:s}, s:{s:i, s:s}, s:b}",
+                          "name", "box", "memory", (json_int_t)m->memory, "cpus",
+                          (json_int_t)m->cpus, "kernel", m->kernel, "initrd", m->initrd, "append",
+                          "console=ttyS0 quiet panic=-1", "nets", "kind", "user", "shares", "tag",
+                          "root", "path", m->root, "console", "backend", "none", "log", log,
+                          "vsock", "cid", GUEST_CID, "path", socket, "balloon", 0);
     char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
 
     json_decref(j);

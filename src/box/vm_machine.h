@@ -13,7 +13,6 @@ struct vm_machine {
     char *process; /* the JSON of VM_PROCESS */
     u64 memory;    /* bytes */
     u32 cpus;
-    bool readonly;
 };
 
 extern const struct field vm_machine_fields[];

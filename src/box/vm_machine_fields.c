@@ -12,6 +12,5 @@ const struct field vm_machine_fields[] = {
     FIELD_STR(vm_machine, process, "what runs in it", .required = true),
     FIELD_INT(vm_machine, memory, "bytes", .required = true),
     FIELD_INT(vm_machine, cpus, "CPUs", .required = true),
-    FIELD_BOOL(vm_machine, readonly, "the root is not written"),
     {},
 };
