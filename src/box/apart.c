@@ -83,10 +83,12 @@ static int check(const struct making *m, struct err *e)
         { spec->process.selinuxLabel && *spec->process.selinuxLabel, "process.selinuxLabel" },
     };
 
-    for_each_row(row, rows)
-        if (row->bad)
+    for_each_row(row, rows) {
+        if (row->bad) {
             return err_set(e, -ENOTSUP, "--isolate vm: %s cannot be applied in a machine",
                            row->what);
+        }
+    }
     if (geteuid() != 0)
         return err_set(e, -EPERM, "--isolate vm: only root may run containers as machines");
     return 0;
@@ -97,12 +99,12 @@ static int size_machine(struct making *m, struct err *e)
     const s64 limit = m->spec.os.resources.memory.limit, least = (s64)LEAST_MIB * MiB;
     const s64 quota = m->spec.os.resources.cpu.quota, period = m->spec.os.resources.cpu.period;
 
-    if (limit > 0 && limit < least)
-        return err_set(
-            e, -EINVAL,
-            "--isolate vm: linux.resources.memory.limit %lld is too little for a machine; "
-            "it needs %lld",
-            limit, least);
+    if (limit > 0 && limit < least) {
+        return err_set(e, -EINVAL,
+                       "--isolate vm: linux.resources.memory.limit %lld is too little for a "
+                       "machine; it needs %lld",
+                       limit, least);
+    }
     m->vm_memory =
         limit > 0 ? ((u64)limit - BESIDE_MIB * MiB) / (2 * MiB) * (2 * MiB) : USUAL_MIB * MiB;
     m->vm_cpus = 1;
@@ -232,7 +234,7 @@ int apart_exec_other(const struct box_dir *d, const struct box_global *g, pid_t 
     AUTO(free) char *config = NULL;
     AUTO(free) char *text = NULL;
     AUTO(strbuf) struct strbuf whole = {};
-    size_t len;
+    size_t len = 0;
     int r = dir ? box_dir_read(d, "config.json", OCI_TEXT_MAX, &config, &len) : e->code;
 
     if (r < 0)

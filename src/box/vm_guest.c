@@ -196,10 +196,11 @@ int vm_guest_run(struct err *e)
         return err_errno(e, "share memory");
     if (r < 0)
         return r;
-    r = listener = listen_here(e);
+    listener = listen_here(e);
+    if (listener < 0)
+        return listener;
     sigaction(SIGCHLD, &(struct sigaction){ .sa_handler = SIG_IGN },
               NULL); /* nobody waits for children */
-    while (r >= 0)
+    for (;;)
         answer(listener, shared);
-    return r;
 }

@@ -164,25 +164,32 @@ static void take_input(struct proxy *p)
 }
 
 /* Status when it ended, -EAGAIN when there is more to come. */
+static int take_frame(int kind, const char *data, u32 len, struct err *e)
+{
+    switch (kind) {
+    case VM_OUTPUT:
+    case VM_ERROR: /* who does not read it holds the guest's program up, as a pipe would; nobody to read it is no error of ours */
+        (void)!fd_write_all(kind == VM_OUTPUT ? STDOUT_FILENO : STDERR_FILENO, data, len);
+        return -EAGAIN;
+    case VM_ENDED:
+        return len == 1 ? (u8)data[0] : err_set(e, -EBADMSG, "its machine says no status");
+    case VM_FAILED:
+        return err_set(e, -ENOENT, "%.*s", (int)min(len, 200u), data);
+    default:
+        return err_set(e, -EBADMSG, "its machine says what only we may");
+    }
+}
+
 static int take_frames(struct proxy *p, struct err *e)
 {
     const char *data;
     u32 len;
-    int kind;
+    int kind, r;
 
     while ((kind = vm_link_next(&p->link, &data, &len)) > 0) {
-        switch (kind) {
-        case VM_OUTPUT:
-        case VM_ERROR: /* who does not read it holds the guest's program up, as a pipe would; nobody to read it is no error of ours */
-            (void)!fd_write_all(kind == VM_OUTPUT ? STDOUT_FILENO : STDERR_FILENO, data, len);
-            break;
-        case VM_ENDED:
-            return len == 1 ? (u8)data[0] : err_set(e, -EBADMSG, "its machine says no status");
-        case VM_FAILED:
-            return err_set(e, -ENOENT, "%.*s", (int)min(len, 200u), data);
-        default:
-            return err_set(e, -EBADMSG, "its machine says what only we may");
-        }
+        r = take_frame(kind, data, len, e);
+        if (r != -EAGAIN)
+            return r;
         vm_link_drop(&p->link);
     }
     if (kind < 0)

@@ -237,8 +237,9 @@ static u64 keep_text(struct source *s, struct strbuf *text)
 {
     u32 at = 0;
 
-    while (s->texts[at]) /* n_open says that there is room */
+    while (s->texts[at]) { /* n_open says that there is room */
         at++;
+    }
     s->texts[at] = text;
     s->n_open++;
     return (u64)s->life << 32 | at;
@@ -380,24 +381,29 @@ static void take_over(struct source *s, struct fuse_session *session, int fuse)
     fuse_session_process_buf(session, &buf);
 }
 
+static void note(struct source *s, const struct fuse_buf *buf, size_t n)
+{
+    struct fuse_in_header head = {};
+
+    memcpy(&head, buf->mem, min(n, sizeof(head)));
+    if (head.opcode == FUSE_INIT) {
+        s->shared->first_ask_len = (u32)min(n, sizeof(s->shared->first_ask));
+        memcpy(s->shared->first_ask, buf->mem, s->shared->first_ask_len);
+    }
+    atomic_store(&s->shared->unique, head.unique);
+}
+
 /* As fuse_session_loop, and what a successor has to know is noted. */
 static void answer(struct source *s, struct fuse_session *session)
 {
     struct fuse_buf buf = {};
-    int n;
+    int n = -EINTR;
 
-    while (!fuse_session_exited(session) &&
-           ((n = fuse_session_receive_buf(session, &buf)) > 0 || n == -EINTR)) {
-        struct fuse_in_header head;
-
-        if (n < (int)sizeof(head))
+    while (!fuse_session_exited(session) && (n > 0 || n == -EINTR)) {
+        n = fuse_session_receive_buf(session, &buf);
+        if (n <= 0)
             continue;
-        memcpy(&head, buf.mem, sizeof(head));
-        if (head.opcode == FUSE_INIT) {
-            s->shared->first_ask_len = (u32)min((size_t)n, sizeof(s->shared->first_ask));
-            memcpy(s->shared->first_ask, buf.mem, s->shared->first_ask_len);
-        }
-        atomic_store(&s->shared->unique, head.unique);
+        note(s, &buf, (size_t)n);
         fuse_session_process_buf(session, &buf);
         atomic_store(&s->shared->unique, 0);
     }
