@@ -25,7 +25,7 @@ lab     qemu-system-x86 busybox-static cpio kmod zstd xz-utils gcc libc6-dev lin
 bench   qemu-system-x86 cpio gcc libc6-dev python3
 bench   crun runc
 libvirt libvirt-daemon-system libvirt-clients qemu-system-x86
-engines containerd podman conmon uidmap
+engines containerd podman conmon uidmap e2fsprogs cpio kmod
 ROWS
 }
 

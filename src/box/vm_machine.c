@@ -1,13 +1,15 @@
 /*
  * box/vm_machine.c: runs socle-vm in the container's namespaces and control group, with the container's root file system as a shared folder.
  *   (1) It is the container's first process on the host: with its end the machine ends, and the machine's end is its own.
- *   (2) What comes from the guest are frames (box/vm_link.h) and nothing else: no descriptor, no path.
+ *   (2) Once the machine is started it keeps one capability, to end it.
+ *   (3) What comes from the guest are frames (box/vm_link.h) and nothing else: no descriptor, no path.
  */
 #include "box/vm_machine.h"
 
 #include "box/vm_proxy.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -129,6 +131,8 @@ static int serve(const struct vm_machine *m, struct err *e)
 
     if (r >= 0)
         r = start_vm(m, &vm_pid, e);
+    if (r >= 0)
+        r = vm_proxy_drop_rights(1ull << CAP_KILL, e);
     if (r >= 0)
         r = link = vm_proxy_reach(socket, signals, &waiting, &number, e);
     if (number)

@@ -3,6 +3,7 @@
  */
 #include "box/vm_proxy.h"
 
+#include "box/caps.h"
 #include "box/vm_link.h"
 
 #include <fcntl.h>
@@ -10,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -104,6 +106,14 @@ int vm_proxy_signals(struct err *e)
     sigprocmask(SIG_SETMASK, &all, NULL);
     fd = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
     return fd < 0 ? err_errno(e, "take signals") : fd;
+}
+
+int vm_proxy_drop_rights(u64 keep, struct err *e)
+{
+    const struct caps caps = { .effective = keep, .permitted = keep };
+    int r = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : caps_set(&caps);
+
+    return r < 0 ? err_code(e, r, "give up rights") : 0;
 }
 
 struct proxy {

@@ -21,6 +21,8 @@ int vm_proxy_reach(const char *path, int signals, const struct vm_waiting *w, in
                    struct err *e);
 /* Signals wait from here on for vm_proxy_run, or for who reads the descriptor, which is owned. */
 int vm_proxy_signals(struct err *e);
+/* What it has of capabilities is `keep` (1 << CAP_*) from here on, and an exec would give no more. */
+int vm_proxy_drop_rights(u64 keep, struct err *e);
 /*
  * Stands for `process`, JSON, until it ends: its status.  Of signals SIGCHLD goes to `on_child`; what is not for others is passed on.  A
  * negative errno with `e`: the connection broke, or it was not started.

@@ -50,6 +50,8 @@ static int run(char **argv, bool machine, struct err *e)
         return r < 0 ? r : vm_machine_run(text.text, e);
     r = signals = vm_proxy_signals(e);
     if (r >= 0)
+        r = vm_proxy_drop_rights(0, e);
+    if (r >= 0)
         r = link = vm_proxy_reach(argv[3], signals, &waiting, &number, e);
     if (number)
         return 128 + number;
