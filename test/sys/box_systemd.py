@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 
-from guest_vm import boot, copy_podman, copy_programs, copy_rootfs, judge
+from guest_vm import boot, copy_containerd, copy_podman, copy_programs, copy_rootfs, judge
 
 USER = 1000
 DBUS_USER = "/usr/lib/systemd/user/dbus."
@@ -54,6 +54,7 @@ def make_disk(programs, disk):
     copy_programs(programs, ("socle-box", "socle-box-systemd"), disk)
     copy_rootfs(disk)
     copy_podman(disk)
+    copy_containerd(disk)
     for kind in ("service", "socket"):
         if os.path.exists(DBUS_USER + kind):
             shutil.copy(DBUS_USER + kind, disk + "/lib")

@@ -203,6 +203,31 @@ test_podman() {
     is "unit" "$(unit "$scope" LoadState)" not-found
 }
 
+# containerd with SystemdCgroup, as ctr asks for it.
+test_containerd() {
+    local daemon scope=ctr-c1.scope group=/sys/fs/cgroup/system.slice/ctr-c1.scope
+    command -v containerd >/dev/null || { echo "no containerd"; return; }
+    containerd --config /mnt/containerd.toml >/run/test/containerd.out 2>&1 &
+    daemon=$!
+    until_true "containerd listens" test -S /run/containerd/containerd.sock
+    timeout 120 ctr run -d --runc-binary /mnt/bin/socle-box --runc-systemd-cgroup --cgroup system.slice:ctr:c1 --memory-limit 67108864 --cpus 0.5 --rootfs \
+        /mnt/rootfs c1 sleep 1000 || fail "run"
+    is "active" "$(unit $scope ActiveState)" active
+    is "slice" "$(unit $scope Slice)" system.slice
+    is "memory" "$(unit $scope MemoryMax)" 67108864
+    is "quota" "$(unit $scope CPUQuotaPerSecUSec)" 500ms
+    is "memory's file" "$(cat $group/memory.max)" 67108864
+    has "exec" "$(timeout 60 ctr task exec --exec-id e1 c1 cat /proc/self/cgroup)" 0::/
+    timeout 60 ctr task pause c1 && is "paused" "$(cat $group/cgroup.freeze)" 1
+    timeout 60 ctr task resume c1
+    has "metrics" "$(timeout 60 ctr task metrics c1)" memory.usage
+    timeout 60 ctr task rm -f c1 >/dev/null
+    timeout 60 ctr c rm c1 || fail rm
+    is "unit" "$(unit $scope LoadState)" not-found
+    kill $daemon
+    wait $daemon
+}
+
 tell() {
     local state
     processes

@@ -43,6 +43,19 @@ def copy_podman(disk):
         json.dump({"default": [{"type": "insecureAcceptAnything"}]}, f)
 
 
+def copy_containerd(disk):
+    """Where this machine has it."""
+    programs = [shutil.which(name) for name in ("containerd", "ctr", "containerd-shim-runc-v2")]
+    if not all(programs):
+        return
+    for path in programs:
+        shutil.copy(path, disk + "/bin")
+        copy_libraries(path, disk + "/lib")
+    with open(disk + "/containerd.toml", "w", encoding="utf-8") as f:
+        f.write('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", '
+                '"io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.devmapper"]\n')
+
+
 def copy_rootfs(disk):
     """A root of busybox at /mnt/rootfs."""
     for name in ("bin", "proc", "sys", "dev", "tmp", "etc", "run", "var/tmp"):
