@@ -18,53 +18,20 @@ import subprocess
 import sys
 import time
 
-from socled import BUILD, DIR, Socled, answers, ok, until
+from lan import GUEST, SECONDS, UP, Guest, get, leave_nothing, machine, ours, run, socle
+from socled import BUILD, DIR, Socled, answers, until
 
-GUEST = sys.argv[1]
-SECONDS = 100  # of a guest
 FLOOD = 1000  # datagrams
 KILLS = 8
 
-UP = ("mount -t proc p /proc; mount -t sysfs s /sys; mount -t devtmpfs d /dev; mount -t tmpfs t /run; modprobe -q virtio_net; "
-      "for d in /sys/class/net/e*; do i=${d##*/}; done; /usr/lib/klibc/bin/ipconfig -t 30 -c dhcp $i; . /run/net-$i.conf; "
-      'echo "nameserver $IPV4DNS0" >/run/r; echo "search $DNSDOMAIN" >>/run/r; mount --bind /run/r /etc/resolv.conf; ')
 SERVE = ("perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(LocalPort => 80, Listen => 9, ReuseAddr => 1) or die; "
          '$| = 1; print "serv", "ing\\n"; while ($c = $s->accept) { print $c "hello ", $c->peerhost, "\\n"; close $c }\' & ')
 SEND = ("perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(Proto => \"udp\", PeerAddr => \"%s\", PeerPort => 9); "
         f"$s->send(\"x\" x 1400) for 1..{FLOOD}'; ")
 
 
-def run(*words, **more):
-    return subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=True, **more).stdout
-
-
-def socle(*words, status=0):
-    p = subprocess.run([BUILD + "socle", *words, "--dir", DIR], capture_output=True, text=True, timeout=SECONDS, check=False)
-    assert p.returncode == status, (words, p.returncode, p.stdout, p.stderr)
-    return p.stdout + p.stderr
-
-
-def get(path):
-    return ok("GET", path)
-
-
 def start_socled():
     return Socled().p
-
-
-def ours(word):
-    """Process ids whose command line has the word and our folder, or that write to our folder's logs."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/cmdline", encoding="utf-8") as f:
-                line = f.read()
-            log = os.readlink(f"/proc/{pid}/fd/2")
-        except OSError:
-            continue
-        if word in line and (DIR in line or log.startswith(DIR)):
-            found.append(int(pid))
-    return sorted(found)
 
 
 def host():
@@ -74,49 +41,6 @@ def host():
     rules = re.sub(r"packets \d+ bytes \d+", "", run("nft", "list", "ruleset"))
     addresses = run("ip", "-o", "address").replace(" tentative", "")
     return links, settings, rules, addresses, run("ip", "route"), ours("dnsmasq")
-
-
-class Guest:
-    """A shell on a machine's console."""
-
-    def __init__(self, name, mark):
-        self.name = name
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(SECONDS)
-        self.socket.connect(get("/instances/" + name)["status"]["console"])
-        self.seen = ""
-        self.n = 0
-        self.wait(mark)
-
-    def wait(self, word):
-        while word not in self.seen:
-            data = self.socket.recv(65536)
-            assert data, f"{self.name}: its console ended after {self.seen[-400:]}"
-            self.seen += data.decode(errors="replace").replace("\r", "")
-        before, self.seen = self.seen.split(word, 1)
-        return before
-
-    def begin(self, command):
-        self.n += 1
-        self.socket.sendall(f"{command} echo end-''{self.n}-$?\n".encode())
-
-    def end(self):
-        text = self.wait(f"end-{self.n}-")
-        self.wait("\n")
-        return text
-
-    def do(self, command):
-        self.begin(command)
-        return self.end()
-
-    def ping(self, whom, more=""):
-        return " 0% packet loss" in self.do(f"ping -c 2 -W 5 {more} {whom};")
-
-
-def machine(name, *net, network="lab"):
-    socle("create", name, "--kernel", GUEST + "/vmlinuz", "--initrd", GUEST + "/initrd", "--engine", "soft", "--memory", "192M",
-          "--disk", GUEST + "/root.img,readonly", "--append", "console=ttyS0 root=/dev/vda ro quiet init=/bin/sh panic=-1",
-          "--net", ",".join((f"network={network}", *net)))
 
 
 def drops(name, way):
@@ -335,12 +259,6 @@ def check_bridged():
     until("the host's bridge is what it was", lambda: host() == before)
     run("ip", "link", "delete", "br9")
     run("ip", "link", "delete", "lan0")
-
-
-def leave_nothing():
-    for word in ("socled", "socle-vm", "dnsmasq"):
-        for pid in ours(word):
-            os.kill(pid, signal.SIGKILL)
 
 
 def main():

@@ -79,10 +79,15 @@ def socle(*words, **more):
 
 
 class Socled:
-    def __init__(self, *options):
-        with open(os.environ["TMPDIR"] + "/socled.log", "ab") as log:
-            self.p = subprocess.Popen([BUILD + "socled", "--dir", DIR, *options], stderr=log)
+    def __init__(self, *options, programs=BUILD):
+        self.p = self.begin(programs, *options)
         until("socled answers", answers)
+
+    @staticmethod
+    def begin(programs, *options):
+        """Its process, which may not answer yet."""
+        with open(os.environ["TMPDIR"] + "/socled.log", "ab") as log:
+            return subprocess.Popen([programs + "socled", "--dir", DIR, *options], stderr=log)
 
     def kill(self):
         self.p.kill()
