@@ -169,13 +169,22 @@ static void on_end(struct loop_fd *f, int events [[maybe_unused]])
 
 /* ---- finding it ---- */
 
+/* A pause that is to stay has a reason: without, the machine stands still for a moment, as for a snapshot that an earlier socled began, and
+ * goes on without telling anybody.  Containers have no such moments, and give no reasons. */
+static bool is_paused(const json_t *status)
+{
+    const char *state = json_string_value(json_object_get(status, "state")),
+               *reason = json_string_value(json_object_get(status, "reason"));
+
+    return state && str_starts(state, "paus") && (!reason || *reason);
+}
+
 /* Asks a machine that may be anyone's; its pidfd.  *ret_state: what it is doing. */
 int process_ask(const struct instance *i, pid_t *ret_pid, enum host_state *ret_state, struct err *e)
 {
     AUTO(free) char *path = process_path(i, "control");
     AUTO(fd) int pidfd = -1;
     json_t *status = NULL;
-    const char *state;
     struct talk t;
     int r = talk_open(&t, path, ANSWER_SECONDS, e);
 
@@ -189,8 +198,7 @@ int process_ask(const struct instance *i, pid_t *ret_pid, enum host_state *ret_s
     talk_close(&t);
     if (r < 0)
         return r;
-    state = json_string_value(json_object_get(status, "state"));
-    *ret_state = state && str_starts(state, "paus") ? HOST_PAUSED : HOST_RUNNING;
+    *ret_state = is_paused(status) ? HOST_PAUSED : HOST_RUNNING;
     json_decref(status);
     return TAKE_FD(pidfd);
 }
