@@ -31,6 +31,12 @@ TARGETS = [
       for peer, most, what in (("qemu", 0.83, "qcow2, by qemu-img bench's time"), ("raw", 1.10, "qcow2, by our raw's time"))),
     *(("image", f"image-{copy}/qemu", 1.0, "convert, by qemu-img convert's time")
       for copy in ("raw-qcow2", "qcow2-raw", "raw-zstd", "zstd-raw")),
+    ("daemon", "daemon-rss", 12.0, "MiB of socled when nothing runs"),
+    ("daemon", "daemon-wakes", 0, "times that it is woken in 10 s, when nothing runs and nobody looks"),
+    ("daemon", "daemon-list-1000", 20.0, "ms until all of 1,000 instances are listed over its socket"),
+    ("daemon", "daemon-list-10000", 150.0, "the same, 10,000"),
+    ("daemon", "daemon-socle-list-100", 15.0, "ms of `socle list`, 100 instances"),
+    ("daemon", "daemon-launch", 150.0, "ms of `socle launch` until the machine runs, its process's own start included"),
     ("web", "web-first-load", 350, "KiB that the console in the browser loads at first"),
     ("web", "web-interactive", 1000, "ms until it can be used"),
     ("web", "web-performance-lost", 5.0, "points of 100, by the two above and by what shifts"),

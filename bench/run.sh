@@ -1,13 +1,13 @@
 #!/bin/bash
-# bench/run.sh: every measurement, or those that B names (boot exits memory start restore image web; and host, which installs libvirt), in one run on real KVM: here, or in the lab.
-# restore, image, web and host need no KVM, and are measured here in any case.
+# bench/run.sh: every measurement, or those that B names (boot exits memory start restore image daemon web; and host, which installs libvirt), in one run on real KVM: here, or in the lab.
+# restore, image, daemon, web and host need no KVM, and are measured here in any case.
 # Ends with a table of the targets; each figure becomes a line of bench/history.jsonl, which git ignores.
 # BENCH_ROUNDS (3) says how often each boot is counted; with 3, all of it takes about four minutes in the lab, and five for
 # restore and image.
 # Exit status 1 when a target is missed or a measurement failed.
 set -euo pipefail
 tree=$(cd "$(dirname "$0")/.." && pwd)
-names=${B:-boot exits memory start restore image web}
+names=${B:-boot exits memory start restore image daemon web}
 out=$tree/build/bench-out
 limit=900 limit_each=360
 
@@ -16,8 +16,8 @@ boot_rows=socle,microvm,microvm-rtc,q35
 
 for name in $names; do
     case $name in
-    boot | exits | memory | restore | start | image | web | host) ;;
-    *) echo "bench: no '$name'; there are: boot exits memory restore start image web host" >&2; exit 2 ;;
+    boot | exits | memory | restore | start | image | daemon | web | host) ;;
+    *) echo "bench: no '$name'; there are: boot exits memory restore start image daemon web host" >&2; exit 2 ;;
     esac
 done
 
@@ -67,7 +67,7 @@ figures=$out/figures
 inside=
 for name in $names; do
     case $name in
-    restore | image | web | host) BENCH_FIGURES=$figures measure "$name" ;;
+    restore | image | daemon | web | host) BENCH_FIGURES=$figures measure "$name" ;;
     *) inside="$inside $name" ;;
     esac
 done
