@@ -27,6 +27,11 @@ const struct field page_fields[] = {
 };
 /* clang-format on */
 
+struct host_who api_asker(const struct api_call *c)
+{
+    return (struct host_who){ c->rq->uid, c->rq->who ? c->rq->who->name : NULL };
+}
+
 void api_answer_list(struct api_call *c, json_t *list, const char *next)
 {
     json_t *j = json_pack("{s:o}", "list", list);

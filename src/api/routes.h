@@ -28,6 +28,8 @@ struct api_pages {
     json_t *(*print)(const struct api_call *c, u32 at); /* NULL: it is not the caller's to see */
 };
 void api_answer_page(struct api_call *c, const struct api_pages *p);
+/* Who asks, for the record of a task; borrows of the request. */
+struct host_who api_asker(const struct api_call *c);
 /* Has the instance {name} do something; answers with the task. */
 int api_act(struct api_call *c, const struct host_action *a, struct err *e);
 /* c->ret->gives is all of a file: the part of it that the client asks for is given. */

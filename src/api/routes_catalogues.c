@@ -57,7 +57,7 @@ static int add_catalogue(struct api_call *c, struct err *e)
     const u64 rev = api_revision_now(c->host);
     const struct catalogue_body *b = c->body;
     const struct catalogue_rec rec = { .url = b->url, .key = b->key };
-    const struct host_who who = { c->rq->uid };
+    const struct host_who who = api_asker(c);
     u64 task;
     int r = catalogue_add(c->host, b->name, &rec, &who, &task, e);
 
@@ -69,7 +69,7 @@ static int add_catalogue(struct api_call *c, struct err *e)
 static int update_catalogue(struct api_call *c, struct err *e)
 {
     const u64 rev = api_revision_now(c->host);
-    const struct host_who who = { c->rq->uid };
+    const struct host_who who = api_asker(c);
     u64 task;
     int r = catalogue_update(c->host, c->name, &who, &task, e);
 

@@ -52,7 +52,7 @@ static int import_image(struct api_call *c, struct err *e)
 {
     const u64 rev = api_revision_now(c->host);
     const struct import_body *b = c->body;
-    const struct host_who who = { c->rq->uid };
+    const struct host_who who = api_asker(c);
     u64 task;
     int r = host_import(c->host, b->name, &b->source, &who, &task, e);
 
@@ -63,7 +63,7 @@ static int import_image(struct api_call *c, struct err *e)
 
 static int delete_image(struct api_call *c, struct err *e)
 {
-    const struct host_who who = { c->rq->uid };
+    const struct host_who who = api_asker(c);
 
     return host_image_delete(c->host, c->name, &who, e);
 }

@@ -160,7 +160,7 @@ static int list_instances(struct api_call *c, struct err *e [[maybe_unused]])
 static int create_instance(struct api_call *c, struct err *e)
 {
     const u64 rev = api_revision_now(c->host);
-    const struct host_who who = { c->rq->uid };
+    const struct host_who who = api_asker(c);
     struct instance_cfg cfg = {};
     json_t *j;
     u64 task = 0;
@@ -278,7 +278,7 @@ static int edit_instance(struct api_call *c, struct err *e)
 int api_act(struct api_call *c, const struct host_action *a, struct err *e)
 {
     const u64 rev = api_revision_now(c->host);
-    const struct host_who who = { c->rq->uid };
+    const struct host_who who = api_asker(c);
     u64 task;
     int r = host_act(c->host, c->name, a, &who, &task, e);
 

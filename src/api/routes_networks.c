@@ -44,7 +44,7 @@ static int list_networks(struct api_call *c, struct err *e [[maybe_unused]])
 static int create_network(struct api_call *c, struct err *e)
 {
     const u64 rev = api_revision_now(c->host);
-    struct network_ask a = { .uid = c->rq->uid };
+    struct network_ask a = { .uid = c->rq->uid, .user = api_asker(c).user };
     struct network_cfg cfg = {};
     json_t *j;
     int r = conf_load(c->rq->body, c->rq->body_len, &j, e);
@@ -83,7 +83,7 @@ static int get_network(struct api_call *c, struct err *e)
 static int edit_network(struct api_call *c, struct err *e)
 {
     const u64 now = api_revision_now(c->host);
-    struct network_ask a = { .uid = c->rq->uid };
+    struct network_ask a = { .uid = c->rq->uid, .user = api_asker(c).user };
     json_t *j;
     int r = api_if_match(c, &a.rev, e);
 
@@ -102,7 +102,7 @@ static int edit_network(struct api_call *c, struct err *e)
 static int delete_network(struct api_call *c, struct err *e)
 {
     const u64 rev = api_revision_now(c->host);
-    struct network_ask a = { .uid = c->rq->uid };
+    struct network_ask a = { .uid = c->rq->uid, .user = api_asker(c).user };
     int r = network_delete(c->host, c->name, &a, e);
 
     if (r >= 0)

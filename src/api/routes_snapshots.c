@@ -85,7 +85,7 @@ static int clone_instance(struct api_call *c, struct err *e)
     const u64 rev = api_revision_now(c->host);
     const struct clone_body *b = c->body;
     const struct host_cloning how = { b->name, b->mode, b->snapshot };
-    const struct host_who who = { c->rq->uid };
+    const struct host_who who = api_asker(c);
     u64 task;
     int r = host_clone(c->host, c->name, &how, &who, &task, e);
 

@@ -1,5 +1,5 @@
 /*
- * api/token_test.c: what a token may beside its role: a shell of the host.
+ * api/token_test.c: what a token may beside its role: a shell of the host; and whose a task is.
  */
 #include "api/access_rig.h"
 #include "testlib/test.h"
@@ -50,6 +50,43 @@ TEST(access_shell_of_tokens)
             CHECK_EQ((rights & API_SHELL) != 0, row->shell);
             access_rig_restart(&r);
         }
+    }
+    access_rig_close(&r);
+}
+
+/* A task says who asked for it, and goes on saying so. */
+TEST(access_owners)
+{
+    static const struct {
+        const char *why, *method, *path, *body;
+    } rows[] = {
+        { "create", "POST", "/1.0/instances", "{\"name\": \"new\", \"kernel\": \"/k\"}" },
+        { "action", "POST", "/1.0/instances/web/action", "{\"action\": \"start\"}" },
+        { "clone", "POST", "/1.0/instances/web/clone", "{\"name\": \"two\"}" },
+        { "snapshot", "POST", "/1.0/instances/web/snapshots", "{}" },
+        { "import", "POST", "/1.0/images", "{\"name\": \"i\", \"source\": {\"kernel\": \"/k\"}}" },
+        { "network", "POST", "/1.0/networks", "{\"name\": \"n\", \"kind\": \"user\"}" },
+        { "network that goes", "DELETE", "/1.0/networks/n", "" },
+        { "delete", "DELETE", "/1.0/instances/other", "" },
+    };
+    struct user_rec ann = { .role = ACCESS_ADMIN };
+    struct access_rig r;
+
+    access_rig_open(&r, test_dir(), "owners");
+    CHECK_EQ(access_user_put(&r.access, "ann", &ann, NULL), 0);
+    access_rig_as(&r, "ann", ACCESS_ADMIN);
+    for_each_row(c, rows) {
+        json_t *j;
+
+        ROW(c);
+        CHECK_EQ(access_rig_ask(&r, c->method, c->path, c->body), 202);
+        host_lock(&r.host);
+        while (r.host.tasks->rec.state <= TASK_RUNNING)
+            pthread_cond_wait(&r.host.changed, &r.host.lock);
+        j = task_print_locked(r.host.tasks);
+        host_unlock(&r.host);
+        CHECK_STR(json_string_value(json_object_get(j, "user")), "ann");
+        json_decref(j);
     }
     access_rig_close(&r);
 }

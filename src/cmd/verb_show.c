@@ -215,6 +215,7 @@ int verb_tasks(struct verb *v, struct err *e)
         { "NAME", "name", NULL },
         { "STATE", "state", NULL },
         { "ASKED", "created", verb_print_time },
+        { "BY", "user", NULL },
         { "ERROR", "error", NULL },
     };
 

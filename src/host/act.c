@@ -134,6 +134,7 @@ static int act_locked(struct instance *i, const struct host_action *a, const str
                             .timeout = a->timeout,
                             .force = a->force,
                             .uid = who->uid,
+                            .user = host_user_of(who),
                             .memory = a->memory,
                             .by_itself = a->by_itself,
                             .export = a->export,
@@ -185,7 +186,7 @@ int host_act(struct host *h, const char *name, const struct host_action *a,
 static int import_locked(struct host *h, const char *name, const struct image_source *from,
                          const struct host_who *who, u64 *ret_task, struct err *e)
 {
-    struct task_rec rec = { .what = TASK_IMPORT, .uid = who->uid };
+    struct task_rec rec = { .what = TASK_IMPORT, .uid = who->uid, .user = host_user_of(who) };
     struct host_change c = {};
 
     rec.name = xdup(name);
@@ -273,7 +274,7 @@ int host_import(struct host *h, const char *name, const struct image_source *fro
 /* A task, so that it is done again when we end meanwhile; one is enough for all that is not used. */
 static int sweep_locked(struct host *h, const char *name, const struct host_who *who, struct err *e)
 {
-    struct task_rec rec = { .what = TASK_SWEEP, .uid = who->uid };
+    struct task_rec rec = { .what = TASK_SWEEP, .uid = who->uid, .user = host_user_of(who) };
     struct host_change c = {};
     struct host_rider *rider;
     u64 task;

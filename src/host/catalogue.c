@@ -197,7 +197,9 @@ static int check_new_locked(struct host *h, const char *name, struct err *e)
 static int begin_locked(struct host *h, const char *name, struct host_change *c,
                         const struct host_who *who, u64 *ret_task, struct err *e)
 {
-    struct task_rec rec = { .what = TASK_CATALOGUE, .uid = who->uid, .name = xdup(name) };
+    struct task_rec rec = {
+        .what = TASK_CATALOGUE, .uid = who->uid, .user = host_user_of(who), .name = xdup(name)
+    };
     int r = task_room_locked(h, e);
 
     if (r >= 0)

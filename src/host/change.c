@@ -117,7 +117,7 @@ int change_create(struct host *h, struct instance_cfg *cfg, struct task_rec *rec
 int host_create(struct host *h, struct instance_cfg *cfg, const struct host_who *who, u64 *ret_task,
                 struct err *e)
 {
-    struct task_rec rec = { .what = TASK_CREATE, .uid = who->uid };
+    struct task_rec rec = { .what = TASK_CREATE, .uid = who->uid, .user = host_user_of(who) };
     struct base_rec none = {};
     int r = 0;
 
@@ -126,7 +126,7 @@ int host_create(struct host *h, struct instance_cfg *cfg, const struct host_who 
         const char *network = spec_net(&cfg->spec, k)->network;
 
         if (network && strcmp(network, NETWORK_DEFAULT) == 0)
-            r = network_need_default(h, who->uid, e);
+            r = network_need_default(h, who, e);
     }
     if (r < 0)
         return r;

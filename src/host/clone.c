@@ -106,7 +106,7 @@ static int clone_locked(struct host *h, struct instance *from, const struct host
 int host_clone(struct host *h, const char *name, const struct host_cloning *c,
                const struct host_who *who, u64 *ret_task, struct err *e)
 {
-    struct task_rec rec = { .what = TASK_CLONE, .uid = who->uid };
+    struct task_rec rec = { .what = TASK_CLONE, .uid = who->uid, .user = host_user_of(who) };
     struct instance *from;
     int r;
 

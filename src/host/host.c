@@ -301,7 +301,7 @@ static void remove_orphans(struct host *h)
 static void start(struct host *h, const char *name)
 {
     const struct host_action action = { .what = TASK_START };
-    const struct host_who who = { h->uid };
+    const struct host_who who = { .uid = h->uid };
     struct err e = {};
     u64 task;
 

@@ -142,8 +142,10 @@ struct task_rec {
     int mode;                   /* TASK_CLONE: enum clone_mode */
     struct export_ask export;   /* TASK_EXPORT */
     char *error;                /* TASK_FAILED */
-    u64 uid;                    /* who asked */
-    u64 created, ended;         /* seconds since 1970 */
+    u64 uid;                    /* who asked, on this host */
+    char *
+        user; /* the same, as the API calls them; NULL: socled itself, or an older one does not say */
+    u64 created, ended; /* seconds since 1970 */
     u32 tries;
 };
 extern const struct field task_fields[], run_fields[];
@@ -271,7 +273,13 @@ int host_set_state_locked(struct instance *i, enum host_state state, const char 
 
 struct host_who {
     uid_t uid;
+    const char *user; /* as the API calls them; NULL: socled itself */
 };
+/* For the record of a task. */
+static inline char *host_user_of(const struct host_who *who)
+{
+    return who->user ? xdup(who->user) : NULL;
+}
 /* A new instance, and the task that makes its files.  `cfg` is moved on success.  *ret_task: the task's number. */
 int host_create(struct host *h, struct instance_cfg *cfg, const struct host_who *who, u64 *ret_task,
                 struct err *e);

@@ -180,7 +180,10 @@ static int check_right(const struct host *h, const struct network_cfg *c, struct
 static int record(struct host *h, const char *name, const struct network_cfg *to, u64 rev,
                   struct network_ask *a, struct err *e)
 {
-    struct task_rec rec = { .what = TASK_NETWORK, .uid = a->uid, .name = xdup(name) };
+    struct task_rec rec = { .what = TASK_NETWORK,
+                            .uid = a->uid,
+                            .user = a->user ? xdup(a->user) : NULL,
+                            .name = xdup(name) };
     struct host_change c = {};
     const char *key = host_change_key(&c, "network", name);
 
@@ -371,9 +374,9 @@ static bool has_default(struct host *h)
     return has;
 }
 
-int network_need_default(struct host *h, u64 uid, struct err *e)
+int network_need_default(struct host *h, const struct host_who *who, struct err *e)
 {
-    struct network_ask a = { .uid = uid };
+    struct network_ask a = { .uid = who->uid, .user = who->user };
     struct network_cfg cfg = {};
     struct host_rider *rider;
     json_t *j;

@@ -71,9 +71,11 @@ int network_load_locked(struct host *h, const char *id, const char *text, size_t
 void network_free(struct network *n);
 /* A new reference: the record, with "status". */
 json_t *network_print_locked(const struct network *n);
+struct host_who;
 /* Who asks, and of which revision (0: any; -ESTALE: it has another); the task that brings it about. */
 struct network_ask {
     u64 uid, rev;
+    const char *user; /* as of struct host_who */
     u64 task;
 };
 /* What is asked; these take the lock.  `cfg` is moved on success. */
@@ -83,7 +85,7 @@ int network_edit(struct host *h, const char *name, const json_t *changes, struct
                  struct err *e);
 int network_delete(struct host *h, const char *name, struct network_ask *a, struct err *e);
 /* NETWORK_DEFAULT is there from now on, if this host can have it. */
-int network_need_default(struct host *h, u64 uid, struct err *e);
+int network_need_default(struct host *h, const struct host_who *who, struct err *e);
 /* The network that a card is on when its user does not say: NETWORK_DEFAULT, or "user" where the host gives us no bridge. */
 const char *network_default(const struct host *h);
 

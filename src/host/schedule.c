@@ -188,7 +188,7 @@ static void refused_locked(struct instance *i)
 static void start(struct host *h, const char *name)
 {
     const struct host_action a = { .what = TASK_START, .by_itself = true };
-    const struct host_who who = { h->uid };
+    const struct host_who who = { .uid = h->uid };
     struct instance *i;
     struct err e = {};
     u64 task;

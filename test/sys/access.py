@@ -25,6 +25,7 @@ KERNEL, INITRD = sys.argv[1:3]
 def task(call):
     t = ended(ok(call)["task"])
     assert t["state"] == "done", t
+    return t
 
 
 # ---- parts ----
@@ -225,7 +226,8 @@ def grants_and_console():
     root = key_of("root")
     for name in ("web", "other"):
         task(remote("POST", "/instances", machine(name, "t" + name), root))
-    task(remote("POST", "/instances/web/action", {"action": "start"}, root))
+    assert task(remote("POST", "/instances/web/action", {"action": "start"}, root))["user"] == "root"
+    assert task(local("POST", "/instances/web/action", {"action": "reset"}))["user"] == f"uid {os.getuid()}"
     assert local("PATCH", "/users/guest", {"grants": [{"instance": "web", "role": "viewer"}], "password": PASSWORD})[0] == 204
     guest = key_of("guest")  # a new password forgives
     assert [i["name"] for i in ok(remote("GET", "/instances", key=guest))["list"]] == ["web"]
