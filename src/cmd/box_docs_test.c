@@ -55,4 +55,6 @@ TEST(socled_docs_have_every_option)
     check_options(socled_opts, man.text, NULL);
     CHECK_HAS(man.text, ".TH SOCLED 8 ");
     CHECK_HAS(man.text, "turned off (default 60"); /* what a row says besides its name */
+    CHECK_HAS(man.text, ".SH ADDRESSES OF INSTANCES\n");
+    CHECK_HAS(man.text, "older than 30 seconds");
 }

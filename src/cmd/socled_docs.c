@@ -5,6 +5,8 @@
 
 #include "cmd/docs.h"
 #include "cmd/socled_opts.h"
+#include "host/agent_nets.h"
+#include "host/guest_nets.h"
 #include "host/host.h"
 
 static void man_head(struct strbuf *out)
@@ -21,6 +23,30 @@ static void man_head(struct strbuf *out)
                "done.\n"
                ".SH OPTIONS\n",
                SOCLE_VERSION, SOCLE_LIBEXEC);
+}
+
+/* What is shown of addresses, and whose word that is: doc/notes/048-guest-addresses.md. */
+static void man_addresses(struct strbuf *out)
+{
+    strbuf_add(
+        out,
+        ".SH ADDRESSES OF INSTANCES\nFor a container they are what its cards were given.  For a "
+        "machine they are what qemu\\-guest\\-agent in the guest says, and may be wrong: nothing "
+        "is "
+        "decided by them.  Without that package there are none.  Shown are the addresses of the "
+        "machine's own cards, at most %d of a card, IPv4 first; loopback, link\\-local and "
+        "multicast "
+        "ones are not.\n.PP\n"
+        "Who looks (a list, a page, \\fBsocle show\\fR) gets at once what is known, and has each "
+        "guest asked whose answer is older than %d seconds; another answer is an event.  A guest "
+        "has "
+        "%d seconds to answer.  One that does not is asked again after %d seconds, then after "
+        "twice "
+        "as long each time, up to %d; when it did not answer %d times in a row, what it said is "
+        "forgotten.  Nobody is asked when nobody looks.  There is nothing to set; a "
+        "machine with as many devices as there may be has no port for the agent.\n",
+        AGENT_CARD_ADDRESSES, GUEST_NETS_FRESH, GUEST_NETS_SECONDS, GUEST_NETS_AGAIN_FIRST,
+        GUEST_NETS_AGAIN_LAST, GUEST_NETS_FORGET);
 }
 
 static void man_tail(struct strbuf *out)
@@ -51,5 +77,6 @@ void socled_docs_man(struct strbuf *out)
     man_head(out);
     for (const struct opt *o = socled_opts; o->name; o++)
         docs_roff_option(o, out);
+    man_addresses(out);
     man_tail(out);
 }
