@@ -197,9 +197,10 @@ json_t *tree_live_take(struct job *j, struct tree_live *l, struct tree_file *f,
         report = change_over(&p, n, &file, overlays, e);
     if (report)
         r = finish(f, &file, e);
-    else if (!changed_over(l, overlays) && tree_take_undo(f, &undo) < 0)
+    newfile_fini(
+        &file); /* it may have filled the disk, on which the catalogue needs room to be written */
+    if (!report && !changed_over(l, overlays) && tree_take_undo(f, &undo) < 0)
         log_warn("%s", undo.text);
-    newfile_fini(&file);
     tree_overlays_close(overlays, l->heads.n);
     if (report && r == 0)
         return report;
