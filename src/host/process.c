@@ -203,21 +203,33 @@ int process_ask(const struct instance *i, pid_t *ret_pid, enum host_state *ret_s
     return TAKE_FD(pidfd);
 }
 
+/* Is this what its record says?  Then `since` is right, too, and nothing needs to be written: a full disk does not keep a socled from starting,
+ * nor do a hundred machines make it write a hundred times. */
+static bool is_recorded(const struct run_rec *run, pid_t pid, enum host_state state)
+{
+    return run->state == (int)state && run->pid == (u32)pid && !run->saved && !run->start_at &&
+           !run->why;
+}
+
 /* Watches it: `pidfd` is the instance's from now on.  Without the lock, but for the record. */
 int process_watch(struct instance *i, int pidfd, pid_t pid, bool child, enum host_state state,
                   struct err *e)
 {
     struct host *h = i->host;
-    int r;
+    int r = 0;
 
     host_lock(h);
     i->pidfd = pidfd;
     i->silent = false;
     i->child = child;
-    i->run.pid = (u32)pid;
-    i->run.saved = false;
-    i->run.start_at = 0;
-    r = host_set_state_locked(i, state, NULL, e);
+    if (is_recorded(&i->run, pid, state)) {
+        pthread_cond_broadcast(&h->changed);
+    } else {
+        i->run.pid = (u32)pid;
+        i->run.saved = false;
+        i->run.start_at = 0;
+        r = host_set_state_locked(i, state, NULL, e);
+    }
     host_unlock(h);
     metrics_poke(h);
     if (r >= 0)

@@ -7,6 +7,7 @@
 #include "testlib/test.h"
 
 #include <pthread.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -90,4 +91,60 @@ TEST(process_found_doing)
         close(fd);
     }
     rig_close(&r);
+}
+
+static u64 revision(struct host *h)
+{
+    u64 rev;
+
+    host_lock(h);
+    rev = store_revision(h->store);
+    host_unlock(h);
+    return rev;
+}
+
+/* What is as it was recorded is not recorded again: it has been so since then, and there may be no room to write. */
+TEST(process_found_as_recorded)
+{
+    static const struct {
+        const char *why, *status;
+        int changes;
+        enum host_state state;
+    } rows[] = {
+        { "it still runs", "\"state\": \"running\", \"reason\": \"\"", 0, HOST_RUNNING },
+        { "it was paused meanwhile", "\"state\": \"paused\", \"reason\": \"x\"", 1, HOST_PAUSED },
+    };
+
+    for_each_row(c, rows) {
+        AUTO(free) char *log = NULL;
+        AUTO(fd) int fd = -1;
+        struct machine_rig m;
+        struct instance *i;
+        struct err e = {};
+        struct rig r;
+        bool silent;
+        u64 rev;
+
+        ROW(c);
+        rig_open(&r, test_dir(), c->changes ? "found-paused" : "found-running");
+        rig_make(&r, "a");
+        host_lock(&r.host);
+        i = host_find_locked(&r.host, "a");
+        i->run.pid = (u32)getpid();
+        CHECK_OK(host_set_state_locked(i, HOST_RUNNING, NULL, &e), &e);
+        i->run.since = 5;
+        host_unlock(&r.host);
+        log = process_path(i, "vm.log");
+        fd = open(log, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        CHECK_EQ(flock(fd, LOCK_EX), 0); /* it is alive */
+        rev = revision(&r.host);
+        machine_begin(&m, i, c->status);
+        CHECK_OK(process_find(i, &silent, &e), &e);
+        machine_end(&m);
+        CHECK(!silent);
+        CHECK_EQ(revision(&r.host), rev + (u64)c->changes);
+        CHECK_EQ(i->run.state, c->state);
+        CHECK_EQ(i->run.since == 5, c->changes == 0);
+        rig_close(&r);
+    }
 }
