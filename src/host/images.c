@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -144,6 +145,16 @@ json_t *images_layers(const char *pool, struct err *e)
     return r < 0 ? NULL : set;
 }
 
+/* The next bytes, by the file system itself where it can: between two of different kinds (an ISO on a stick, a kernel on tmpfs) it cannot. */
+static ssize_t copy_some(int in, int out)
+{
+    ssize_t n = copy_file_range(in, NULL, out, NULL, COPY_CHUNK, 0);
+
+    if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP || errno == ENOSYS))
+        n = sendfile(out, in, NULL, COPY_CHUNK);
+    return n;
+}
+
 /* What came from elsewhere is ours alone, and does not change any more: it may stay where it is. */
 static int copy_file(struct job *j, const char *from, const char *to, bool link_it, struct err *e)
 {
@@ -159,7 +170,7 @@ static int copy_file(struct job *j, const char *from, const char *to, bool link_
     out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (out < 0)
         return err_errno(e, "make '%s'", to);
-    while ((n = copy_file_range(in, NULL, out, NULL, COPY_CHUNK, 0)) > 0)
+    while ((n = copy_some(in, out)) > 0)
         if ((r = job_check(j, e)) < 0)
             return r;
     if (n < 0)
