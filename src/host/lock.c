@@ -14,6 +14,7 @@
 
 enum {
     END_MS = 30000, /* until it has ended: what its tasks do is interrupted */
+    LEFT_MS = 5000, /* until what a dead one left has let go */
     LOOK_MS = 20,
 };
 
@@ -30,21 +31,6 @@ static int open_lock(const char *dir, struct err *e)
     return fd < 0 ? err_errno(e, "open '%s'", path) : TAKE_FD(fd);
 }
 
-int lock_take(const char *dir, struct err *e)
-{
-    AUTO(fd) int fd = open_lock(dir, e);
-    char pid[24];
-
-    if (fd < 0)
-        return fd;
-    if (!try_lock(fd))
-        return err_set(e, -EBUSY, "'%s' is in use by another socled", dir);
-    str_fmt(pid, sizeof(pid), "%d\n", (int)getpid());
-    if (ftruncate(fd, 0) < 0 || fd_pwrite_all(fd, pid, strlen(pid), 0) < 0)
-        log_warn("'%s/lock' cannot be written: a service of the folder will not find us", dir);
-    return TAKE_FD(fd);
-}
-
 /* 0: it says none. */
 static pid_t holder(int fd)
 {
@@ -55,6 +41,33 @@ static pid_t holder(int fd)
     text[n > 0 ? n : 0] = 0;
     text[strcspn(text, "\n")] = 0;
     return str_u64(text, &pid) == 0 && pid <= INT32_MAX ? (pid_t)pid : 0;
+}
+
+/* Its last child, which had begun and was not its own program yet when it was killed, may have the lock a moment longer. */
+static bool is_dead(pid_t pid)
+{
+    AUTO(fd) int pidfd = pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+    struct pollfd p = { pidfd, POLLIN, 0 };
+
+    return pid && (pidfd < 0 ? errno == ESRCH : poll(&p, 1, 0) > 0);
+}
+
+int lock_take(const char *dir, struct err *e)
+{
+    AUTO(fd) int fd = open_lock(dir, e);
+    char pid[24];
+    bool ours;
+
+    if (fd < 0)
+        return fd;
+    for (u32 ms = 0; !(ours = try_lock(fd)) && ms < LEFT_MS && is_dead(holder(fd)); ms += LOOK_MS)
+        poll(NULL, 0, LOOK_MS);
+    if (!ours)
+        return err_set(e, -EBUSY, "'%s' is in use by another socled", dir);
+    str_fmt(pid, sizeof(pid), "%d\n", (int)getpid());
+    if (ftruncate(fd, 0) < 0 || fd_pwrite_all(fd, pid, strlen(pid), 0) < 0)
+        log_warn("'%s/lock' cannot be written: a service of the folder will not find us", dir);
+    return TAKE_FD(fd);
 }
 
 /* Between the two looks it cannot have become another's. */
