@@ -245,6 +245,63 @@ TEST(api_pages)
     rig_close(&r);
 }
 
+/* Lists of what is wanted, which pages are of, too. */
+TEST(api_filters)
+{
+    static const struct {
+        const char *why, *path, *names;
+    } rows[] = {
+        { "all", "/1.0/instances", "n0 n1 n2 n3 n4 n5 n6" },
+        { "any is all", "/1.0/instances?state=any&kind=any", "n0 n1 n2 n3 n4 n5 n6" },
+        { "a tag", "/1.0/instances?tag=odd", "n1 n3 n5" },
+        { "a page of them", "/1.0/instances?tag=odd&limit=2&after=n1", "n3 n5" },
+        { "no part of a tag", "/1.0/instances?tag=od", "" },
+        { "a tag with signs", "/1.0/instances?tag=a%3Ab", "n0 n1 n2 n3 n4 n5 n6" },
+        { "a state", "/1.0/instances?state=off", "n0 n1 n2 n3 n4 n5 n6" },
+        { "another", "/1.0/instances?state=running", "n6" },
+        { "a kind", "/1.0/instances?kind=os", "" },
+        { "a part of the name", "/1.0/instances?name=4", "n4" },
+        { "both", "/1.0/instances?name=3&tag=odd", "n3" },
+        { "tasks of one", "/1.0/tasks?name=n2", "n2" },
+        { "those that are done", "/1.0/tasks?state=done&name=n2", "n2" },
+        { "none failed", "/1.0/tasks?state=failed", "" },
+    };
+    struct rig r;
+
+    rig_open(&r, "filters");
+    for (u32 i = 0; i < 7; i++) {
+        AUTO(free)
+        char *body =
+            str_new("{\"name\": \"n%u\", \"kernel\": \"/k\", \"tags\": [{\"tag\": \"%s\"}, "
+                    "{\"tag\": \"a:b\"}]}",
+                    i, i % 2 ? "odd" : "even");
+
+        CHECK_EQ(ask(&r, "POST", "/1.0/instances", body, API_ALL), 202);
+    }
+    settle(&r);
+    for_each_row(c, rows) {
+        AUTO(strbuf) struct strbuf got = {};
+        json_t *j, *one;
+        size_t i;
+
+        ROW(c);
+        host_lock(&r.host);
+        host_find_locked(&r.host, "n6")->run.state =
+            strcmp(c->why, "another") ? HOST_OFF : HOST_RUNNING;
+        host_unlock(&r.host);
+        CHECK_EQ(ask(&r, "GET", c->path, "", API_VIEW), 200);
+        j = json_loads(r.got.body.text, 0, NULL);
+        strbuf_add(&got, "%s", "");
+        json_array_foreach(json_object_get(j, "list"), i, one)
+            strbuf_add(&got, "%s%s", i ? " " : "", json_string_value(json_object_get(one, "name")));
+        CHECK_STR(got.text, c->names);
+        json_decref(j);
+    }
+    CHECK_EQ(ask(&r, "GET", "/1.0/instances?state=asleep", "", API_VIEW), 400);
+    CHECK_HAS(r.got.body.text, "\"field\":\"state\"");
+    rig_close(&r);
+}
+
 /* Each reference leads somewhere, each operation has a right and an answer. */
 static void check_node(const json_t *doc, json_t *node)
 {

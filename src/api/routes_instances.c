@@ -15,6 +15,18 @@ struct log_query {
     int which;
     u64 bytes;
 };
+/* Which are listed. */
+struct instances_query {
+    union {
+        struct page page;
+        struct {
+            char *after;
+            u32 limit;
+        };
+    };
+    int state, kind;
+    char *tag, *name;
+};
 struct console_query {
     bool head;
 };
@@ -55,6 +67,15 @@ static const char *const actions[] = { "start",  "stop",  "restart", "pause",
 static const struct field log_query_fields[] = {
     FIELD_ENUM(log_query, which, logs, "what the guest wrote, or what its process said"),
     FIELD_BYTES(log_query, bytes, "so much of its end", .dflt = API_LOG, .max = 1 << 20),
+    {},
+};
+static const struct field instances_query_fields[] = {
+    FIELD_STR(instances_query, after, "what comes after this name", .sdflt = ""),
+    FIELD_INT(instances_query, limit, "at most so many", .dflt = API_PAGE, .min = 1, .max = API_PAGE_MAX),
+    FIELD_ENUM(instances_query, state, instance_states_wanted, "only those that are so"),
+    FIELD_ENUM(instances_query, kind, instance_kinds_wanted, "only those of this kind"),
+    FIELD_STR(instances_query, tag, "only those that have this tag", .sdflt = ""),
+    FIELD_STR(instances_query, name, "only those with this in their name", .sdflt = ""),
     {},
 };
 static const struct field console_query_fields[] = {
@@ -135,11 +156,31 @@ static const char *name_of(const struct host *h, u32 at)
     return h->list[at]->cfg.spec.name;
 }
 
+/* The first word wants nothing in particular. */
+static bool is_wanted(const char *const *words, int wanted, const char *is)
+{
+    return wanted == 0 || strcmp(words[wanted], is) == 0;
+}
+
+static bool has_tag(const struct instance *i, const char *wanted)
+{
+    const struct instance_tag *tag = i->cfg.tags.items;
+
+    for (u32 n = 0; n < i->cfg.tags.n; n++)
+        if (strcmp(tag[n].tag, wanted) == 0)
+            return true;
+    return !*wanted;
+}
+
 static json_t *summary(const struct api_call *c, u32 at)
 {
+    const struct instances_query *q = c->query;
     struct instance *i = c->host->list[at];
 
-    if (!api_may_locked(c, API_VIEW, i))
+    if (!api_may_locked(c, API_VIEW, i) ||
+        !is_wanted(instance_states_wanted, q->state, host_state_words[i->run.state]) ||
+        !is_wanted(instance_kinds_wanted, q->kind, instance_kinds[i->cfg.kind]) ||
+        !has_tag(i, q->tag) || !strstr(i->cfg.spec.name, q->name))
         return NULL;
     guest_nets_look_locked(i);
     return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:o, s:o}", "name", i->cfg.spec.name,
@@ -413,7 +454,7 @@ static const struct api_schema schemas[] = {
 };
 
 static const struct api_route routes[] = {
-    { "GET", "/1.0/instances", API_VIEW, 200, QUERY(page), NULL, "Summary", true, list_instances, "List instances by name", .filters = true },
+    { "GET", "/1.0/instances", API_VIEW, 200, QUERY(instances_query), NULL, "Summary", true, list_instances, "List instances by name", .filters = true },
     { "POST", "/1.0/instances", API_ADMIN, 202, NULL, 0, "InstanceNew", "TaskStarted", false, create_instance, "Create an instance" },
     { "GET", "/1.0/instances/{name}", API_VIEW, 200, NULL, 0, NULL, "Instance", false, get_instance, "Show an instance" },
     { "PATCH", "/1.0/instances/{name}", API_ADMIN, 200, NULL, 0, "InstanceEdit", "Edited", false, edit_instance, "Change an instance; with If-Match only when nobody else did" },

@@ -12,7 +12,24 @@ struct task_view {
     u64 number, done, total;
 };
 
+/* Which are listed. */
+struct tasks_query {
+    char *after;
+    u32 limit;
+    int state;
+    char *name;
+};
+static const char *const states_wanted[] = { "any",    "waiting",   "running", "done",
+                                             "failed", "cancelled", NULL };
+
 /* clang-format off */
+static const struct field tasks_query_fields[] = {
+    FIELD_STR(tasks_query, after, "those that are older than this number", .sdflt = ""),
+    FIELD_INT(tasks_query, limit, "at most so many", .dflt = API_PAGE, .min = 1, .max = API_PAGE_MAX),
+    FIELD_ENUM(tasks_query, state, states_wanted, "only those that are so"),
+    FIELD_STR(tasks_query, name, "only those of the instance, image or network of this name", .sdflt = ""),
+    {},
+};
 static const struct field task_started_fields[] = {
     FIELD_INT(task_started, task, "its number"),
     FIELD_INT(task_started, revision, "events after this one tell how it goes"),
@@ -33,10 +50,16 @@ static bool may_locked(const struct api_call *c, u32 rights, const struct task *
            (t->rec.id && api_may_locked(c, rights, host_by_id_locked(c->host, t->rec.id)));
 }
 
+static bool is_wanted(const struct tasks_query *q, const struct task *t)
+{
+    return (q->state == 0 || t->rec.state == q->state - 1) &&
+           (!*q->name || (t->rec.name && strcmp(t->rec.name, q->name) == 0));
+}
+
 /* Newest first; `after` is a number: those that are older. */
 static int list_tasks(struct api_call *c, struct err *e)
 {
-    const struct page *q = c->query;
+    const struct tasks_query *q = c->query;
     struct host *h = c->host;
     json_t *list = json_array();
     AUTO(free) char *next = NULL;
@@ -49,7 +72,7 @@ static int list_tasks(struct api_call *c, struct err *e)
     }
     host_lock(h);
     for (const struct task *t = h->tasks; t && !next; t = t->next) {
-        if (t->number >= below || !may_locked(c, API_VIEW, t))
+        if (t->number >= below || !may_locked(c, API_VIEW, t) || !is_wanted(q, t))
             continue;
         if (json_array_size(list) == q->limit)
             next = str_new("%llu", last);
@@ -111,7 +134,7 @@ static const struct api_schema schemas[] = {
 };
 
 static const struct api_route routes[] = {
-    { "GET", "/1.0/tasks", API_VIEW, 200, QUERY(page), NULL, "Task", true, list_tasks, "List tasks, the newest first", .filters = true },
+    { "GET", "/1.0/tasks", API_VIEW, 200, QUERY(tasks_query), NULL, "Task", true, list_tasks, "List tasks, the newest first", .filters = true },
     { "GET", "/1.0/tasks/{number}", API_VIEW, 200, NULL, 0, NULL, "Task", false, get_task, "Show a task", .filters = true },
     { "DELETE", "/1.0/tasks/{number}", API_OPERATE, 204, NULL, 0, NULL, NULL, false, cancel_task, "Cancel a task", .filters = true },
     {},

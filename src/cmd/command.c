@@ -19,7 +19,7 @@ const struct command commands[] = {
     { "image", "COMMAND [ARGUMENT]…", "Make, examine and change disk images", NULL, image_more, NULL, image_main, image_commands },
     { "launch",  "[IMAGE] NAME [OPTION]… [-- COMMAND…]", "Create a machine or a container that has a name, and start it", verb_make_opts, verb_make_more, "IMAGES" },
     { "create",  "[IMAGE] NAME [OPTION]… [-- COMMAND…]", "Create a machine or a container that has a name", verb_make_opts, verb_make_more, "IMAGES" },
-    { "list",    "[OPTION]…", "List the machines that have names", verb_watch_opts, verb_list_more, "" },
+    { "list",    "[OPTION]…", "List the machines that have names", verb_list_opts, verb_list_more, "" },
     { "show",    "NAME [OPTION]…", "Show one of them", verb_watch_opts, NULL, "INSTANCES" },
     { "top",     "[OPTION]…", "Show what machines and the host use, all the while", verb_top_opts, verb_top_more, "" },
     { "set",     "NAME FIELD=VALUE…", "Change what it is", verb_plain_opts, verb_set_more, "INSTANCES" },

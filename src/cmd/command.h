@@ -37,10 +37,10 @@ void image_more(struct strbuf *out);
 
 /* cmd/verb.c: what talks with socled */
 int verb_run(const struct command *c, int argc, char **argv);
-extern const struct opt verb_plain_opts[], verb_print_opts[], verb_watch_opts[], verb_force_opts[],
-    verb_stop_opts[], verb_logs_opts[], verb_event_opts[], verb_make_opts[], verb_snapshot_opts[],
-    verb_clone_opts[], verb_audit_opts[], verb_doctor_opts[], verb_top_opts[], verb_exec_opts[],
-    verb_export_opts[];
+extern const struct opt verb_plain_opts[], verb_print_opts[], verb_watch_opts[], verb_list_opts[],
+    verb_force_opts[], verb_stop_opts[], verb_logs_opts[], verb_event_opts[], verb_make_opts[],
+    verb_snapshot_opts[], verb_clone_opts[], verb_audit_opts[], verb_doctor_opts[], verb_top_opts[],
+    verb_exec_opts[], verb_export_opts[];
 void verb_console_more(struct strbuf *out);
 void verb_make_more(struct strbuf *out);
 void verb_set_more(struct strbuf *out);

@@ -57,6 +57,9 @@ const struct field verb_fields[] = {
     FIELD_BOOL(verb, shell, "it gives a shell of the host, too: `socle host shell`"),
     FIELD_BOOL(verb, no_terminal, "give it pipes, also when we are on a terminal"),
     FIELD_STR(verb, mode, "of the files, octal; else as they have it", .metavar = "MODE"),
+    FIELD_ENUM(verb, state, instance_states_wanted, "only those that are so"),
+    FIELD_ENUM(verb, kind, instance_kinds_wanted, "only those of this kind"),
+    FIELD_STR(verb, tag, "only those that have this tag", .metavar = "TAG"),
     FIELD_INT(verb, since, "begin after this revision; 0: now", .metavar = "REVISION"),
     {},
 };
@@ -75,6 +78,7 @@ const struct field verb_fields[] = {
 const struct opt verb_plain_opts[] = { DIR_OPT, {} };
 const struct opt verb_print_opts[] = { DIR_OPT, OUTPUT_OPT, {} };
 const struct opt verb_watch_opts[] = { DIR_OPT, OUTPUT_OPT, VERB("watch", ""), {} };
+const struct opt verb_list_opts[] = { DIR_OPT, OUTPUT_OPT, VERB("watch", ""), VERB("state"), VERB("kind"), VERB("tag", ""), {} };
 const struct opt verb_force_opts[] = { DIR_OPT, VERB("force", ""), {} };
 const struct opt verb_stop_opts[] = { DIR_OPT, VERB("timeout", ""), VERB("force", ""), {} };
 const struct opt verb_logs_opts[] = { DIR_OPT, VERB("messages", ""), VERB("bytes", ""), {} };

@@ -36,6 +36,8 @@ struct verb {
     bool no_terminal, no_input, shell;
     struct os_files_ask files; /* file push, pull */
     char *mode;
+    int state, kind; /* list: instance_states_wanted, instance_kinds_wanted */
+    char *tag;
     struct instance_cfg cfg;
     struct network_cfg network;
     struct image_source source;

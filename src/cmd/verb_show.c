@@ -5,6 +5,7 @@
 #include "cmd/verb.h"
 #include "cmd/yaml.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,7 +128,7 @@ json_t *verb_all(struct verb *v, const char *path, struct err *e)
         const char *after = json_string_value(json_object_get(j, "next"));
 
         free(next);
-        next = after ? str_new("%s?after=%s", path, after) : NULL;
+        next = after ? str_new("%s%cafter=%s", path, strchr(path, '?') ? '&' : '?', after) : NULL;
         if (!j) {
             json_decref(all);
             return NULL;
@@ -150,15 +151,31 @@ int verb_print_list(struct verb *v, const char *path, const struct column *colum
     return 0;
 }
 
+/* What a tag may have beside letters and digits means something else in a query. */
+static void add_query(struct strbuf *out, const char *name, const char *value)
+{
+    strbuf_add(out, "%c%s=", strchr(out->text, '?') ? '&' : '?', name);
+    for (const char *p = value; *p; p++)
+        strbuf_add(out, isalnum((unsigned char)*p) ? "%c" : "%%%02x", (unsigned char)*p);
+}
+
 int verb_list(struct verb *v, struct err *e)
 {
+    AUTO(strbuf) struct strbuf path = {};
     static const struct column columns[] = {
         { "NAME", "name", NULL },           { "KIND", "kind", NULL },
         { "STATE", "state", NULL },         { "CPUS", "cpus", NULL },
         { "MEMORY", "memory", print_size }, { "ADDRESS", "addresses", print_first },
     };
 
-    return verb_print_list(v, "/1.0/instances", columns, ARRAY_LEN(columns), e);
+    strbuf_add(&path, "/1.0/instances");
+    if (v->state)
+        add_query(&path, "state", instance_states_wanted[v->state]);
+    if (v->kind)
+        add_query(&path, "kind", instance_kinds_wanted[v->kind]);
+    if (v->tag)
+        add_query(&path, "tag", v->tag);
+    return verb_print_list(v, path.text, columns, ARRAY_LEN(columns), e);
 }
 
 int verb_uploads(struct verb *v, struct err *e)

@@ -12,6 +12,10 @@
 const char *const clone_words[] = { "linked", "full", "instant", NULL };
 static const char *const restarts[] = { "no", "on-failure", "always", NULL };
 const char *const instance_kinds[] = { "full", "para", "os", NULL };
+const char *const instance_kinds_wanted[] = { "any", "full", "para", "os", NULL };
+const char *const instance_states_wanted[] = { "any",     "creating", "off",      "starting",
+                                               "running", "paused",   "stopping", "suspended",
+                                               "failed",  "deleting", NULL };
 
 static bool tag_ok(const char *s)
 {

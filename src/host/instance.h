@@ -20,6 +20,8 @@ enum instance_kind { INSTANCE_FULL, INSTANCE_PARA, INSTANCE_OS };
 
 enum clone_mode { CLONE_LINKED, CLONE_FULL, CLONE_INSTANT };
 extern const char *const clone_words[], *const instance_kinds[];
+/* For who wants some of them: "any", then the words of states (enum host_state) and kinds. */
+extern const char *const instance_states_wanted[], *const instance_kinds_wanted[];
 
 struct instance_tag {
     char *tag;

@@ -572,7 +572,9 @@ def snap(disk):
     Socled()
     right("pool", "import", "deb", "--kernel", KERNEL, "--initrd", INITRD, "--disk", disk, "--append",
           "console=ttyS0 root=/dev/vda rw panic=-1 quiet init=/bin/sh")
-    right("launch", "s", "--memory", "256M", "--engine", "soft", "--net", "user")
+    right("launch", "s", "--memory", "256M", "--engine", "soft", "--net", "user", "--tag", "a:b")
+    for words, there in (("--state running --kind para", True), ("--state off", False), ("--kind os", False), ("--tag a:b", True), ("--tag a", False)):
+        assert ("s  " in right("list", *words.split())) == there, words
     c = Console("s")
     c.wait(b"# ")
     c.close()
