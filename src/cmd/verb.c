@@ -342,6 +342,8 @@ void verb_make_more(struct strbuf *out)
     strbuf_add(
         out, "Without --image and --kernel it is made of the pool's only image (`socle pool "
              "import` makes one).\n"
+             "An image that the pool does not have is fetched from the catalogue that has it "
+             "(`socle catalogue`).\n"
              "Without --net there is one card: on network socle0 of root's socled, else on a user "
              "network.\n"
              "--net network=NAME[,forward=RULE][,address=IPv4][,bandwidth_in=SIZE] and so on "

@@ -42,6 +42,89 @@ static bool is_of_containers(const json_t *images, const char *name)
     return false;
 }
 
+/* ---- an image that only a catalogue has ---- */
+
+/* That of the catalogues that has the image, and its row of it; -ENOENT: none has it. */
+static int find_offer(const json_t *catalogues, const char *image, const char **ret_catalogue,
+                      const json_t **ret_row, struct err *e)
+{
+    const json_t *c, *row;
+    size_t i, k;
+
+    *ret_catalogue = NULL;
+    json_array_foreach(catalogues, i, c) json_array_foreach(json_object_get(c, "images"), k, row)
+    {
+        const char *name = json_string_value(json_object_get(row, "name")),
+                   *of = json_string_value(json_object_get(c, "name"));
+
+        if (!name || !of || strcmp(name, image) != 0)
+            continue;
+        if (*ret_catalogue)
+            return err_set(e, -EINVAL,
+                           "catalogues '%s' and '%s' have an image '%s': `socle pool import %s "
+                           "--from %s:%s` has it of the one",
+                           *ret_catalogue, of, image, image, *ret_catalogue, image);
+        *ret_catalogue = of;
+        *ret_row = row;
+    }
+    return *ret_catalogue ? 0 : -ENOENT;
+}
+
+/* Told before much is fetched for nothing. */
+static int check_offer(const struct verb *v, const char *part, struct err *e)
+{
+    if (strcmp(part, "iso") == 0)
+        return err_set(e, -EINVAL,
+                       "'%s' is an ISO: `socle pool import`, then --iso, and --kernel to boot",
+                       v->cfg.image);
+    if (strcmp(part, "disk") == 0 && !v->cfg.spec.kernel)
+        return err_set(e, -EINVAL, "'%s' is a disk, beside which a --kernel is needed",
+                       v->cfg.image);
+    return 0;
+}
+
+/* The pool has it then, under the same name.  0 also when no catalogue has it: socled says so. */
+static int fetch_image(struct verb *v, struct err *e)
+{
+    json_t *j = verb_ask(v, "GET", "/1.0/catalogues", NULL, e), *body;
+    const char *catalogue = NULL, *part;
+    const json_t *row = NULL;
+    int r = j ? find_offer(json_object_get(j, "list"), v->cfg.image, &catalogue, &row, e) : e->code;
+
+    if (r >= 0) {
+        part = json_string_value(json_object_get(row, "part"));
+        r = check_offer(v, part ? part : "", e);
+        if (part && strcmp(part, "rootfs") == 0)
+            v->cfg.kind = INSTANCE_OS;
+    }
+    if (r >= 0) {
+        AUTO(free) char *from = str_new("%s:%s", catalogue, v->cfg.image);
+
+        if (isatty(STDERR_FILENO))
+            fprintf(stderr, "image '%s' comes from catalogue '%s'\n", v->cfg.image, catalogue);
+        body = json_pack("{s:s, s:{s:s}}", "name", v->cfg.image, "source", "from", from);
+        r = body ? verb_task(v, "POST", "/1.0/images", body, e) : 0;
+        json_decref(body);
+    }
+    json_decref(j);
+    return r == -ENOENT && !row ? 0 : r;
+}
+
+static bool has_image(const json_t *images, const char *name)
+{
+    const json_t *image;
+    size_t i;
+
+    json_array_foreach(images, i, image)
+    {
+        const char *is = json_string_value(json_object_get(image, "name"));
+
+        if (is && strcmp(is, name) == 0)
+            return true;
+    }
+    return false;
+}
+
 static int choose_image(struct verb *v, struct err *e)
 {
     json_t *j, *list;
@@ -55,6 +138,8 @@ static int choose_image(struct verb *v, struct err *e)
     name = json_string_value(json_object_get(json_array_get(list, 0), "name"));
     if (!j)
         r = e->code;
+    else if (v->cfg.image && !has_image(list, v->cfg.image))
+        r = fetch_image(v, e);
     else if (v->cfg.image || (json_array_size(list) == 1 && name)) {
         if (!v->cfg.image)
             v->cfg.image = xdup(name);

@@ -74,6 +74,13 @@ def once_killed(rounds):
     print(f"killed {rounds} times, {lost} answers lost")
 
 
+def end_of(server):
+    """Its thread ends before its socket is closed: else it would accept at whatever is opened next under the same number."""
+    server.s.shutdown(socket.SHUT_RDWR)
+    server.thread.join(SECONDS)
+    server.s.close()
+
+
 class Cutting:
     """A socket in a folder of its own that passes requests on to socled, and keeps the first answers for itself."""
 
@@ -84,7 +91,8 @@ class Cutting:
         self.s = socket.socket(socket.AF_UNIX)
         self.s.bind(self.dir + "/api.sock")
         self.s.listen(8)
-        threading.Thread(target=self.serve, daemon=True).start()
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
 
     def serve(self):
         while True:
@@ -111,7 +119,7 @@ class Cutting:
             s.close()
 
     def close(self):
-        self.s.close()
+        end_of(self)
         os.unlink(self.dir + "/api.sock")
 
 
@@ -448,6 +456,30 @@ def new_key(name):
     return path, base64.b64encode(der[-32:]).decode()
 
 
+def offered(site, path, publish, image, public):
+    """What only a catalogue has is fetched for who makes an instance of it; what would be of no use is not, and of two nobody guesses."""
+    kernel = {**image, "name": "small", "part": "kernel", "url": site.url + "kernel"}
+    site.files["/kernel"] = site.files["/tools.iso"]
+    publish(9, [image, kernel, {**image, "name": "disk", "part": "disk"}, {**image, "name": "iso"}])
+    assert socle("catalogue", "update", "vendor", path).returncode == 0
+    images = len(ok("GET", "/images")["list"])
+    assert "is a disk, beside which a --kernel" in socle("create", "disk", "c1").stderr
+    assert "is an ISO" in socle("create", "iso", "c1").stderr
+    assert "no image 'none'" in socle("create", "none", "c1").stderr
+    assert len(ok("GET", "/images")["list"]) == images
+    r = socle("create", "small", "c1")
+    assert r.returncode == 0 and origin("small") == "catalogue vendor:small", r
+    assert ok("GET", "/instances/c1")["image"] == "small"
+    assert socle("create", "small", "c2").returncode == 0 and len(ok("GET", "/images")["list"]) == images + 1
+    r = socle("catalogue", "add", "second", path, "--key", public)
+    assert r.returncode == 0, r
+    done("DELETE", "/instances/c1")
+    done("DELETE", "/instances/c2")
+    checked(ask("DELETE", "/images/small"))
+    assert "'second' and 'vendor' have an image 'small'" in socle("create", "small", "c1").stderr
+    assert socle("catalogue", "remove", "second").returncode == 0
+
+
 def catalogues():
     """Believed by its key; images by their sums; an older version, and another's, never."""
     global server
@@ -500,6 +532,7 @@ def catalogues():
     publish(8, [image])
     assert socle("catalogue", "update", "vendor", path).returncode == 0
     assert socle("pool", "import", "tools2", "--from", "vendor:tools").returncode == 0
+    offered(site, path, publish, image, public)
     site.close()
 
 
@@ -534,7 +567,8 @@ class Wire:
         self.to, self.after, self.left = to, after, times
         self.s = socket.create_server(("127.0.0.1", 0))
         self.port = self.s.getsockname()[1]
-        threading.Thread(target=self.serve, daemon=True).start()
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
 
     def serve(self):
         while True:
@@ -564,7 +598,7 @@ class Wire:
                 pass
 
     def close(self):
-        self.s.close()
+        end_of(self)
 
 
 def far(*words, home, **env):
