@@ -140,14 +140,33 @@ static void settle(const struct inherit *in, pid_t parent)
         _exit(EXIT_STATUS_START); /* it went before we asked to be told */
 }
 
+/* In the child, before what takes time: what it does not need is not its.  A socled that is killed now leaves no locks of its own, of its folder
+ * or of a disk that it copies, with a child that waits for its control group. */
+static void shed(const struct inherit *in)
+{
+    const int keep[] = { in->spec, in->console, in->control, in->messages,
+                         in->log,  in->cgroup,  in->failed };
+
+    for (int fd = STDERR_FILENO + 1, next; fd >= 0; fd = next < 0 ? -1 : next + 1) {
+        next = -1; /* the lowest that is kept, from here on */
+        for (u32 i = 0; i < ARRAY_LEN(keep); i++)
+            if (keep[i] >= fd && (next < 0 || keep[i] < next))
+                next = keep[i];
+        if (next != fd)
+            (void)close_range((u32)fd, next < 0 ? ~0u : (u32)next - 1, 0);
+    }
+}
+
 /* In the child. */
 _Noreturn static void become(const char *program, const struct inherit *in, pid_t parent)
 {
     char number[16];
     const char *const argv[] = { program, "--spec-fd", number, NULL };
-    AUTO(fd) int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    int code;
+    int null, code;
 
+    if (in->alone) /* else a user may have handed in files, as /dev/fd/3 */
+        shed(in);
+    null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (in->cgroup >= 0)
         (void)!write(in->cgroup, "0", 1); /* a machine outside its group runs, too */
     settle(in, parent);
