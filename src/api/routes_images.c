@@ -14,7 +14,7 @@ struct image_view {
     char *name, *append, *origin;
     int kind;
     bool initrd, disk;
-    u64 created;
+    u64 created, size;
 };
 struct content {
     char *file;
@@ -36,6 +36,7 @@ static const struct field image_view_fields[] = {
     FIELD_STR(image_view, append, "kernel command line of instances that have none"),
     FIELD_BOOL(image_view, initrd, "it has an initial RAM disk"),
     FIELD_BOOL(image_view, disk, "it has a disk"),
+    FIELD_INT(image_view, size, "bytes of its files, or of its root file system; 0: an older version made it, and did not note it"),
     FIELD_INT(image_view, created, "when it was made, in seconds since 1970"),
     FIELD_STR(image_view, origin, "where it came from: a catalogue's image, an address without its query, a file of the host; it is missing when an older version made it"),
     {},

@@ -4,6 +4,7 @@
 #include "api/routes.h"
 
 #include <stdlib.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 struct since {
@@ -15,7 +16,7 @@ struct backup_body {
 struct server_view {
     char *version, *api, *dir, *network, *fingerprint, *listen, *setup;
     bool terminal;
-    u64 revision;
+    u64 revision, space, space_free;
     u32 instances, uid, pid;
 };
 
@@ -40,6 +41,8 @@ static const struct field server_fields[] = {
     FIELD_STR(server_view, dir, "its folder"),
     FIELD_INT(server_view, revision, "of the records"),
     FIELD_INT(server_view, instances, "how many there are"),
+    FIELD_INT(server_view, space, "bytes of the file system on which its folder is"),
+    FIELD_INT(server_view, space_free, "bytes that are free there"),
     FIELD_INT(server_view, uid, "the user that it runs as"),
     FIELD_INT(server_view, pid, "its process"),
     FIELD_STR(server_view, network, "where a card is whose user does not say: a network's name (it is made when it is missing), or user"),
@@ -50,6 +53,20 @@ static const struct field server_fields[] = {
     {},
 };
 /* clang-format on */
+
+/* Room where its folder is. */
+static void add_space(json_t *j, const char *dir)
+{
+    struct statvfs space = {};
+    u64 all, left;
+
+    if (statvfs(dir, &space) < 0)
+        return;
+    all = space.f_blocks * space.f_frsize;
+    left = space.f_bavail * space.f_frsize;
+    json_object_update_new(
+        j, json_pack("{s:I, s:I}", "space", (json_int_t)all, "space_free", (json_int_t)left));
+}
 
 /* Who may see only some instances is not told about the host. */
 static int get_server(struct api_call *c, struct err *e [[maybe_unused]])
@@ -67,6 +84,8 @@ static int get_server(struct api_call *c, struct err *e [[maybe_unused]])
                                             (int)getpid(), "network", network_default(h),
                                             "terminal", h->shells != NULL));
     host_unlock(h);
+    if (c->rights & API_VIEW)
+        add_space(j, h->dir);
     if (a && a->listen[0])
         json_object_update_new(
             j, json_pack("{s:s, s:s}", "listen", a->listen, "fingerprint", a->fingerprint));

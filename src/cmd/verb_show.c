@@ -194,8 +194,11 @@ int verb_uploads(struct verb *v, struct err *e)
 int verb_images(struct verb *v, struct err *e)
 {
     static const struct column columns[] = {
-        { "NAME", "name", NULL },           { "KIND", "kind", NULL },
-        { "DISK", "disk", verb_print_yes }, { "CREATED", "created", verb_print_time },
+        { "NAME", "name", NULL },
+        { "KIND", "kind", NULL },
+        { "DISK", "disk", verb_print_yes },
+        { "SIZE", "size", print_size },
+        { "CREATED", "created", verb_print_time },
         { "FROM", "origin", NULL },
     };
 

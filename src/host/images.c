@@ -102,6 +102,17 @@ static u32 names_of(const char *pool, char *names[IMAGES_MAX])
     return n;
 }
 
+/* Bytes of its files, or of what its root file system is made of, which it may share; 0: an older version made it, and did not note it. */
+static u64 size_of(const struct image_cfg *c)
+{
+    const struct image_file *f = c->files.items;
+    u64 size = c->bytes;
+
+    for (u32 i = 0; i < c->files.n; i++)
+        size += f[i].size;
+    return size;
+}
+
 json_t *images_list(const char *pool)
 {
     char *names[IMAGES_MAX];
@@ -115,6 +126,7 @@ json_t *images_list(const char *pool)
             json_t *j = conf_show(image_cfg_fields, &c);
 
             json_object_set_new(j, "name", json_string(names[i]));
+            json_object_set_new(j, "size", json_integer((json_int_t)size_of(&c)));
             json_array_append_new(list, j);
         }
         conf_fini(image_cfg_fields, &c);

@@ -27,6 +27,7 @@ TEST(images_from_another_file_system)
     struct image_source source = {};
     struct err e = {};
     size_t len = 0;
+    json_t *list;
     struct rig r;
     u64 seed = 3, task;
 
@@ -43,5 +44,8 @@ TEST(images_from_another_file_system)
     CHECK_EQ(fd_read_whole(made, 2 * LEN, &got, &len), 0);
     CHECK_EQ(len, LEN);
     CHECK_MEM(got, data, LEN);
+    list = images_list(r.host.images);
+    CHECK_EQ(json_integer_value(json_object_get(json_array_get(list, 0), "size")), LEN);
+    json_decref(list);
     rig_close(&r);
 }

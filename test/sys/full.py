@@ -83,7 +83,9 @@ ASKS = (("POST", "/instances", with_disk("b")), ("PATCH", "/instances/a", {"note
 
 def without_room():
     before = files()
+    assert ok("GET", "")["space_free"] > 1 << 20
     fill()
+    assert ok("GET", "")["space_free"] == 0 and ok("GET", "")["space"] == 96 << 20
     for request in ASKS:
         print(request[0], request[1], refused(*request))
         assert [i["name"] for i in ok("GET", "/instances")["list"]] == ["a"] and ok("GET", "/instances/a")["status"]["state"] == "running"
