@@ -497,6 +497,11 @@ void soft_code_second_look(struct soft_cpu *c)
     }
 }
 
+bool soft_code_is_settled(const struct soft_cpu *c)
+{
+    return c->code->n_fresh == 0;
+}
+
 /* Making. */
 
 static void block_add(struct soft_cpu *c, struct block *b, u64 page, u64 page2)

@@ -35,6 +35,8 @@ void soft_code_dma(struct soft_vm *vm, u64 page);
 void soft_code_attend(struct soft_cpu *c);
 /* (2), when the other vCPUs have dropped their tags. */
 void soft_code_second_look(struct soft_cpu *c);
+/* There is nothing to look at a second time. */
+bool soft_code_is_settled(const struct soft_cpu *c);
 /* The sum that struct block has of its bytes. */
 u32 soft_code_sum(const u8 *bytes, u32 n);
 /* For tests: every block is still what memory holds. */

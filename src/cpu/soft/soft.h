@@ -442,6 +442,9 @@ enum vcpu_next soft_run(struct vcpu *v);
 void soft_run_block(struct soft_cpu *c, struct block *b);
 /* A block has ended in a handler that translated code called: where that goes on.  NULL: in soft_run, where c->rip and c->link say. */
 const u8 *soft_run_follow(struct soft_cpu *c);
+/* A quantum has ended where the translation of `b` is to begin, and nothing was asked for.  True: another one has begun, the key and all blocks
+ * are as they were, and the translation may go on; else soft_run has to look. */
+bool soft_run_quantum(struct soft_cpu *c, const struct block *b);
 /* idle.c.  Waits for a request, at most `ns` (LAPIC_NEVER: without end). */
 void soft_idle_wait(struct soft_cpu *c, u64 ns);
 /* rate.c */

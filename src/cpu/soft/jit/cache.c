@@ -81,6 +81,7 @@ const char *soft_jit_stat(const struct vcpu *v, u32 row, u64 *ret)
         { "flushes", offsetof(struct jit_stats, flushes) },
         { "handler_calls", offsetof(struct jit_stats, calls) },
         { "misses", offsetof(struct jit_stats, misses) },
+        { "quanta", offsetof(struct jit_stats, quanta) },
         { "exits_handler", offsetof(struct jit_stats, exits[JIT_EXIT_HANDLER]) },
         { "exits_poll", offsetof(struct jit_stats, exits[JIT_EXIT_POLL]) },
         { "exits_cold", offsetof(struct jit_stats, exits[JIT_EXIT_COLD]) },

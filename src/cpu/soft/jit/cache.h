@@ -57,8 +57,9 @@ struct jit_thunks {
     u32 store;
     u32 enter; /* (struct soft_cpu *, code): called from C */
     u32 call; /* T0: index of the instruction, T1: its handler, T2: its block; comes back when the next one follows */
-    u32 leave; /* T0: RIP - page_rip, T1: enum jit_exit, T2: the block */
-    u32 doubt; /* T1: the jump_entry of RIP = T0, true once more if Z; T2 is lost */
+    u32 quantum; /* T2: the block that is to begin; NZ: a new one has begun, too */
+    u32 leave;   /* T0: RIP - page_rip, T1: enum jit_exit, T2: the block */
+    u32 doubt;   /* T1: the jump_entry of RIP = T0, true once more if Z; T2 is lost */
     /* T1: an entry of soft_cpu.recent, T2: linear address of the last byte.  Z: the TLB has the page of T0, and so has the entry now;
      * T2 is lost. */
     u32 recent_r, recent_w;
@@ -71,6 +72,7 @@ struct jit_stats {
     u64 loops; /* blocks that have `loop` */
     u64 calls,
         misses; /* of handlers: of instructions without a translation, and where it could not go on */
+    u64 quanta; /* that ended without an exit */
     u64 exits[JIT_EXITS];
     /* The user window was taken, given up, and forgot all; pages mapped; accesses that were outside. */
     u64 window_taken, window_given_up, window_forgotten, window_mapped, window_outside;
@@ -101,6 +103,9 @@ void jit_thunks(struct jit_asm *a, struct jit_thunks *ret, bool vec);
 /* Runs the handler of instruction `i`, as thunk `call` has it.  JIT_CALL_NEXT: the next instruction follows; else the block ends
  * with it, c->rip is set, and translated code goes on at the address returned, or nowhere: 0. */
 u64 jit_call(struct soft_cpu *c, struct block *b, u32 i, uop_fn fn);
+
+/* Time is up where block `b` is to begin, as thunk `quantum` has it. */
+bool jit_quantum(struct soft_cpu *c, struct block *b);
 
 /* translate.c.  NULL: this block is not to be translated. */
 struct jit_block *jit_translate(struct soft_cpu *c, struct block *b);

@@ -20,6 +20,7 @@ static void add_thunks(struct strbuf *out, const struct jit_cache *j)
         { "socle: vector registers", j->thunk.store },
         { "socle: enter", j->thunk.enter },
         { "socle: call a handler", j->thunk.call },
+        { "socle: a quantum ends", j->thunk.quantum },
         { "socle: leave", j->thunk.leave },
         { "socle: a jump's target, looked at again", j->thunk.doubt },
         { "socle: a page to read, looked up again", j->thunk.recent_r },

@@ -143,6 +143,21 @@ static void call_handler(struct jit_asm *a, u32 to_store)
     leave_plain(a);
 }
 
+static void quantum(struct jit_asm *a, u32 to_store)
+{
+    move_all(a, OP_MOV_TO);
+    settle_vecs(a, to_store);
+    asm_rm(a, true, OP_LEA, RDI, CTX, -CTX_BIAS);
+    asm_mov(a, RSI, T2);
+    asm_ri(a, true, EXT_SUB, RSP, 8); /* beside the return address */
+    asm_mov_imm(a, RAX, (uintptr_t)jit_quantum);
+    asm_rr(a, false, 0xff, EXT_CALL, RAX);
+    asm_ri(a, true, EXT_ADD, RSP, 8);
+    asm_bytes(a, 2, 0xc084); /* TEST AL, AL */
+    move_all(a, OP_MOV);
+    asm_byte(a, 0xc3);
+}
+
 static void leave(struct jit_asm *a, u32 to_store)
 {
     asm_rm(a, true, OP_ADD, T0, CTX, CTX_AT(page_rip));
@@ -277,6 +292,8 @@ void jit_thunks(struct jit_asm *a, struct jit_thunks *ret, bool vec)
     no_call = enter(a);
     ret->call = a->at;
     call_handler(a, ret->store);
+    ret->quantum = a->at;
+    quantum(a, ret->store);
     ret->leave = a->at;
     leave(a, ret->store);
     ret->doubt = a->at;
@@ -292,6 +309,17 @@ void jit_thunks(struct jit_asm *a, struct jit_thunks *ret, bool vec)
 void jit_next(struct soft_cpu *c, const struct uop *op [[maybe_unused]])
 {
     c->jit_next = true;
+}
+
+bool jit_quantum(struct soft_cpu *c, struct block *b)
+{
+    bool on;
+
+    c->block = b;
+    c->rip = c->page_rip + b->gpa % GUEST_PAGE;
+    on = soft_run_quantum(c, b);
+    c->jit->stats.quanta += on;
+    return on;
 }
 
 u64 jit_call(struct soft_cpu *c, struct block *b, u32 i, uop_fn fn)

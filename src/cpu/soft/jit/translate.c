@@ -95,6 +95,9 @@ static void poll_cold(struct jit_tr *t, struct poll *p)
     asm_aim(a, p->time, a->at);
     asm_mi(a, true, EXT_CMP, CTX, CTX_AT(budget), -(s32)t->b->n);
     asm_aim(a, asm_jcc(a, CC_GE), p->back);
+    asm_mov_imm(a, T2, (uintptr_t)t->b);
+    asm_aim(a, asm_call(a), t->c->jit->thunk.quantum);
+    asm_aim(a, asm_jcc(a, CC_NZ), p->back);
     asm_aim(a, p->request, a->at);
     if (p->crossing.wrong) {
         asm_aim(a, p->crossing.wrong, a->at);
