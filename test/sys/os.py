@@ -480,7 +480,8 @@ def views():
     shows = [c for c in children(pid) if "/dev/fuse" in fds_of(c)]
     assert len(shows) == 1 and "Seccomp:\t2" in status_of(shows[0]) and "CapEff:\t0000000000000000\n" in status_of(shows[0]), shows
     # when it ends another one goes on: for who waits, for files that are open, and as often as it ends
-    inside("v", "(exec 9</proc/uptime; head -c 1 <&9 >/dev/null; until test -e /tmp/go; do sleep 0.05; done; cat <&9 >/tmp/late) >/dev/null 2>&1 &")
+    inside("v", "(exec 9</proc/uptime; head -c 1 <&9 >/dev/null; touch /tmp/open; until test -e /tmp/go; do sleep 0.05; done; cat <&9 >/tmp/late) >/dev/null 2>&1 &"
+           " until test -e /tmp/open; do sleep 0.05; done")
     for n in range(3):
         os.kill(shows[0], signal.SIGSTOP)
         p = subprocess.Popen([BUILD + "socle", "exec", "v", "sh", "-c", "echo begins; cat /proc/uptime"], stdout=subprocess.PIPE, text=True)
