@@ -325,6 +325,18 @@ TEST(help_has_limits_and_defaults)
     CHECK_HAS(out.text, "(repeatable)");
 }
 
+TEST(help_has_no_empty_default)
+{
+    static const struct field fields[] = {
+        FIELD_STR(t_vm, name, "its name", .sdflt = ""),
+        {},
+    };
+    AUTO(strbuf) struct strbuf out = {};
+
+    conf_help_doc(fields, &out);
+    CHECK_STR(out.text, "its name");
+}
+
 /* ---- lists and maps of texts, signed numbers ---- */
 
 struct t_more {

@@ -232,7 +232,7 @@ void conf_help_doc(const struct field *f, struct strbuf *out)
         strbuf_add(out, " (default %s)", f->dflt ? "on" : "off");
     else if (f->kind == FIELD_KIND_ENUM && !f->required)
         strbuf_add(out, " (default %s)", f->words[f->dflt]);
-    else if (f->kind == FIELD_KIND_STR && f->sdflt)
+    else if (f->kind == FIELD_KIND_STR && f->sdflt && *f->sdflt)
         strbuf_add(out, " (default %s)", f->sdflt);
     else if (conf_repeats(f))
         strbuf_add(out, " (repeatable)");
