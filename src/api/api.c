@@ -8,20 +8,32 @@
 #include <ctype.h>
 #include <stdlib.h>
 
-static const struct {
-    int code, status;
-    const char *name;
-} codes[] = {
-    { -EINVAL, 400, "invalid" },      { -EBADMSG, 400, "invalid" },
-    { -EACCES, 403, "forbidden" },    { -EPERM, 403, "refused" },
-    { -ENOENT, 404, "not_found" },    { -EEXIST, 409, "exists" },
-    { -EBUSY, 409, "busy" },          { -ESTALE, 412, "changed" },
-    { -E2BIG, 413, "too_large" },     { -EAGAIN, 503, "try_later" },
-    { -ENOSPC, 507, "no_space" },     { -ENOMEM, 507, "no_memory" },
-    { -EOVERFLOW, 410, "gone" },      { -EKEYREJECTED, 401, "login" },
-    { -EDQUOT, 429, "too_many" },     { -EALREADY, 409, "done" },
-    { -ENOTUNIQ, 422, "key_reused" }, { -EOPNOTSUPP, 400, "unsupported" },
+/* clang-format off */
+const struct api_code api_codes[] = {
+    { -EINVAL,       400, "invalid",     "something in it is not as it must be; the sentence says what is allowed" },
+    { -EBADMSG,      400, "invalid",     NULL },
+    { -EOPNOTSUPP,   400, "unsupported", "what it is asked of cannot do that" },
+    { -EKEYREJECTED, 401, "login",       "nobody is logged in, or what was shown is wrong or has expired" },
+    { -EACCES,       403, "forbidden",   "who asks has not the right" },
+    { -EPERM,        403, "refused",     "it is protected, or the host does not allow it" },
+    { -ENOENT,       404, "not_found",   "there is none, or it is not the caller's to see" },
+    { 0,             405, "method",      "the path has other methods" },
+    { -EEXIST,       409, "exists",      "there is one of this name already" },
+    { -EBUSY,        409, "busy",        "it is used, or something else is being done with it" },
+    { -EALREADY,     409, "done",        "it was done before, and its answer was not kept" },
+    { -EOVERFLOW,    410, "gone",        "events that long ago are no longer known" },
+    { -ESTALE,       412, "changed",     "somebody else changed it meanwhile" },
+    { -E2BIG,        413, "too_large",   "it is larger, or there are more of it, than is allowed" },
+    { 0,             416, "range",       "the file has no such bytes" },
+    { -ENOTUNIQ,     422, "key_reused",  "the idempotency key was another request's" },
+    { -EDQUOT,       429, "too_many",    "too many logins failed, or there are as many of it as may be" },
+    { 0,             500, "failed",      "the host could not do it; the sentence says why" },
+    { -EAGAIN,       503, "try_later",   "too much is being done at the moment" },
+    { -ENOSPC,       507, "no_space",    "the host's disk has no room for it" },
+    { -ENOMEM,       507, "no_memory",   "the host's memory does not suffice for it" },
+    {},
 };
+/* clang-format on */
 
 void api_error(struct api_answer *ret, int status, const char *code, const struct err *e)
 {
@@ -43,8 +55,8 @@ void api_error(struct api_answer *ret, int status, const char *code, const struc
 
 static void answer_error(struct api_answer *ret, const struct err *e)
 {
-    for_each_row(c, codes)
-        if (c->code == e->code) {
+    for (const struct api_code *c = api_codes; c->name; c++)
+        if (c->code && c->code == e->code) {
             api_error(ret, c->status, c->name, e);
             return;
         }
@@ -465,6 +477,9 @@ const struct field *api_schema_fields(const struct api_schema *s)
 
 int api_check(struct err *e)
 {
+    for_each_api_schema(s)
+        if (s->status && !api_schema_find(s->status))
+            return err_set(e, -EINVAL, "schema %s: there is no schema %s", s->name, s->status);
     for_each_api_route(r) {
         const bool one_right = is_pow2(r->right) && r->right <= API_SHELL;
 

@@ -133,13 +133,24 @@ struct api_schema {
     const char *name;
     const struct field *fields;
     const struct field *(*fields_fn)(void); /* in place of `fields` */
+    const struct field *also;               /* further members, without those that are secret */
+    const char *status;                     /* name of the schema of a further member `status` */
     bool optional;                          /* nothing is required, null is the default */
     u32 size;    /* of the struct that a body is parsed into; 0: the route does it */
     bool secret; /* its texts are wiped */
 };
 
+/* What goes wrong, as clients are told. */
+struct api_code {
+    int code; /* of struct err; 0: of none, a place in the program says it */
+    int status;
+    const char *name, *doc; /* doc NULL: as the row before */
+};
+extern const struct api_code api_codes[]; /* by status; ends with a NULL name */
+
 /* What one file brings. */
 struct api_part {
+    const char *title;                /* of its section in the manual */
     const struct api_route *routes;   /* ends with a NULL method */
     const struct api_schema *schemas; /* ends with a NULL name */
 };
@@ -156,6 +167,8 @@ extern const struct api_part *const api_parts[]; /* ends with NULL */
 
 const struct api_schema *api_schema_find(const char *name);
 const struct field *api_schema_fields(const struct api_schema *s);
+/* "view": one of enum api_right. */
+const char *api_right_name(u32 right);
 
 /* Must be true before the first request: each row has a right, a document and schemas that exist.  -EINVAL with `e`. */
 int api_check(struct err *e);

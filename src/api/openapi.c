@@ -94,27 +94,25 @@ static json_t *reference(const char *name)
     return json_pack("{s:s}", "$ref", ref);
 }
 
-/* What two tables say together. */
-static void merge(json_t *schemas, const char *into, const char *from)
+static json_t *schema_of_row(const struct api_schema *s)
 {
-    json_object_update(json_object_get(json_object_get(schemas, into), "properties"),
-                       json_object_get(json_object_get(schemas, from), "properties"));
-    json_object_del(schemas, from);
+    json_t *j = schema_of_fields(api_schema_fields(s), s->optional);
+    json_t *members = json_object_get(j, "properties");
+
+    for (const struct field *f = s->also; f && f->name; f++)
+        if (!f->secret)
+            json_object_set_new(members, f->name, describe(schema_of(f), f));
+    if (s->status)
+        json_object_set_new(members, "status", reference(s->status));
+    return j;
 }
 
 static json_t *all_schemas(void)
 {
-    json_t *all = json_object(), *task, *error;
+    json_t *all = json_object(), *error;
 
     for_each_api_schema(s)
-        json_object_set_new(all, s->name, schema_of_fields(api_schema_fields(s), s->optional));
-    json_object_set_new(json_object_get(json_object_get(all, "Instance"), "properties"), "status",
-                        reference("State"));
-    json_object_set_new(json_object_get(json_object_get(all, "Network"), "properties"), "status",
-                        reference("NetworkState"));
-    merge(all, "Task", "TaskRecord");
-    task = json_object_get(json_object_get(all, "Task"), "properties");
-    json_object_del(task, "source");
+        json_object_set_new(all, s->name, schema_of_row(s));
     error = json_pack("{s:s, s:{s:{s:s, s:{s:{s:s}, s:{s:s}, s:{s:s}}, s:[s, s]}}, s:[s]}", "type",
                       "object", "properties", "error", "type", "object", "properties", "code",
                       "type", "string", "sentence", "type", "string", "field", "type", "string",
@@ -175,7 +173,7 @@ static json_t *parameters(const struct api_route *r)
     return list;
 }
 
-static const char *right_name(u32 right)
+const char *api_right_name(u32 right)
 {
     static const struct {
         u32 right;
@@ -222,10 +220,10 @@ static json_t *id_of(const struct api_route *r)
 static json_t *operation(const struct api_route *r)
 {
     AUTO(free) char *status = str_new("%d", r->status);
-    json_t *j =
-        json_pack("{s:o, s:s, s:s, s:o, s:{s:o, s:o, s:o}}", "operationId", id_of(r), "summary",
-                  r->doc, "x-right", right_name(r->right), "parameters", parameters(r), "responses",
-                  status, answer_of(r), "4XX", error_answer(), "default", error_answer());
+    json_t *j = json_pack("{s:o, s:s, s:s, s:o, s:{s:o, s:o, s:o}}", "operationId", id_of(r),
+                          "summary", r->doc, "x-right", api_right_name(r->right), "parameters",
+                          parameters(r), "responses", status, answer_of(r), "4XX", error_answer(),
+                          "default", error_answer());
 
     if (r->right == API_PUBLIC)
         json_object_set_new(j, "security", json_array());

@@ -666,4 +666,4 @@ static const struct api_route routes[] = {
 };
 /* clang-format on */
 
-const struct api_part api_part_access = { routes, schemas };
+const struct api_part api_part_access = { "Users, logins and tokens", routes, schemas };

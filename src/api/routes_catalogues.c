@@ -108,4 +108,4 @@ static const struct api_route routes[] = {
 };
 /* clang-format on */
 
-const struct api_part api_part_catalogues = { routes, schemas };
+const struct api_part api_part_catalogues = { "Catalogues", routes, schemas };

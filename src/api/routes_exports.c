@@ -102,4 +102,4 @@ static const struct api_route routes[] = {
 };
 /* clang-format on */
 
-const struct api_part api_part_exports = { routes, schemas };
+const struct api_part api_part_exports = { "Exports", routes, schemas };

@@ -142,4 +142,4 @@ static const struct api_route routes[] = {
 };
 /* clang-format on */
 
-const struct api_part api_part_images = { routes, schemas };
+const struct api_part api_part_images = { "Images", routes, schemas };

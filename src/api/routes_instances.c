@@ -444,7 +444,7 @@ static int get_files(struct api_call *c, struct err *e)
 static const struct api_schema schemas[] = {
     { "InstanceNew",  .fields_fn = instance_fields },
     { "InstanceEdit", .fields_fn = instance_fields, .optional = true },
-    { "Instance",     .fields_fn = instance_fields },
+    { "Instance",     .fields_fn = instance_fields, .status = "State" },
     { "State",        instance_view_fields },
     { "Summary",      summary_fields },
     { "Edited",       edited_fields },
@@ -469,4 +469,4 @@ static const struct api_route routes[] = {
 };
 /* clang-format on */
 
-const struct api_part api_part_instances = { routes, schemas };
+const struct api_part api_part_instances = { "Instances", routes, schemas };

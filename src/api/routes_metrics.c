@@ -332,4 +332,4 @@ static const struct api_route routes[] = {
 };
 /* clang-format on */
 
-const struct api_part api_part_metrics = { routes, schemas };
+const struct api_part api_part_metrics = { "Metrics", routes, schemas };

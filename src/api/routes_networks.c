@@ -114,7 +114,7 @@ static int delete_network(struct api_call *c, struct err *e)
 static const struct api_schema schemas[] = {
     { "NetworkNew",   network_fields },
     { "NetworkEdit",  network_fields, .optional = true },
-    { "Network",      network_fields },
+    { "Network",      network_fields, .status = "NetworkState" },
     { "NetworkState", network_view_fields },
     {},
 };
@@ -129,4 +129,4 @@ static const struct api_route routes[] = {
 };
 /* clang-format on */
 
-const struct api_part api_part_networks = { routes, schemas };
+const struct api_part api_part_networks = { "Networks", routes, schemas };

@@ -153,7 +153,7 @@ static const struct api_schema schemas[] = {
 
 static const struct api_route routes[] = {
     { "GET", "/1.0", API_SELF, 200, NULL, 0, NULL, "Server", false, get_server, "Show what this socled is" },
-    { "GET", "/1.0/openapi.json", API_SELF, 200, NULL, 0, NULL, NULL, false, get_openapi, "Show this document" },
+    { "GET", "/1.0/openapi.json", API_SELF, 200, NULL, 0, NULL, NULL, false, get_openapi, "Show all of this as an OpenAPI 3.1 document" },
     { "GET", "/1.0/events", API_VIEW, 200, QUERY(since), NULL, NULL, false, get_events, "Follow what changes, as server-sent events whose ids are revisions, or a WebSocket whose messages are lists of events",
       .filters = true },
     { "GET", "/1.0/host/terminal", API_SHELL, 101, NULL, 0, NULL, NULL, false, get_terminal, "Have a login shell on the host: a WebSocket whose messages are the frames of doc/os.md, the first with the terminal's rows and columns" },
@@ -162,7 +162,7 @@ static const struct api_route routes[] = {
 };
 /* clang-format on */
 
-const struct api_part api_part_server = { routes, schemas };
+const struct api_part api_part_server = { "The server, its events and records", routes, schemas };
 
 /* ---- events ---- */
 

@@ -113,4 +113,4 @@ static const struct api_route routes[] = {
 };
 /* clang-format on */
 
-const struct api_part api_part_snapshots = { routes, schemas };
+const struct api_part api_part_snapshots = { "Snapshots and clones", routes, schemas };

@@ -177,4 +177,4 @@ static const struct api_route routes[] = {
 };
 /* clang-format on */
 
-const struct api_part api_part_support = { routes, schemas };
+const struct api_part api_part_support = { "Support", routes, schemas };

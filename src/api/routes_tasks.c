@@ -128,8 +128,7 @@ static int cancel_task(struct api_call *c, struct err *e)
 /* clang-format off */
 static const struct api_schema schemas[] = {
     { "TaskStarted",  task_started_fields },
-    { "TaskRecord",   task_fields },
-    { "Task",         task_view_fields },
+    { "Task",         task_view_fields, .also = task_fields },
     {},
 };
 
@@ -141,4 +140,4 @@ static const struct api_route routes[] = {
 };
 /* clang-format on */
 
-const struct api_part api_part_tasks = { routes, schemas };
+const struct api_part api_part_tasks = { "Tasks", routes, schemas };

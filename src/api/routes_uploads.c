@@ -178,4 +178,4 @@ static const struct api_route routes[] = {
 };
 /* clang-format on */
 
-const struct api_part api_part_uploads = { routes, schemas };
+const struct api_part api_part_uploads = { "Uploads", routes, schemas };
