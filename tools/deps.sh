@@ -17,7 +17,7 @@ build   nodejs npm
 build   libncurses-dev
 build   libsqlite3-dev libwebsockets-dev libwebsockets-evlib-uv libssl-dev libsodium-dev libcurl4-openssl-dev
 check   clang-14 clang libclang-rt-14-dev clang-format-14 clang-tidy-14
-check   python3 python3-yaml codespell shellcheck qemu-utils iproute2 acpica-tools gdb dnsmasq-base nftables systemd
+check   python3 python3-yaml codespell shellcheck qemu-utils iproute2 acpica-tools gdb dnsmasq-base nftables systemd groff-base
 check   chromium
 check   uidmap skopeo umoci criu iptables
 guest   mmdebstrap e2fsprogs fakeroot uidmap zstd xz-utils lz4 gzip python3

@@ -68,7 +68,7 @@ static void man_tail(struct strbuf *out)
         ".TP\n.I DIR/audit.log\nWho did what.\n"
         ".TP\n.I /etc/default/socled\nSOCLED_OPTIONS of the service, SOCLED_STOP_OPTIONS of the "
         "one that shuts machines down; of a user ~/.config/socled.\n"
-        ".SH SEE ALSO\n\\fBsocle\\fR(1), \\fBsocle\\-box\\fR(1)\n",
+        ".SH SEE ALSO\n\\fBsocle\\fR(1), \\fBsocle\\-box\\fR(1), \\fBsocle\\-api\\fR(7)\n",
         HOST_DIR_ROOT);
 }
 
