@@ -179,6 +179,11 @@ TEST(api_requests)
             CHECK_HAS(r.got.body.text, row->says);
         settle(&r);
     }
+    CHECK_EQ(ask(&r, "GET", "/1.0/tasks", "", API_ALL), 200);
+    CHECK(!strstr(r.got.body.text, "\"log\"")); /* of one alone, as below */
+    CHECK_EQ(ask(&r, "GET", "/1.0/tasks/2", "", API_ALL), 200);
+    CHECK_HAS(r.got.body.text, "\"log\":[{\"time\":");
+    CHECK_HAS(r.got.body.text, "\"text\":\"done\"}]");
     rig_close(&r);
 }
 

@@ -262,10 +262,31 @@ static void print_lines(json_t *j)
     }
 }
 
+/* Of a task: a line for each. */
+static void print_log(const json_t *log)
+{
+    const json_t *line;
+    size_t i;
+
+    if (json_array_size(log))
+        printf("log:\n");
+    json_array_foreach(log, i, line)
+    {
+        AUTO(strbuf) struct strbuf text = {};
+        const char *what = json_string_value(json_object_get(line, "text"));
+
+        strbuf_add(&text, "  ");
+        verb_print_time(json_object_get(line, "time"), &text);
+        strbuf_add(&text, "  ");
+        add_printable(&text, what ? what : "");
+        printf("%s\n", text.text);
+    }
+}
+
 static int show(struct verb *v, const char *kind, struct err *e)
 {
     AUTO(free) char *path = verb_path(kind, v->args.arg[0], "", e);
-    json_t *j = path ? verb_ask(v, "GET", path, NULL, e) : NULL, *status;
+    json_t *j = path ? verb_ask(v, "GET", path, NULL, e) : NULL, *status, *log;
 
     if (!j)
         return e->code;
@@ -276,7 +297,11 @@ static int show(struct verb *v, const char *kind, struct err *e)
         json_incref(status);
         json_object_del(j, "status");
         print_lines(status);
+        log = json_incref(json_object_get(j, "log"));
+        json_object_del(j, "log");
         print_lines(j);
+        print_log(log);
+        json_decref(log);
         json_decref(status);
     }
     json_decref(j);

@@ -7,6 +7,7 @@
 #include "host/change.h"
 #include "host/layers.h"
 #include "host/newfile.h"
+#include "host/task_log.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -159,10 +160,13 @@ int catalogue_do(struct task *t, struct err *e)
         r = err_set(e, -EINVAL, "catalogue '%s' was sent, and is not fetched", t->rec.name);
     sig_url = str_new("%s.sig", rec.url ? rec.url : "");
     if (r >= 0)
+        task_log(t, "fetch it, and its signature");
+    if (r >= 0)
         r = fetch_text(t, sig_url, folder, &sig, &sig_len, e);
     if (r >= 0)
         r = fetch_text(t, rec.url, folder, &text, &len, e);
     if (r >= 0) {
+        task_log(t, "check its signature");
         signature = str_new("%.*s", (int)min(sig_len, (size_t)CATALOGUE_SIGNATURE_MAX), sig);
         r = keep(h, t->rec.name, signature, text, len, e);
     }

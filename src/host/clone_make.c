@@ -12,6 +12,7 @@
 #include "disk/format.h"
 #include "host/process.h"
 #include "host/snap.h"
+#include "host/task_log.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -225,6 +226,7 @@ static int make(struct task *t, struct snap *s, struct origin *o, struct err *e)
     host_unlock(t->host);
     if (r < 0)
         return r;
+    task_log(t, "make its disks");
     r = make_disks(t, o, &spec, e);
     spec_fini(&spec);
     return r;

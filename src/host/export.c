@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "host/snap.h"
+#include "host/task_log.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -418,10 +419,14 @@ static int make(struct task *t, struct snap *s, const char *path, struct err *e)
     int r = find_source(s, &from, e);
 
     if (r >= 0)
+        task_log(t, "write the file");
+    if (r >= 0)
         r = write_file(t, &from, path, e);
     free(from.file);
     if (r >= 0)
         r = images_sum(&t->job, path, sum, &size, e);
+    if (r >= 0)
+        task_log(t, "it has %llu bytes", size);
     if (r >= 0)
         r = drop_snapshot(s, e);
     return r < 0 ? r : record(t, sum, size, e);

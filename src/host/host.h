@@ -125,6 +125,16 @@ enum task_what {
 };
 enum task_state { TASK_WAITING, TASK_RUNNING, TASK_DONE, TASK_FAILED, TASK_CANCELLED };
 
+enum {
+    TASK_LOG_MAX = 64,   /* lines; the oldest leaves */
+    TASK_LOG_TEXT = 200, /* bytes of one: all of them are less than 16 KiB of JSON */
+};
+
+struct task_line {
+    u64 time; /* seconds since 1970 */
+    char *text;
+};
+
 /* Record task/N. */
 struct task_rec {
     int what, state;
@@ -147,6 +157,7 @@ struct task_rec {
         user; /* the same, as the API calls them; NULL: socled itself, or an older one does not say */
     u64 created, ended; /* seconds since 1970 */
     u32 tries;
+    struct field_list log; /* of struct task_line: host/task_log.h */
 };
 extern const struct field task_fields[], run_fields[];
 extern const char *const task_words[], *const host_state_words[];

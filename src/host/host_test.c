@@ -3,6 +3,7 @@
  */
 #include "host/host_rig.h"
 #include "host/lock.h"
+#include "host/task_log.h"
 #include "testlib/test.h"
 
 #include <sys/stat.h>
@@ -83,6 +84,52 @@ TEST(host_start_fails)
     host_unlock(&r.host);
     rig_close(&r);
     unsetenv("SOCLE_VM");
+}
+
+static const char *log_text(struct rig *r, u64 task, u32 at)
+{
+    const struct task_rec *rec = &task_find_locked(&r->host, task)->rec;
+    const struct task_line *lines = rec->log.items;
+
+    return at < rec->log.n ? lines[at].text : "none";
+}
+
+/* It is there after a restart, and stays within its limits. */
+TEST(host_task_logs)
+{
+    char wide[2 * TASK_LOG_TEXT] = {};
+    struct rig r;
+    struct err e = {};
+    const struct task *t;
+    json_t *j;
+    u64 task;
+
+    setenv("SOCLE_VM", "/bin/false", 1);
+    rig_open(&r, test_dir(), "logs");
+    rig_make(&r, "a");
+    CHECK_OK(rig_act(&r, "a", TASK_START, &task, &e), &e);
+    CHECK_EQ(rig_wait(&r, task), TASK_FAILED);
+    rig_close(&r);
+    unsetenv("SOCLE_VM");
+    rig_open(&r, test_dir(), "logs");
+    host_lock(&r.host);
+    CHECK_STR(log_text(&r, task, 0), "begun");
+    CHECK_STR(log_text(&r, task, 1), "failed");
+    CHECK_STR(log_text(&r, task, 2), "none");
+    t = task_find_locked(&r.host, task);
+    CHECK(((const struct task_line *)t->rec.log.items)[1].time >= t->rec.created);
+    memset(wide, 'x', sizeof(wide) - 1);
+    for (u32 k = 0; k < 3 * TASK_LOG_MAX; k++)
+        task_log_locked(task_find_locked(&r.host, task), "%u %s", k, wide);
+    CHECK_EQ(t->rec.log.n, TASK_LOG_MAX);
+    CHECK_HAS(log_text(&r, task, 0), "128 xx");
+    CHECK_HAS(log_text(&r, task, TASK_LOG_MAX - 1), "191 xx");
+    CHECK_EQ(strlen(log_text(&r, task, 0)), TASK_LOG_TEXT);
+    j = task_print_locked(t);
+    CHECK_EQ(json_array_size(json_object_get(j, "log")), TASK_LOG_MAX);
+    json_decref(j);
+    host_unlock(&r.host);
+    rig_close(&r);
 }
 
 TEST(host_images)

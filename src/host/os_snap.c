@@ -12,6 +12,7 @@
 #include "host/process.h"
 #include "host/spawn.h"
 #include "host/talk.h"
+#include "host/task_log.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -369,6 +370,8 @@ int os_snap_do_restore(struct task *t, struct err *e)
         s.current = n->id;
         r = snaps_write(folder, &s, e);
     }
+    if (r >= 0)
+        task_log(t, "its files are those of snapshot '%s'", t->rec.snapshot);
     conf_fini(snaps_fields, &s);
     return r >= 0 && t->rec.was_on ? process_start(t, NULL, e) : r;
 }
@@ -505,6 +508,7 @@ int os_clone_do(struct task *t, struct err *e)
 
     if (mkdir(own, 0700) < 0 && errno != EEXIST)
         return err_errno(e, "make folder '%s'", own);
+    task_log(t, "make its files");
     r = t->rec.mode == CLONE_FULL ? copy_from(t, own, e) : link_to(t, e);
     if (r >= 0)
         r = mark_fresh(own, e);

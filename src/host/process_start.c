@@ -10,6 +10,7 @@
 #include "host/room.h"
 #include "host/seed.h"
 #include "host/spawn.h"
+#include "host/task_log.h"
 #include "host/tree.h"
 #include "vm/statefile.h"
 
@@ -294,6 +295,8 @@ int process_started(struct task *t, struct spawn *vm, struct err *e)
         start_failed(t, vm, r, e);
     else
         r = process_watch(t->inst, TAKE_FD(vm->pidfd), vm->pid, true, HOST_RUNNING, e);
+    if (r >= 0)
+        task_log(t, "it runs, as process %d", (int)vm->pid);
     spawn_fini(vm);
     return r;
 }

@@ -4,6 +4,7 @@
 #include "host/newfile.h"
 #include "host/process.h"
 #include "host/talk.h"
+#include "host/task_log.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -136,6 +137,7 @@ static int cut(struct task *t, struct err *e)
 {
     if (process_turn_off(t->inst, e) >= 0 && wait_gone(t, PROCESS_OFF_SECONDS))
         return 0;
+    task_log(t, "its process does not end by itself: kill it");
     process_kill(t->inst);
     if (wait_gone(t, PROCESS_OFF_SECONDS))
         return 0;
@@ -148,9 +150,14 @@ static int shut_down(struct task *t, bool pressed, struct err *e)
 {
     int r = pressed ? 0 : process_press(t->inst, t->rec.timeout, e);
 
+    if (r >= 0)
+        task_log(t, "the guest has %u seconds to shut down", t->rec.timeout);
     if (r >= 0 && wait_gone(t, t->rec.timeout))
         return 0;
-    return job_check(&t->job, e) < 0 ? -ECANCELED : cut(t, e);
+    if (job_check(&t->job, e) < 0)
+        return -ECANCELED;
+    task_log(t, "it did not: turn it off");
+    return cut(t, e);
 }
 
 /* It goes on: its user thought better of it. */
@@ -198,6 +205,7 @@ static int note_saved(struct task *t, struct err *e)
 
     host_lock(t->host);
     t->inst->run.saved = true;
+    task_log_locked(t, "its state is saved");
     r = host_set_state_locked(t->inst, HOST_STOPPING, NULL, e);
     host_unlock(t->host);
     return r;

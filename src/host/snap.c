@@ -9,6 +9,7 @@
 #include "disk/disk.h"
 #include "host/os_snap.h"
 #include "host/process.h"
+#include "host/task_log.h"
 #include "vm/statefile.h"
 
 #include <poll.h>
@@ -344,6 +345,8 @@ int snap_do_restore(struct task *t, struct err *e)
         do
             r = tree_restore(&s.f, t->rec.snapshot, e);
         while (is_locked_yet(r, &tries));
+    if (r >= 0)
+        task_log(t, "its disks are those of snapshot '%s'", t->rec.snapshot);
     snap_close(&s);
     from.file = state;
     if (r >= 0 && (state || t->rec.was_on))

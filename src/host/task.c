@@ -10,6 +10,7 @@
 #include "host/metrics.h"
 #include "host/schedule.h"
 #include "host/task_do.h"
+#include "host/task_log.h"
 
 #include <stdlib.h>
 
@@ -21,6 +22,11 @@ const char *const task_words[] = { "create",    "start",           "stop",    "r
 static const char *const states[] = { "waiting", "running", "done", "failed", "cancelled", NULL };
 
 /* clang-format off */
+static const struct field task_line_fields[] = {
+    FIELD_INT(task_line, time, "when it was, in seconds since 1970"),
+    FIELD_STR(task_line, text, "what was done"),
+    {},
+};
 const struct field task_fields[] = {
     FIELD_ENUM(task_rec, what, task_words, "what is wanted"),
     FIELD_ENUM(task_rec, state, states, "how far it is"),
@@ -43,6 +49,7 @@ const struct field task_fields[] = {
     FIELD_INT(task_rec, created, "when it was asked, in seconds since 1970"),
     FIELD_INT(task_rec, ended, "when it ended, in seconds since 1970"),
     FIELD_INT(task_rec, tries, "how often it was begun"),
+    FIELD_LIST(task_rec, log, task_line_fields, task_line, TASK_LOG_MAX, "what it did, the last of it; not where tasks are listed"),
     {},
 };
 /* clang-format on */
@@ -168,6 +175,7 @@ static void finish_locked(struct task *t, enum task_state state, const char *why
     t->rec.error = why ? xdup(why) : NULL;
     t->rec.state = (int)state;
     t->rec.ended = clock_real_ns() / NSEC_PER_SEC;
+    task_log_locked(t, "%s", states[state]);
     host_change_task(&c, t->number, &t->rec);
     if (leaves(t, state))
         change_delete(&c, i);
@@ -213,6 +221,7 @@ static void end_locked(struct task *t, int r, const struct err *e)
     if (r == -ECANCELED && t->host->closing) { /* the next socled goes on with it */
         t->rec.state = TASK_WAITING;
         t->rec.tries--;
+        task_log_locked(t, "socled ends; the next one goes on with it");
         host_change_task(&c, t->number, &t->rec);
         (void)host_change_do(t->host, &c, NULL, NULL);
     } else if (r == -ECANCELED) {
@@ -252,6 +261,10 @@ static void begin_locked(struct task *t)
 
     t->rec.state = TASK_RUNNING;
     t->rec.tries++;
+    if (t->loaded)
+        task_log_locked(t, "begun by a socled that found it, try %u", t->rec.tries);
+    else
+        task_log_locked(t, "begun");
     host_change_task(&c, t->number, &t->rec);
     r = host_change_do(t->host, &c, NULL, &e);
     if (r >= 0)
@@ -317,6 +330,7 @@ int task_note(struct task *t, u32 node, const char *snapshot, struct err *e)
     t->rec.node = node;
     if (!t->rec.snapshot)
         t->rec.snapshot = xdup(snapshot);
+    task_log_locked(t, "take snapshot '%s'", t->rec.snapshot);
     host_change_task(&c, t->number, &t->rec);
     r = host_change_do(t->host, &c, NULL, e);
     host_unlock(t->host);
@@ -335,6 +349,7 @@ static int cancel_locked(struct host *h, u64 number, struct err *e)
         return err_set(e, -EBUSY, "a task that is to %s cannot be cancelled",
                        task_words[t->rec.what]);
     atomic_store(&t->job.cancel, true);
+    task_log_locked(t, "to be cancelled");
     pthread_cond_broadcast(&h->changed);
     if (t->rec.state == TASK_WAITING && !t->loaded)
         finish_locked(t, TASK_CANCELLED, NULL); /* else there may be something to be undone */

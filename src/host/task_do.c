@@ -10,6 +10,7 @@
 #include "host/os_snap.h"
 #include "host/process.h"
 #include "host/snap.h"
+#include "host/task_log.h"
 #include "host/upload.h"
 
 #include <stdlib.h>
@@ -26,6 +27,8 @@ static int do_create(struct task *t, struct err *e)
         return err_errno(e, "make folder '%s'", folder);
     if (t->inst->cfg.image) /* it stays as it is: check_edit */
         r = images_get(h->images, t->inst->cfg.image, &image, e);
+    if (r >= 0 && image.disk)
+        task_log(t, "make its disk of image '%s'", t->inst->cfg.image);
     if (r >= 0 && image.disk)
         r = images_clone(&t->job, h->images, t->inst->cfg.image, disk, e);
     conf_fini(image_cfg_fields, &image);
@@ -76,6 +79,8 @@ static int do_delete(struct task *t, struct err *e)
     int r = process_stop(t, true, e);
 
     if (r >= 0)
+        task_log(t, "remove its files");
+    if (r >= 0)
         r = export_delete_all(t->inst, e);
     if (r >= 0 && t->inst->cfg.kind == INSTANCE_OS)
         r = remove_trees(t, folder, e);
@@ -124,11 +129,15 @@ static int import_from(struct task *t, struct err *e)
     int r;
 
     if (t->rec.source.url)
+        task_log(t, "fetch it");
+    if (t->rec.source.url)
         r = fetch_source(&t->job, t->host, t->rec.name, &t->rec.source, &from, e);
     else
         r = upload_resolve(&t->job, t->host, &t->rec.source, &from, e);
     from.origin = origin;
     from.strange = t->rec.source.url || upload_is_source(&t->rec.source);
+    if (r >= 0)
+        task_log(t, "make the image");
     if (r >= 0)
         r = import_files(t, &from, e);
     conf_fini(image_source_fields, &from);

@@ -272,6 +272,9 @@ def life():
     assert socle("launch", "small1", "--memory", "128M", "--engine", "soft", "--net", "user").returncode == 0
     right("launch", "bare", "--memory", "128M", "--engine", "soft", "--net", "none")
     assert "mac" not in ok("GET", "/instances/bare")["nets"][0]
+    shown = right("task", "show", str(ok("GET", "/tasks?name=bare")["list"][0]["number"]))
+    log = [line.split("  ")[2] for line in shown.split("\nlog:\n")[1].splitlines()]
+    assert log == ["begun", f"it runs, as process {ok('GET', '/instances/bare')['status']['pid']}", "done"], shown
     right("delete", "bare", "--force")
     assert socle("stop", "--force", "small1").returncode == 0 and socle("delete", "small1").returncode == 0
 
