@@ -11,7 +11,7 @@ PREFIX = "/usr/local"
 UNITS = ("socle-machines.service", "socle-shutdown.service", "socled.service", "socled.socket")
 INSTALLED = sorted(
     [f"bin/{name}" for name in ("socle", "socle-box")]
-    + [f"libexec/socle/{name}" for name in ("socle-box-criu", "socle-box-systemd", "socle-more", "socle-os", "socle-share", "socle-unpack", "socle-vm", "socled")]
+    + [f"libexec/socle/{name}" for name in ("socle-box-criu", "socle-box-systemd", "socle-box-vm", "socle-guest", "socle-more", "socle-os", "socle-share", "socle-unpack", "socle-vm", "socled")]
     + [f"lib/systemd/{manager}/{unit}" for manager in ("system", "user") for unit in UNITS] + ["lib/systemd/network/00-socle.network", "share/man/man7/socle-api.7", "share/man/man8/socled.8"]
     + [f"share/{name}" for program in ("socle", "socle-box")
        for name in (f"man/man1/{program}.1", f"bash-completion/completions/{program}.bash", f"zsh/site-functions/_{program}",
