@@ -41,9 +41,9 @@ exits() { # of a guest that polls its serial port
     want "turned off" '^1$' trace set cpu_pio_read off
 }
 
-entered() { # how often translated code was
+entered() { # how often translated code was, or went on when a quantum ended
     "$socle" ctl "$TMPDIR/sock" jit | python3 -c 'import json, sys
-print(sum(n for name, n in json.load(sys.stdin)["vcpu0"].items() if name.startswith("exits_")))'
+print(sum(n for name, n in json.load(sys.stdin)["vcpu0"].items() if name == "quanta" or name.startswith("exits_")))'
 }
 
 hot() { # a loop that runs translated until it is traced, and then again

@@ -388,14 +388,14 @@ bool soft_run_quantum(struct soft_cpu *c, const struct block *b)
 {
     const u32 key = c->key;
 
-    if (c->vm->icount || c->stop_insns || c->check || !soft_code_is_settled(c) ||
-        atomic_load_explicit(&trace_point_cpu_block.on, memory_order_relaxed))
+    if (c->vm->icount || c->stop_insns || c->check || !soft_code_is_settled(c))
         return false;
     c->budget += b->n; /* it was not run */
     timers(c);
     new_quantum(c);
     soft_window_sample(c);
     c->budget -= b->n;
+    soft_mode_changed(c); /* what is traced decides on the key */
     return c->key == key && !atomic_load_explicit(&c->request, memory_order_relaxed) &&
            !(c->irq_wait & c->eflags);
 }
