@@ -9,12 +9,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void add_locked(struct task *t, const char *text)
+static __attribute__((format(printf, 2, 0))) void add_locked(struct task *t, const char *fmt,
+                                                             va_list ap)
 {
     const struct field *f = conf_field_at(task_fields, offsetof(struct task_rec, log));
     struct field_list *log = &t->rec.log;
+    char text[TASK_LOG_TEXT + 1];
     struct task_line *line;
 
+    vsnprintf(text, sizeof(text), fmt, ap);
     if (log->n == TASK_LOG_MAX) {
         line = log->items;
         free(line->text);
@@ -28,24 +31,20 @@ static void add_locked(struct task *t, const char *text)
 
 void task_log_locked(struct task *t, const char *fmt, ...)
 {
-    char text[TASK_LOG_TEXT + 1];
     va_list ap;
 
     va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
+    add_locked(t, fmt, ap);
     va_end(ap);
-    add_locked(t, text);
 }
 
 void task_log(struct task *t, const char *fmt, ...)
 {
-    char text[TASK_LOG_TEXT + 1];
     va_list ap;
 
     va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
     host_lock(t->host);
-    add_locked(t, text);
+    add_locked(t, fmt, ap);
     host_unlock(t->host);
+    va_end(ap);
 }
