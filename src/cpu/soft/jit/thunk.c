@@ -115,6 +115,15 @@ static void leave_plain(struct jit_asm *a)
     asm_byte(a, 0xc3);
 }
 
+/* From a thunk that was called itself; its arguments are there, and all of the guest's state is in soft_cpu. */
+static void call_c(struct jit_asm *a, u64 fn)
+{
+    asm_ri(a, true, EXT_SUB, RSP, 8); /* beside the return address */
+    asm_mov_imm(a, RAX, fn);
+    asm_rr(a, false, 0xff, EXT_CALL, RAX);
+    asm_ri(a, true, EXT_ADD, RSP, 8);
+}
+
 static void call_handler(struct jit_asm *a, u32 to_store)
 {
     u32 ends, done;
@@ -125,10 +134,7 @@ static void call_handler(struct jit_asm *a, u32 to_store)
     asm_mov(a, RSI, T2);
     asm_mov(a, RDX, T0);
     asm_mov(a, RCX, T1);
-    asm_ri(a, true, EXT_SUB, RSP, 8); /* beside the return address */
-    asm_mov_imm(a, RAX, (uintptr_t)jit_call);
-    asm_rr(a, false, 0xff, 2, RAX); /* CALL */
-    asm_ri(a, true, EXT_ADD, RSP, 8);
+    call_c(a, (uintptr_t)jit_call);
     asm_ri(a, true, EXT_CMP, RAX, JIT_CALL_NEXT);
     ends = asm_jcc(a, CC_NZ);
     move_all(a, OP_MOV);
@@ -149,10 +155,7 @@ static void quantum(struct jit_asm *a, u32 to_store)
     settle_vecs(a, to_store);
     asm_rm(a, true, OP_LEA, RDI, CTX, -CTX_BIAS);
     asm_mov(a, RSI, T2);
-    asm_ri(a, true, EXT_SUB, RSP, 8); /* beside the return address */
-    asm_mov_imm(a, RAX, (uintptr_t)jit_quantum);
-    asm_rr(a, false, 0xff, EXT_CALL, RAX);
-    asm_ri(a, true, EXT_ADD, RSP, 8);
+    call_c(a, (uintptr_t)jit_quantum);
     asm_bytes(a, 2, 0xc084); /* TEST AL, AL */
     move_all(a, OP_MOV);
     asm_byte(a, 0xc3);
